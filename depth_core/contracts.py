@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns every room shares. NumPy only: importing this loads neither torch nor a runtime."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.errors import ConfigError, DataError
+
+Float32Array: TypeAlias = NDArray[np.float32]
+Uint8Array: TypeAlias = NDArray[np.uint8]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+CONFIDENCE_FACTOR = 1.25
+"""The factor within which `DepthMap.confidence` promises the true depth to lie."""
+
+
+class DepthKind(str, Enum):
+    """What the numbers of a depth output mean."""
+
+    METRIC = 'metric'
+    """z-depth in metres."""
+    UP_TO_SCALE = 'up_to_scale'
+    """z-depth times an unknown positive factor."""
+    INVERSE = 'inverse'
+    """Affine function of 1/z, with unknown scale and shift (relative networks)."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """What a graph eats.
+
+    The graph contract of this package is `image`: uint8, NHWC, RGB, unnormalised. Foreign graphs
+    declare another layout, type or normalisation here and `runtime.predictor` serves it.
+    """
+
+    height: int
+    """Rows the graph takes, pixels."""
+    width: int
+    """Columns the graph takes, pixels."""
+    name: str = 'image'
+    """Tensor name in the graph."""
+    layout: Literal['NHWC', 'NCHW'] = 'NHWC'
+    dtype: Literal['uint8', 'float32'] = 'uint8'
+    channels: Literal['RGB', 'BGR'] = 'RGB'
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """Subtracted from the image in [0, 1], in channel order; float32 inputs only."""
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Divides the image after `mean`; float32 inputs only."""
+    scale: float = 1.0 / 255.0
+    """Multiplies uint8 codes before `mean`; 1 keeps codes 0..255. Float32 inputs only."""
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            message = (
+                f'input size {self.height}x{self.width} is not positive; '
+                'give height and width in pixels, at least 1.'
+            )
+            raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutputSpec:
+    """What the numbers of a graph mean."""
+
+    kind: DepthKind
+    min_depth: float
+    """Smallest depth the graph can state, metres (in the graph's unit when up to scale)."""
+    max_depth: float
+    """Largest depth the graph can state, metres; at or above it means 'beyond'."""
+    depth: str = 'depth'
+    """Tensor name of the depth output."""
+    sigma: str | None = 'sigma'
+    """Tensor name of the standard deviation output; None when the graph has none."""
+    unit_m: float = 1.0
+    """Metres in one unit of the depth output (0.001 for a graph that answers millimetres)."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.min_depth < self.max_depth or not math.isfinite(self.max_depth):
+            message = (
+                f'depth range [{self.min_depth}, {self.max_depth}] m is not a range; '
+                'give 0 < min_depth < max_depth.'
+            )
+            raise ConfigError(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Intrinsics:
+    """Pinhole camera: x = (u - cx) / fx * z, with pixel centres at integer coordinates."""
+
+    fx_px: float
+    fy_px: float
+    cx_px: float
+    cy_px: float
+    height: int
+    """Rows of the image the numbers belong to."""
+    width: int
+    """Columns of the image the numbers belong to."""
+
+    def __post_init__(self) -> None:
+        if not (self.fx_px > 0.0 and self.fy_px > 0.0):
+            message = (
+                f'focal lengths fx={self.fx_px}, fy={self.fy_px} px are not positive; an all-zero '
+                'camera_info means an uncalibrated camera: calibrate it or give intrinsics.'
+            )
+            raise DataError(message)
+
+    @property
+    def matrix(self) -> NDArray[np.float64]:
+        """The 3x3 camera matrix K."""
+        return np.array(
+            [[self.fx_px, 0.0, self.cx_px], [0.0, self.fy_px, self.cy_px], [0.0, 0.0, 1.0]]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthMap:
+    """One answer of a predictor, at the size of the image that was asked about.
+
+    In `depth_m`, NaN = no estimate, +inf = beyond the model's range, -inf = nearer than it
+    (REP-117). When `kind` is not metric the numbers are in the model's own unit, and whoever
+    publishes metres must find a scale first.
+    """
+
+    depth_m: Float32Array
+    """[H, W] z-depth along the optical axis."""
+    sigma_m: Float32Array
+    """[H, W] standard deviation in the unit of the depth; NaN where the model gives none."""
+    kind: DepthKind = DepthKind.METRIC
+    stamp_ns: int = 0
+    """Stamp handed to `predict`, nanoseconds; 0 when none was."""
+    backend: str = ''
+    """The backend that computed it."""
+    inference_s: float = field(default=0.0, compare=False)
+    """Time spent inside the backend, seconds."""
+
+    @cached_property
+    def confidence(self) -> Float32Array:
+        """[H, W] in [0, 1]: see `probability_within_factor`; 0 where there is no estimate."""
+        return probability_within_factor(self.depth_m, self.sigma_m)
+
+
+def probability_within_factor(
+    depth_m: Float32Array, sigma_m: Float32Array, factor: float = CONFIDENCE_FACTOR
+) -> Float32Array:
+    """Probability that the true depth lies in [depth / factor, depth * factor].
+
+    Laplace error model: true depth ~ Laplace(depth, b) with b = sigma / sqrt(2), hence
+    1 - (exp(-(1 - 1/factor) depth / b) + exp(-(factor - 1) depth / b)) / 2.
+
+    Args:
+        depth_m: [H, W] predicted depth; NaN and infinities allowed.
+        sigma_m: [H, W] standard deviation, in the same unit.
+        factor: The ratio, above 1.
+
+    Returns:
+        [H, W] float32 in [0, 1]; 0 where the depth is not finite or sigma is not positive.
+    """
+    usable = np.isfinite(depth_m) & (sigma_m > 0.0)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        ratio = depth_m * np.float32(math.sqrt(2.0)) / sigma_m
+        nearer = np.exp(np.float32(1.0 / factor - 1.0) * ratio)
+        farther = np.exp(np.float32(1.0 - factor) * ratio)
+        probability = np.float32(1.0) - np.float32(0.5) * (nearer + farther)
+    confidence: Float32Array = np.where(usable, probability, np.float32(0.0))
+    return np.clip(confidence, np.float32(0.0), np.float32(1.0), out=confidence)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every dataset gives: one image with what is known about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One image and its ground truth; batched, every tensor gains a leading axis B.
+
+    Camera frames are optical: x right, y down, z forward. Sky has depth +inf and is not valid;
+    a pixel nothing is known about has depth NaN and is not valid.
+    """
+
+    image: Tensor
+    """[3, H, W] float32 RGB in [0, 1]."""
+    depth_m: Tensor
+    """[H, W] float32 z-depth in metres; NaN = unknown, +inf = sky."""
+    valid: Tensor
+    """[H, W] bool, True where the depth may be scored or trained on."""
+    intrinsics: Tensor
+    """[3, 3] float32 camera matrix in pixels of this image, pixel centres at integers."""
+    key: str | tuple[str, ...]
+    """Where the sample came from, unique in its dataset; a tuple when batched."""
+    pose: Tensor | None = None
+    """[4, 4] float32 camera-to-world transform, metres."""
+    semantic: Tensor | None = None
+    """[H, W] int64 Cityscapes train ids 0..18, 255 = none."""
+    scene_class: Tensor | None = None
+    """[] int64 index of the scene class of the dataset."""
+    neighbour_images: Tensor | None = None
+    """[N, 3, H, W] float32 RGB of the neighbouring frames, in the order asked for."""
+    neighbour_poses: Tensor | None = None
+    """[N, 4, 4] float32 camera-to-world transforms of the neighbouring frames."""
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Sample:
+        """Return the sample with every tensor on `device`."""
+        moved = {
+            item.name: value.to(device, non_blocking=non_blocking)
+            if isinstance(value := getattr(self, item.name), Tensor)
+            else value
+            for item in fields(self)
+        }
+        return Sample(**moved)
+
+
+@runtime_checkable
+class DepthDataset(Protocol):
+    """A sequence of samples, random access, a pure function of the index."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at `index`."""
+
+
+def collate(samples: Sequence[Sample]) -> Sample:
+    """Stack samples of equal size into a batch; a field that any sample lacks is None."""
+    columns: dict[str, Tensor | tuple[str, ...] | None] = {}
+    for item in fields(Sample):
+        values = [getattr(sample, item.name) for sample in samples]
+        if item.name == 'key':
+            columns[item.name] = tuple(str(value) for value in values)
+        elif any(value is None for value in values):
+            columns[item.name] = None
+        else:
+            columns[item.name] = torch.stack(values)
+    return Sample(**columns)  # type: ignore[arg-type]  # one value a field, by construction

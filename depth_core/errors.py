@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One small tree of exceptions: whatever a user can cause is a `DepthError`.
+
+A message names the value that was found, the rule it breaks and the remedy. Commands print
+the message without a traceback and exit with status 2; the node logs it or counts a drop.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class DepthError(Exception):
+    """Base of every error that wrong input, a missing file or the machine can cause."""
+
+
+class ConfigError(DepthError):
+    """A setting, option or parameter is unknown, out of range or contradicts another."""
+
+
+class DataError(DepthError):
+    """A dataset, image, bag or ground truth is missing, truncated or not what was declared."""
+
+
+class CheckpointError(DepthError):
+    """A checkpoint or weight file is missing, corrupt or belongs to another model."""
+
+
+class ModelError(DepthError):
+    """A network cannot take what it was given, or a graph does not keep its contract."""
+
+
+class BackendError(DepthError):
+    """A runtime backend is unknown, not installed or cannot run the graph."""
+
+
+class ExportError(DepthError):
+    """An exported graph does not agree with the network it came from, or cannot be made."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """Say that `name` is unknown, which name is nearest, and which names there are.
+
+    Args:
+        kind: What was looked up, as the user would call it: `'model'`, `'protocol'`.
+        name: The name that was not found.
+        known: Every name that would have been accepted.
+
+    Returns:
+        One sentence for the message of a `DepthError`.
+    """
+    names = sorted(known)
+    nearest = difflib.get_close_matches(name, names, n=1)
+    hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
+    return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'

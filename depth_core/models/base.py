@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every depth network of this package is and gives back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from depth_core.contracts import DepthKind
+from depth_core.errors import ModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """What travels with a network: the facts a trainer, an exporter and a reader need."""
+
+    name: str
+    """Registry name the model was created by."""
+    family: str
+    """densedepth, zoedepth, urcdc, cliffnet or packnet."""
+    kind: DepthKind
+    min_depth: float
+    """Smallest depth the network states, metres."""
+    max_depth: float
+    """Largest depth the network states, metres."""
+    divisor: int
+    """Height and width of the input must be multiples of this."""
+    default_size: tuple[int, int]
+    """(height, width) the network is trained and exported at unless told otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Depth and its standard deviation at the size of the input; families add their own fields."""
+
+    depth: Tensor
+    """[B, H, W] z-depth in the unit `ModelSpec.kind` states, within [min_depth, max_depth]."""
+    sigma: Tensor
+    """[B, H, W] standard deviation in the unit of the depth, positive."""
+
+
+class DepthModel(nn.Module, ABC):
+    """A network from RGB images to depth and sigma.
+
+    `forward` takes [B, 3, H, W] float RGB in [0, 1] and normalises inside, so that training and
+    serving cannot differ. Its answer never depends on the rest of the batch in eval mode.
+    """
+
+    spec: ModelSpec
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Prediction:
+        """Predict depth and sigma at the size of `images`."""
+
+    @abstractmethod
+    def official_forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Run the authors' own network: `x` exactly as theirs takes it, their outputs by name."""
+
+    def check_input(self, images: Tensor) -> None:
+        """Refuse a size the network cannot take, naming the nearest ones that fit.
+
+        Raises:
+            ModelError: `images` is not [B, 3, H, W] with H and W multiples of the divisor.
+        """
+        if images.ndim != 4 or images.shape[1] != 3:  # noqa: PLR2004  B, C, H, W
+            message = (
+                f'{self.spec.name} was given a tensor of shape {tuple(images.shape)}; '
+                'it takes [B, 3, H, W] RGB in [0, 1].'
+            )
+            raise ModelError(message)
+        height, width = images.shape[-2:]
+        divisor = self.spec.divisor
+        if height % divisor or width % divisor:
+            fits = ' or '.join(
+                f'{h}x{w}'
+                for h, w in sorted(
+                    {
+                        (_multiple_below(height, divisor), _multiple_below(width, divisor)),
+                        (_multiple_above(height, divisor), _multiple_above(width, divisor)),
+                    }
+                )
+            )
+            message = (
+                f'{self.spec.name} cannot take {height}x{width} pixels: both sides must be '
+                f'multiples of {divisor}. Nearest that fit: {fits}.'
+            )
+            raise ModelError(message)
+
+
+def _multiple_below(size: int, divisor: int) -> int:
+    return max(divisor, size // divisor * divisor)
+
+
+def _multiple_above(size: int, divisor: int) -> int:
+    return -(-size // divisor) * divisor
