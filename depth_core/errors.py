@@ -8,7 +8,9 @@ the message without a traceback and exit with status 2; the node logs it or coun
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 
 class DepthError(Exception):
@@ -54,3 +56,20 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     nearest = difflib.get_close_matches(name, names, n=1)
     hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
+
+
+def run_command(main: Callable[[], None]) -> NoReturn:
+    """Run a command and turn what a user can cause into one line on stderr and a status.
+
+    Exits with 0 on success, 2 on a `DepthError`, 130 on Ctrl-C; anything else is a defect of
+    this package and keeps its traceback.
+    """
+    try:
+        main()
+    except DepthError as error:
+        sys.stderr.write(f'error: {error}\n')
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.stderr.write('interrupted\n')
+        sys.exit(130)
+    sys.exit(0)

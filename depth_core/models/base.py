@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -49,6 +50,8 @@ class DepthModel(nn.Module, ABC):
     """
 
     spec: ModelSpec
+    options: Mapping[str, object]
+    """The keyword options `create_model` was given, so that a checkpoint can rebuild the network."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Prediction:
