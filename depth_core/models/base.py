@@ -51,7 +51,7 @@ class DepthModel(nn.Module, ABC):
 
     spec: ModelSpec
     options: Mapping[str, object]
-    """The keyword options `create_model` was given, so that a checkpoint can rebuild the network."""
+    """The keyword options `create_model` was given: a checkpoint rebuilds the network by them."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Prediction:

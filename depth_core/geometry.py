@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pinhole geometry and scale alignment, in NumPy.
+
+Camera frames are optical (x right, y down, z forward, REP-103). Pixel centres are at integer
+coordinates: the image covers [-0.5, width - 0.5] x [-0.5, height - 0.5].
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.contracts import BoolArray, Float32Array, Intrinsics
+from depth_core.errors import DataError
+
+MIN_RENDER_DEPTH_M = 1e-3
+"""Points nearer than this to the image plane are not projected."""
+
+
+def resize_intrinsics(intrinsics: Intrinsics, *, height: int, width: int) -> Intrinsics:
+    """Return the camera of the same image resized to `height` x `width`.
+
+    With pixel centres at integers a resize by s maps u to (u + 0.5) s - 0.5, so the principal
+    point moves by that rule and not by a plain product.
+    """
+    scale_y = height / intrinsics.height
+    scale_x = width / intrinsics.width
+    return Intrinsics(
+        fx_px=intrinsics.fx_px * scale_x,
+        fy_px=intrinsics.fy_px * scale_y,
+        cx_px=(intrinsics.cx_px + 0.5) * scale_x - 0.5,
+        cy_px=(intrinsics.cy_px + 0.5) * scale_y - 0.5,
+        height=height,
+        width=width,
+    )
+
+
+def crop_intrinsics(
+    intrinsics: Intrinsics, *, top: int, left: int, height: int, width: int
+) -> Intrinsics:
+    """Return the camera of the window that starts at row `top` and column `left`.
+
+    Raises:
+        DataError: The window does not lie inside the image.
+    """
+    inside = (
+        0 <= top <= top + height <= intrinsics.height
+        and 0 <= left <= left + width <= intrinsics.width
+    )
+    if not inside:
+        message = (
+            f'crop of {height}x{width} at row {top}, column {left} leaves the image of '
+            f'{intrinsics.height}x{intrinsics.width}; choose a window inside it.'
+        )
+        raise DataError(message)
+    return replace(
+        intrinsics,
+        cx_px=intrinsics.cx_px - left,
+        cy_px=intrinsics.cy_px - top,
+        height=height,
+        width=width,
+    )
+
+
+def intrinsics_from_matrix(matrix: NDArray[np.floating], *, height: int, width: int) -> Intrinsics:
+    """Read a 3x3 (K) or 3x4 (P) camera matrix; skew and the fourth column are not used.
+
+    Raises:
+        DataError: The matrix has no positive focal lengths (an uncalibrated camera).
+    """
+    return Intrinsics(
+        fx_px=float(matrix[0, 0]),
+        fy_px=float(matrix[1, 1]),
+        cx_px=float(matrix[0, 2]),
+        cy_px=float(matrix[1, 2]),
+        height=height,
+        width=width,
+    )
+
+
+def pixel_rays(intrinsics: Intrinsics) -> Float32Array:
+    """Return [H, W, 2]: x/z and y/z of the ray through each pixel centre."""
+    columns = (np.arange(intrinsics.width) - intrinsics.cx_px) / intrinsics.fx_px
+    rows = (np.arange(intrinsics.height) - intrinsics.cy_px) / intrinsics.fy_px
+    rays = np.empty((intrinsics.height, intrinsics.width, 2), np.float32)
+    rays[..., 0] = columns
+    rays[..., 1] = rows[:, None]
+    return rays
+
+
+def unproject(depth_m: Float32Array, intrinsics: Intrinsics) -> Float32Array:
+    """Lift a depth map into the camera frame.
+
+    Args:
+        depth_m: [H, W] z-depth; values that are not finite stay so in all three coordinates.
+        intrinsics: The camera, of the same size.
+
+    Returns:
+        [H, W, 3] float32 points in metres, optical frame.
+
+    Raises:
+        DataError: The sizes of `depth_m` and `intrinsics` differ.
+    """
+    if depth_m.shape != (intrinsics.height, intrinsics.width):
+        message = (
+            f'depth of {depth_m.shape[0]}x{depth_m.shape[1]} does not belong to intrinsics of '
+            f'{intrinsics.height}x{intrinsics.width}; resize the intrinsics with the image.'
+        )
+        raise DataError(message)
+    points = np.empty((*depth_m.shape, 3), np.float32)
+    with np.errstate(invalid='ignore'):
+        np.multiply(pixel_rays(intrinsics), depth_m[..., None], out=points[..., :2])
+    points[..., 2] = depth_m
+    points[~np.isfinite(depth_m), :2] = np.nan
+    return points
+
+
+def project(
+    points_m: NDArray[np.floating], intrinsics: Intrinsics
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Project camera-frame points.
+
+    Args:
+        points_m: [N, 3] in the optical frame.
+        intrinsics: The camera.
+
+    Returns:
+        (`uv_px` [N, 2] column and row, `z_m` [N]); uv is NaN for points not in front.
+    """
+    x, y, z = np.asarray(points_m, np.float64).T
+    ahead = np.where(z > MIN_RENDER_DEPTH_M, z, np.nan)
+    u = intrinsics.fx_px * x / ahead + intrinsics.cx_px
+    v = intrinsics.fy_px * y / ahead + intrinsics.cy_px
+    return np.stack((u, v), axis=-1), z
+
+
+def render_sparse_depth(points_m: NDArray[np.floating], intrinsics: Intrinsics) -> Float32Array:
+    """Project points into a depth map; the nearest point wins a pixel.
+
+    The pixel is the rounded projection. (The Matlab habit of the KITTI development kit, rounding
+    and then subtracting one, shifts the map by a pixel here and is not followed.)
+
+    Args:
+        points_m: [N, 3] in the optical frame.
+        intrinsics: The camera.
+
+    Returns:
+        [H, W] float32 z-depth in metres, NaN where no point falls.
+    """
+    uv_px, z_m = project(points_m, intrinsics)
+    pixels = np.round(uv_px)
+    inside = (
+        (pixels[:, 0] >= 0)
+        & (pixels[:, 0] < intrinsics.width)
+        & (pixels[:, 1] >= 0)
+        & (pixels[:, 1] < intrinsics.height)
+    )
+    columns, rows = pixels[inside].astype(np.int64).T
+    depth_m = np.full((intrinsics.height, intrinsics.width), np.inf, np.float32)
+    np.minimum.at(depth_m, (rows, columns), z_m[inside].astype(np.float32))
+    depth_m[np.isinf(depth_m)] = np.nan
+    return depth_m
+
+
+def transform(points_m: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Apply a 4x4 rigid transform to [N, 3] points."""
+    result: NDArray[np.float64] = (
+        np.asarray(points_m, np.float64) @ matrix[:3, :3].T + matrix[:3, 3]
+    )
+    return result
+
+
+def median_scale(prediction: Float32Array, target_m: Float32Array, valid: BoolArray) -> float:
+    """Return median(target) / median(prediction) over `valid`.
+
+    Raises:
+        DataError: No valid pixel, or the median prediction is not positive and finite.
+    """
+    if not valid.any():
+        message = 'median alignment needs at least one valid pixel; the image has no ground truth.'
+        raise DataError(message)
+    centre = float(np.median(prediction[valid]))
+    if not (np.isfinite(centre) and centre > 0.0):
+        message = (
+            f'median alignment divides by the median prediction, which is {centre}; '
+            'it must be positive and finite.'
+        )
+        raise DataError(message)
+    return float(np.median(target_m[valid])) / centre
+
+
+def scale_and_shift(
+    prediction: Float32Array, target: Float32Array, valid: BoolArray
+) -> tuple[float, float]:
+    """Return the least-squares (scale, shift) with scale * prediction + shift ~ target.
+
+    Raises:
+        DataError: Fewer than two valid pixels, or a constant prediction: the fit is not unique.
+    """
+    x = prediction[valid].astype(np.float64)
+    y = target[valid].astype(np.float64)
+    spread = float(np.ptp(x)) if x.size else 0.0
+    if spread == 0.0:
+        message = (
+            f'scale and shift of {x.size} valid pixels with a prediction spread of {spread} are '
+            'not unique; at least two different predictions are needed.'
+        )
+        raise DataError(message)
+    centred = x - x.mean()
+    scale = float(centred @ (y - y.mean()) / (centred @ centred))
+    return scale, float(y.mean() - scale * x.mean())

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from depth_core.contracts import (
+    DepthKind,
+    DepthMap,
+    InputSpec,
+    OutputSpec,
+    probability_within_factor,
+)
+from depth_core.errors import ConfigError, DepthError, unknown_name
+from depth_core.files import replaced_atomically
+
+
+def test_confidence_equals_the_laplace_probability_found_by_sampling() -> None:
+    depth_m, sigma_m = 8.0, 1.5
+    noise = np.random.default_rng(0).laplace(depth_m, sigma_m / math.sqrt(2.0), 400_000)
+    inside = np.mean((noise > depth_m / 1.25) & (noise < depth_m * 1.25))
+    computed = probability_within_factor(
+        np.full((1, 1), depth_m, np.float32), np.full((1, 1), sigma_m, np.float32)
+    )
+    assert computed.item() == pytest.approx(inside, abs=4e-3)
+
+
+def test_confidence_is_zero_without_an_estimate() -> None:
+    depth_m = np.array([[np.nan, np.inf, -np.inf, 2.0, 2.0]], np.float32)
+    sigma_m = np.array([[0.1, 0.1, 0.1, np.nan, 0.1]], np.float32)
+    confidence = DepthMap(depth_m=depth_m, sigma_m=sigma_m).confidence
+    np.testing.assert_array_equal(confidence[0, :4], 0.0)
+    assert 0.99 < confidence[0, 4] <= 1.0
+    assert confidence.dtype == np.float32
+
+
+def test_confidence_falls_with_sigma() -> None:
+    sigma_m = np.geomspace(1e-3, 1e3, 50, dtype=np.float32)[None]
+    confidence = probability_within_factor(np.full_like(sigma_m, 10.0), sigma_m)
+    assert (np.diff(confidence) <= 0).all()
+    assert confidence[0, 0] == 1.0
+    assert confidence[0, -1] < 0.01
+
+
+def test_contracts_load_no_torch() -> None:
+    code = "import depth_core.contracts, sys; raise SystemExit('torch' in sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True)
+
+
+def test_impossible_specs_are_refused() -> None:
+    with pytest.raises(ConfigError, match='0x320'):
+        InputSpec(height=0, width=320)
+    with pytest.raises(ConfigError, match='0 < min_depth < max_depth'):
+        OutputSpec(kind=DepthKind.METRIC, min_depth=2.0, max_depth=1.0)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
+    assert unknown_name('model', 'densdepth', ['zoedepth_n', 'densedepth']) == (
+        "unknown model 'densdepth'; did you mean 'densedepth'? Known: densedepth, zoedepth_n"
+    )
+
+
+def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
+
+    path = tmp_path / 'answer.txt'
+    path.write_text('former')
+
+    def fill_the_disk() -> None:
+        with replaced_atomically(path) as temporary:
+            temporary.write_text('half')
+            raise OSError(28, 'No space left on device')
+
+    with pytest.raises(DepthError, match='cannot write'):
+        fill_the_disk()
+    assert path.read_text() == 'former'
+    assert list(tmp_path.iterdir()) == [path]
