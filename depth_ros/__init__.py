@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ROS 2 layer: messages to arrays, one call of `depth_core.runtime`, arrays to messages.
+
+`conversions` and `point_cloud` are pure functions, `parameters` is the table of every
+parameter, and `mono_depth_node` is the lifecycle node that ties them together. Importing this
+package loads neither rclpy nor a message package.
+"""
