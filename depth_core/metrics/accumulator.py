@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From single images to the numbers of a set: what is counted, what is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from functools import reduce
+from operator import add
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.contracts import BoolArray, Float32Array
+from depth_core.errors import ConfigError, DataError, unknown_name
+from depth_core.geometry import median_scale
+from depth_core.metrics.depth import (
+    METRIC_NAMES,
+    DepthMetrics,
+    ErrorSums,
+    best_constant_depth,
+    check_shapes,
+)
+from depth_core.metrics.protocols import PROTOCOLS, Protocol
+from depth_core.metrics.uncertainty import (
+    SPARSIFICATION_METRICS,
+    CalibrationMetrics,
+    CalibrationSums,
+    Sparsification,
+    calibration_sums,
+    sparsification_curves,
+)
+
+Align: TypeAlias = Literal['none', 'median']
+"""How a prediction is scaled before scoring: not at all, or by the image's median ratio."""
+
+ALIGNMENTS: Final = ('none', 'median')
+TARGETS_KEPT: Final = 4096
+"""Ground-truth quantiles kept an image, for the constant-depth baseline."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageScore:
+    """Everything kept of one image."""
+
+    key: str
+    targets: int
+    """Pixels with ground truth that the protocol scores."""
+    predicted: int
+    """How many of these have an estimate (not NaN)."""
+    scale: float
+    """Factor the prediction was multiplied by before scoring; NaN when it was not scored."""
+    sums: ErrorSums | None
+    """None when no pixel was scored."""
+    calibration: CalibrationSums | None
+    """None when there is no usable sigma."""
+    sparsification: Mapping[str, Sparsification] | None
+    targets_m: NDArray[np.float32]
+    """Quantiles of the scored ground truth, metres: all values when there are few."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UncertaintyResult:
+    """What the sigma of a set is worth."""
+
+    images: int
+    """Images with a usable sigma."""
+    pixels: int
+    """Scored pixels with a usable (finite, positive) sigma."""
+    pooled: CalibrationMetrics
+    """Calibration over all pixels of the set."""
+    nll: float
+    """Laplace negative log likelihood, mean over images."""
+    calibration_error: float
+    """Calibration error within an image, mean over images."""
+    sparsification: Mapping[str, Sparsification]
+    """Curves and areas, mean over images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """The numbers of a set of images."""
+
+    protocol: Protocol
+    align: Align
+    images: int
+    """Images that were looked at."""
+    images_scored: int
+    """Images the means are over."""
+    images_without_ground_truth: int
+    """Images without one pixel of ground truth that the protocol scores; in no mean."""
+    images_without_prediction: int
+    """Images with ground truth but no usable estimate; in no mean."""
+    pixels: int
+    """Pixels with ground truth that the protocol scores."""
+    coverage: float
+    """Fraction of these pixels that have an estimate; NaN when there are none."""
+    mean: DepthMetrics | None
+    """Mean over the scored images of each image's metrics; None when no image was scored."""
+    pooled: DepthMetrics | None
+    """Metrics over all scored pixels together."""
+    uncertainty: UncertaintyResult | None
+    constant_depth_m: float | None
+    """The one depth that has the smallest AbsRel on this very set (seen in hindsight)."""
+    constant_mean: DepthMetrics | None
+    """Metrics of answering that depth everywhere (with median alignment: each image's median),
+    mean over images: what a prediction has to beat."""
+
+    @property
+    def headline(self) -> DepthMetrics | None:
+        """The metrics the protocol reports: pooled, or the mean over images."""
+        return self.pooled if self.protocol.pooled else self.mean
+
+
+class MetricAccumulator:
+    """Scores predictions image by image under a protocol and sums up at the end.
+
+    Raises:
+        ConfigError: `align` is not a known alignment.
+    """
+
+    def __init__(self, protocol: Protocol = PROTOCOLS['none'], *, align: Align = 'none') -> None:
+        if align not in ALIGNMENTS:
+            raise ConfigError(unknown_name('alignment', align, ALIGNMENTS))
+        self.protocol = protocol
+        self.align: Align = align
+        self._scores: list[ImageScore] = []
+
+    @property
+    def scores(self) -> Sequence[ImageScore]:
+        """The images so far, in order; picklable, to be gathered from other processes."""
+        return tuple(self._scores)
+
+    def extend(self, scores: Iterable[ImageScore]) -> None:
+        """Take over images that another accumulator of the same protocol has scored."""
+        self._scores.extend(scores)
+
+    def update(
+        self,
+        prediction_m: Float32Array,
+        target_m: Float32Array,
+        valid: BoolArray | None = None,
+        sigma_m: Float32Array | None = None,
+        *,
+        key: str = '',
+    ) -> ImageScore:
+        """Score one image.
+
+        Args:
+            prediction_m: [H, W] predicted depth; NaN = no estimate, infinities are clamped.
+            target_m: [H, W] ground truth; NaN, 0 and what is outside the protocol's range = none.
+            valid: [H, W] where the ground truth may be used; everywhere when None.
+            sigma_m: [H, W] standard deviation; None skips the uncertainty metrics.
+            key: Name of the image in the report.
+
+        Raises:
+            DataError: Shapes differ, or the protocol's crop is for another image size.
+        """
+        check_shapes(prediction_m, target_m, valid, sigma_m)
+        mask = self.protocol.scored(target_m, valid)
+        with np.errstate(invalid='ignore'):
+            estimated = mask & ~np.isnan(prediction_m)
+        scale = self._scale(prediction_m, target_m, estimated)
+        score = ImageScore(
+            key=key or str(len(self._scores)),
+            targets=int(mask.sum()),
+            predicted=int(estimated.sum()),
+            scale=scale,
+            sums=None,
+            calibration=None,
+            sparsification=None,
+            targets_m=_quantiles(target_m[mask]),
+        )
+        if np.isfinite(scale):
+            score = self._scored(score, prediction_m, target_m, sigma_m, estimated)
+        self._scores.append(score)
+        return score
+
+    def _scale(
+        self, prediction_m: Float32Array, target_m: Float32Array, estimated: BoolArray
+    ) -> float:
+        """The factor to score with; NaN when the image cannot be scored."""
+        if not estimated.any():
+            return float('nan')
+        if self.align == 'none':
+            return 1.0
+        try:
+            return median_scale(prediction_m, target_m, estimated)
+        except DataError:
+            return float('nan')
+
+    def _scored(
+        self,
+        score: ImageScore,
+        prediction_m: Float32Array,
+        target_m: Float32Array,
+        sigma_m: Float32Array | None,
+        estimated: BoolArray,
+    ) -> ImageScore:
+        low, high = self.protocol.min_depth_m, self.protocol.max_depth_m
+        p = np.clip(prediction_m[estimated].astype(np.float64) * score.scale, low, high)
+        t = target_m[estimated].astype(np.float64)
+        sums = ErrorSums.of(t, p) if self.protocol.swapped else ErrorSums.of(p, t)
+        calibration, curves = None, None
+        if sigma_m is not None:
+            s = sigma_m[estimated].astype(np.float64) * score.scale
+            with np.errstate(invalid='ignore'):
+                usable = np.isfinite(s) & (s > 0.0)
+            if usable.any():
+                calibration = calibration_sums(p[usable], t[usable], s[usable])
+                curves = sparsification_curves(p[usable], t[usable], s[usable])
+        return ImageScore(
+            key=score.key,
+            targets=score.targets,
+            predicted=score.predicted,
+            scale=score.scale,
+            sums=sums,
+            calibration=calibration,
+            sparsification=curves,
+            targets_m=score.targets_m,
+        )
+
+    def result(self) -> Evaluation:
+        """Sum up; means are over the images that were scored and no others."""
+        sums = [score.sums for score in self._scores if score.sums is not None]
+        targets = sum(score.targets for score in self._scores)
+        predicted = sum(score.predicted for score in self._scores)
+        with_truth = [score for score in self._scores if score.targets]
+        constant_m, constant_mean = self._constant(with_truth)
+        return Evaluation(
+            protocol=self.protocol,
+            align=self.align,
+            images=len(self._scores),
+            images_scored=len(sums),
+            images_without_ground_truth=len(self._scores) - len(with_truth),
+            images_without_prediction=len(with_truth) - len(sums),
+            pixels=targets,
+            coverage=predicted / targets if targets else float('nan'),
+            mean=mean_metrics([item.metrics() for item in sums]) if sums else None,
+            pooled=reduce(add, sums).metrics() if sums else None,
+            uncertainty=_uncertainty(self._scores),
+            constant_depth_m=constant_m,
+            constant_mean=constant_mean,
+        )
+
+    def _constant(
+        self, with_truth: Sequence[ImageScore]
+    ) -> tuple[float | None, DepthMetrics | None]:
+        if not with_truth:
+            return None, None
+        constant_m = best_constant_depth([score.targets_m for score in with_truth])
+        metrics = []
+        for score in with_truth:
+            own = constant_m if self.align == 'none' else float(np.median(score.targets_m))
+            flat = np.full(score.targets_m.shape, own)
+            pair = (score.targets_m, flat) if self.protocol.swapped else (flat, score.targets_m)
+            metrics.append(ErrorSums.of(*pair).metrics())
+        return constant_m, mean_metrics(metrics)
+
+
+def mean_metrics(metrics: Sequence[DepthMetrics]) -> DepthMetrics:
+    """Mean of each metric over images; the sequence must not be empty."""
+    values = np.mean([astuple(item) for item in metrics], axis=0).tolist()
+    return DepthMetrics(**dict(zip(METRIC_NAMES, values, strict=True)))
+
+
+def _uncertainty(scores: Sequence[ImageScore]) -> UncertaintyResult | None:
+    calibrations = [score.calibration for score in scores if score.calibration is not None]
+    curves = [score.sparsification for score in scores if score.sparsification is not None]
+    if not calibrations:
+        return None
+    pooled = reduce(add, calibrations)
+    own = [item.metrics() for item in calibrations]
+    return UncertaintyResult(
+        images=len(calibrations),
+        pixels=int(pooled.count),
+        pooled=pooled.metrics(),
+        nll=float(np.mean([item.nll for item in own])),
+        calibration_error=float(np.mean([item.calibration_error for item in own])),
+        sparsification={
+            name: _mean_curve([item[name] for item in curves]) for name in SPARSIFICATION_METRICS
+        },
+    )
+
+
+def _mean_curve(curves: Sequence[Sparsification]) -> Sparsification:
+    return Sparsification(
+        by_sigma=tuple(np.mean([item.by_sigma for item in curves], axis=0).tolist()),
+        by_error=tuple(np.mean([item.by_error for item in curves], axis=0).tolist()),
+        ause=float(np.mean([item.ause for item in curves])),
+        aurg=float(np.mean([item.aurg for item in curves])),
+    )
+
+
+def _quantiles(values: Float32Array) -> Float32Array:
+    """All values when they are few, else evenly spaced order statistics."""
+    if values.size <= TARGETS_KEPT:
+        return values
+    ranks = (np.arange(TARGETS_KEPT) + 0.5) * (values.size / TARGETS_KEPT)
+    kept: Float32Array = np.sort(values)[ranks.astype(np.int64)]
+    return kept
