@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks: one file a family, built by name with flat options."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from depth_core.errors import ConfigError, unknown_name
+from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.models.densedepth import densedepth, densedepth_small
+
+__all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
+
+_BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
+    'densedepth': densedepth,
+    'densedepth_small': densedepth_small,
+}
+
+
+def list_models() -> list[str]:
+    """Every name `create_model` takes, sorted."""
+    return sorted(_BUILDERS)
+
+
+def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each builder has its own
+    """Build a network with random weights, or downloaded ones where `pretrained` asks for them.
+
+    Args:
+        name: One of `list_models()`.
+        **options: Options of that builder; those not given keep their defaults.
+
+    Returns:
+        The network in training mode. Its `options` name every option, defaults included, so that
+        a checkpoint survives a change of a default, except that `pretrained` is False: a
+        checkpoint brings its weights along.
+
+    Raises:
+        ConfigError: The name or an option is unknown, or an option is out of range.
+        ModelError: An option names a part that does not exist.
+    """
+    if name not in _BUILDERS:
+        raise ConfigError(unknown_name('model', name, _BUILDERS))
+    builder = _BUILDERS[name]
+    parameters = inspect.signature(builder).parameters
+    for option in options:
+        if option not in parameters:
+            raise ConfigError(unknown_name(f'option of model {name!r}', option, parameters))
+    defaults = {key: parameter.default for key, parameter in parameters.items()}
+    model = builder(**options)
+    model.options = {**defaults, **options, 'pretrained': False}
+    return model

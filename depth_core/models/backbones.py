@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Encoders: images in, a pyramid of feature maps out."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Any, Final
+
+import timm
+import torch
+import torchvision  # type: ignore[import-untyped]  # ships no types
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+from depth_core.errors import ModelError, unknown_name
+
+STRIDES: Final = (2, 4, 8, 16, 32)
+"""Strides a pyramid may have; the decoders work from the last to the first."""
+
+_DENSENETS: Final = ('densenet121', 'densenet161', 'densenet169', 'densenet201')
+_TAPS: Final = ('relu0', 'pool0', 'transition1', 'transition2', 'norm5')
+
+
+class DenseNetEncoder(nn.Module):
+    """A torchvision DenseNet without its classifier, tapped where DenseDepth taps it.
+
+    Gives five maps at strides 2, 4, 8, 16 and 32: after the stem's ReLU, after the stem's pool,
+    after the first and the second transition, and after the last norm with the ReLU that
+    torchvision keeps out of `features`.
+    """
+
+    def __init__(self, name: str, *, pretrained: bool) -> None:
+        super().__init__()
+        if name not in _DENSENETS:
+            raise ModelError(unknown_name('DenseDepth encoder', name, _DENSENETS))
+        network = torchvision.models.get_model(name, weights='DEFAULT' if pretrained else None)
+        self.features: nn.Sequential = network.features
+        self.channels = self._tap_channels()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the five maps, finest first."""
+        taps = []
+        x = images
+        for name, layer in self.features.named_children():
+            x = layer(x)
+            if name in _TAPS:
+                taps.append(x)
+        taps[-1] = F.relu(taps[-1])
+        return taps
+
+    def _tap_channels(self) -> tuple[int, ...]:
+        weights = self.features.state_dict()
+        names = ('norm0', 'norm0', 'transition1.conv', 'transition2.conv', 'norm5')
+        return tuple(weights[f'{name}.weight'].shape[0] for name in names)
+
+
+class TimmEncoder(nn.Module):
+    """Any timm network that gives a pyramid of feature maps down to stride 32.
+
+    Images in [0, 1] are normalised inside, with the mean and deviation timm states for it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, name: str, *, pretrained: bool) -> None:
+        super().__init__()
+        if not timm.is_model(name):
+            raise ModelError(_unknown_encoder(name))
+        try:
+            self.network: nn.Module = timm.create_model(
+                name, features_only=True, pretrained=pretrained
+            )
+        except (RuntimeError, AttributeError, NotImplementedError) as error:
+            message = (
+                f'timm encoder {name!r} gives no feature pyramid ({error}); choose a '
+                'convolutional one, for instance mobilenetv3_large_075 or resnet18.'
+            )
+            raise ModelError(message) from error
+        info: Any = self.network.feature_info
+        self.strides: tuple[int, ...] = tuple(info.reduction())
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        pyramid = len(self.strides) > 1 and self.strides == STRIDES[-len(self.strides) :]
+        layout = getattr(self.network, 'output_fmt', timm.layers.Format.NCHW)
+        channels_first = layout == timm.layers.Format.NCHW
+        if not (pyramid and channels_first):
+            message = (
+                f'timm encoder {name!r} has feature maps at strides {list(self.strides)}, layout '
+                f'{"NCHW" if channels_first else "NHWC"}; the decoder takes NCHW maps at strides '
+                f'{list(STRIDES)}, of which finer ones may lack: choose a pyramidal encoder, for '
+                'instance mobilenetv3_large_075 or resnet18.'
+            )
+            raise ModelError(message)
+        config = timm.get_pretrained_cfg(name)
+        mean, std = (config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)
+        self.register_buffer('mean', torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).reshape(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Return the maps of the pyramid, finest first."""
+        maps: list[Tensor] = self.network((images - self.mean) / self.std)
+        return maps
+
+
+def _unknown_encoder(name: str) -> str:
+    near = difflib.get_close_matches(name, timm.list_models(), n=5)
+    known = f'near names: {", ".join(near)}' if near else 'timm.list_models() gives all names'
+    return f'unknown timm encoder {name!r}; {known}.'
