@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+# Needs: Python >= 3.10 with venv, git, make and, the first time, a network. `make help` says more.
+
+PYTHON ?= python3
+PIP_ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+EXTRAS := ros,train,onnx,openvino,dev
+
+# Holds the path it was made for: a .venv that was copied elsewhere is of no use there.
+DONE := $(VENV)/.setup-done
+UNFINISHED := $(VENV)/.setup-unfinished
+
+# Python start-up of the ROS wheels leaves these behind; they belong to one environment only.
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
+
+# Two makes at once (say `make demo` and `make test`) must not install into one folder together.
+LOCKED := $(if $(shell command -v flock),flock .setup-lock)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format bench clean
+
+help:  ## say what there is
+	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup:  ## make .venv with everything the demo and the tests need
+	@if [ -e $(DONE) ] && ! { [ "$$(cat $(DONE))" = '$(CURDIR)' ] && $(BIN)/python -c ''; }; then \
+	  mv $(DONE) $(UNFINISHED); fi
+	@$(LOCKED) $(MAKE) --no-print-directory $(DONE)
+
+# pip downloads everything before it installs anything: when it reports a failure, nothing was
+# changed and an environment that was good still is. When it was killed, start afresh.
+$(DONE): Makefile package.xml setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"error: \
+	$(PYTHON) is Python {sys.version.split()[0]}, depth_ros needs 3.10 or newer; \
+	name one: make setup PYTHON=python3.11")'
+	@if [ -e $(UNFINISHED) ]; then echo 'The last setup did not finish: making .venv afresh.'; fi
+	@if [ -e $(UNFINISHED) ] || [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv --clear $(VENV); fi
+	@if [ -e $(DONE) ]; then mv $(DONE) $(UNFINISHED); else touch $(UNFINISHED); fi
+	@echo 'Installing into $(VENV); the first time takes minutes (several GB with PyTorch).'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	  --constraint constraints.txt --editable '.[$(EXTRAS)]' \
+	  || { [ ! -s $(UNFINISHED) ] || mv $(UNFINISHED) $(DONE); exit 1; }
+	@printf '%s' '$(CURDIR)' > $(UNFINISHED)
+	@mv $(UNFINISHED) $(DONE)
+
+demo: setup  ## synthetic camera -> mono_depth for 20 s with a live table, then a picture
+	@$(BIN)/python -m depth_ros.demo $(ARGS)
+
+test: setup  ## run the tests (ARGS='-k name' chooses)
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: setup  ## ruff, mypy and the tests of the architecture
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q test/architecture
+
+format: setup  ## let ruff format the code and mend what it can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: setup  ## measure speed; not part of the tests
+	@$(BIN)/python -m pytest test/benchmarks $(ARGS)
+
+clean:  ## remove everything made here, .venv too
+	rm -rf $(VENV) .setup-lock build install log dist demo_output .benchmarks .hypothesis \
+	  .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
