@@ -9,6 +9,7 @@ from typing import Any, Final
 import timm
 import torch
 import torchvision  # type: ignore[import-untyped]  # ships no types
+from timm.layers.format import Format
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
@@ -33,7 +34,10 @@ class DenseNetEncoder(nn.Module):
         super().__init__()
         if name not in _DENSENETS:
             raise ModelError(unknown_name('DenseDepth encoder', name, _DENSENETS))
-        network = torchvision.models.get_model(name, weights='DEFAULT' if pretrained else None)
+        try:
+            network = torchvision.models.get_model(name, weights='DEFAULT' if pretrained else None)
+        except OSError as error:
+            raise ModelError(_not_downloaded(name, error)) from error
         self.features: nn.Sequential = network.features
         self.channels = self._tap_channels()
 
@@ -71,9 +75,11 @@ class TimmEncoder(nn.Module):
             self.network: nn.Module = timm.create_model(
                 name, features_only=True, pretrained=pretrained
             )
+        except OSError as error:
+            raise ModelError(_not_downloaded(name, error)) from error
         except (RuntimeError, AttributeError, NotImplementedError) as error:
             message = (
-                f'timm encoder {name!r} gives no feature pyramid ({error}); choose a '
+                f'timm cannot build encoder {name!r} as a feature pyramid ({error}); choose a '
                 'convolutional one, for instance mobilenetv3_large_075 or resnet18.'
             )
             raise ModelError(message) from error
@@ -81,8 +87,8 @@ class TimmEncoder(nn.Module):
         self.strides: tuple[int, ...] = tuple(info.reduction())
         self.channels: tuple[int, ...] = tuple(info.channels())
         pyramid = len(self.strides) > 1 and self.strides == STRIDES[-len(self.strides) :]
-        layout = getattr(self.network, 'output_fmt', timm.layers.Format.NCHW)
-        channels_first = layout == timm.layers.Format.NCHW
+        layout = getattr(self.network, 'output_fmt', Format.NCHW)
+        channels_first = layout == Format.NCHW
         if not (pyramid and channels_first):
             message = (
                 f'timm encoder {name!r} has feature maps at strides {list(self.strides)}, layout '
@@ -100,6 +106,13 @@ class TimmEncoder(nn.Module):
         """Return the maps of the pyramid, finest first."""
         maps: list[Tensor] = self.network((images - self.mean) / self.std)
         return maps
+
+
+def _not_downloaded(name: str, error: OSError) -> str:
+    return (
+        f'pretrained weights of {name} cannot be downloaded ({error}); connect to the network '
+        'or build with pretrained=False.'
+    )
 
 
 def _unknown_encoder(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from depth_core.contracts import DepthKind
+from depth_core.contracts import DepthKind, OutputSpec
 from depth_core.errors import ModelError
 
 
@@ -30,6 +30,10 @@ class ModelSpec:
     """Height and width of the input must be multiples of this."""
     default_size: tuple[int, int]
     """(height, width) the network is trained and exported at unless told otherwise."""
+
+    def __post_init__(self) -> None:
+        # The same rule as the manifest of the exported graph, told when the network is built.
+        OutputSpec(kind=self.kind, min_depth=self.min_depth, max_depth=self.max_depth)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,8 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 Sampling: TypeAlias = Literal['align_corners', 'half_pixel', 'tf1_legacy']
 """Where the samples of a bilinear resize lie; see `resize_bilinear`."""
+
+SAMPLINGS: Final[tuple[Sampling, ...]] = get_args(Sampling)
 
 _MIN_RELATIVE_SIGMA: Final = 0.005
 _MAX_RELATIVE_SIGMA: Final = 2.0

@@ -29,10 +29,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import DepthKind
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, unknown_name
 from depth_core.models.backbones import STRIDES, DenseNetEncoder, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import ConvNormAct, Sampling, SigmaHead, resize_bilinear
+from depth_core.models.blocks import SAMPLINGS, ConvNormAct, Sampling, SigmaHead, resize_bilinear
 
 _LEAKY_SLOPE: Final = 0.2
 _RANGE_MARGIN: Final = 1.25
@@ -282,6 +282,8 @@ def densedepth(
     if not 0.0 < decoder_width <= 1.0:
         message = f'decoder_width {decoder_width} is not in (0, 1]; 1.0 is the published network.'
         raise ConfigError(message)
+    if upsampling not in SAMPLINGS:
+        raise ConfigError(unknown_name('upsampling', upsampling, SAMPLINGS))
     spec = _spec('densedepth', min_depth, max_depth, default_size=(480, 640))
     network = DenseNetEncoder(encoder, pretrained=pretrained)
     decoder = Decoder(
@@ -298,7 +300,7 @@ def densedepth_small(
     max_depth: float = 80.0,
     min_depth: float = 0.5,
     encoder: str = 'mobilenetv3_large_075',
-    decoder_channels: Sequence[int] = (128, 96, 64, 48, 24),
+    decoder_channels: Sequence[int] = (128, 128, 80, 48, 24),
     pretrained: bool = False,
 ) -> DenseDepthSmall:
     """Build the small DenseDepth for robots on any pyramidal timm encoder.
