@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Play a rosbag2 into ROS at the speed it was recorded, or faster, or slower.
+
+The recorded bytes go straight to the publishers: nothing is decoded, so a laptop keeps pace with
+several cameras and what arrives is bit for bit what was recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import (
+    DurabilityPolicy,
+    HistoryPolicy,
+    QoSProfile,
+    ReliabilityPolicy,
+)
+from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosReliability
+from rosbags.rosbag2 import Reader
+from rosgraph_msgs.msg import Clock
+
+from depth_core.errors import ConfigError, DataError, run_command, unknown_name
+from depth_ros.arguments import CommandParser, not_negative, positive
+from depth_ros.bag import RawMessage, open_bag, read_messages, select_connections
+from depth_ros.session import ros_node
+
+LATCHED_TOPICS = ('tf_static', 'robot_description')
+"""Topics whose last message a late subscriber expects, by the last part of their name."""
+
+QUEUE_DEPTH = 10
+CLOCK_HZ = 100.0
+DELIVERY_TIMEOUT_S = 2.0
+
+
+@dataclass(kw_only=True)
+class Playback:
+    """What was played, and how late."""
+
+    lateness_s: list[float] = field(default_factory=list)
+    """Publication minus the moment it was due, one number a message."""
+    messages: dict[int, int] = field(default_factory=dict)
+    """Messages played by connection id."""
+    duration_s: float = 0.0
+
+    def count(self, message: RawMessage, lateness_s: float) -> None:
+        """Take one published message into account."""
+        self.lateness_s.append(lateness_s)
+        key = message.connection.id
+        self.messages[key] = self.messages.get(key, 0) + 1
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        if not self.lateness_s:
+            return 'played 0 messages'
+        p50, p95, largest = np.percentile(np.asarray(self.lateness_s) * 1e3, (50, 95, 100))
+        return (
+            f'played {len(self.lateness_s)} messages in {self.duration_s:.2f} s; '
+            f'lateness p50 {p50:.1f}, p95 {p95:.1f}, largest {largest:.1f} ms'
+        )
+
+
+class Timeline:
+    """Turns recorded stamps into moments of the steady clock."""
+
+    def __init__(self, *, start_ns: int, rate: float) -> None:
+        self.start_ns = start_ns
+        self.rate = rate
+        self.begun_s = time.monotonic()
+
+    def due_s(self, stamp_ns: int) -> float:
+        """When a message recorded at `stamp_ns` is due; at once when recorded before the start."""
+        return self.begun_s + max(0, stamp_ns - self.start_ns) * 1e-9 / self.rate
+
+    def bag_ns(self) -> int:
+        """The recorded time that is being played now."""
+        return self.start_ns + int((time.monotonic() - self.begun_s) * self.rate * 1e9)
+
+
+class BagClock:
+    """Publishes the recorded time on /clock while the player waits."""
+
+    def __init__(self, node: Node, *, hz: float) -> None:
+        self._publisher = node.create_publisher(Clock, '/clock', QUEUE_DEPTH)
+        self._period_s = 1.0 / hz
+        self._next_s = 0.0
+
+    def wait_until(self, due_s: float, timeline: Timeline) -> None:
+        """Sleep until `due_s`, publishing the time whenever a period is over."""
+        while True:
+            now_s = time.monotonic()
+            if now_s >= self._next_s:
+                self._publish(timeline.bag_ns())
+                self._next_s = now_s + self._period_s
+            wake_s = min(due_s, self._next_s)
+            if now_s >= due_s:
+                return
+            time.sleep(max(0.0, wake_s - now_s))
+
+    def _publish(self, stamp_ns: int) -> None:
+        message = Clock()
+        message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
+        self._publisher.publish(message)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command."""
+    options = _parser().parse_command(arguments)
+    with open_bag(options.bag) as reader:
+        connections = select_connections(reader, options.topics)
+        remaps = parse_remaps(options.remap, {item.topic for item in connections})
+        start_ns = _start(reader, options.start_offset_s)
+        with ros_node('play_bag', arguments=_ros_arguments(arguments)) as node:
+            publishers = create_publishers(node, connections, remaps)
+            clock = None if options.clock is None else BagClock(node, hz=options.clock)
+            played = [item for item in connections if item.id in publishers]
+            if options.wait_for_subscribers is not None:
+                chosen = _named(options.wait_for_subscribers, played)
+                waited = [publishers[item.id] for item in chosen]
+                wait_for_subscribers(waited, timeout_s=options.ready_timeout_s)
+            playback = Playback()
+            try:
+                while True:
+                    play(
+                        merged(reader, played, start_ns),
+                        publishers,
+                        Timeline(start_ns=start_ns, rate=options.rate),
+                        playback,
+                        clock,
+                    )
+                    if not options.loop:
+                        break
+                _wait_for_delivery(publishers.values())
+            finally:
+                _report(playback, played, publishers)
+
+
+def play(
+    messages: Iterable[RawMessage],
+    publishers: dict[int, Publisher[Any]],
+    timeline: Timeline,
+    playback: Playback,
+    clock: BagClock | None = None,
+) -> None:
+    """Publish `messages` when they are due."""
+    for message in messages:
+        due_s = timeline.due_s(message.stamp_ns)
+        if clock is not None:
+            clock.wait_until(due_s, timeline)
+        elif (remaining_s := due_s - time.monotonic()) > 0.0:
+            time.sleep(remaining_s)
+        publishers[message.connection.id].publish(message.data)
+        playback.count(message, time.monotonic() - due_s)
+    playback.duration_s += time.monotonic() - timeline.begun_s
+
+
+def merged(
+    reader: Reader, connections: Sequence[Connection], start_ns: int
+) -> Iterator[RawMessage]:
+    """Give what to play from `start_ns` on.
+
+    What was latched before that moment (transforms, the robot's description) comes first, as a
+    subscriber of the live system would have got it.
+    """
+    latched = [item for item in connections if _qos(item).durability == _LATCHED]
+    if latched and start_ns > reader.start_time:
+        for message in read_messages(reader, latched):
+            if message.stamp_ns >= start_ns:
+                break
+            yield message
+    yield from read_messages(reader, connections, start_ns=start_ns)
+
+
+def create_publishers(
+    node: Node, connections: Sequence[Connection], remaps: dict[str, str]
+) -> dict[int, Publisher[Any]]:
+    """Make a publisher for each connection whose message type is installed; warn of the others.
+
+    Raises:
+        DataError: None of the types is installed.
+    """
+    publishers: dict[int, Publisher[Any]] = {}
+    for connection in connections:
+        message_class = find_message_class(connection.msgtype)
+        if message_class is None:
+            node.get_logger().warning(
+                f'{connection.topic} is not played: its type {connection.msgtype} is not '
+                'installed; install the package of that name to play it.'
+            )
+            continue
+        topic = remaps.get(connection.topic, connection.topic)
+        publishers[connection.id] = node.create_publisher(message_class, topic, _qos(connection))
+    if not publishers:
+        types = ', '.join(sorted({item.msgtype for item in connections}))
+        message = f'nothing can be played: none of the types {types} is installed.'
+        raise DataError(message)
+    return publishers
+
+
+def find_message_class(msgtype: str) -> type[Any] | None:
+    """Import the class of a type such as `sensor_msgs/msg/Image`; None when not installed."""
+    package, _, name = msgtype.partition('/msg/')
+    try:
+        return getattr(importlib.import_module(f'{package}.msg'), name, None)
+    except ImportError:
+        return None
+
+
+def parse_remaps(texts: Sequence[str], topics: set[str]) -> dict[str, str]:
+    """Read `from:=to` pairs.
+
+    Raises:
+        ConfigError: A pair is malformed or its left side is not played.
+    """
+    remaps: dict[str, str] = {}
+    for text in texts:
+        source, separator, target = text.partition(':=')
+        if not (source and separator and target):
+            message = f'remap {text!r} is not of the form from:=to, such as /camera/image:=/image.'
+            raise ConfigError(message)
+        if source not in topics:
+            raise ConfigError(unknown_name('topic to remap', source, topics))
+        remaps[source] = target
+    return remaps
+
+
+def wait_for_subscribers(publishers: Sequence[Publisher[Any]], *, timeout_s: float) -> None:
+    """Wait until each publisher has a subscriber.
+
+    Raises:
+        DataError: One has none after `timeout_s`.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while missing := [item for item in publishers if item.get_subscription_count() == 0]:
+        if time.monotonic() > deadline_s:
+            topics = ', '.join(sorted({item.topic_name for item in missing}))
+            message = (
+                f'nobody subscribed to {topics} within {timeout_s:g} s; start the receiver '
+                'first, compare ROS_DOMAIN_ID and topic names, or name only the topics to wait '
+                'for after --wait_for_subscribers.'
+            )
+            raise DataError(message)
+        time.sleep(0.02)
+
+
+def recorded_qos(topic: str, offered: Sequence[Qos]) -> QoSProfile:
+    """Give the profile to publish with: as recorded where that is known, reliable elsewhere.
+
+    Deadlines and lifespans are not taken over: at another rate they would not hold.
+    """
+    latched = topic.rsplit('/', 1)[-1] in LATCHED_TOPICS
+    profile = QoSProfile(
+        depth=QUEUE_DEPTH,
+        history=HistoryPolicy.KEEP_LAST,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=_LATCHED if latched else DurabilityPolicy.VOLATILE,
+    )
+    if offered:
+        recorded = offered[0]
+        if recorded.reliability is QosReliability.BEST_EFFORT:
+            profile.reliability = ReliabilityPolicy.BEST_EFFORT
+        if recorded.durability is QosDurability.TRANSIENT_LOCAL:
+            profile.durability = _LATCHED
+        if recorded.history is QosHistory.KEEP_LAST and recorded.depth > 0:
+            profile.depth = recorded.depth
+    return profile
+
+
+_LATCHED = DurabilityPolicy.TRANSIENT_LOCAL
+
+
+def _qos(connection: Connection) -> QoSProfile:
+    offered = getattr(connection.ext, 'offered_qos_profiles', ())
+    return recorded_qos(connection.topic, offered)
+
+
+def _named(topics: Sequence[str], connections: Sequence[Connection]) -> list[Connection]:
+    recorded = {item.topic for item in connections}
+    for topic in topics:
+        if topic not in recorded:
+            raise ConfigError(unknown_name('topic to wait for', topic, recorded))
+    return [item for item in connections if not topics or item.topic in topics]
+
+
+def _start(reader: Reader, offset_s: float) -> int:
+    duration_s = reader.duration * 1e-9
+    if offset_s > duration_s:
+        message = (
+            f'start_offset_s {offset_s:g} is beyond the end of the bag, which lasts '
+            f'{duration_s:.3f} s; give less.'
+        )
+        raise ConfigError(message)
+    return reader.start_time + int(offset_s * 1e9)
+
+
+def _wait_for_delivery(publishers: Iterable[Publisher[Any]]) -> None:
+    for publisher in publishers:
+        publisher.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
+
+
+def _report(
+    playback: Playback, connections: Sequence[Connection], publishers: dict[int, Publisher[Any]]
+) -> None:
+    lines = [playback.summary()]
+    for connection in connections:
+        publisher = publishers[connection.id]
+        # Ctrl-C may have shut ROS down already; the count is then of no interest.
+        with contextlib.suppress(Exception):
+            lines.append(
+                f'  {publisher.topic_name}: {playback.messages.get(connection.id, 0)} messages, '
+                f'{publisher.get_subscription_count()} subscribers'
+            )
+    sys.stdout.write('\n'.join(lines) + '\n')
+    sys.stdout.flush()
+
+
+def _ros_arguments(arguments: Sequence[str] | None) -> Sequence[str] | None:
+    return None if arguments is None else ['play_bag', *arguments]
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(prog='depth_ros.play_bag', description=__doc__.split('\n', 1)[0])
+    add = parser.add_argument
+    add('bag', type=Path, help='rosbag2 folder, or its .mcap or .db3 file')
+    add('--rate', type=positive, default=1.0, help='speed; 2 plays twice as fast as recorded')
+    add('--loop', action='store_true', help='start again at the end, until Ctrl-C')
+    add('--start_offset_s', type=not_negative, default=0.0, help='skip this much of the bag, s')
+    add('--topics', nargs='+', default=(), metavar='TOPIC', help='play only these; all if absent')
+    add(
+        '--remap',
+        nargs='+',
+        default=(),
+        metavar='FROM:=TO',
+        help='publish a recorded topic under another name',
+    )
+    add(
+        '--clock',
+        nargs='?',
+        type=positive,
+        const=CLOCK_HZ,
+        metavar='HZ',
+        help=f'publish the recorded time on /clock, {CLOCK_HZ:g} Hz unless given',
+    )
+    add(
+        '--wait_for_subscribers',
+        nargs='*',
+        metavar='TOPIC',
+        help='start when these recorded topics have a subscriber; all played ones if none named',
+    )
+    add('--ready_timeout_s', type=positive, default=30.0, help='give up that wait after this, s')
+    return parser
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of a command's ROS node: up, used, and gone without traces however it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import rclpy
+from rclpy.exceptions import ROSInterruptException
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from depth_core.errors import ConfigError
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a process that was asked to end by SIGTERM."""
+
+
+@contextlib.contextmanager
+def ros_node(
+    name: str, *, namespace: str = '', arguments: Sequence[str] | None = None
+) -> Iterator[Node]:
+    """Give a node that is destroyed, and ROS shut down, when the block ends.
+
+    SIGINT stays Python's KeyboardInterrupt and SIGTERM becomes SystemExit, so that both run the
+    `finally` blocks of the caller and Fast DDS gives its shared memory back.
+
+    Args:
+        name: The node's name, unless the ROS arguments say otherwise.
+        namespace: The node's namespace, unless the ROS arguments say otherwise.
+        arguments: Command line with the ROS arguments; None takes the process's own.
+
+    Raises:
+        ConfigError: The ROS arguments cannot be understood.
+    """
+    with terminated_cleanly():
+        try:
+            rclpy.init(
+                args=None if arguments is None else list(arguments),
+                signal_handler_options=SignalHandlerOptions.NO,
+            )
+        except Exception as error:
+            # rclpy answers a bad argument with one of several private exceptions.
+            message = f'the ROS arguments cannot be used: {error}'
+            raise ConfigError(message) from error
+        try:
+            node = Node(name, namespace=namespace)
+            try:
+                yield node
+            finally:
+                node.destroy_node()
+        except ROSInterruptException:
+            raise KeyboardInterrupt from None
+        finally:
+            rclpy.try_shutdown()
+
+
+@contextlib.contextmanager
+def terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the block like an exception instead of killing the process."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)
+
+    former = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
