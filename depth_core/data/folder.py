@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A folder of one's own images, with or without depth, matched by file name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.data.images import (
+    IMAGE_SUFFIXES,
+    check_size,
+    make_sample,
+    read_depth_npy,
+    read_depth_png,
+    read_image,
+    require_folder,
+)
+from depth_core.data.lists import read_lines
+from depth_core.data.sample import Sample
+from depth_core.errors import ConfigError, DataError
+from depth_core.geometry import intrinsics_from_matrix
+
+_IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
+_INTRINSICS_NAME: Final = 'intrinsics.txt'
+
+
+class FolderDataset:
+    """Images of any source: `root/images/a.jpg` with `root/depth/a.png` or `a.npy`.
+
+    The images may also lie in `root/image`, `root/rgb` or `root` itself. NPY depth is in metres;
+    the unit of 16-bit PNG depth must be declared. An image without depth stays, with no valid
+    pixel. `root/intrinsics.txt`, when present, holds `fx fy cx cy` in pixels of the images, with
+    pixel centres at integers; without it the intrinsics of the samples are NaN (unknown).
+
+    Args:
+        root: The folder.
+        split: List of the stems to take, one a line; every image when None.
+        depth_unit_m: Metres in one code of depth PNG files: 0.001 for millimetres.
+        sparse: True for scattered depth (lidar): no value is lost when samples are resized.
+        height: Rows of a sample; native when None.
+        width: Columns of a sample; native when None.
+
+    Raises:
+        ConfigError: There is PNG depth but no unit.
+        DataError: The folder, the list or an image of the list is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        split: Path | str | None = None,
+        depth_unit_m: float | None = None,
+        sparse: bool = False,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        check_size(height, width)
+        self.root = Path(root)
+        require_folder(self.root, 'image')
+        self.height, self.width = height, width
+        self.sparse = sparse
+        self.depth_unit_m = depth_unit_m
+        self.images = _list_images(self.root, None if split is None else Path(split))
+        self._numbers = _read_intrinsics(self.root / _INTRINSICS_NAME)
+        png = next((path for image in self.images if (path := self._depth(image, '.png'))), None)
+        if png is not None and not (depth_unit_m is not None and depth_unit_m > 0.0):
+            message = (
+                f'depth {png} is a PNG and depth_unit_m is {depth_unit_m}; give the metres in one '
+                'code: 0.001 for millimetres, 0.00390625 for KITTI.'
+            )
+            raise ConfigError(message)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.images[index]
+        image = read_image(path)
+        rows, columns = image.shape[:2]
+        intrinsics: Intrinsics | None = None
+        if self._numbers is not None:
+            matrix = np.zeros((3, 3))
+            matrix[[0, 1, 0, 1], [0, 1, 2, 2]] = self._numbers
+            intrinsics = intrinsics_from_matrix(matrix, height=rows, width=columns)
+        return make_sample(
+            image,
+            self._read_depth(path),
+            intrinsics,
+            key=path.stem,
+            height=self.height,
+            width=self.width,
+            sparse=self.sparse,
+        )
+
+    def _depth(self, image: Path, suffix: str) -> Path | None:
+        path = self.root / 'depth' / f'{image.stem}{suffix}'
+        return path if path.is_file() else None
+
+    def _read_depth(self, image: Path) -> Float32Array | None:
+        npy = self._depth(image, '.npy')
+        if npy is not None:
+            return read_depth_npy(npy)
+        png = self._depth(image, '.png')
+        if png is None or self.depth_unit_m is None:
+            return None
+        return read_depth_png(png, unit_m=self.depth_unit_m)
+
+
+def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
+    folder = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            if path.stem in found:
+                message = (
+                    f'{found[path.stem]} and {path} have the same name but for the ending, so '
+                    'their depth cannot be told apart; rename one.'
+                )
+                raise DataError(message)
+            found[path.stem] = path
+    if not found:
+        message = (
+            f'{folder} holds no image; put {", ".join(IMAGE_SUFFIXES)} files there, or in '
+            f'{root / "images"}.'
+        )
+        raise DataError(message)
+    if split is None:
+        return list(found.values())
+    chosen = []
+    for number, line in read_lines(split):
+        if line not in found:
+            message = (
+                f'line {number} of list {split} names {line!r}, but {folder} has no image of '
+                'that stem; list file names without their ending.'
+            )
+            raise DataError(message)
+        chosen.append(found[line])
+    return chosen
+
+
+def _read_intrinsics(path: Path) -> Sequence[float] | None:
+    if not path.exists():
+        return None
+    words = [word for _, line in read_lines(path) for word in line.split() if line[0] != '#']
+    try:
+        numbers = [float(word) for word in words]
+    except ValueError:
+        numbers = []
+    if len(numbers) != 4:  # noqa: PLR2004  fx, fy, cx, cy
+        message = f'{path} holds {" ".join(words)!r}; it must hold four numbers: fx fy cx cy.'
+        raise DataError(message)
+    return numbers

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Image and depth files to arrays, and arrays to samples: what every file dataset shares."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.data.sample import Sample
+from depth_core.errors import ConfigError, DataError
+from depth_core.geometry import render_sparse_depth, resize_intrinsics, unproject
+
+IMAGE_SUFFIXES: Final = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
+"""Endings of the files that are looked at as images, lower case."""
+
+_EIGHT_BIT_MODES: Final = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
+
+
+def read_image(path: Path) -> Uint8Array:
+    """Read the image file at `path` as [H, W, 3] uint8 RGB.
+
+    Raises:
+        DataError: It is missing, truncated, corrupt, no image, or has more than 8 bits.
+    """
+    return decode_image(_read_bytes(path, 'image'), source=str(path))
+
+
+def decode_image(content: bytes, *, source: str) -> Uint8Array:
+    """Decode an encoded image (JPEG, PNG, ...) to [H, W, 3] uint8 RGB.
+
+    Args:
+        content: The whole file.
+        source: Where it came from, for the error message.
+
+    Raises:
+        DataError: It is truncated, corrupt, no image, or has more than 8 bits.
+    """
+    image = _decode(content, source)
+    if image.mode not in _EIGHT_BIT_MODES:
+        message = (
+            f'image {source} has pixel type {image.mode}; images have 8 bits a channel '
+            '(16-bit files are read as depth): convert it, or point to the colour image.'
+        )
+        raise DataError(message)
+    return np.asarray(image.convert('RGB'), np.uint8)
+
+
+def read_depth_png(
+    path: Path, *, unit_m: float, eight_bit_unit_m: float | None = None
+) -> Float32Array:
+    """Read a depth image whose code 0 means 'no value'.
+
+    Args:
+        path: A 16-bit grey PNG.
+        unit_m: Metres in one 16-bit code: 1/256 for KITTI, 0.001 for millimetres.
+        eight_bit_unit_m: Metres in one code of an 8-bit file; None refuses 8-bit files.
+
+    Returns:
+        [H, W] float32 metres, NaN where there is no value.
+
+    Raises:
+        DataError: It is missing, truncated, corrupt or not of the declared kind.
+    """
+    image = _decode(_read_bytes(path, 'depth'), str(path))
+    if image.mode.startswith('I'):
+        codes = np.asarray(image).astype(np.float32)
+        scale = unit_m
+    elif image.mode == 'L' and eight_bit_unit_m is not None:
+        codes = np.asarray(image).astype(np.float32)
+        scale = eight_bit_unit_m
+    else:
+        message = (
+            f'depth {path} has pixel type {image.mode}; depth images are 16-bit grey PNG files '
+            'with a declared unit: give the depth itself, not a coloured preview of it.'
+        )
+        raise DataError(message)
+    depth_m: Float32Array = np.where(codes > 0, codes * np.float32(scale), np.float32(np.nan))
+    return depth_m
+
+
+def read_depth_npy(path: Path) -> Float32Array:
+    """Read an NPY file of [H, W] metres; NaN, 0 and negative values mean 'no value'.
+
+    Raises:
+        DataError: It is missing, truncated, no NPY file or not a plane of numbers.
+    """
+    content = _read_bytes(path, 'depth')
+    try:
+        values = np.load(io.BytesIO(content), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        message = (
+            f'depth {path} ({len(content)} bytes) cannot be read: it is truncated, corrupt or no '
+            f'NPY file of numbers ({error}); write it again with numpy.save.'
+        )
+        raise DataError(message) from error
+    return depth_plane(values, source=str(path))
+
+
+def depth_plane(values: NDArray[np.generic], *, source: str) -> Float32Array:
+    """Check that `values` is a plane of metres and turn what is not positive into NaN.
+
+    Raises:
+        DataError: It is not [H, W], or not of a real number type.
+    """
+    plane = np.squeeze(values)
+    if plane.ndim != 2 or plane.dtype.kind not in 'fiu':  # noqa: PLR2004  rows and columns
+        message = (
+            f'depth {source} has shape {values.shape} and type {values.dtype}; '
+            'it must be [H, W] numbers in metres.'
+        )
+        raise DataError(message)
+    depth_m = plane.astype(np.float32)
+    with np.errstate(invalid='ignore'):
+        depth_m[~(depth_m > 0.0)] = np.nan
+    return depth_m
+
+
+def make_sample(
+    image: Uint8Array,
+    depth_m: Float32Array | None,
+    intrinsics: Intrinsics | None,
+    *,
+    key: str,
+    height: int | None = None,
+    width: int | None = None,
+    sparse: bool = False,
+) -> Sample:
+    """Put image, ground truth and camera together, at native size or resized together.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        depth_m: [H, W] metres, NaN = unknown; None when the image has no ground truth.
+        intrinsics: Camera of the image; None gives a matrix of NaN (unknown).
+        key: Name of the sample.
+        height: Rows of the sample; the image's own when None.
+        width: Columns of the sample; the image's own when None.
+        sparse: True for scattered depth (lidar): each value is then moved to the pixel it falls
+            on, the nearest winning, where picking pixels would lose most of them.
+
+    Raises:
+        DataError: Depth and image differ in size.
+    """
+    rows, columns = image.shape[:2]
+    if depth_m is not None and depth_m.shape != (rows, columns):
+        message = (
+            f'{key}: depth of {depth_m.shape[0]}x{depth_m.shape[1]} does not belong to an image '
+            f'of {rows}x{columns}; ground truth has the size of its image.'
+        )
+        raise DataError(message)
+    image, intrinsics = resize_together(image, intrinsics, height, width)
+    size = image.shape[:2]
+    if depth_m is not None and depth_m.shape != size:
+        depth_m = _resize_depth(depth_m, size, sparse=sparse)
+    truth = np.full(size, np.nan, np.float32) if depth_m is None else depth_m
+    matrix = np.full((3, 3), np.nan) if intrinsics is None else intrinsics.matrix
+    with np.errstate(invalid='ignore'):
+        valid = np.isfinite(truth) & (truth > 0.0)
+    return Sample(
+        image=torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255.0)),
+        depth_m=torch.from_numpy(np.array(truth, np.float32)),
+        valid=torch.from_numpy(valid),
+        intrinsics=torch.from_numpy(matrix).float(),
+        key=key,
+    )
+
+
+CameraT = TypeVar('CameraT', Intrinsics, Intrinsics | None)
+
+
+def resize_together(
+    image: Uint8Array, intrinsics: CameraT, height: int | None, width: int | None
+) -> tuple[Uint8Array, CameraT]:
+    """Resize an image and its camera; a None keeps that side as it is."""
+    rows, columns = image.shape[:2]
+    size = (height or rows, width or columns)
+    if size == (rows, columns):
+        return image, intrinsics
+    smaller = size[0] * size[1] < rows * columns
+    method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    resized = np.asarray(cv2.resize(image, size[::-1], interpolation=method), np.uint8)
+    if intrinsics is None:
+        return resized, intrinsics
+    return resized, resize_intrinsics(intrinsics, height=size[0], width=size[1])
+
+
+def _resize_depth(depth_m: Float32Array, size: tuple[int, int], *, sparse: bool) -> Float32Array:
+    rows, columns = depth_m.shape
+    if not sparse:
+        row = ((np.arange(size[0]) + 0.5) * rows / size[0]).astype(np.int64)
+        column = ((np.arange(size[1]) + 0.5) * columns / size[1]).astype(np.int64)
+        picked: Float32Array = depth_m[row[:, None], column]
+        return picked
+    # Any camera serves: what it lifts is projected back by the same one, resized.
+    camera = Intrinsics(
+        fx_px=float(columns),
+        fy_px=float(columns),
+        cx_px=0.0,
+        cy_px=0.0,
+        height=rows,
+        width=columns,
+    )
+    points = unproject(depth_m, camera)[np.isfinite(depth_m)]
+    return render_sparse_depth(points, resize_intrinsics(camera, height=size[0], width=size[1]))
+
+
+def check_size(height: int | None, width: int | None) -> None:
+    """Refuse a half-given or non-positive sample size.
+
+    Raises:
+        ConfigError: Only one of the two is given, or one is below 1.
+    """
+    if (height is None) != (width is None) or min(height or 1, width or 1) < 1:
+        message = (
+            f'sample size height={height}, width={width} is not a size; '
+            'give both in pixels, at least 1, or neither for the native size.'
+        )
+        raise ConfigError(message)
+
+
+def require_folder(root: Path, what: str) -> None:
+    """Refuse a dataset root that is not a folder.
+
+    Raises:
+        DataError: It does not exist or is a file.
+    """
+    if not root.is_dir():
+        found = 'is a file' if root.exists() else 'does not exist'
+        message = f'{what} folder {root} {found}; give the folder that holds the data.'
+        raise DataError(message)
+
+
+def _read_bytes(path: Path, what: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        message = (
+            f'{what} {path} cannot be read: {error.strerror or error}; check the path and that '
+            'the data set is complete.'
+        )
+        raise DataError(message) from error
+
+
+def _decode(content: bytes, source: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        message = (
+            f'image {source} ({len(content)} bytes) cannot be decoded: it is truncated, corrupt '
+            f'or no image ({error}); copy or download it again.'
+        )
+        raise DataError(message) from error
+    return image

@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NYU Depth v2 (Silberman et al., ECCV 2012) as the image files people train and test with."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from depth_core.contracts import Intrinsics
+from depth_core.data.images import (
+    check_size,
+    make_sample,
+    read_depth_png,
+    read_image,
+    require_folder,
+)
+from depth_core.data.lists import read_lines
+from depth_core.data.sample import Sample
+from depth_core.errors import DataError
+from depth_core.geometry import resize_intrinsics
+
+NYU_INTRINSICS: Final = Intrinsics(
+    fx_px=518.8579, fy_px=519.46961, cx_px=325.58245, cy_px=253.73617, height=480, width=640
+)
+"""Colour camera of the data set's toolbox."""
+
+_MILLIMETRE: Final = 0.001
+_EIGHT_BIT_RANGE_M: Final = 10.0
+"""What code 255 means in the 8-bit training files of the DenseDepth authors."""
+_COLOUR_ENDINGS: Final = ('.jpg', '.png')
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NyuPair:
+    """A colour image and its depth."""
+
+    image: Path
+    depth: Path
+
+    @property
+    def key(self) -> str:
+        """The image with its scene folder."""
+        return f'{self.image.parent.name}/{self.image.stem}'
+
+
+class NyuDataset:
+    """Pairs of colour and depth images of NYU Depth v2.
+
+    Depth files of 16 bits are millimetres; files of 8 bits, as in the DenseDepth training set,
+    have 255 = 10 m. Code 0 means no ground truth. Without a list the pairs are found by name:
+    `rgb_X.jpg` with `sync_depth_X.png`, `X_rgb.png` with `X_depth.png`, `X_colors.png` with
+    `X_depth.png`, in the folder and one below it; an image without such a partner is left out
+    and logged.
+
+    Args:
+        root: Folder of the images.
+        split: List of pairs, `scene/rgb_1.jpg scene/sync_depth_1.png [focal]` or, when it ends in
+            .csv, `data/scene/1.jpg,data/scene/1.png`, relative to `root`. Plain or .gz.
+        height: Rows of a sample; native when None.
+        width: Columns of a sample; native when None.
+
+    Raises:
+        DataError: The folder or list is missing, empty or malformed.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        split: Path | str | None = None,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        check_size(height, width)
+        self.root = Path(root)
+        require_folder(self.root, 'NYU')
+        self.height, self.width = height, width
+        self.pairs = (
+            _find_pairs(self.root) if split is None else _read_list(Path(split), self.root)
+        )
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Sample:
+        pair = self.pairs[index]
+        image = read_image(pair.image)
+        depth_m = read_depth_png(
+            pair.depth, unit_m=_MILLIMETRE, eight_bit_unit_m=_EIGHT_BIT_RANGE_M / 255.0
+        )
+        rows, columns = image.shape[:2]
+        return make_sample(
+            image,
+            depth_m,
+            resize_intrinsics(NYU_INTRINSICS, height=rows, width=columns),
+            key=pair.key,
+            height=self.height,
+            width=self.width,
+        )
+
+
+def _find_pairs(root: Path) -> Sequence[NyuPair]:
+    pairs, alone = [], []
+    for image in sorted((*root.glob('*'), *root.glob('*/*'))):
+        depth_name = _depth_name(image)
+        if depth_name is None:
+            continue
+        depth = image.with_name(depth_name)
+        if depth.is_file():
+            pairs.append(NyuPair(image=image, depth=depth))
+        else:
+            alone.append(image.name)
+    if alone:
+        logger.info('left out, no depth PNG beside them: %s', ', '.join(alone))
+    if not pairs:
+        message = (
+            f'{root} holds no NYU pair; it must hold rgb_00000.jpg with sync_depth_00000.png, or '
+            'X_rgb.png with X_depth.png, there or one folder below, or be given with a list.'
+        )
+        raise DataError(message)
+    return pairs
+
+
+def _depth_name(image: Path) -> str | None:
+    """The name of the depth file that would belong to a colour image; None for other files."""
+    if image.suffix not in _COLOUR_ENDINGS:
+        return None
+    if image.stem.startswith('rgb_'):
+        return f'sync_depth_{image.stem.removeprefix("rgb_")}.png'
+    for ending in ('_rgb', '_colors'):
+        if image.stem.endswith(ending):
+            return f'{image.stem.removesuffix(ending)}_depth.png'
+    return None
+
+
+def _read_list(split: Path, root: Path) -> Sequence[NyuPair]:
+    csv = '.csv' in split.suffixes
+    pairs = []
+    for number, line in read_lines(split):
+        words = line.split(',') if csv else line.split()
+        if len(words) not in {2, 3}:
+            rule = 'image,depth' if csv else 'image depth [focal]'
+            message = f'line {number} of list {split} is {line!r}; a line is {rule!r}.'
+            raise DataError(message)
+        image, depth = (root / word.strip().lstrip('/') for word in words[:2])
+        pairs.append(NyuPair(image=image, depth=depth))
+    missing = [path for pair in pairs for path in (pair.image, pair.depth) if not path.is_file()]
+    if missing:
+        message = (
+            f'{len(missing)} files of list {split} are not under {root}, first: {missing[0]}; '
+            'complete the data set or shorten the list.'
+        )
+        raise DataError(message)
+    return pairs
