@@ -1,0 +1,472 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from dataclasses import astuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from depth_core.errors import ConfigError, DataError
+from depth_core.metrics import (
+    METRIC_NAMES,
+    PROTOCOLS,
+    SPARSIFICATION_STEPS,
+    Align,
+    ErrorSums,
+    MetricAccumulator,
+    best_constant_depth,
+    calibration_sums,
+    depth_metrics,
+    find_protocol,
+    mean_metrics,
+    sparsification_curves,
+)
+
+TO_TEN_METRES = find_protocol('none', min_depth_m=1e-3, max_depth_m=10.0)
+
+
+@pytest.fixture(scope='module')
+def reference(repository: Path) -> dict[str, NDArray[np.float64]]:
+    """Numbers that the authors' own evaluation code gave on random arrays."""
+    with np.load(repository / 'test/data/metrics_reference.npz') as arrays:
+        return dict(arrays)
+
+
+def plane(*rows: tuple[float, ...]) -> NDArray[np.float32]:
+    return np.array(rows, np.float32)
+
+
+def test_hand_worked_numbers() -> None:
+    metrics = depth_metrics(plane((1.0, 4.0)), plane((2.0, 2.0)))
+    assert metrics.abs_rel == pytest.approx((0.5 + 1.0) / 2)
+    assert metrics.sq_rel == pytest.approx((0.5 + 2.0) / 2)
+    assert metrics.rmse == pytest.approx(math.sqrt((1.0 + 4.0) / 2))
+    assert metrics.rmse_log == pytest.approx(math.log(2.0))
+    assert metrics.log10 == pytest.approx(math.log10(2.0))
+    assert metrics.silog == pytest.approx(100.0 * math.log(2.0))
+    assert (metrics.a1, metrics.a2, metrics.a3) == (0.0, 0.0, 0.0)
+
+
+def test_thresholds_are_strict_and_nested() -> None:
+    target = plane((1.0, 1.0, 1.0, 1.0))
+    metrics = depth_metrics(plane((1.25, 1.2, 1.5, 1.9)), target)
+    assert (metrics.a1, metrics.a2, metrics.a3) == (0.25, 0.75, 1.0)
+
+
+def test_silog_does_not_see_scale_and_the_others_do() -> None:
+    rng = np.random.default_rng(3)
+    prediction = rng.uniform(1.0, 9.0, 200).astype(np.float32)
+    target = rng.uniform(1.0, 9.0, 200).astype(np.float32)
+    once, twice = depth_metrics(prediction, target), depth_metrics(2 * prediction, target)
+    assert twice.silog == pytest.approx(once.silog, rel=1e-5)
+    assert twice.abs_rel != pytest.approx(once.abs_rel, rel=1e-2)
+
+
+def test_agrees_with_urcdc(reference: dict[str, NDArray[np.float64]]) -> None:
+    m = depth_metrics(reference['urcdc_pred'], reference['urcdc_gt'])  # type: ignore[arg-type]  # float64 on purpose
+    ours = (m.silog, m.abs_rel, m.log10, m.rmse, m.sq_rel, m.rmse_log, m.a1, m.a2, m.a3)
+    np.testing.assert_allclose(ours, reference['urcdc_metrics'], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ('box', 'protocol', 'size'),
+    [
+        ('garg_352x1216', 'kitti_eigen_garg_80m', (352, 1216)),
+        ('garg_375x1242', 'kitti_eigen_garg_50m', (375, 1242)),
+        ('eigen_352x1216', 'kitti_eigen_crop_80m', (352, 1216)),
+        ('nyu_eigen', 'nyu_eigen', (480, 640)),
+    ],
+)
+def test_crops_are_those_of_the_literature(
+    reference: dict[str, NDArray[np.float64]], box: str, protocol: str, size: tuple[int, int]
+) -> None:
+    crop = PROTOCOLS[protocol].crop
+    assert crop is not None
+    assert crop.box(*size) == tuple(reference[f'urcdc_{box}'])
+
+
+def test_densedepth_crop_ends_are_inclusive(reference: dict[str, NDArray[np.float64]]) -> None:
+    crop = PROTOCOLS['nyu_densedepth'].crop
+    assert crop is not None
+    first_row, last_row, first_column, last_column = reference['densedepth_crop']
+    assert crop.box(480, 640) == (first_row, last_row + 1, first_column, last_column + 1)
+
+
+def test_window_is_bottom_centre(reference: dict[str, NDArray[np.float64]]) -> None:
+    protocol = PROTOCOLS['kitti_window_garg_80m']
+    assert protocol.window_origin(375, 1242) == tuple(reference['urcdc_kb_crop_375x1242'])
+    with pytest.raises(DataError, match='192x640 is smaller than the 352x1216 window'):
+        protocol.window_origin(192, 640)
+
+
+def test_only_pixels_inside_the_crop_are_scored() -> None:
+    target = np.full((480, 640), 2.0, np.float32)
+    accumulator = MetricAccumulator(PROTOCOLS['nyu_eigen'])
+    accumulator.update(target, target)
+    assert accumulator.result().pixels == (471 - 45) * (601 - 41)
+
+
+def test_pixel_crop_refuses_another_size() -> None:
+    target = np.full((224, 224), 2.0, np.float32)
+    with pytest.raises(DataError, match=r"224x224 .*480x640.*protocol 'none'"):
+        MetricAccumulator(PROTOCOLS['nyu_eigen']).update(target, target)
+
+
+def test_both_densedepth_conventions(reference: dict[str, NDArray[np.float64]]) -> None:
+    for swapped, expected in (
+        (False, reference['densedepth_metrics_correct_order']),
+        (True, reference['densedepth_metrics_official_swapped']),
+    ):
+        pair = reference['densedepth_pred'], reference['densedepth_gt']
+        metrics = ErrorSums.of(*(pair[::-1] if swapped else pair)).metrics()
+        ours = (metrics.a1, metrics.a2, metrics.a3, metrics.abs_rel, metrics.rmse, metrics.log10)
+        np.testing.assert_allclose(ours, expected, rtol=1e-12)
+
+
+def test_densedepth_protocols_score_set_and_images(
+    reference: dict[str, NDArray[np.float64]],
+) -> None:
+    results = {}
+    for name in ('nyu_densedepth', 'nyu_densedepth_official'):
+        accumulator = MetricAccumulator(PROTOCOLS[name])
+        for prediction, target in zip(
+            reference['densedepth_pred'], reference['densedepth_gt'], strict=True
+        ):
+            full = np.full((2, 480, 640), np.nan, np.float32)
+            full[0, 100:106, 100:108], full[1, 100:106, 100:108] = prediction, target
+            accumulator.update(full[0], full[1])
+        results[name] = accumulator.result()
+    plain, official = results['nyu_densedepth'], results['nyu_densedepth_official']
+    assert plain.mean is not None
+    assert plain.pooled is not None
+    assert official.headline is not None
+    assert plain.headline is plain.mean
+    assert plain.mean.rmse == pytest.approx(
+        reference['densedepth_metrics_mean_of_images'][4], rel=1e-6
+    )
+    assert plain.pooled.rmse == pytest.approx(
+        reference['densedepth_metrics_correct_order'][4], rel=1e-6
+    )
+    assert official.headline.abs_rel == pytest.approx(
+        reference['densedepth_metrics_official_swapped'][3], rel=1e-6
+    )
+    assert official.headline.rmse == pytest.approx(plain.pooled.rmse)
+
+
+def test_agrees_with_cliffnet_on_clamped_predictions(
+    reference: dict[str, NDArray[np.float64]],
+) -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    for prediction, target in zip(
+        reference['cliffnet_pred'], reference['cliffnet_gt'], strict=True
+    ):
+        accumulator.update(prediction[0].astype(np.float32), target[0].astype(np.float32))
+    mean = accumulator.result().mean
+    assert mean is not None
+    assert mean.rmse == pytest.approx(reference['cliffnet_rms'], rel=1e-5)
+    assert mean.abs_rel == pytest.approx(reference['cliffnet_rel'], rel=1e-5)
+    assert mean.sq_rel == pytest.approx(reference['cliffnet_sq_rel'], rel=1e-5)
+    assert mean.rmse_log == pytest.approx(reference['cliffnet_rms_natural_log'], rel=1e-5)
+    np.testing.assert_allclose((mean.a1, mean.a2, mean.a3), reference['cliffnet_deltas'])
+
+
+@pytest.mark.parametrize(
+    ('crop', 'protocol'), [('garg', 'kitti_eigen_garg_80m'), ('none', 'none')]
+)
+@pytest.mark.parametrize('align', ['none', 'median'])
+def test_agrees_with_packnet_with_and_without_median_scale(
+    reference: dict[str, NDArray[np.float64]], crop: str, protocol: str, align: Align
+) -> None:
+    accumulator = MetricAccumulator(PROTOCOLS[protocol], align=align)
+    for prediction, target in zip(reference['packnet_pred'], reference['packnet_gt'], strict=True):
+        enlarged = enlarge_aligned(prediction, target.shape)
+        accumulator.update(enlarged, target.astype(np.float32))
+    m = accumulator.result().mean
+    assert m is not None
+    ours = (m.abs_rel, m.sq_rel, m.rmse, m.rmse_log, m.a1, m.a2, m.a3)
+    # Their median of an even count is the lower of the two middle values, ours their mean.
+    tolerance = 1e-5 if align == 'none' else 1e-2
+    np.testing.assert_allclose(ours, reference[f'packnet_{crop}_{align}'], rtol=tolerance)
+
+
+def enlarge_aligned(values: NDArray[np.floating], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Bilinear with corners aligned, as their evaluation resizes predictions."""
+    for axis in (0, 1):
+        places = np.linspace(0.0, values.shape[axis] - 1.0, size[axis])
+        low = np.minimum(places.astype(int), values.shape[axis] - 2)
+        weight = (places - low).reshape((-1, 1) if axis == 0 else (1, -1))
+        values = (
+            np.take(values, low, axis) * (1 - weight) + np.take(values, low + 1, axis) * weight
+        )
+    return values.astype(np.float32)
+
+
+def test_nan_and_zero_ground_truth_is_no_ground_truth() -> None:
+    target = plane((2.0, np.nan, 0.0, -1.0, np.inf, 30.0))
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((3.0, 3.0, 3.0, 3.0, 3.0, 3.0)), target)
+    result = accumulator.result()
+    assert result.pixels == 1
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx(0.5)
+
+
+def test_predictions_beyond_the_range_count_as_its_ends() -> None:
+    target = plane((8.0, 8.0, 0.002))
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((np.inf, 200.0, -np.inf)), target)
+    result = accumulator.result()
+    assert result.coverage == 1.0
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx((0.25 + 0.25 + 0.5) / 3, rel=1e-6)
+
+
+def test_nan_predictions_are_left_out_and_reported() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((np.nan, 3.0, np.nan, np.nan)), plane((2.0, 2.0, 2.0, np.nan)))
+    result = accumulator.result()
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx(0.5)
+    assert result.coverage == pytest.approx(1 / 3)
+
+
+def test_images_that_cannot_be_scored_are_counted_and_in_no_mean() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    good = plane((2.0, 2.0))
+    accumulator.update(plane((3.0, 3.0)), good)
+    accumulator.update(plane((1.0, 1.0)), plane((np.nan, 0.0)))
+    accumulator.update(plane((np.nan, np.nan)), good)
+    result = accumulator.result()
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx(0.5)
+    counts = (
+        result.images,
+        result.images_scored,
+        result.images_without_ground_truth,
+        result.images_without_prediction,
+    )
+    assert counts == (3, 1, 1, 1)
+
+
+def test_nothing_scored_gives_no_number() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((1.0, 1.0)), plane((np.nan, 0.0)))
+    result = accumulator.result()
+    assert result.mean is None
+    assert result.pooled is None
+    assert result.uncertainty is None
+    assert result.constant_mean is None
+    assert math.isnan(result.coverage)
+    with pytest.raises(DataError, match='none of 2 pixels'):
+        depth_metrics(plane((1.0, 1.0)), plane((np.nan, 0.0)))
+
+
+def test_mean_weighs_images_and_pooled_weighs_pixels() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((2.0, 2.0, 2.0)), plane((2.0, 2.0, 2.0)))
+    accumulator.update(plane((3.0, 3.0, 3.0)), plane((2.0, np.nan, np.nan)))
+    result = accumulator.result()
+    assert result.mean is not None
+    assert result.pooled is not None
+    assert result.mean.abs_rel == pytest.approx((0.0 + 0.5) / 2)
+    assert result.pooled.abs_rel == pytest.approx(0.5 / 4)
+    assert result.mean.rmse == pytest.approx(0.5)
+    assert result.pooled.rmse == pytest.approx(math.sqrt(1 / 4))
+
+
+def test_processes_can_be_put_together() -> None:
+    rng = np.random.default_rng(0)
+    pairs = [(rng.uniform(1, 9, (4, 5)), rng.uniform(1, 9, (4, 5))) for _ in range(4)]
+    whole = MetricAccumulator(TO_TEN_METRES)
+    halves = [MetricAccumulator(TO_TEN_METRES) for _ in range(2)]
+    for index, (prediction, target) in enumerate(pairs):
+        for accumulator in (whole, halves[index // 2]):
+            accumulator.update(
+                prediction.astype(np.float32), target.astype(np.float32), key=str(index)
+            )
+    halves[0].extend(halves[1].scores)
+    assert halves[0].result() == whole.result()
+
+
+def test_median_alignment_undoes_any_scale() -> None:
+    target = plane((1.0, 2.0, 4.0, 8.0))
+    accumulator = MetricAccumulator(TO_TEN_METRES, align='median')
+    score = accumulator.update(0.1 * target, target)
+    result = accumulator.result()
+    assert score.scale == pytest.approx(10.0)
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx(0.0, abs=1e-6)
+    assert result.align == 'median'
+
+
+def test_median_alignment_scales_sigma_too() -> None:
+    target, sigma = plane((1.0, 2.0, 4.0)), plane((0.2, 0.2, 0.2))
+    scaled = MetricAccumulator(TO_TEN_METRES, align='median')
+    scaled.update(0.5 * target, target, sigma_m=0.5 * sigma)
+    plain = MetricAccumulator(TO_TEN_METRES)
+    plain.update(target, target, sigma_m=sigma)
+    ours, theirs = scaled.result().uncertainty, plain.result().uncertainty
+    assert ours is not None
+    assert theirs is not None
+    assert ours.nll == pytest.approx(theirs.nll)
+
+
+def test_image_whose_median_cannot_be_aligned_is_counted() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES, align='median')
+    accumulator.update(plane((np.inf, np.inf, 1.0)), plane((1.0, 2.0, 3.0)))
+    assert accumulator.result().images_without_prediction == 1
+
+
+def test_valid_mask_is_honoured() -> None:
+    target = plane((2.0, 2.0))
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((3.0, 2.0)), target, np.array([[True, False]]))
+    assert accumulator.result().pixels == 1
+
+
+def test_shapes_must_agree() -> None:
+    with pytest.raises(DataError, match=r'\(1, 3\) cannot be scored against .* \(1, 2\)'):
+        MetricAccumulator().update(plane((1.0, 2.0, 3.0)), plane((1.0, 2.0)))
+
+
+def test_unknown_names_are_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match="did you mean 'kitti_eigen_garg_80m'"):
+        find_protocol('kitti_garg_80m')
+    with pytest.raises(ConfigError, match='Known: median, none'):
+        MetricAccumulator(align='mean')  # type: ignore[arg-type]  # the error is the point
+
+
+def test_a_named_protocol_keeps_its_range() -> None:
+    with pytest.raises(ConfigError, match="protocol 'nyu_eigen' fixes its depth range"):
+        find_protocol('nyu_eigen', max_depth_m=20.0)
+    with pytest.raises(ConfigError, match='has no range'):
+        find_protocol('none', min_depth_m=5.0, max_depth_m=5.0)
+
+
+@given(st.lists(st.floats(0.5, 80.0), min_size=1, max_size=40), st.floats(0.5, 80.0))
+def test_best_constant_beats_every_other(targets: list[float], other: float) -> None:
+    values = np.array(targets)
+
+    def error(constant: float) -> float:
+        return float(np.mean(np.abs(constant - values) / values))
+
+    assert error(best_constant_depth([values])) <= error(other) + 1e-12
+
+
+def test_best_constant_weighs_images_not_pixels() -> None:
+    crowd, single = np.full(1000, 2.0), np.full(1, 2.5)
+    assert best_constant_depth([crowd]) == 2.0
+    assert best_constant_depth([np.full(1000, 4.0), single, single]) == 2.5
+
+
+def test_baseline_is_reported_beside_the_numbers() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(plane((2.0, 4.0, 4.0)), plane((2.0, 4.0, 4.0)))
+    result = accumulator.result()
+    assert result.constant_depth_m == pytest.approx(2.0)
+    assert result.constant_mean is not None
+    assert result.constant_mean.abs_rel == pytest.approx((0.0 + 0.5 + 0.5) / 3)
+
+
+def test_baseline_of_many_pixels_stays_close_to_the_exact_one() -> None:
+    rng = np.random.default_rng(1)
+    target = rng.uniform(1.0, 9.0, (200, 200)).astype(np.float32)
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    accumulator.update(target, target)
+    result = accumulator.result()
+    exact = best_constant_depth([target.ravel()])
+    assert result.constant_depth_m == pytest.approx(exact, rel=1e-3)
+    assert result.constant_mean is not None
+    exact_metrics = depth_metrics(np.full_like(target, exact), target)
+    assert result.constant_mean.abs_rel == pytest.approx(exact_metrics.abs_rel, rel=1e-3)
+
+
+def test_perfect_uncertainty_has_no_ause() -> None:
+    rng = np.random.default_rng(2)
+    target = rng.uniform(2.0, 9.0, 500)
+    prediction = target * rng.uniform(0.6, 1.6, 500)
+    curves = sparsification_curves(prediction, target, np.abs(prediction - target) / target)
+    assert curves['abs_rel'].ause == pytest.approx(0.0, abs=1e-12)
+    assert curves['abs_rel'].aurg > 0.0
+    assert len(curves['abs_rel'].by_sigma) == SPARSIFICATION_STEPS + 1
+
+
+def test_inverted_uncertainty_is_worse_than_none() -> None:
+    target = np.full(300, 4.0)
+    prediction = np.linspace(4.0, 8.0, 300)
+    curves = sparsification_curves(prediction, target, -prediction + 9.0)
+    assert all(curve.aurg < 0.0 < curve.ause for curve in curves.values())
+
+
+def test_constant_sigma_gains_nothing_in_any_pixel_order() -> None:
+    target = np.full(400, 4.0)
+    prediction = np.linspace(4.0, 8.0, 400)
+    curve = sparsification_curves(prediction, target, np.ones(400))['abs_rel']
+    np.testing.assert_allclose(curve.by_sigma[:-1], np.mean(prediction / 4.0 - 1.0))
+    shuffled = np.random.default_rng(0).permutation(prediction)
+    again = sparsification_curves(shuffled, target, np.ones(400))['abs_rel']
+    assert again.ause == pytest.approx(curve.ause)
+    # The last of 50 intervals falls to 0 for every order: half an interval is all it can gain.
+    assert curve.aurg == pytest.approx(curve.by_sigma[0] / 100.0)
+
+
+def test_sparsification_of_four_pixels_by_hand() -> None:
+    target = np.ones(4)
+    prediction = 1.0 + np.array([0.1, 0.2, 0.3, 0.4])
+    curve = sparsification_curves(prediction, target, np.array([1.0, 2.0, 4.0, 3.0]))['abs_rel']
+    assert curve.by_sigma[0] == pytest.approx(0.25)
+    assert curve.by_sigma[13] == pytest.approx((0.1 + 0.2 + 0.4) / 3)
+    assert curve.by_error[13] == pytest.approx((0.1 + 0.2 + 0.3) / 3)
+    assert curve.by_sigma[49] == pytest.approx(0.1)
+    assert curve.by_sigma[50] == 0.0
+
+
+def test_laplace_likelihood_by_hand() -> None:
+    spread = 0.3 / math.sqrt(2.0)
+    metrics = calibration_sums(np.array([2.0]), np.array([2.5]), np.array([0.3])).metrics()
+    assert metrics.nll == pytest.approx(math.log(2.0 * spread) + 0.5 / spread)
+
+
+def test_true_laplace_errors_are_calibrated_and_half_the_sigma_is_not() -> None:
+    rng = np.random.default_rng(5)
+    prediction = rng.uniform(4.0, 9.0, 40_000)
+    sigma = rng.uniform(0.2, 2.0, 40_000)
+    target = np.maximum(prediction + rng.laplace(scale=sigma / math.sqrt(2.0)), 1e-3)
+    honest = calibration_sums(prediction, target, sigma).metrics()
+    boasting = calibration_sums(prediction, target, 0.5 * sigma).metrics()
+    assert honest.expected_within == pytest.approx(honest.observed_within, abs=0.01)
+    assert honest.calibration_error < 0.01
+    assert boasting.calibration_error > 0.05
+    assert boasting.nll > honest.nll
+    assert sum(honest.bin_share) == pytest.approx(1.0)
+
+
+def test_pixels_without_usable_sigma_are_not_in_the_uncertainty() -> None:
+    accumulator = MetricAccumulator(TO_TEN_METRES)
+    sigma = plane((0.5, np.nan, 0.0, np.inf))
+    accumulator.update(plane((2.0, 2.0, 2.0, 2.0)), plane((2.0, 2.0, 2.0, 2.0)), sigma_m=sigma)
+    result = accumulator.result()
+    assert result.uncertainty is not None
+    assert result.uncertainty.pixels == 1
+    assert result.pooled is not None
+    assert result.pooled.abs_rel == 0.0
+
+
+def test_mean_metrics_averages_each_field() -> None:
+    one = depth_metrics(plane((1.0,)), plane((2.0,)))
+    two = depth_metrics(plane((2.0,)), plane((2.0,)))
+    expected = 0.5 * (np.array(astuple(one)) + np.array(astuple(two)))
+    np.testing.assert_allclose(astuple(mean_metrics([one, two])), expected)
+    assert METRIC_NAMES[:3] == ('abs_rel', 'sq_rel', 'rmse')
+
+
+def test_metrics_need_no_torch() -> None:
+    script = 'import sys, depth_core.metrics; sys.exit("torch" in sys.modules)'
+    assert subprocess.run([sys.executable, '-c', script], check=False).returncode == 0
