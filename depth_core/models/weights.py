@@ -49,7 +49,6 @@ def save_model(
     path: Path | str,
     model: DepthModel,
     *,
-    state: Mapping[str, Tensor] | None = None,
     training: Mapping[str, object] | None = None,
     provenance: Mapping[str, object] | None = None,
 ) -> None:
@@ -58,7 +57,6 @@ def save_model(
     Args:
         path: Final name, by custom ending in `.ckpt`.
         model: Network made by `create_model`.
-        state: Weights to write in place of the model's own, as averaged ones; same keys.
         training: State to resume from: tensors, numbers, strings, and containers of these.
         provenance: How it was made: the same kinds of value.
 
@@ -77,10 +75,7 @@ def save_model(
         'version': _VERSION,
         'name': model.spec.name,
         'options': dict(model.options),
-        'state': {
-            key: value.detach().cpu()
-            for key, value in (model.state_dict() if state is None else state).items()
-        },
+        'state': {key: value.detach().cpu() for key, value in model.state_dict().items()},
         'training': None if training is None else dict(training),
         'provenance': None if provenance is None else dict(provenance),
     }

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From YAML files and `--group.key value` arguments to `TrainSettings`."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import itertools
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+
+from depth_core.errors import ConfigError, unknown_name
+from depth_core.train.recipes import RECIPES
+from depth_core.train.settings import (
+    DataSettings,
+    ModelSettings,
+    OptimizerSettings,
+    ScheduleSettings,
+    TrainerSettings,
+    TrainSettings,
+)
+
+_DEFAULT_RECIPE: Final = 'densedepth'
+_OWN_OPTIONS: Final = ('config', 'print_config', 'help')
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+def parse(arguments: Sequence[str]) -> TrainSettings:
+    """Read the command line, and the YAML files it names, later ones over earlier ones.
+
+    Exits with the help text on `--help`.
+
+    Raises:
+        ConfigError: A file is missing or no YAML, keys are unknown (all are listed, each with the
+            nearest known one), a value has the wrong type, or settings contradict each other.
+    """
+    files = [Path(name) for name in _values_of('config', arguments)]
+    contents = [_read(path) for path in files]
+    sections = _sections(_recipe_name(arguments, contents))
+    _refuse_unknown_keys(sections, arguments, dict(zip(files, contents, strict=True)))
+    parser = _parser(sections)
+    try:
+        parsed = parser.parse_args(list(arguments))
+        groups = {name: getattr(parser.instantiate(parsed), name) for name in sections}
+    except ArgumentError as error:
+        message = f'{_one_line(error)}. See python -m depth_core.train --help.'
+        raise ConfigError(message) from error
+    return TrainSettings(**groups)
+
+
+def to_yaml(settings: TrainSettings) -> str:
+    """Write `settings` as a file that `--config` reads back to the same settings."""
+    return yaml.safe_dump(plain(settings), sort_keys=False, width=99)
+
+
+def plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever YAML and JSON can say
+    """Settings, or a part of them, as dictionaries, lists, strings and numbers."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _sections(recipe: str) -> dict[str, type]:
+    return {
+        'model': ModelSettings,
+        'data': DataSettings,
+        'recipe': RECIPES[recipe],
+        'optimizer': OptimizerSettings,
+        'schedule': ScheduleSettings,
+        'trainer': TrainerSettings,
+    }
+
+
+def _parser(sections: Mapping[str, type]) -> ArgumentParser:
+    parser = ArgumentParser(
+        prog='python -m depth_core.train',
+        description='Train a depth network. Depths are metres, sizes pixels, lengths of a run '
+        'optimizer steps. Recipes: ' + ', '.join(RECIPES) + '; --recipe.name NAME --help shows '
+        'the settings of one.',
+        epilog='Several processes: torchrun --nproc_per_node 2 -m depth_core.train --config ...',
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    parser.add_argument('--config', action='config', help='YAML file; arguments after it win.')
+    for name, section in sections.items():
+        parser.add_class_arguments(section, name, sub_configs=False)
+    return parser
+
+
+def _recipe_name(arguments: Sequence[str], contents: Sequence[Mapping[str, Any]]) -> str:
+    """Which recipe is asked for: it decides what the section `recipe` may hold."""
+    in_files = [
+        str(section['name'])
+        for content in contents
+        if isinstance(section := content.get('recipe'), Mapping) and 'name' in section
+    ]
+    name = [_DEFAULT_RECIPE, *in_files, *_values_of('recipe.name', arguments)][-1]
+    if name not in RECIPES:
+        raise ConfigError(unknown_name('recipe', name, RECIPES))
+    return name
+
+
+def _values_of(key: str, arguments: Sequence[str]) -> list[str]:
+    option = f'--{key}'
+    values = [value for name, value in itertools.pairwise(arguments) if name == option]
+    return values + [
+        argument.partition('=')[2] for argument in arguments if argument.startswith(f'{option}=')
+    ]
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        message = (
+            f'configuration file {path} does not exist; those of this package are in config/train.'
+        )
+        raise ConfigError(message)
+    try:
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        message = f'{path} is not YAML: {_one_line(error)}.'
+        raise ConfigError(message) from error
+    if not isinstance(content, Mapping):
+        message = (
+            f'{path} holds {type(content).__name__}, not groups of settings as '
+            '"model: {name: densedepth}".'
+        )
+        raise ConfigError(message)
+    return content
+
+
+def _refuse_unknown_keys(
+    sections: Mapping[str, type],
+    arguments: Sequence[str],
+    contents: Mapping[Path, Mapping[str, Any]],
+) -> None:
+    known = {key: kind for name, section in sections.items() for key, kind in _keys(name, section)}
+    faults = [
+        f'{path}: {fault}'
+        for path, content in contents.items()
+        for fault in _unknown(known, _flatten('', content, known))
+    ]
+    given = [argument[2:].partition('=')[0] for argument in arguments if argument.startswith('--')]
+    faults += [
+        f'command line: {fault}'
+        for fault in _unknown(known, [key for key in given if key not in _OWN_OPTIONS])
+    ]
+    if faults:
+        raise ConfigError('unknown settings:\n  ' + '\n  '.join(faults))
+
+
+def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
+    """All keys of a section, groups included; True for those under which any key may stand."""
+    keys = [(prefix, False)]
+    for name, kind in typing.get_type_hints(section).items():
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            keys += _keys(f'{prefix}.{name}', kind)
+        elif not name.startswith('_'):
+            keys.append((f'{prefix}.{name}', typing.get_origin(kind) is dict))
+    return keys
+
+
+def _flatten(prefix: str, content: Mapping[str, Any], known: Mapping[str, bool]) -> list[str]:
+    keys = []
+    for name, value in content.items():
+        key = f'{prefix}.{name}' if prefix else str(name)
+        if isinstance(value, Mapping) and known.get(key) is False:
+            keys += _flatten(key, value, known)
+        else:
+            keys.append(key)
+    return keys
+
+
+def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:
+    faults = []
+    for key in keys:
+        parents = [key.rsplit('.', count)[0] for count in range(1, key.count('.') + 1)]
+        if key in known or any(known.get(parent, False) for parent in parents):
+            continue
+        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+        hint = f'; did you mean {nearest[0]}?' if nearest else ''
+        faults.append(f'{key} is no setting{hint}')
+    return faults
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()).rstrip('.')

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop, in the order in which things happen."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+
+from depth_core.data.sample import Sample
+from depth_core.errors import ConfigError, DepthError
+from depth_core.metrics import Evaluation
+from depth_core.models import create_model
+from depth_core.models.base import DepthModel
+from depth_core.models.weights import load_weights, read_checkpoint, save_model
+from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
+from depth_core.train.launch import open_fabric, seed_of
+from depth_core.train.optim import average_of, build_optimizer, learning_rate
+from depth_core.train.progress import Progress
+from depth_core.train.recipes import Recipe
+from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
+from depth_core.train.run_folder import (
+    RunFolder,
+    describe,
+    find_resumed,
+    open_run_folder,
+    write_description,
+)
+from depth_core.train.settings import TrainerSettings, TrainSettings
+from depth_core.train.stream import SampleStream, batches
+from depth_core.train.validate import draw, validate
+
+_LOG = logging.getLogger(__name__)
+
+
+class SupervisedStep(nn.Module):
+    """Model and recipe as the one module that is distributed: tensors in, loss terms out."""
+
+    def __init__(self, model: DepthModel, recipe: Recipe) -> None:
+        super().__init__()
+        self.model = model
+        self.recipe = recipe
+
+    def forward(self, **fields: Any) -> dict[str, Tensor]:  # noqa: ANN401  the fields of a Sample
+        """Weigh the model's answer to a batch; the fields come one by one for Fabric's sake."""
+        return self.recipe.losses(self.model, Sample(**fields))
+
+
+def train(settings: TrainSettings, *, console: Console | None = None) -> RunFolder:
+    """Train as `settings` say and return the folder of the run.
+
+    Args:
+        settings: All of them.
+        console: Where progress is shown; nowhere when None.
+
+    Raises:
+        DepthError: Settings contradict each other or the machine, data or checkpoints are missing
+            or broken, the loss is no longer finite, or a file cannot be written.
+    """
+    trainer = settings.trainer
+    fabric = open_fabric(trainer)
+    torch.manual_seed(trainer.seed)
+    model = _build_model(settings).to(fabric.device)
+    averaged = average_of(model, settings.optimizer)
+    supervised, optimizer = fabric.setup(
+        SupervisedStep(model, settings.recipe), build_optimizer(model, settings.optimizer)
+    )
+    learner = Learner(model=model, averaged=averaged, optimizer=optimizer)
+    train_set = open_training_set(settings)
+    held_out = open_validation_set(settings)
+    run = _open_run(settings, learner)
+    made_with = describe(settings, train_set=train_set, held_out=held_out, world=fabric.world_size)
+    fabric.barrier()  # nobody writes before everybody has looked
+    if fabric.is_global_zero:
+        write_description(run, settings, made_with)
+        _LOG.info(
+            '%s: %s on %s, %d training images, %d held out, steps %d to %d',
+            run.path, model.spec.name, fabric.device, len(train_set),
+            len(held_out) if held_out else 0, learner.step, trainer.max_steps,
+        )  # fmt: skip
+    loader = batches(
+        SampleStream(train_set, open_augmentation(settings), trainer.seed),
+        first_step=learner.step,
+        steps=trainer.max_steps,
+        batch_size=trainer.batch_size,
+        rank=fabric.global_rank,
+        world_size=fabric.world_size,
+        workers=settings.data.workers,
+    )
+    model.train()
+    with Progress(
+        settings, console, run, first_step=learner.step, active=fabric.is_global_zero
+    ) as progress:
+        for batch in loader:
+            lr = learning_rate(learner.step, settings)
+            for group in optimizer.param_groups:
+                group['lr'] = lr
+            # Dropout too is a function of seed, step and process.
+            torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
+            sample = _on_device(batch, fabric, channels_last=trainer.channels_last)
+            terms = supervised(**vars(sample))
+            loss = torch.stack(tuple(terms.values())).sum()
+            _refuse_non_finite('loss', loss, terms, learner.step, sample)
+            fabric.backward(loss)
+            if settings.optimizer.clip_norm is not None:
+                norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.clip_norm)
+                _refuse_non_finite('length of the gradient', norm, terms, learner.step, sample)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+            learner.step += 1
+            if averaged is not None:
+                averaged.update(model, learner.step)
+            progress.advance(learner.step, loss.item(), terms, lr)
+            if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
+                evaluation = validate(
+                    learner.result, held_out, fabric, batch_size=trainer.batch_size
+                )
+                if fabric.is_global_zero:
+                    run.record(learner.step, evaluation)
+                    drawn = draw(learner.result, held_out, fabric, count=trainer.images_logged)
+                    progress.show(learner.step, evaluation, drawn)
+                    _keep_best(run, learner, evaluation, made_with)
+                progress.restart_clock()
+            due = _due(trainer.checkpoint_every_steps, learner.step, trainer)
+            if due and fabric.is_global_zero:
+                path = run.step_checkpoint(learner.step)
+                save_checkpoint(path, learner, settings, made_with)
+                run.point_last_to(path, keep=trainer.keep_checkpoints)
+    fabric.barrier()
+    return run
+
+
+def _build_model(settings: TrainSettings) -> DepthModel:
+    data, trainer = settings.data, settings.trainer
+    model = create_model(settings.model.name, **settings.model.options)
+    model.check_input(torch.empty(0, 3, data.height, data.width))
+    faults = settings.recipe.faults(model)
+    if faults:
+        raise ConfigError('the settings contradict themselves:\n  ' + '\n  '.join(faults))
+    if settings.model.weights is not None:
+        source = read_checkpoint(settings.model.weights)
+        load_weights(model, source.state, source=str(settings.model.weights))
+    if trainer.channels_last:
+        model.to(memory_format=torch.channels_last)
+    return model
+
+
+def _open_run(settings: TrainSettings, learner: Learner) -> RunFolder:
+    """The folder of the run; at a resume, `learner` goes back to where the run stood."""
+    source = find_resumed(settings.trainer)
+    if source is not None:
+        load_checkpoint(source, learner, settings)
+    return open_run_folder(
+        settings.trainer, learner.model.spec.name, resumed_step=learner.step if source else None
+    )
+
+
+def _on_device(batch: Sample, fabric: Fabric, *, channels_last: bool) -> Sample:
+    sample = batch.to(fabric.device, non_blocking=True)
+    if not channels_last:
+        return sample
+    image = sample.image.contiguous(memory_format=torch.channels_last)
+    return dataclasses.replace(sample, image=image)
+
+
+def _keep_best(
+    run: RunFolder, learner: Learner, evaluation: Evaluation, made_with: Mapping[str, object]
+) -> None:
+    """Write best.ckpt, weights only, when no earlier validation was as good."""
+    if evaluation.mean is None or evaluation.mean.abs_rel >= learner.best_abs_rel:
+        return
+    learner.best_abs_rel = evaluation.mean.abs_rel
+    save_model(run.best, learner.result, provenance=made_with)
+
+
+def _due(every: int, step: int, trainer: TrainerSettings) -> bool:
+    return step == trainer.max_steps or (every > 0 and step % every == 0)
+
+
+def _refuse_non_finite(
+    what: str, value: Tensor, terms: Mapping[str, Tensor], step: int, sample: Sample
+) -> None:
+    if math.isfinite(value.item()):
+        return
+    each = ', '.join(f'{name} {term.item():.4g}' for name, term in terms.items())
+    message = (
+        f'the {what} is {value.item()} at step {step + 1} ({each}) on samples '
+        f'{", ".join(sample.key)}; nothing was learnt from them and the last checkpoint is '
+        'intact. Look at these samples for wrong depth, lower optimizer.lr, or set '
+        'optimizer.clip_norm.'
+    )
+    raise DepthError(message)

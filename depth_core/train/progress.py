@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one sees of a run while it goes: a bar on the terminal, curves in TensorBoard."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final
+
+import torch
+from rich import progress as rich_progress
+from rich.console import Console
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from typing_extensions import Self
+
+from depth_core.contracts import Uint8Array
+from depth_core.metrics import Evaluation
+from depth_core.train.run_folder import RunFolder, summary
+from depth_core.train.settings import TrainSettings
+
+_LOG = logging.getLogger(__name__)
+_SECONDS_BETWEEN_LINES: Final = 30.0
+
+
+class Progress:
+    """A bar with loss, images/s and time left; plain lines where the output is no terminal."""
+
+    def __init__(
+        self,
+        settings: TrainSettings,
+        console: Console | None,
+        run: RunFolder,
+        *,
+        first_step: int,
+        active: bool,
+    ) -> None:
+        self._settings = settings
+        self._console = console if active else None
+        self._run = run
+        self._first_step = first_step
+        self._writer = (
+            SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step or None)
+            if active
+            else None
+        )
+        self._losses: list[float] = []
+        self._clock_s = self._line_s = time.perf_counter()
+        self._spent_s = 0.0
+        self._steps_timed = 0
+        self._bar = rich_progress.Progress(
+            rich_progress.TextColumn('step'),
+            rich_progress.MofNCompleteColumn(),
+            rich_progress.BarColumn(),
+            rich_progress.TextColumn('loss {task.fields[loss]:.4f}'),
+            rich_progress.TextColumn('{task.fields[rate]:.1f} images/s'),
+            rich_progress.TextColumn('ETA {task.fields[eta]}'),
+            console=console,
+            disable=self._console is None or not self._console.is_terminal,
+            refresh_per_second=4,
+        )
+        self._task = self._bar.add_task(
+            'train',
+            total=settings.trainer.max_steps,
+            completed=first_step,
+            loss=math.nan,
+            rate=math.nan,
+            eta='-',
+        )
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        self.restart_clock()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+        if self._writer is not None:
+            self._writer.close()
+        if self._console is not None and error is None:
+            _LOG.info('done: %s', self._run.last)
+
+    def restart_clock(self) -> None:
+        """Leave out of the throughput what happened since the last step."""
+        self._clock_s = time.perf_counter()
+
+    def advance(self, step: int, loss: float, terms: Mapping[str, Tensor], lr: float) -> None:
+        """Show that `step` steps are done."""
+        trainer = self._settings.trainer
+        now_s = time.perf_counter()
+        self._spent_s += now_s - self._clock_s
+        self._clock_s = now_s
+        self._steps_timed += 1
+        self._losses.append(loss)
+        rate = trainer.batch_size * self._steps_timed / self._spent_s
+        left_s = (trainer.max_steps - step) * trainer.batch_size / rate
+        mean = sum(self._losses) / len(self._losses)
+        self._bar.update(
+            self._task, completed=step, loss=mean, rate=rate, eta=_clock(left_s), refresh=False
+        )
+        if step % trainer.log_every_steps == 0 or step == trainer.max_steps:
+            self._write(step, mean, rate, terms, lr)
+            self._say(step, mean, rate, left_s, now_s)
+            self._losses.clear()
+            self._spent_s, self._steps_timed = 0.0, 0
+
+    def show(self, step: int, evaluation: Evaluation, drawn: Uint8Array | None) -> None:
+        """Show the numbers and pictures of the held-out images after `step` steps."""
+        numbers = summary(evaluation)
+        if self._writer is not None:
+            for name, value in numbers.items():
+                if isinstance(value, float):
+                    self._writer.add_scalar(f'held_out/{name}', value, step)
+            if drawn is not None:
+                self._writer.add_image('held_out/drawn', drawn, step, dataformats='HWC')
+        if evaluation.mean is None or evaluation.constant_mean is None:
+            _LOG.warning('step %d: no held-out image has usable ground truth', step)
+            return
+        _LOG.info(
+            'step %d, held out: AbsRel %.4f (best constant depth %.4f), RMSE %.3f m, delta1 %.4f',
+            step, evaluation.mean.abs_rel, evaluation.constant_mean.abs_rel,
+            evaluation.mean.rmse, evaluation.mean.a1,
+        )  # fmt: skip
+
+    def _write(
+        self, step: int, loss: float, rate: float, terms: Mapping[str, Tensor], lr: float
+    ) -> None:
+        if self._writer is None:
+            return
+        self._writer.add_scalar('train/loss', loss, step)
+        for name, term in terms.items():
+            self._writer.add_scalar(f'train/{name}', term.item(), step)
+        self._writer.add_scalar('train/learning_rate', lr, step)
+        self._writer.add_scalar('train/images_per_second', rate, step)
+        if torch.cuda.is_available():
+            gigabytes = torch.cuda.max_memory_allocated() / 1e9
+            self._writer.add_scalar('train/gpu_memory_gb', gigabytes, step)
+
+    def _say(self, step: int, loss: float, rate: float, left_s: float, now_s: float) -> None:
+        if self._console is None or self._console.is_terminal:
+            return
+        if (
+            now_s - self._line_s < _SECONDS_BETWEEN_LINES
+            and step != self._settings.trainer.max_steps
+        ):
+            return
+        self._line_s = now_s
+        _LOG.info(
+            'step %d/%d, loss %.4f, %.1f images/s, ETA %s',
+            step, self._settings.trainer.max_steps, loss, rate, _clock(left_s),
+        )  # fmt: skip
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f'{hours}:{minutes:02d}:{seconds:02d}'

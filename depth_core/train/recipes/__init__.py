@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One recipe a training scheme: what a network is asked, and what its answer costs."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from depth_core.train.recipes.base import Recipe
+from depth_core.train.recipes.densedepth import DenseDepthRecipe
+
+RECIPES: Final[dict[str, type[Recipe]]] = {
+    'densedepth': DenseDepthRecipe,
+}
+"""Every recipe by its name; a recipe is a dataclass of its settings."""
+
+__all__ = ['RECIPES', 'Recipe']

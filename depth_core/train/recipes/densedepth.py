@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""DenseDepth: SSIM, edges and L1 on reciprocal depth at half resolution, and a sigma of its own.
+
+With the defaults the depth path is trained exactly as by the authors' loss, on whichever pixels
+are valid. The two extra terms, off by default, work on depth at full resolution and help a small
+network that starts from random weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from depth_core import losses
+from depth_core.data.sample import Sample
+from depth_core.errors import ModelError
+from depth_core.models.base import DepthModel
+from depth_core.models.densedepth import DenseDepthPrediction
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseDepthRecipe:
+    """DenseDepth: reciprocal depth y = max_depth / depth at half resolution."""
+
+    name: Literal['densedepth'] = 'densedepth'
+    """Name of the recipe."""
+    convention: Literal['keras', 'pytorch'] = 'keras'
+    """keras = SSIM of each image + edges + 0.1 L1, the loss of the published networks;
+    pytorch = SSIM of the batch + 0.1 L1, as in the authors' port, which forgets the edges."""
+    data_range: float = 100.0
+    """Range of y the SSIM is scaled to; the authors' loss has 100 for every data set."""
+    reciprocal_weight: float = 1.0
+    """Weight of the loss above; 0 trains with the extra terms alone."""
+    log_l1_weight: float = 0.0
+    """Weight of mean |ln depth - ln true depth|; 0 = faithful."""
+    silog_weight: float = 0.0
+    """Weight of the scale-invariant logarithmic error; 0 = faithful."""
+    sigma_weight: float = 1.0
+    """Weight of the Laplace likelihood that trains sigma; it cannot move the depth."""
+    sky_as_max_depth: bool = False
+    """Train sky as being at max_depth; false leaves it out."""
+
+    def faults(self, model: DepthModel) -> list[str]:
+        """Say what contradicts itself or does not go with `model`."""
+        weights = {
+            'reciprocal_weight': self.reciprocal_weight,
+            'log_l1_weight': self.log_l1_weight,
+            'silog_weight': self.silog_weight,
+        }
+        faults = [
+            f'recipe.{key} is {weight}; give at least 0.'
+            for key, weight in weights.items()
+            if not weight >= 0.0
+        ]
+        if not any(weights.values()):
+            faults.append(f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.')
+        if not self.sigma_weight > 0.0:
+            faults.append(
+                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
+                'head would keep its random weights.'
+            )
+        if not self.data_range > 0.0:
+            faults.append(f'recipe.data_range is {self.data_range}; give more than 0.')
+        if model.spec.family != 'densedepth':
+            faults.append(
+                f'recipe densedepth trains models of the densedepth family, and '
+                f'{model.spec.name} is of family {model.spec.family}.'
+            )
+        return faults
+
+    def losses(self, model: DepthModel, sample: Sample) -> dict[str, Tensor]:
+        """Run `model` on a batch and weigh its answer."""
+        prediction = model(sample.image)
+        if not isinstance(prediction, DenseDepthPrediction):
+            message = f'{model.spec.name} gives no reciprocal depth; use another recipe.'
+            raise ModelError(message)
+        target_m, valid = self._target(model, sample)
+        terms = {
+            'sigma': self.sigma_weight
+            * losses.laplace_nll(prediction.depth, prediction.sigma, target_m, valid)
+        }
+        if self.reciprocal_weight:
+            y, y_valid = losses.reciprocal_target(target_m, valid, max_depth=model.spec.max_depth)
+            loss = {
+                'keras': losses.densedepth_loss_keras,
+                'pytorch': losses.densedepth_loss_pytorch,
+            }[self.convention]
+            per_image = loss(prediction.reciprocal, y, y_valid, data_range=self.data_range)
+            terms['reciprocal'] = self.reciprocal_weight * per_image.mean()
+        if self.log_l1_weight:
+            log_l1 = losses.log_l1(prediction.depth, target_m, valid)
+            terms['log_l1'] = self.log_l1_weight * log_l1
+        if self.silog_weight:
+            silog = losses.silog(prediction.depth, target_m, valid)
+            terms['silog'] = self.silog_weight * silog
+        return terms
+
+    def _target(self, model: DepthModel, sample: Sample) -> tuple[Tensor, Tensor]:
+        """True depth within the range of the model, 1 where not valid, and where it is valid."""
+        low, high = model.spec.min_depth, model.spec.max_depth
+        depth_m, valid = sample.depth_m, sample.valid
+        if self.sky_as_max_depth:
+            valid = valid | torch.isposinf(depth_m)
+        return torch.where(valid, depth_m.clamp(low, high), 1.0), valid

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a checkpoint keeps beside the weights, so that a run can go on as if never stopped.
+
+Order of the images, augmentation, dropout and learning rate are functions of seed and step (see
+`stream`, `optim` and the loop), so the step stands for all of them; what remains is the state of
+the optimizer and, with averaged weights, the weights that are averaged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from depth_core.errors import CheckpointError
+from depth_core.models.base import DepthModel
+from depth_core.models.weights import load_weights, read_checkpoint, save_model
+from depth_core.train.command_line import plain
+from depth_core.train.optim import AveragedModel
+from depth_core.train.settings import TrainSettings
+
+_FREE: Final = (
+    'model.weights',
+    'data.cache',
+    'data.workers',
+    'data.validation',
+    'schedule.steps',
+    'trainer.max_steps',
+    'trainer.accelerator',
+    'trainer.devices',
+    'trainer.deterministic',
+    'trainer.threads',
+    'trainer.run_dir',
+    'trainer.resume',
+    'trainer.checkpoint_every_steps',
+    'trainer.keep_checkpoints',
+    'trainer.validate_every_steps',
+    'trainer.log_every_steps',
+    'trainer.images_logged',
+)
+"""Settings that may change at a resume: they do not change what is learnt from which image."""
+
+
+@dataclass(kw_only=True)
+class Learner:
+    """What changes while a run goes on."""
+
+    model: DepthModel
+    """The network being trained."""
+    averaged: AveragedModel | None
+    """The average of its weights, when there is one."""
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    """Steps done."""
+    best_abs_rel: float = math.inf
+    """Lowest AbsRel on the held-out images so far."""
+
+    @property
+    def result(self) -> DepthModel:
+        """The network to validate and to predict with."""
+        return self.model if self.averaged is None else self.averaged.model
+
+
+def save_checkpoint(
+    path: Path, learner: Learner, settings: TrainSettings, provenance: Mapping[str, object]
+) -> None:
+    """Write weights and everything `load_checkpoint` needs.
+
+    Raises:
+        DepthError: The file cannot be written; a former one of that name is untouched.
+    """
+    save_model(
+        path,
+        learner.result,
+        training={
+            'step': learner.step,
+            'best_abs_rel': learner.best_abs_rel,
+            'settings': plain(settings),
+            'schedule_steps': settings.schedule_steps,
+            'optimizer': learner.optimizer.state_dict(),
+            'weights': None if learner.averaged is None else learner.model.state_dict(),
+        },
+        provenance=provenance,
+    )
+
+
+def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> None:
+    """Put the state of the run at `path` into `learner`.
+
+    Raises:
+        CheckpointError: The file cannot be read, was not written by a training run, or belongs to
+            a run with other settings.
+    """
+    checkpoint = read_checkpoint(path)
+    training = cast('Mapping[str, Any] | None', checkpoint.training)
+    if training is None:
+        message = (
+            f'{path} holds weights only and cannot be resumed; resume from last.ckpt or '
+            f'step-*.ckpt, or start a new run from its weights with --model.weights {path}.'
+        )
+        raise CheckpointError(message)
+    differences = _differences(training, settings)
+    if differences:
+        message = (
+            f'{path} cannot be continued exactly, because settings differ:\n  '
+            + '\n  '.join(differences)
+            + '\nGive the settings of the run, or start a new one from its weights with '
+            f'--model.weights {path}.'
+        )
+        raise CheckpointError(message)
+    if training['step'] >= settings.trainer.max_steps:
+        message = (
+            f'{path} was written after {training["step"]} steps, and trainer.max_steps is '
+            f'{settings.trainer.max_steps}: nothing is left to do; give more steps in all.'
+        )
+        raise CheckpointError(message)
+    load_weights(learner.result, checkpoint.state, source=str(path))
+    if learner.averaged is not None:
+        weights = cast('Mapping[str, Tensor]', training['weights'])
+        load_weights(learner.model, weights, source=str(path))
+    learner.optimizer.load_state_dict(training['optimizer'])
+    learner.step = training['step']
+    learner.best_abs_rel = training['best_abs_rel']
+
+
+def _differences(training: Mapping[str, Any], settings: TrainSettings) -> list[str]:
+    before, now = _leaves('', training['settings']), _leaves('', plain(settings))
+    differences = [
+        f'{key}: {before.get(key)!r} in the checkpoint, {now.get(key)!r} now'
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+        and not any(key == free or key.startswith(f'{free}.') for free in _FREE)
+    ]
+    length = training['schedule_steps']
+    if settings.schedule.name != 'constant' and length != settings.schedule_steps:
+        differences.append(
+            f'length of the {settings.schedule.name} schedule: {length} steps in the checkpoint, '
+            f'{settings.schedule_steps} now; add --schedule.steps {length}'
+        )
+    return differences
+
+
+def _leaves(prefix: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    leaves: dict[str, Any] = {}
+    for name, value in content.items():
+        key = f'{prefix}.{name}' if prefix else name
+        if isinstance(value, Mapping) and value:
+            leaves |= _leaves(key, value)
+        else:
+            leaves[key] = value
+    return leaves

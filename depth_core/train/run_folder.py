@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a run: with what it was made, its numbers, its checkpoints."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+
+from depth_core.data.sample import DepthDataset
+from depth_core.errors import CheckpointError, ConfigError
+from depth_core.files import replaced_atomically, write_text_atomically
+from depth_core.metrics import Evaluation
+from depth_core.models.weights import SUFFIX
+from depth_core.train.command_line import plain, to_yaml
+from depth_core.train.settings import TrainerSettings, TrainSettings
+
+_PACKAGES: Final = ('depth_ros', 'torch', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
+_PACKAGE_FOLDER: Final = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class RunFolder:
+    """Paths and records of one run; only the first process writes."""
+
+    path: Path
+    records: list[dict[str, Any]] = field(default_factory=list)
+    """One entry a validation: step and metrics."""
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.path / 'checkpoints'
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint."""
+        return self.checkpoints / f'last{SUFFIX}'
+
+    @property
+    def best(self) -> Path:
+        """The weights with the lowest AbsRel on the held-out images."""
+        return self.checkpoints / f'best{SUFFIX}'
+
+    def step_checkpoint(self, step: int) -> Path:
+        """The checkpoint after `step` steps."""
+        return self.checkpoints / f'step-{step:06d}{SUFFIX}'
+
+    def point_last_to(self, checkpoint: Path, *, keep: int) -> None:
+        """Make `last` the same file as `checkpoint`, then drop all but the `keep` newest."""
+        with replaced_atomically(self.last) as temporary:
+            temporary.unlink()
+            os.link(checkpoint, temporary)
+        for old in sorted(self.checkpoints.glob(f'step-*{SUFFIX}'), key=_step_of)[:-keep]:
+            old.unlink()
+
+    def record(self, step: int, evaluation: Evaluation) -> None:
+        """Add the numbers of a validation to metrics.json."""
+        self.records.append({'step': step, **summary(evaluation)})
+        write_text_atomically(
+            self.path / 'metrics.json', json.dumps(self.records, indent=2, allow_nan=True) + '\n'
+        )
+
+
+def open_run_folder(
+    trainer: TrainerSettings, model_name: str, *, resumed_step: int | None
+) -> RunFolder:
+    """Make the folder of a new run, or return to that of a resumed one.
+
+    Raises:
+        ConfigError: The folder already holds a run that is not being resumed.
+    """
+    stamp = dt.datetime.now(dt.timezone.utc).strftime('%Y%m%d-%H%M%S')
+    folder = RunFolder(trainer.run_dir or Path('runs') / f'{model_name}-{stamp}')
+    if resumed_step is None and (folder.last.exists() or (folder.path / 'settings.yaml').exists()):
+        message = (
+            f'{folder.path} already holds a run; continue it with --trainer.resume last, or give '
+            'another --trainer.run_dir.'
+        )
+        raise ConfigError(message)
+    records = folder.path / 'metrics.json'
+    if resumed_step is not None and records.is_file():
+        folder.records = [
+            record
+            for record in json.loads(records.read_text(encoding='utf-8'))
+            if record['step'] <= resumed_step
+        ]
+    return folder
+
+
+def find_resumed(trainer: TrainerSettings) -> Path | None:
+    """The checkpoint to continue from, if any.
+
+    Raises:
+        CheckpointError: It does not exist.
+    """
+    if trainer.resume is None:
+        return None
+    if trainer.resume != 'last':
+        return trainer.resume
+    last = RunFolder(trainer.run_dir or Path()).last
+    if not last.is_file():
+        message = (
+            f'there is nothing to resume in {trainer.run_dir}: {last} does not exist; give the '
+            'folder of a run that wrote a checkpoint, or leave out trainer.resume.'
+        )
+        raise CheckpointError(message)
+    return last
+
+
+def describe(
+    settings: TrainSettings, *, train_set: DepthDataset, held_out: DepthDataset | None, world: int
+) -> dict[str, Any]:
+    """With what a run is made: command, versions, machine, data."""
+    return {
+        'started': dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds'),
+        'command': shlex.join(['python', '-m', 'depth_core.train', *sys.argv[1:]]),
+        'revision': _revision(),
+        'python': platform.python_version(),
+        'packages': {name: version for name in _PACKAGES if (version := _version(name))},
+        'machine': {
+            'system': platform.platform(),
+            'processor': _processor(),
+            'cpus': os.cpu_count(),
+            'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+            'threads': torch.get_num_threads(),
+            'processes': world,
+        },
+        'train': {**plain(settings.data.train), 'images': len(train_set)},
+        'validation': None
+        if held_out is None
+        else {**plain(settings.data.validation), 'images': len(held_out)},
+    }
+
+
+def write_description(
+    folder: RunFolder, settings: TrainSettings, description: Mapping[str, Any]
+) -> None:
+    """Write settings.yaml, and add this start to run.json."""
+    write_text_atomically(folder.path / 'settings.yaml', to_yaml(settings))
+    path = folder.path / 'run.json'
+    starts = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []
+    write_text_atomically(path, json.dumps([*starts, description], indent=2) + '\n')
+
+
+def summary(evaluation: Evaluation) -> dict[str, Any]:
+    """The numbers of an evaluation that fit in a log."""
+    numbers: dict[str, Any] = {
+        'images': evaluation.images,
+        'images_scored': evaluation.images_scored,
+        'align': evaluation.align,
+    }
+    if evaluation.mean is not None:
+        numbers |= asdict(evaluation.mean)
+    if evaluation.constant_mean is not None:
+        numbers['constant_depth_m'] = evaluation.constant_depth_m
+        numbers['constant_abs_rel'] = evaluation.constant_mean.abs_rel
+    if evaluation.uncertainty is not None:
+        numbers['nll'] = evaluation.uncertainty.nll
+        numbers['calibration_error'] = evaluation.uncertainty.calibration_error
+    return numbers
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.stem.rpartition('-')[2])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """The name of the CPU, where Linux tells it."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(':')[2].strip() for line in lines if line.startswith('model name')]
+    return names[0] if names else platform.processor()
+
+
+def _revision() -> str | None:
+    """The git revision this package runs from, `+changes` when files differ from it."""
+    git = ['git', '-C', str(_PACKAGE_FOLDER)]
+    try:
+        revision = subprocess.run(
+            [*git, 'rev-parse', 'HEAD'], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, 'status', '--porcelain', '--untracked-files=no'],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return f'{revision}+changes' if changed else revision

@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything a training run can be told; each attribute's docstring is its `--help`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from depth_core.errors import ConfigError
+from depth_core.train.recipes import Recipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """The network."""
+
+    name: str
+    """Name in the registry of depth_core.models, as densedepth or densedepth_small."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Keyword options of that model; on the command line --model.options.max_depth 10."""
+    weights: Path | None = None
+    """Checkpoint of the same model whose weights (only) the run starts from: fine-tuning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSettings:
+    """Where images with depth come from."""
+
+    name: str | None = None
+    """Dataset: synthetic, kitti, nyu, folder, bag."""
+    root: Path | None = None
+    """Folder or bag it is read from; none for synthetic."""
+    split: str | None = None
+    """Split of the dataset, where it has several."""
+    options: dict[str, Any] = field(default_factory=dict)
+    """Further keyword options of that dataset, as seed and length of synthetic."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSettings:
+    """Images trained on and images held out, and how they reach the network."""
+
+    height: int
+    """Rows of the images the network sees, pixels."""
+    width: int
+    """Columns of the images the network sees, pixels."""
+    train: DatasetSettings = field(default_factory=DatasetSettings)
+    """Images trained on."""
+    validation: DatasetSettings = field(default_factory=DatasetSettings)
+    """Images held out; without a name there is no validation."""
+    augmentation: Literal['none', 'basic', 'robot'] = 'basic'
+    """none; basic = mirror with probability 0.5 and permute colours with 0.5 * 5/7, as DenseDepth;
+    robot = mirror, brightness, contrast, saturation, gamma, blur, noise and scale."""
+    cache: Path | None = None
+    """Folder in which decoded samples are kept, so that each is made once; none = make anew."""
+    workers: int = 0
+    """Processes that load images beside the training; 0 = load in the training process. The
+    images and their augmentation are the same for any number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """How gradients become steps."""
+
+    name: Literal['adam', 'adamw'] = 'adamw'
+    """adam (weight decay added to the gradient) or adamw (decoupled)."""
+    lr: float = 1e-4
+    """Peak learning rate."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the running mean and of the running square of the gradient, per step."""
+    eps: float = 1e-8
+    """Added to the denominator of the step."""
+    weight_decay: float = 0.0
+    """Pull of the weights to zero; biases and norm layers are exempt."""
+    amsgrad: bool = False
+    """Divide by the largest running square seen so far."""
+    clip_norm: float | None = None
+    """Longest gradient (2-norm over all weights) a step may use; none = any."""
+    ema_decay: float | None = None
+    """Decay per step of an average of the weights, which is then what is validated and what the
+    checkpoint predicts with; none = the weights of the last step."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleSettings:
+    """The learning rate over the steps."""
+
+    name: Literal['constant', 'cosine', 'onecycle'] = 'constant'
+    """constant; cosine = from the peak down along half a cosine; onecycle = cosine up during the
+    warm-up, cosine down after it."""
+    warmup_steps: int = 0
+    """Steps in which the rate rises to its peak (linearly, or as a cosine for onecycle)."""
+    final_factor: float = 0.01
+    """Rate at the end of cosine and onecycle, as a fraction of the peak."""
+    steps: int | None = None
+    """Length of the schedule, steps; none = trainer.max_steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """The run."""
+
+    max_steps: int
+    """Optimizer steps in all, those before a resume included."""
+    batch_size: int
+    """Images in a step, over all processes together."""
+    accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """Where to compute; auto = a CUDA GPU when there is one, else the CPU."""
+    devices: int | Literal['auto'] = 'auto'
+    """Processes on this machine, each with its GPU; auto = 1, or as many as torchrun started.
+    More than one needs torchrun --nproc_per_node N -m depth_core.train."""
+    precision: Literal['fp32', 'tf32', 'bf16'] = 'fp32'
+    """Arithmetic: fp32; tf32 = faster matrix products on recent GPUs; bf16 = mixed."""
+    channels_last: bool = True
+    """Keep images in NHWC order in memory, usually the faster order for convolutions."""
+    deterministic: bool = False
+    """Refuse GPU kernels whose result depends on timing; on the CPU runs are exact anyway."""
+    threads: int | None = None
+    """CPU threads of each process; none = as torch finds best."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the images and their augmentation."""
+    run_dir: Path | None = None
+    """Folder of the run; none = runs/<model>-<date>-<time> (UTC)."""
+    resume: Literal['last'] | Path | None = None
+    """Checkpoint whose run is continued exactly; last = checkpoints/last.ckpt of run_dir."""
+    checkpoint_every_steps: int = 1000
+    """Steps between checkpoints; one is always written at the end."""
+    keep_checkpoints: int = 2
+    """How many step-*.ckpt files stay, newest first; last.ckpt and best.ckpt are extra."""
+    validate_every_steps: int = 1000
+    """Steps between validations; one is always made at the end. 0 = only at the end."""
+    log_every_steps: int = 20
+    """Steps between entries in TensorBoard."""
+    images_logged: int = 4
+    """Held-out images drawn in TensorBoard at each validation."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """A whole configuration file."""
+
+    model: ModelSettings
+    data: DataSettings
+    recipe: Recipe
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    trainer: TrainerSettings
+
+    def __post_init__(self) -> None:
+        faults = [*_data_faults(self), *_optimizer_faults(self), *_trainer_faults(self)]
+        if faults:
+            raise ConfigError('the settings contradict themselves:\n  ' + '\n  '.join(faults))
+
+    @property
+    def schedule_steps(self) -> int:
+        """Length of the learning rate schedule, steps."""
+        return self.schedule.steps or self.trainer.max_steps
+
+
+def _at_least(minimum: float, values: dict[str, float | None]) -> list[str]:
+    return [
+        f'{key} is {value}; give at least {minimum}.'
+        for key, value in values.items()
+        if value is not None and not value >= minimum
+    ]
+
+
+def _data_faults(settings: TrainSettings) -> list[str]:
+    data = settings.data
+    faults = _at_least(1, {'data.height': data.height, 'data.width': data.width})
+    faults += _at_least(0, {'data.workers': data.workers})
+    if data.train.name is None:
+        faults.append('data.train.name is not given; name a dataset, as synthetic.')
+    if data.validation.name is not None and data.validation == data.train:
+        faults.append(
+            'data.validation is the same as data.train, so that nothing is held out; give it '
+            'another split, or another options.seed when synthetic.'
+        )
+    return faults
+
+
+def _optimizer_faults(settings: TrainSettings) -> list[str]:
+    optimizer, schedule = settings.optimizer, settings.schedule
+    faults = _at_least(
+        0,
+        {
+            'optimizer.weight_decay': optimizer.weight_decay,
+            'schedule.warmup_steps': schedule.warmup_steps,
+        },
+    )
+    faults += [
+        f'{key} is {value}; give more than 0.'
+        for key, value in (
+            ('optimizer.lr', optimizer.lr),
+            ('optimizer.clip_norm', optimizer.clip_norm),
+        )
+        if value is not None and not value > 0.0
+    ]
+    faults += [
+        f'{key} is {value}; give a number in [0, 1).'
+        for key, value in (
+            ('optimizer.betas[0]', optimizer.betas[0]),
+            ('optimizer.betas[1]', optimizer.betas[1]),
+            ('optimizer.ema_decay', optimizer.ema_decay),
+        )
+        if value is not None and not 0.0 <= value < 1.0
+    ]
+    if schedule.steps is not None and schedule.steps < 1:
+        faults.append(f'schedule.steps is {schedule.steps}; give at least 1, or leave it out.')
+    elif schedule.name != 'constant' and schedule.warmup_steps >= settings.schedule_steps:
+        faults.append(
+            f'schedule.warmup_steps is {schedule.warmup_steps}, but the whole {schedule.name} '
+            f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps.'
+        )
+    return faults
+
+
+def _trainer_faults(settings: TrainSettings) -> list[str]:
+    trainer = settings.trainer
+    faults = _at_least(
+        1,
+        {
+            'trainer.max_steps': trainer.max_steps,
+            'trainer.batch_size': trainer.batch_size,
+            'trainer.checkpoint_every_steps': trainer.checkpoint_every_steps,
+            'trainer.keep_checkpoints': trainer.keep_checkpoints,
+            'trainer.log_every_steps': trainer.log_every_steps,
+            'trainer.threads': trainer.threads,
+        },
+    )
+    faults += _at_least(
+        0,
+        {
+            'trainer.seed': trainer.seed,
+            'trainer.validate_every_steps': trainer.validate_every_steps,
+            'trainer.images_logged': trainer.images_logged,
+        },
+    )
+    if trainer.resume == 'last' and trainer.run_dir is None:
+        faults.append(
+            'trainer.resume is last, but trainer.run_dir is not given; give the folder of the run '
+            'to continue.'
+        )
+    if trainer.resume is not None and settings.model.weights is not None:
+        faults.append(
+            'trainer.resume and model.weights both say where weights come from; resume continues '
+            'a run, model.weights starts a new one: give one of them.'
+        )
+    if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
+        faults.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')
+    return faults

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The endless, reproducible stream of training images.
+
+Sample number c (0, 1, 2 … over the whole run) is a function of (seed, c) alone: which image it
+is, and how it is augmented. A run therefore continues exactly where it stopped, and neither the
+number of loading processes nor that of training processes changes what is seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from torch import Generator, Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from depth_core.data.sample import DepthDataset, Sample, collate
+from depth_core.errors import DataError, DepthError
+from depth_core.train.launch import seed_of
+
+Augmentation = Callable[[Sample, Generator], Sample]
+"""What moves image, depth, mask, intrinsics and pose of a sample together."""
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error of a loading process on its way to the user, without that process's traceback."""
+
+    message: str
+
+
+@dataclass
+class SampleStream(Dataset[Sample | _Failure]):
+    """Samples of `dataset` by their number in the run, shuffled anew in each epoch."""
+
+    dataset: DepthDataset
+    augment: Augmentation
+    seed: int
+    _epoch: int = field(default=-1, init=False)
+    _order: Tensor = field(default_factory=lambda: torch.empty(0), init=False)
+
+    def __getitem__(self, counter: int) -> Sample | _Failure:
+        epoch, position = divmod(counter, len(self.dataset))
+        if epoch != self._epoch:
+            shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch))
+            self._order = torch.randperm(len(self.dataset), generator=shuffled)
+            self._epoch = epoch
+        try:
+            sample = self.dataset[int(self._order[position])]
+            return self.augment(sample, Generator().manual_seed(seed_of(self.seed, 2, counter)))
+        except DepthError as error:
+            return _Failure(str(error))
+
+
+def batches(
+    stream: SampleStream,
+    *,
+    first_step: int,
+    steps: int,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    workers: int = 0,
+) -> Iterator[Sample]:
+    """Yield this process's part of the batches of steps `first_step` to `steps` - 1.
+
+    Args:
+        stream: Where samples come from.
+        first_step: Steps done before.
+        steps: Steps in all.
+        batch_size: Images in a step over all processes, a multiple of `world_size`.
+        rank: Number of this process.
+        world_size: How many processes share a step.
+        workers: Loading processes; 0 loads in this one.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
+    share = batch_size // world_size
+    loader = DataLoader(
+        stream,
+        batch_sampler=_Counters(first_step, steps, batch_size, rank * share, share),
+        num_workers=workers,
+        collate_fn=_collate,
+        prefetch_factor=4 if workers else None,
+        # Its own generator: loading must not draw from the one that drives dropout.
+        generator=Generator().manual_seed(0),
+    )
+    for batch in loader:
+        if isinstance(batch, _Failure):
+            raise DataError(batch.message)
+        yield batch
+
+
+@dataclass(frozen=True)
+class _Counters:
+    first_step: int
+    steps: int
+    batch_size: int
+    offset: int
+    share: int
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for step in range(self.first_step, self.steps):
+            first = step * self.batch_size + self.offset
+            yield list(range(first, first + self.share))
+
+
+def _collate(items: Sequence[Sample | _Failure]) -> Sample | _Failure:
+    for item in items:
+        if isinstance(item, _Failure):
+            return item
+    samples = cast('Sequence[Sample]', items)
+    shapes = {tuple(sample.image.shape): sample.key for sample in samples}
+    if len(shapes) > 1:
+        listed = ', '.join(f'{key} {shape[1]}x{shape[2]}' for shape, key in shapes.items())
+        return _Failure(
+            f'images of one batch differ in size ({listed}); give data.height and data.width.'
+        )
+    return collate(samples)
