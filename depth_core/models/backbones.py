@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ModelError, unknown_name
-
-STRIDES: Final = (2, 4, 8, 16, 32)
-"""Strides a pyramid may have; the decoders work from the last to the first."""
+from depth_core.models.blocks import STRIDES
 
 _DENSENETS: Final = ('densenet121', 'densenet161', 'densenet169', 'densenet201')
 _TAPS: Final = ('relu0', 'pool0', 'transition1', 'transition2', 'norm5')

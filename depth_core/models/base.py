@@ -65,6 +65,13 @@ class DepthModel(nn.Module, ABC):
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the authors' own network: `x` exactly as theirs takes it, their outputs by name."""
 
+    def own_state(self) -> dict[str, Tensor]:
+        """Weights the authors' network lacks, by key, at values that change none of its outputs.
+
+        Conversion of official weights fills them in; the same values every time.
+        """
+        return {}
+
     def check_input(self, images: Tensor) -> None:
         """Refuse a size the network cannot take, naming the nearest ones that fit.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias, get_args
 
 import torch
@@ -12,6 +13,9 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 Sampling: TypeAlias = Literal['align_corners', 'half_pixel', 'tf1_legacy']
 """Where the samples of a bilinear resize lie; see `resize_bilinear`."""
+
+STRIDES: Final = (2, 4, 8, 16, 32)
+"""Strides a pyramid of feature maps may have; decoders climb from the last to the first."""
 
 SAMPLINGS: Final[tuple[Sampling, ...]] = get_args(Sampling)
 
@@ -62,6 +66,46 @@ class ConvNormAct(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
+
+
+class LightUpsampleBlock(nn.Module):
+    """Narrow to the output width, double the size, add what the skip knows by one 3x3 layer."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.narrow = ConvNormAct(in_channels, out_channels, kernel_size=1)
+        self.merge = ConvNormAct(out_channels + skip_channels, out_channels, kernel_size=3)
+
+    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """Climb one level; `skip` is None where the encoder has no map of that size."""
+        x = self.narrow(x)
+        size = (2 * x.shape[-2], 2 * x.shape[-1])
+        x = resize_bilinear(x, size, 'half_pixel')
+        merged: Tensor = self.merge(x if skip is None else torch.cat((x, skip), dim=1))
+        return merged
+
+
+class LightDecoder(nn.Module):
+    """Five levels of light blocks down to stride 2, for a pyramid of any channels."""
+
+    def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int]) -> None:
+        super().__init__()
+        skips = encoder_channels[-2::-1]
+        padded = [*skips, *[0] * (len(STRIDES) - 1 - len(skips))]
+        self.top = ConvNormAct(encoder_channels[-1], channels[0], kernel_size=1)
+        self.blocks = nn.ModuleList(
+            LightUpsampleBlock(channels[level], skip, channels[level + 1])
+            for level, skip in enumerate(padded)
+        )
+        self.out = nn.Conv2d(channels[-1], 1, 3, padding=1)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the raw output and the features it is made from, both at half resolution."""
+        skips = list(maps[-2::-1])
+        x = self.top(maps[-1])
+        for level, block in enumerate(self.blocks):
+            x = block(x, skips[level] if level < len(skips) else None)
+        return self.out(x), x
 
 
 class SigmaHead(nn.Module):

@@ -20,6 +20,7 @@ and a logarithmic output that is positive from the first step of training from s
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,9 +31,16 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models.backbones import STRIDES, DenseNetEncoder, TimmEncoder
+from depth_core.models.backbones import DenseNetEncoder, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import SAMPLINGS, ConvNormAct, Sampling, SigmaHead, resize_bilinear
+from depth_core.models.blocks import (
+    SAMPLINGS,
+    STRIDES,
+    LightDecoder,
+    Sampling,
+    SigmaHead,
+    resize_bilinear,
+)
 
 _LEAKY_SLOPE: Final = 0.2
 _RANGE_MARGIN: Final = 1.25
@@ -114,46 +122,6 @@ class Decoder(nn.Module):
         return self.conv3(x), x
 
 
-class LightUpsampleBlock(nn.Module):
-    """Narrow to the output width, double the size, add what the skip knows by one 3x3 layer."""
-
-    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.narrow = ConvNormAct(in_channels, out_channels, kernel_size=1)
-        self.merge = ConvNormAct(out_channels + skip_channels, out_channels, kernel_size=3)
-
-    def forward(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """Climb one level; `skip` is None where the encoder has no map of that size."""
-        x = self.narrow(x)
-        size = (2 * x.shape[-2], 2 * x.shape[-1])
-        x = resize_bilinear(x, size, 'half_pixel')
-        merged: Tensor = self.merge(x if skip is None else torch.cat((x, skip), dim=1))
-        return merged
-
-
-class LightDecoder(nn.Module):
-    """Five levels of light blocks down to stride 2, for a pyramid of any channels."""
-
-    def __init__(self, encoder_channels: Sequence[int], channels: Sequence[int]) -> None:
-        super().__init__()
-        skips = encoder_channels[-2::-1]
-        padded = [*skips, *[0] * (len(STRIDES) - 1 - len(skips))]
-        self.top = ConvNormAct(encoder_channels[-1], channels[0], kernel_size=1)
-        self.blocks = nn.ModuleList(
-            LightUpsampleBlock(channels[level], skip, channels[level + 1])
-            for level, skip in enumerate(padded)
-        )
-        self.out = nn.Conv2d(channels[-1], 1, 3, padding=1)
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the raw output and the features it is made from, both at half resolution."""
-        skips = list(maps[-2::-1])
-        x = self.top(maps[-1])
-        for level, block in enumerate(self.blocks):
-            x = block(x, skips[level] if level < len(skips) else None)
-        return self.out(x), x
-
-
 # Models
 
 
@@ -180,6 +148,11 @@ class DenseDepth(DepthModel):
             `out`: [B, 1, H/2, W/2] y = max_depth / depth, linear, not clipped.
         """
         return {'out': self.decoder(self.encoder(x))[0]}
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The sigma head, answering 0.2 depth everywhere."""
+        head = SigmaHead(self.decoder.out_channels).make_neutral()
+        return {f'sigma_head.{key}': value for key, value in head.state_dict().items()}
 
 
 class DenseDepthSmall(DepthModel):
@@ -339,3 +312,66 @@ def _spec(
         divisor=STRIDES[-1],
         default_size=default_size,
     )
+
+
+# Key map of the official weights
+
+DROPPED_KEYS: Final = (
+    'encoder.original_model.classifier.weight',
+    'encoder.original_model.classifier.bias',
+)
+"""The ImageNet classifier: the authors' PyTorch class holds it, and nothing uses it."""
+
+_OFFICIAL_FEATURES: Final = 'encoder.original_model.features.'
+_KERAS_OF_DENSE_LAYER: Final = {
+    'norm1': '0_bn',
+    'conv1': '1_conv',
+    'norm2': '1_bn',
+    'conv2': '2_conv',
+}
+_KERAS_OF_NORM: Final = {
+    'weight': 'gamma',
+    'bias': 'beta',
+    'running_mean': 'moving_mean',
+    'running_var': 'moving_variance',
+}
+_KERAS_OF_CONVOLUTION: Final = {'weight': 'kernel', 'bias': 'bias'}
+
+
+def official_key(key: str) -> str:
+    """Name of a weight of ours in the state dict of the authors' PyTorch class."""
+    if key.startswith('encoder.features.'):
+        return _OFFICIAL_FEATURES + key.removeprefix('encoder.features.')
+    block = re.fullmatch(r'decoder\.blocks\.(\d)\.conv_([ab])\.(\w+)', key)
+    if block is None:
+        return key
+    return f'decoder.up{int(block[1]) + 1}.conv{block[2].upper()}.{block[3]}'
+
+
+def keras_name(official: str) -> str | None:
+    """Name `layer/parameter` of an official PyTorch weight in the authors' Keras files.
+
+    Layers of the stem are named as Keras 3 does (`conv1_conv`); files of 2018 have `conv1/conv`.
+    The counter of batches has no counterpart: None. Kernels are HWIO there and OIHW here.
+    """
+    *path, parameter = official.removeprefix(_OFFICIAL_FEATURES).split('.')
+    match path:
+        case ['decoder', *names]:
+            layer = '_'.join(names)
+        case ['conv0' | 'norm0' as name]:
+            layer = f'conv1_{_bn_or_conv(name)}'
+        case ['norm5']:
+            layer = 'bn'
+        case [block, name] if block.startswith('transition'):
+            layer = f'pool{int(block[-1]) + 1}_{_bn_or_conv(name)}'
+        case [block, dense_layer, name]:
+            number = dense_layer.removeprefix('denselayer')
+            layer = f'conv{int(block[-1]) + 1}_block{number}_{_KERAS_OF_DENSE_LAYER[name]}'
+        case _:
+            return None
+    parameters = _KERAS_OF_NORM if layer.endswith('bn') else _KERAS_OF_CONVOLUTION
+    return f'{layer}/{parameters[parameter]}' if parameter in parameters else None
+
+
+def _bn_or_conv(name: str) -> str:
+    return 'bn' if name.startswith('norm') else 'conv'
