@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A graph of four nodes that stands in for a network where a test needs known numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnx
+from onnx import TensorProto, helper
+
+from depth_core.contracts import DepthKind, InputSpec, OutputSpec
+from depth_core.manifest import METADATA_KEY, Manifest
+
+NEAREST_M = 2.0
+"""What the stand-in answers for black, metres."""
+SPAN_M = 10.0
+"""White is this much farther than black, metres."""
+SIGMA_RATIO = 0.1
+"""Sigma is this fraction of the depth."""
+
+
+def write_standin_onnx(
+    path: Path,
+    *,
+    height: int = 64,
+    width: int = 96,
+    min_depth: float = 0.5,
+    max_depth: float = 80.0,
+) -> Path:
+    """Write a graph that keeps the contract, with its manifest inside.
+
+    depth = 2 m + 10 m * mean(R, G, B) / 255 per pixel and sigma = 0.1 depth.
+    """
+    shape = [1, height, width]
+    nodes = [
+        helper.make_node('Cast', ['image'], ['codes'], to=TensorProto.FLOAT),
+        helper.make_node('ReduceMean', ['codes', 'channels'], ['grey'], keepdims=0),
+        helper.make_node('Mul', ['grey', 'metres_per_code'], ['above']),
+        helper.make_node('Add', ['above', 'nearest'], ['depth']),
+        helper.make_node('Mul', ['depth', 'sigma_ratio'], ['sigma']),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        'standin',
+        [helper.make_tensor_value_info('image', TensorProto.UINT8, [*shape, 3])],
+        [
+            helper.make_tensor_value_info('depth', TensorProto.FLOAT, shape),
+            helper.make_tensor_value_info('sigma', TensorProto.FLOAT, shape),
+        ],
+        [
+            helper.make_tensor('channels', TensorProto.INT64, [1], [3]),
+            helper.make_tensor('metres_per_code', TensorProto.FLOAT, [], [SPAN_M / 255.0]),
+            helper.make_tensor('nearest', TensorProto.FLOAT, [], [NEAREST_M]),
+            helper.make_tensor('sigma_ratio', TensorProto.FLOAT, [], [SIGMA_RATIO]),
+        ],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
+    manifest = Manifest(
+        name='standin',
+        input=InputSpec(height=height, width=width),
+        output=OutputSpec(kind=DepthKind.METRIC, min_depth=min_depth, max_depth=max_depth),
+    )
+    helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
