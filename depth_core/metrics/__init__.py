@@ -23,8 +23,11 @@ from depth_core.metrics.accumulator import (
     mean_metrics,
 )
 from depth_core.metrics.depth import (
+    DISTANCE_EDGES_M,
     METRIC_NAMES,
     DepthMetrics,
+    DistanceBin,
+    DistanceSums,
     ErrorSums,
     best_constant_depth,
     depth_metrics,
@@ -43,6 +46,7 @@ from depth_core.metrics.uncertainty import (
 
 __all__ = [
     'ALIGNMENTS',
+    'DISTANCE_EDGES_M',
     'METRIC_NAMES',
     'PROTOCOLS',
     'RELIABILITY_BINS',
@@ -53,6 +57,8 @@ __all__ = [
     'CalibrationSums',
     'Crop',
     'DepthMetrics',
+    'DistanceBin',
+    'DistanceSums',
     'ErrorSums',
     'Evaluation',
     'ImageScore',

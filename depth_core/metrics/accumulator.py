@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from functools import reduce
 from operator import add
 from typing import Final, Literal, TypeAlias
@@ -18,6 +18,8 @@ from depth_core.geometry import median_scale
 from depth_core.metrics.depth import (
     METRIC_NAMES,
     DepthMetrics,
+    DistanceBin,
+    DistanceSums,
     ErrorSums,
     best_constant_depth,
     check_shapes,
@@ -53,6 +55,7 @@ class ImageScore:
     """Factor the prediction was multiplied by before scoring; NaN when it was not scored."""
     sums: ErrorSums | None
     """None when no pixel was scored."""
+    distance: DistanceSums | None
     calibration: CalibrationSums | None
     """None when there is no usable sigma."""
     sparsification: Mapping[str, Sparsification] | None
@@ -100,6 +103,8 @@ class Evaluation:
     """Mean over the scored images of each image's metrics; None when no image was scored."""
     pooled: DepthMetrics | None
     """Metrics over all scored pixels together."""
+    by_distance: tuple[DistanceBin, ...]
+    """Errors over all scored pixels by their true depth."""
     uncertainty: UncertaintyResult | None
     constant_depth_m: float | None
     """The one depth that has the smallest AbsRel on this very set (seen in hindsight)."""
@@ -168,6 +173,7 @@ class MetricAccumulator:
             predicted=int(estimated.sum()),
             scale=scale,
             sums=None,
+            distance=None,
             calibration=None,
             sparsification=None,
             targets_m=_quantiles(target_m[mask]),
@@ -210,20 +216,18 @@ class MetricAccumulator:
             if usable.any():
                 calibration = calibration_sums(p[usable], t[usable], s[usable])
                 curves = sparsification_curves(p[usable], t[usable], s[usable])
-        return ImageScore(
-            key=score.key,
-            targets=score.targets,
-            predicted=score.predicted,
-            scale=score.scale,
+        return replace(
+            score,
             sums=sums,
+            distance=DistanceSums.of(p, t),
             calibration=calibration,
             sparsification=curves,
-            targets_m=score.targets_m,
         )
 
     def result(self) -> Evaluation:
         """Sum up; means are over the images that were scored and no others."""
         sums = [score.sums for score in self._scores if score.sums is not None]
+        distances = [score.distance for score in self._scores if score.distance is not None]
         targets = sum(score.targets for score in self._scores)
         predicted = sum(score.predicted for score in self._scores)
         with_truth = [score for score in self._scores if score.targets]
@@ -239,6 +243,7 @@ class MetricAccumulator:
             coverage=predicted / targets if targets else float('nan'),
             mean=mean_metrics([item.metrics() for item in sums]) if sums else None,
             pooled=reduce(add, sums).metrics() if sums else None,
+            by_distance=reduce(add, distances).bins() if distances else (),
             uncertainty=_uncertainty(self._scores),
             constant_depth_m=constant_m,
             constant_mean=constant_mean,

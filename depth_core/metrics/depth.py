@@ -101,6 +101,72 @@ class ErrorSums:
         )
 
 
+DISTANCE_EDGES_M: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0)
+"""Where the bins of true depth begin, metres; the last has no end."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DistanceSums:
+    """Sums for each bin of true depth; sums of images add up."""
+
+    count: NDArray[np.float64]
+    """[bins] pixels."""
+    abs_rel: NDArray[np.float64]
+    """[bins] sum of |p - t| / t."""
+    bias: NDArray[np.float64]
+    """[bins] sum of (p - t) / t."""
+
+    @classmethod
+    def of(cls, prediction: NDArray[np.floating], target: NDArray[np.floating]) -> DistanceSums:
+        """Sum over vectors of positive, finite depths."""
+        t = np.asarray(target, np.float64)
+        relative = (np.asarray(prediction, np.float64) - t) / t
+        index = np.searchsorted(DISTANCE_EDGES_M, t, side='right') - 1
+        bins = len(DISTANCE_EDGES_M)
+        return cls(
+            count=np.bincount(index, minlength=bins).astype(np.float64),
+            abs_rel=np.bincount(index, np.abs(relative), bins).astype(np.float64),
+            bias=np.bincount(index, relative, bins).astype(np.float64),
+        )
+
+    def __add__(self, other: DistanceSums) -> DistanceSums:
+        return DistanceSums(
+            count=self.count + other.count,
+            abs_rel=self.abs_rel + other.abs_rel,
+            bias=self.bias + other.bias,
+        )
+
+    def bins(self) -> tuple[DistanceBin, ...]:
+        """The bins that hold pixels."""
+        ends = (*DISTANCE_EDGES_M[1:], math.inf)
+        return tuple(
+            DistanceBin(
+                from_m=start,
+                to_m=end,
+                pixels=int(count),
+                abs_rel=float(abs_rel / count),
+                bias=float(bias / count),
+            )
+            for start, end, count, abs_rel, bias in zip(
+                DISTANCE_EDGES_M, ends, self.count, self.abs_rel, self.bias, strict=True
+            )
+            if count
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistanceBin:
+    """Errors of the pixels whose true depth lies in [from_m, to_m)."""
+
+    from_m: float
+    to_m: float
+    pixels: int
+    abs_rel: float
+    """mean |p - t| / t."""
+    bias: float
+    """mean (p - t) / t: above 0 when predictions are too far."""
+
+
 def depth_metrics(
     prediction_m: Float32Array, target_m: Float32Array, valid: BoolArray | None = None
 ) -> DepthMetrics:

@@ -168,13 +168,14 @@ def test_agrees_with_cliffnet_on_clamped_predictions(
         reference['cliffnet_pred'], reference['cliffnet_gt'], strict=True
     ):
         accumulator.update(prediction[0].astype(np.float32), target[0].astype(np.float32))
-    mean = accumulator.result().mean
-    assert mean is not None
-    assert mean.rmse == pytest.approx(reference['cliffnet_rms'], rel=1e-5)
-    assert mean.abs_rel == pytest.approx(reference['cliffnet_rel'], rel=1e-5)
-    assert mean.sq_rel == pytest.approx(reference['cliffnet_sq_rel'], rel=1e-5)
-    assert mean.rmse_log == pytest.approx(reference['cliffnet_rms_natural_log'], rel=1e-5)
-    np.testing.assert_allclose((mean.a1, mean.a2, mean.a3), reference['cliffnet_deltas'])
+    pooled = accumulator.result().pooled  # they were called with both images at once
+    assert pooled is not None
+    ours = (pooled.rmse, pooled.abs_rel, pooled.sq_rel, pooled.rmse_log)
+    theirs = [float(reference[f'cliffnet_{name}']) for name in ('rms', 'rel', 'sq_rel')]
+    theirs.append(float(reference['cliffnet_rms_natural_log']))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+    deltas = (pooled.a1, pooled.a2, pooled.a3)
+    np.testing.assert_allclose(deltas, reference['cliffnet_deltas'], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -386,6 +387,18 @@ def test_baseline_of_many_pixels_stays_close_to_the_exact_one() -> None:
     assert result.constant_mean is not None
     exact_metrics = depth_metrics(np.full_like(target, exact), target)
     assert result.constant_mean.abs_rel == pytest.approx(exact_metrics.abs_rel, rel=1e-3)
+
+
+def test_errors_by_distance_by_hand() -> None:
+    accumulator = MetricAccumulator(PROTOCOLS['none'])
+    accumulator.update(plane((1.5, 0.5, 66.0)), plane((1.0, 1.0, 60.0)))
+    accumulator.update(plane((2.5, np.nan)), plane((1.0, 1.0)))
+    near, far = accumulator.result().by_distance
+    assert (near.from_m, near.to_m, near.pixels) == (1.0, 2.0, 3)
+    assert near.abs_rel == pytest.approx((0.5 + 0.5 + 1.5) / 3)
+    assert near.bias == pytest.approx((0.5 - 0.5 + 1.5) / 3)
+    assert (far.from_m, far.to_m, far.pixels) == (60.0, math.inf, 1)
+    assert far.bias == pytest.approx(0.1)
 
 
 def test_perfect_uncertainty_has_no_ause() -> None:
