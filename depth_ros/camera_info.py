@@ -8,6 +8,9 @@ rays sees matrices that belong to the image at hand, without binning and region 
 from __future__ import annotations
 
 import copy
+import re
+import threading
+from collections import deque
 from typing import Final
 
 import cv2
@@ -27,11 +30,53 @@ ASPECT_TOLERANCE: Final = 0.03
 REPROJECTION_TOLERANCE_PX: Final = 1.0
 """A ray whose distortion leads further away from its pixel than this is no ray."""
 
+_KEPT_INFOS: Final = 64
+
 _NEWTON_STEPS: Final = 8
 _LEAST_SLOPE: Final = 0.1
 _BROWN_MODELS: Final = ('plumb_bob', 'rational_polynomial', '')
 _FISHEYE_MODELS: Final = ('equidistant', 'fisheye')
 _BROWN_LENGTHS: Final = (4, 5, 8)
+
+
+class CameraInfoStore:
+    """The camera_infos that came lately; one thread adds while another looks up."""
+
+    def __init__(self, topic: str) -> None:
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
+
+    def add(self, info: CameraInfo) -> None:
+        """Remember `info` as the latest."""
+        with self._lock:
+            self._infos.append(info)
+
+    def pair(self, header: Header, *, exact: bool) -> CameraInfo:
+        """Return the camera_info of the stamp of `header`, else the latest unless `exact`.
+
+        Raises:
+            FrameError: There is none.
+        """
+        with self._lock:
+            for info in reversed(self._infos):
+                if info.header.stamp == header.stamp:
+                    return info
+            if self._infos and not exact:
+                return self._infos[-1]
+            kept = len(self._infos)
+        stamp = f'{header.stamp.sec}.{header.stamp.nanosec:09d}'
+        if kept:
+            text = (
+                f'none of the last {kept} messages on {self._topic} has the stamp {stamp} of the '
+                'image; set camera_info_pairing to latest, or fix the driver.'
+            )
+        else:
+            text = (
+                f'no camera_info arrived on {self._topic}: depth is published without '
+                'camera_info and cloud. Remap camera_info (camera_info:=/camera/camera_info).'
+            )
+        raise FrameError(DropReason.NO_CAMERA_INFO, text)
 
 
 def info_for_image(info: CameraInfo, *, header: Header, height: int, width: int) -> CameraInfo:
@@ -104,16 +149,30 @@ def _moved(
     return matrix.ravel()
 
 
-def is_rectified(info: CameraInfo) -> bool:
+def is_undistorted(info: CameraInfo) -> bool:
     """Tell from the calibration alone whether its images are free of distortion."""
     return not np.any(np.asarray(info.d))
+
+
+def image_is_rectified(info: CameraInfo, *, topic: str, geometry: str) -> bool:
+    """Decide whether P holds for an image, as the parameter `image_geometry` says.
+
+    Args:
+        info: Its calibration.
+        topic: The resolved topic of the image; `image_rect` and the like name rectified ones.
+        geometry: `rectified`, `raw`, or `auto` to go by the topic and the distortion.
+    """
+    if geometry != 'auto':
+        return geometry == 'rectified'
+    words = re.split('[/_]', topic)
+    return 'rect' in words or 'rectified' in words or is_undistorted(info)
 
 
 def rays(info: CameraInfo, *, rectified: bool) -> Float32Array:
     """Return x/z and y/z of the ray through each pixel centre.
 
-    Rectified images obey P; where P is empty, and K is not, K is the same thing. Raw images obey
-    K and the distortion D; a lone P (as KITTI odometry bags have it) stands in for an empty K.
+    Rectified images obey P, raw ones K and the distortion D. Where the matrix in question is
+    empty the other one stands in, if there is one (KITTI odometry bags carry only P).
 
     Args:
         info: A camera_info fitted to the image by `info_for_image`.
@@ -127,14 +186,13 @@ def rays(info: CameraInfo, *, rectified: bool) -> Float32Array:
     """
     matrix_k = np.array(info.k, np.float64).reshape(3, 3)
     matrix_p = np.array(info.p, np.float64).reshape(3, 4)[:, :3]
-    undistorted = rectified or is_rectified(info)
-    first, second = (matrix_p, matrix_k) if undistorted else (matrix_k, matrix_p)
+    first, second = (matrix_p, matrix_k) if rectified else (matrix_k, matrix_p)
     matrix = first if first[0, 0] != 0.0 else second
     try:
         camera = intrinsics_from_matrix(matrix, height=info.height, width=info.width)
     except DataError as error:
         raise FrameError(DropReason.UNCALIBRATED, f'camera_info: {error}') from error
-    if undistorted or matrix is matrix_p:
+    if rectified or matrix is matrix_p or is_undistorted(info):
         return np.ascontiguousarray(np.moveaxis(pixel_rays(camera), -1, 0))
     return _undistorted_rays(info, matrix_k)
 

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the node says about itself: counts, rates, latencies, and one status message of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+
+from depth_ros.drops import DropReason
+
+WINDOW_FRAMES: Final = 200
+"""Percentiles are taken over so many of the latest frames."""
+
+REPEAT_S: Final = 10.0
+"""A reason that goes on is logged again after so long."""
+
+_NORMAL: Final = frozenset(
+    {DropReason.SUPERSEDED, DropReason.NO_SUBSCRIBER, DropReason.DEACTIVATED}
+)
+"""What happens in health: the camera is faster than the model, or nobody listens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameTimes:
+    """How long one published frame took, seconds."""
+
+    waiting_s: float
+    """From its arrival to the beginning of the work."""
+    inference_s: float
+    """Inside the backend."""
+    latency_s: float
+    """From its arrival to the return of the last publish."""
+    age_s: float
+    """From its stamp to the return of the last publish; as good as the camera's clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What is running."""
+
+    state: str = 'unconfigured'
+    """Lifecycle state of the node."""
+    model: str = ''
+    """Name in the manifest."""
+    model_file: str = ''
+    weights_sha256: str = ''
+    backend: str = ''
+    """The backend in use, not the one asked for."""
+    precision: str = ''
+    scale_state: str = ''
+    """Where the metres come from; `metric` when the model itself gives them."""
+    image_topic: str = ''
+    transport: str = ''
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The counts at one moment, and the rates since the snapshot before."""
+
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    """Totals since configure."""
+    newly_dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    """Since the snapshot before."""
+    rate_in_hz: float = 0.0
+    rate_out_hz: float = 0.0
+    silent_s: float = 0.0
+    """Since the last frame arrived, or since the counting began."""
+    times: tuple[FrameTimes, ...] = ()
+    problems: Mapping[DropReason, str] = field(default_factory=dict)
+    """The latest message of each reason."""
+
+
+class FrameStatistics:
+    """Counts what happens to frames; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        now_s = time.monotonic()
+        self._frames_in = self._frames_out = 0
+        self._dropped: Counter[DropReason] = Counter()
+        self._problems: dict[DropReason, str] = {}
+        self._said_s: dict[DropReason, float] = {}
+        self._times: deque[FrameTimes] = deque(maxlen=WINDOW_FRAMES)
+        self._last_in_s = now_s
+        self._before = (now_s, 0, 0, Counter[DropReason]())
+
+    def restart_clock(self) -> None:
+        """Begin to wait for a frame now."""
+        with self._lock:
+            self._last_in_s = time.monotonic()
+
+    def arrived(self) -> None:
+        """Count a frame that came in."""
+        with self._lock:
+            self._frames_in += 1
+            self._last_in_s = time.monotonic()
+
+    def published(self, times: FrameTimes) -> None:
+        """Count a frame that went out."""
+        with self._lock:
+            self._frames_out += 1
+            self._times.append(times)
+
+    def dropped(self, reason: DropReason, problem: str = '') -> bool:
+        """Count what was not published.
+
+        Returns:
+            True when `problem` should be logged: it is the first of its reason, or `REPEAT_S`
+            have passed since this was answered last.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            self._dropped[reason] += 1
+            if not problem:
+                return False
+            self._problems[reason] = problem
+            due = now_s - self._said_s.get(reason, -REPEAT_S) >= REPEAT_S
+            if due:
+                self._said_s[reason] = now_s
+            return due
+
+    def snapshot(self) -> Snapshot:
+        """Return the counts, and the rates since this was called last."""
+        now_s = time.monotonic()
+        with self._lock:
+            then_s, frames_in, frames_out, dropped = self._before
+            self._before = (now_s, self._frames_in, self._frames_out, self._dropped.copy())
+            elapsed_s = max(now_s - then_s, 1e-9)
+            return Snapshot(
+                frames_in=self._frames_in,
+                frames_out=self._frames_out,
+                dropped=dict(self._dropped),
+                newly_dropped=dict(self._dropped - dropped),
+                rate_in_hz=(self._frames_in - frames_in) / elapsed_s,
+                rate_out_hz=(self._frames_out - frames_out) / elapsed_s,
+                silent_s=now_s - self._last_in_s,
+                times=tuple(self._times),
+                problems=dict(self._problems),
+            )
+
+
+def status_message(
+    name: str, identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
+) -> DiagnosticStatus:
+    """Return the status of the node.
+
+    Args:
+        name: Name of the status, the node's own.
+        identity: What is running.
+        counts: What happened.
+        publishers: Publishers of the image topic that the node sees.
+        silence_s: Without a frame for so long, an active node warns.
+    """
+    level, summary = _summary(identity, counts, publishers=publishers, silence_s=silence_s)
+    values = [
+        ('state', identity.state),
+        ('model', identity.model),
+        ('model_file', identity.model_file),
+        ('weights_sha256', identity.weights_sha256),
+        ('backend', identity.backend),
+        ('precision', identity.precision),
+        ('scale_state', identity.scale_state),
+        ('image_topic', identity.image_topic),
+        ('image_transport', identity.transport),
+        ('image_publishers', str(publishers)),
+        ('rate_in_hz', f'{counts.rate_in_hz:.2f}'),
+        ('rate_out_hz', f'{counts.rate_out_hz:.2f}'),
+        ('frames_in', str(counts.frames_in)),
+        ('frames_out', str(counts.frames_out)),
+        *_percentiles('latency', (times.latency_s for times in counts.times)),
+        *_percentiles('queue_age', (times.waiting_s for times in counts.times)),
+        *_percentiles('inference', (times.inference_s for times in counts.times)),
+        *_percentiles('stamp_age', (times.age_s for times in counts.times)),
+        *((f'dropped_{reason}', str(counts.dropped.get(reason, 0))) for reason in DropReason),
+        *((f'problem_{reason}', problem) for reason, problem in counts.problems.items()),
+    ]
+    status = DiagnosticStatus()
+    status.level = level
+    status.name = name
+    status.message = summary
+    status.hardware_id = identity.model
+    status.values = [KeyValue(key=key, value=value) for key, value in values]
+    return status
+
+
+def _summary(
+    identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
+) -> tuple[bytes, str]:
+    if identity.state != 'active':
+        return DiagnosticStatus.OK, f'{identity.state}: no frames are taken'
+    if counts.silent_s > silence_s:
+        topic = identity.image_topic
+        if publishers == 0:
+            hint = f'nobody publishes {topic}; remap image (image:=/camera/image_raw)'
+        else:
+            hint = (
+                f'{topic} has {publishers} publisher(s) but nothing arrives: compare the QoS, and '
+                'give both sides a Fast DDS profile whose shared memory holds images '
+                '(FASTDDS_DEFAULT_PROFILES_FILE, config/fastdds.xml)'
+            )
+        return DiagnosticStatus.WARN, f'no image for {counts.silent_s:.0f} s: {hint}'
+    bad = {reason: n for reason, n in counts.newly_dropped.items() if reason not in _NORMAL}
+    if bad:
+        text = '; '.join(
+            f'{n} x {reason}: {counts.problems.get(reason, "")}' for reason, n in bad.items()
+        )
+        lost_all = counts.rate_out_hz == 0.0 and any(reason.loses_frame for reason in bad)
+        return (DiagnosticStatus.ERROR if lost_all else DiagnosticStatus.WARN), text
+    if counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0:
+        return DiagnosticStatus.OK, 'idle: nobody listens to an output'
+    return DiagnosticStatus.OK, f'{counts.rate_out_hz:.1f} depth maps a second'
+
+
+def _percentiles(name: str, seconds: Iterable[float]) -> list[tuple[str, str]]:
+    """Two entries in milliseconds; empty text when there is no frame to speak of."""
+    values_ms = np.fromiter(seconds, np.float64) * 1e3
+    if values_ms.size == 0:
+        return [(f'{name}_p50_ms', ''), (f'{name}_p95_ms', '')]
+    median, upper = np.percentile(values_ms, (50, 95))
+    return [(f'{name}_p50_ms', f'{median:.2f}'), (f'{name}_p95_ms', f'{upper:.2f}')]

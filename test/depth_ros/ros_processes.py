@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes in their own processes, and a peer in this one that talks to them.
+
+Nothing here sleeps and hopes: every wait is for a condition, with a generous limit that only a
+broken node reaches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+"""How long a condition may take on a machine that is busy with other things."""
+
+RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
+BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+TRANSITIONS = {
+    'configure': Transition.TRANSITION_CONFIGURE,
+    'activate': Transition.TRANSITION_ACTIVATE,
+    'deactivate': Transition.TRANSITION_DEACTIVATE,
+    'cleanup': Transition.TRANSITION_CLEANUP,
+    'shutdown_unconfigured': Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
+}
+STATES = {
+    State.PRIMARY_STATE_UNCONFIGURED: 'unconfigured',
+    State.PRIMARY_STATE_INACTIVE: 'inactive',
+    State.PRIMARY_STATE_ACTIVE: 'active',
+    State.PRIMARY_STATE_FINALIZED: 'finalized',
+}
+
+
+def free_domain_id() -> int:
+    """Return a domain in which no participant of this machine lives at the moment.
+
+    Port 7400 + 250 d + 10 on the loopback belongs to the first participant of domain d.
+    """
+    first = os.getpid() % 90
+    for offset in range(90):
+        domain_id = 10 + (first + offset) % 90
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(('127.0.0.1', 7400 + 250 * domain_id + 10))
+            except OSError:
+                continue
+        return domain_id
+    message = 'all ROS domains of this machine are in use'
+    raise AssertionError(message)
+
+
+def ros_environment(domain_id: int, log_dir: Path) -> dict[str, str]:
+    """Variables that keep a test's ROS on this machine and out of the home folder."""
+    return {
+        'ROS_DOMAIN_ID': str(domain_id),
+        'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds.xml'),
+        'ROS_LOG_DIR': str(log_dir),
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': str(REPOSITORY),
+    }
+
+
+@dataclass
+class NodeProcess:
+    """A started executable; its output is collected in a file."""
+
+    process: subprocess.Popen[bytes]
+    log_file: Path
+
+    @property
+    def output(self) -> str:
+        """What it printed and logged so far."""
+        return self.log_file.read_text(encoding='utf-8', errors='replace')
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        """Wait a while for its own end, then kill it."""
+        try:
+            self.process.wait(10.0)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def wait(self) -> int:
+        """Return its exit status once it has ended."""
+        return self.process.wait(PATIENCE_S)
+
+
+@dataclass
+class RosSession:
+    """A domain of its own: processes that live in it and a peer node of the test."""
+
+    node: Node
+    executor: SingleThreadedExecutor
+    environment: Mapping[str, str]
+    folder: Path
+    processes: list[NodeProcess] = field(default_factory=list)
+
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> NodeProcess:
+        """Start `python <arguments>` in this domain, from a folder that is not the checkout."""
+        log_file = self.folder / f'process_{len(self.processes)}.log'
+        with log_file.open('wb') as log:
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=self.folder,
+                env={**os.environ, **self.environment, **(environment or {})},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        started = NodeProcess(process, log_file)
+        self.processes.append(started)
+        return started
+
+    def start_node(
+        self,
+        module: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        remappings: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+    ) -> NodeProcess:
+        """Start a module of this package as a node."""
+        ros: list[str] = []
+        for name, value in (parameters or {}).items():
+            ros += ['-p', f'{name}:={_yaml(value)}']
+        for name, target in (remappings or {}).items():
+            ros += ['-r', f'{name}:={target}']
+        return self.start('-m', module, *arguments, '--ros-args', *ros)
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Handle messages until `condition` holds."""
+        end_s = time.monotonic() + PATIENCE_S
+        while not condition():
+            alive = [item for item in self.processes if item.process.poll() is None]
+            if time.monotonic() > end_s or (self.processes and not alive):
+                logs = '\n'.join(item.output for item in self.processes)
+                why = 'waited too long' if alive else 'every process has ended'
+                message = f'{why} for: {what}\n{logs}'
+                raise AssertionError(message)
+            self.executor.spin_once(timeout_sec=0.05)
+
+    def collect(self, kind: Any, topic: str, qos: QoSProfile = RELIABLE) -> list[Any]:
+        """Subscribe, wait until a publisher is found, and return the list that fills."""
+        received: list[Any] = []
+        subscription = self.node.create_subscription(kind, topic, received.append, qos)
+        self.until(lambda: subscription.get_publisher_count() > 0, f'a publisher of {topic}')
+        return received
+
+    def publisher(self, kind: Any, topic: str, qos: QoSProfile = RELIABLE) -> Any:
+        """Return a publisher that already has its subscriber."""
+        publisher = self.node.create_publisher(kind, topic, qos)
+        self.until(lambda: publisher.get_subscription_count() > 0, f'a subscriber of {topic}')
+        return publisher
+
+    def call(self, kind: Any, name: str, request: Any) -> Any:
+        """Call a service and return its answer."""
+        client: Any = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f'the service {name}')
+        future = client.call_async(request)
+        self.until(future.done, f'an answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def change_state(self, node_name: str, transition: str) -> bool:
+        """Ask a lifecycle node for a transition; whether it succeeded."""
+        request = ChangeState.Request(transition=Transition(id=TRANSITIONS[transition]))
+        return bool(self.call(ChangeState, f'/{node_name}/change_state', request).success)
+
+    def state(self, node_name: str) -> str:
+        """Name of the state of a lifecycle node."""
+        answer = self.call(GetState, f'/{node_name}/get_state', GetState.Request())
+        return STATES[answer.current_state.id]
+
+    def diagnostics(self, accept: Callable[[dict[str, str]], bool], what: str) -> dict[str, str]:
+        """Return the values of the first status of mono_depth that `accept` likes.
+
+        The level and the message are under `level` and `message`.
+        """
+        found: list[dict[str, str]] = []
+
+        def look(message: DiagnosticArray) -> None:
+            for status in message.status:
+                values = {item.key: item.value for item in status.values}
+                values['level'] = str(int.from_bytes(status.level, 'little'))
+                values['message'] = status.message
+                if accept(values):
+                    found.append(values)
+
+        subscription = self.node.create_subscription(DiagnosticArray, '/diagnostics', look, 10)
+        self.until(lambda: bool(found), f'diagnostics that say {what}')
+        self.node.destroy_subscription(subscription)
+        return found[0]
+
+
+@contextlib.contextmanager
+def ros_session(folder: Path) -> Iterator[RosSession]:
+    """Open a domain, and end every process in it afterwards."""
+    domain_id = free_domain_id()
+    environment = ros_environment(domain_id, folder / 'ros_log')
+    former = {name: os.environ.get(name) for name in environment}
+    os.environ.update(environment)
+    context = Context()
+    rclpy.init(context=context, domain_id=domain_id)
+    node = Node('test_peer', context=context)
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    session = RosSession(node, executor, environment, folder)
+    try:
+        yield session
+    finally:
+        for item in session.processes:
+            if item.process.poll() is None:
+                item.signal(signal.SIGINT)
+        for item in session.processes:
+            item.end()
+        executor.shutdown()
+        node.destroy_node()
+        context.try_shutdown()
+        for name, value in former.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _yaml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
