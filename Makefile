@@ -26,7 +26,7 @@ help:  ## say what there is
 setup:  ## make .venv with everything the demo and the tests need
 	@if [ -e $(DONE) ] && ! { [ "$$(cat $(DONE))" = '$(CURDIR)' ] && $(BIN)/python -c ''; }; then \
 	  mv $(DONE) $(UNFINISHED); fi
-	@$(LOCKED) $(MAKE) --no-print-directory $(DONE)
+	@$(LOCKED) $(MAKE) --silent --no-print-directory $(DONE)
 
 # pip downloads everything before it installs anything: when it reports a failure, nothing was
 # changed and an environment that was good still is. When it was killed, start afresh.
@@ -38,7 +38,7 @@ $(DONE): Makefile package.xml setup.py constraints.txt
 	@if [ -e $(UNFINISHED) ] || [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv --clear $(VENV); fi
 	@if [ -e $(DONE) ]; then mv $(DONE) $(UNFINISHED); else touch $(UNFINISHED); fi
 	@echo 'Installing into $(VENV); the first time takes minutes (several GB with PyTorch).'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(PIP_ARGS) \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
 	  --constraint constraints.txt --editable '.[$(EXTRAS)]' \
 	  || { [ ! -s $(UNFINISHED) ] || mv $(UNFINISHED) $(DONE); exit 1; }
 	@printf '%s' '$(CURDIR)' > $(UNFINISHED)
