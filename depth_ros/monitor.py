@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listen to a camera with ground truth and to `mono_depth`, and keep the score."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from numpy.typing import NDArray
+from rclpy.node import Node
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
+from depth_ros.conversions import rgb_from_image
+from depth_ros.outputs import CONFIDENCE, DEPTH, POINTS, SIGMA
+from depth_ros.qos import input_qos
+
+IMAGE: Final = 'image_raw'
+TRUTH: Final = 'ground_truth/depth/image_raw'
+INFO: Final = 'camera_info'
+CAMERA_TOPICS: Final = {IMAGE: Image, TRUTH: Image, INFO: CameraInfo}
+NODE_TOPICS: Final = {DEPTH: Image, SIGMA: Image, CONFIDENCE: Image, POINTS: PointCloud2}
+
+SCORED_STEP: Final = 4
+"""Every n-th row and column is scored: enough for a mean, and it leaves the CPU to the node."""
+
+_QUEUE_DEPTH: Final = 5
+_STAMPS_KEPT: Final = 8
+_RATE_WINDOW_S: Final = 3.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """Everything that is known about one image."""
+
+    image: Uint8Array
+    """[H, W, 3] RGB."""
+    depth_m: Float32Array
+    truth_m: Float32Array
+    sigma_m: Float32Array
+    confidence: Float32Array
+    points_m: Float32Array
+    """[N, 3] the finite points of the cloud, camera frame."""
+    matrix: NDArray[np.float64]
+    """[3, 3] camera matrix, pixels."""
+
+
+@dataclass(kw_only=True)
+class Score:
+    """Counts of the images whose stamps lie in the measured time."""
+
+    begin_ns: int
+    end_ns: int
+    inputs: int = 0
+    outputs: int = 0
+    latencies_ms: list[float] = field(default_factory=list)
+    """From the stamp of an image to the arrival of its depth."""
+    compared: list[DepthMetrics] = field(default_factory=list)
+    """Depth against truth, one entry an image."""
+
+    def covers(self, stamp_ns: int) -> bool:
+        """Whether an image of this stamp counts."""
+        return self.begin_ns <= stamp_ns < self.end_ns
+
+    @property
+    def drops(self) -> int:
+        """Images that have had no answer (yet)."""
+        return self.inputs - self.outputs
+
+    def latency_ms(self) -> tuple[float, float]:
+        """Median and 95th percentile; NaN before the first answer."""
+        if not self.latencies_ms:
+            return float('nan'), float('nan')
+        median, upper = np.percentile(self.latencies_ms, (50, 95))
+        return float(median), float(upper)
+
+    def metrics(self) -> DepthMetrics | None:
+        """Mean over the images compared so far; None before the first."""
+        return mean_metrics(self.compared) if self.compared else None
+
+
+class Monitor:
+    """Subscribes to both sides and brings their messages together by stamp."""
+
+    def __init__(self, node: Node, *, camera: str) -> None:
+        self.score: Score | None = None
+        self.diagnostics: dict[str, str] = {}
+        """The latest values the node gave on /diagnostics."""
+        self.complete: dict[str, Any] | None = None
+        """The messages of the latest image that everything has arrived of."""
+        self.seen: set[str] = set()
+        """Topics that a message has come from."""
+        self._clock = node.get_clock()
+        self._by_stamp: OrderedDict[int, dict[str, Any]] = OrderedDict()
+        self._arrivals_s: dict[str, deque[float]] = {IMAGE: deque(), DEPTH: deque()}
+        qos = input_qos('reliable', _QUEUE_DEPTH)
+        for topic, kind in CAMERA_TOPICS.items():
+            node.create_subscription(kind, f'{camera}/{topic}', self._keeper(topic), qos)
+        for topic, kind in NODE_TOPICS.items():
+            node.create_subscription(kind, topic, self._keeper(topic), qos)
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
+
+    @property
+    def missing(self) -> list[str]:
+        """Topics that nothing has come from."""
+        return [topic for topic in (*CAMERA_TOPICS, *NODE_TOPICS) if topic not in self.seen]
+
+    def begin(self, duration_s: float) -> Score:
+        """Start to count, for so long."""
+        now_ns = self._clock.now().nanoseconds
+        self.score = Score(begin_ns=now_ns, end_ns=now_ns + int(duration_s * 1e9))
+        return self.score
+
+    def rate_hz(self, topic: str) -> float:
+        """Messages a second, of late."""
+        arrivals_s = self._arrivals_s[topic]
+        now_s = time.monotonic()
+        while arrivals_s and arrivals_s[0] < now_s - _RATE_WINDOW_S:
+            arrivals_s.popleft()
+        return len(arrivals_s) / _RATE_WINDOW_S
+
+    def answer(self) -> Answer | None:
+        """The latest image that everything has arrived of; None before the first."""
+        if self.complete is None:
+            return None
+        found = self.complete
+        return Answer(
+            image=rgb_from_image(found[IMAGE]),
+            depth_m=float_image(found[DEPTH]),
+            truth_m=float_image(found[TRUTH]),
+            sigma_m=float_image(found[SIGMA]),
+            confidence=float_image(found[CONFIDENCE]),
+            points_m=finite_points(found[POINTS]),
+            matrix=np.array(found[INFO].k, np.float64).reshape(3, 3),
+        )
+
+    def _keeper(self, topic: str) -> Callable[[Any], None]:
+        def keep(message: Any) -> None:  # noqa: ANN401 each topic has its own class
+            arrived_ns = self._clock.now().nanoseconds
+            stamp = message.header.stamp
+            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            self.seen.add(topic)
+            if topic in self._arrivals_s:
+                self._arrivals_s[topic].append(time.monotonic())
+            if self.score is not None and self.score.covers(stamp_ns):
+                self._count(self.score, topic, (arrived_ns - stamp_ns) * 1e-6)
+            self._file(stamp_ns, topic, message)
+
+        return keep
+
+    @staticmethod
+    def _count(score: Score, topic: str, latency_ms: float) -> None:
+        if topic == IMAGE:
+            score.inputs += 1
+        elif topic == DEPTH:
+            score.outputs += 1
+            score.latencies_ms.append(latency_ms)
+
+    def _file(self, stamp_ns: int, topic: str, message: Any) -> None:  # noqa: ANN401 as above
+        known = self._by_stamp.setdefault(stamp_ns, {})
+        known[topic] = message
+        if topic in (DEPTH, TRUTH) and DEPTH in known and TRUTH in known:
+            self._compare(stamp_ns, float_image(known[DEPTH]), float_image(known[TRUTH]))
+        if len(known) == len(CAMERA_TOPICS) + len(NODE_TOPICS):
+            self.complete = known
+        while len(self._by_stamp) > _STAMPS_KEPT:
+            self._by_stamp.popitem(last=False)
+
+    def _compare(self, stamp_ns: int, depth_m: Float32Array, truth_m: Float32Array) -> None:
+        if self.score is not None and self.score.covers(stamp_ns):
+            step = (slice(None, None, SCORED_STEP),) * 2
+            sums = MetricAccumulator().update(depth_m[step], truth_m[step]).sums
+            if sums is not None:
+                self.score.compared.append(sums.metrics())
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            values = {entry.key: entry.value for entry in status.values}
+            if 'backend' in values:
+                self.diagnostics = values
+
+
+def float_image(message: Image) -> Float32Array:
+    """View a 32FC1 image of this machine's byte order as [H, W]."""
+    pixels = np.frombuffer(message.data, np.float32)
+    return pixels.reshape(message.height, message.step // 4)[:, : message.width]
+
+
+def finite_points(message: PointCloud2) -> Float32Array:
+    """The [N, 3] finite points of a cloud whose first three fields are x, y and z."""
+    values = np.frombuffer(message.data, np.float32)
+    points_m = values.reshape(-1, message.point_step // 4)[:, :3]
+    finite: Float32Array = points_m[np.isfinite(points_m).all(axis=1)]
+    return finite
