@@ -9,6 +9,8 @@ network lacks (the head for sigma) is added at neutral values.
 from __future__ import annotations
 
 import hashlib
+import inspect
+import itertools
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -28,6 +30,7 @@ from depth_core.models.weights import save_model
 
 _KEYS_SHOWN: Final = 10
 _HDF5_SIGNATURE: Final = b'\x89HDF\r\n\x1a\n'
+_NOT_ASKED: Final[set[str | int]] = {'pretrained'}
 _STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
 
 
@@ -177,10 +180,9 @@ def _read_pytorch(path: Path) -> dict[str, Tensor]:
         ValueError,
         KeyError,
     ) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         message = (
-            f'{path} ({path.stat().st_size} bytes) is neither an HDF5 file nor a PyTorch file '
-            f'that holds only tensors ({reason}); download it again, or check that it is one.'
+            f'{path} ({path.stat().st_size} bytes) is neither an HDF5 file nor a complete PyTorch '
+            'file that holds only tensors; check the path, or download it again.'
         )
         raise CheckpointError(message) from error
     if isinstance(content, Mapping) and 'format' in content and 'options' in content:
@@ -279,16 +281,30 @@ def _parse(given: Sequence[str]) -> dict[str, Any]:
     parser.add_argument('--family', required=True, help=f'One of: {", ".join(_FAMILIES)}.')
     parser.add_argument('--source', type=str, required=True, help='Official weight file.')
     parser.add_argument('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
-    for before, after in zip(given, [*given[1:], ''], strict=True):
-        family = after if before == '--family' else before.removeprefix('--family=')
-        if before.startswith('--family'):
-            parser.add_function_arguments(_family(family).builder, skip={'pretrained'})
+    family = _value_of('--family', given)
+    known = ['--family', '--source', '--output', '--help']
+    if family is not None:
+        parser.add_function_arguments(_family(family).builder, skip=_NOT_ASKED)
+        parameters = inspect.signature(_family(family).builder).parameters
+        known += [f'--{name}' for name in parameters if name not in _NOT_ASKED]
+    for option in (argument.partition('=')[0] for argument in given):
+        if option.startswith('--') and option not in known:
+            raise ConfigError(unknown_name('option', option, known))
     try:
         return parser.parse_args(list(given)).as_dict()
     except ArgumentError as error:
         reason = ' '.join(str(error).split()).rstrip('.')
         message = f'{reason}. See python -m depth_core.convert --family NAME --help.'
         raise ConfigError(message) from error
+
+
+def _value_of(option: str, given: Sequence[str]) -> str | None:
+    for argument, after in itertools.pairwise([*given, '']):
+        if argument == option:
+            return after
+        if argument.startswith(f'{option}='):
+            return argument.removeprefix(f'{option}=')
+    return None
 
 
 if __name__ == '__main__':

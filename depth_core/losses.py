@@ -27,7 +27,12 @@ _L1_WEIGHT: Final = 0.1
 
 
 def reciprocal_target(
-    depth_m: Tensor, valid: Tensor, *, max_depth: float, factor: int = 2
+    depth_m: Tensor,
+    valid: Tensor,
+    *,
+    max_depth: float,
+    min_depth: float | None = None,
+    factor: int = 2,
 ) -> tuple[Tensor, Tensor]:
     """Make the target y* = max_depth / depth at the resolution a network answers in.
 
@@ -38,6 +43,8 @@ def reciprocal_target(
         depth_m: [B, H, W] metres, H and W multiples of `factor`.
         valid: [B, H, W] bool.
         max_depth: Metres.
+        min_depth: Clip the depth to [min_depth, max_depth] first, as the original's PyTorch port
+            does; None leaves it as it is, as the original itself does.
         factor: Pixels of the ground truth per pixel of the output, along each side.
 
     Returns:
@@ -45,6 +52,8 @@ def reciprocal_target(
         y* is 0 where not valid.
     """
     usable = valid.unsqueeze(1)
+    if min_depth is not None:
+        depth_m = depth_m.clamp(min_depth, max_depth)
     reciprocal = torch.where(usable, max_depth / depth_m.unsqueeze(1), 0.0)
     share = F.avg_pool2d(usable.to(reciprocal.dtype), factor)
     mean = F.avg_pool2d(reciprocal, factor) / share.clamp(min=0.5 / factor**2)

@@ -216,8 +216,11 @@ def _predict(
     depth = decode_depth(reciprocal, min_depth=spec.min_depth, max_depth=spec.max_depth)
     sigma = sigma_head(features, depth)
     size = (images.shape[-2], images.shape[-1])
-    enlarged = resize_bilinear(torch.cat((depth, sigma), dim=1), size, 'half_pixel')
-    return DenseDepthPrediction(depth=enlarged[:, 0], sigma=enlarged[:, 1], reciprocal=reciprocal)
+    return DenseDepthPrediction(
+        depth=resize_bilinear(depth, size, 'half_pixel').squeeze(1),
+        sigma=resize_bilinear(sigma, size, 'half_pixel').squeeze(1),
+        reciprocal=reciprocal,
+    )
 
 
 # Variants

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every network of the registry keeps, at its published size on a small input."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime  # type: ignore[import-untyped]  # ships no types
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depth_core.errors import ConfigError, ModelError
+from depth_core.losses import l1, laplace_nll
+from depth_core.models import DepthModel, create_model, list_models
+from depth_core.models.weights import load_model, save_model
+
+
+@pytest.fixture(scope='module', params=list_models())
+def model(request: pytest.FixtureRequest) -> DepthModel:
+    torch.manual_seed(0)
+    return create_model(request.param).eval()
+
+
+def _images(model: DepthModel, count: int = 2) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    divisor = model.spec.divisor
+    return torch.rand(count, 3, 2 * divisor, 3 * divisor, generator=generator)
+
+
+@torch.no_grad()
+def test_depth_and_sigma_are_finite_positive_and_at_the_size_of_the_input(
+    model: DepthModel,
+) -> None:
+    images = _images(model)
+    prediction = model(images)
+    for output in (prediction.depth, prediction.sigma):
+        assert output.shape == (2, *images.shape[-2:])
+        assert output.dtype == torch.float32
+        assert torch.isfinite(output).all()
+        assert (output > 0.0).all()
+    assert prediction.depth.min() >= model.spec.min_depth
+    assert prediction.depth.max() <= model.spec.max_depth
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('colour', [0.0, 1.0])
+def test_a_black_or_white_image_is_answered(model: DepthModel, colour: float) -> None:
+    prediction = model(torch.full_like(_images(model, 1), colour))
+    assert torch.isfinite(prediction.depth).all()
+    assert (prediction.sigma > 0.0).all()
+
+
+@torch.no_grad()
+def test_eval_mode_is_deterministic(model: DepthModel) -> None:
+    images = _images(model)
+    first, second = model(images), model(images)
+    assert torch.equal(first.depth, second.depth)
+    assert torch.equal(first.sigma, second.sigma)
+
+
+@torch.no_grad()
+def test_an_image_alone_is_answered_as_in_a_batch(model: DepthModel) -> None:
+    images = _images(model)
+    batch = model(images)
+    for index in range(len(images)):
+        alone = model(images[index : index + 1])
+        # Kernels may split a batch of another size otherwise: float32 sums in another order.
+        torch.testing.assert_close(alone.depth[0], batch.depth[index], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(alone.sigma[0], batch.sigma[index], rtol=1e-4, atol=1e-4)
+
+
+def test_every_parameter_gets_a_gradient(model: DepthModel) -> None:
+    images = _images(model)
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
+    try:
+        prediction = model(images)
+        outputs = model.official_forward(images)
+        target = torch.full_like(prediction.depth, 3.0)
+        loss = l1(prediction.depth, target)
+        loss = loss + laplace_nll(prediction.depth, prediction.sigma, target)
+        # Depth may be clipped everywhere at random weights; the raw outputs are not.
+        loss = loss + sum(output.square().mean() for output in outputs.values())
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        without = [key for key, weight in model.named_parameters() if weight.grad is None]
+        broken = [
+            key
+            for key, weight in model.named_parameters()
+            if weight.grad is not None and not torch.isfinite(weight.grad).all()
+        ]
+        untouched = [
+            key
+            for key, weight in model.named_parameters()
+            if weight.grad is not None and not weight.grad.any()
+        ]
+    finally:
+        model.zero_grad()
+        model.load_state_dict(state)
+        model.eval()
+    assert without == []
+    assert broken == []
+    assert untouched == []
+
+
+def test_a_size_that_does_not_fit_is_answered_with_the_nearest(model: DepthModel) -> None:
+    divisor = model.spec.divisor
+    images = torch.rand(1, 3, 2 * divisor + 1, 3 * divisor)
+    with pytest.raises(ModelError) as error:
+        model(images)
+    for text in (f'{2 * divisor + 1}x{3 * divisor}', f'{2 * divisor}x', f'{3 * divisor}x'):
+        assert text in str(error.value)
+
+
+@pytest.mark.parametrize('shape', [(3, 64, 64), (1, 1, 64, 64), (1, 64, 64, 3)])
+def test_a_tensor_that_is_no_batch_of_rgb_is_refused(
+    model: DepthModel, shape: tuple[int, ...]
+) -> None:
+    with pytest.raises(ModelError, match=r'\[B, 3, H, W\]'):
+        model(torch.rand(shape))
+
+
+@torch.no_grad()
+def test_a_checkpoint_brings_the_same_network_back(model: DepthModel, tmp_path: Path) -> None:
+    path = tmp_path / 'model.ckpt'
+    save_model(path, model)
+    loaded = load_model(path)
+    path.unlink()  # up to 180 MB, and pytest keeps the folders of three runs
+    images = _images(model, 1)
+    assert loaded.spec == model.spec
+    assert dict(loaded.options) == dict(model.options)
+    assert torch.equal(loaded(images).depth, model(images).depth)
+    assert torch.equal(loaded(images).sigma, model(images).sigma)
+
+
+class _Graph(nn.Module):
+    """Depth and sigma as a plain tuple, which a graph can give."""
+
+    def __init__(self, model: DepthModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        prediction = self.model(images)
+        return prediction.depth, prediction.sigma
+
+
+@torch.no_grad()
+def test_the_onnx_graph_answers_the_same(model: DepthModel) -> None:
+    images = _images(model, 1)
+    graph = _Graph(model).eval()
+    program = torch.onnx.export(graph, (images,), opset_version=18, dynamo=True, verbose=False)
+    assert program is not None
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
+    name = session.get_inputs()[0].name
+    outputs = session.run(None, {name: images.numpy()})
+    for found, expected in zip(outputs, graph(images), strict=True):
+        # Fused layers round otherwise, in float32.
+        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-3)
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError) as error:
+        create_model('densdepth')
+    assert "did you mean 'densedepth'" in str(error.value)
+    for name in list_models():
+        assert name in str(error.value)
+
+
+@pytest.mark.parametrize('name', list_models())
+def test_an_unknown_option_is_answered_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        create_model(name, max_dept=10.0)
+    assert 'max_dept' in str(error.value)
+    assert "did you mean 'max_depth'" in str(error.value)
+
+
+def test_options_name_every_option_of_the_network() -> None:
+    with torch.device('meta'):
+        model = create_model('densedepth', max_depth=80.0)
+    assert model.options['max_depth'] == 80.0
+    assert model.options['min_depth'] == 0.1
+    assert model.options['upsampling'] == 'align_corners'
+    assert model.spec.max_depth == 80.0
