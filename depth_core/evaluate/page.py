@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HTML page of a report: one file, nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from depth_core.evaluate.provenance import ReportContext
+from depth_core.evaluate.run import Panel, Run
+from depth_core.metrics import METRIC_NAMES, DepthMetrics, UncertaintyResult
+
+LABELS: Final = {
+    'abs_rel': 'AbsRel',
+    'sq_rel': 'SqRel, m',
+    'rmse': 'RMSE, m',
+    'rmse_log': 'RMSE log',
+    'log10': 'log10',
+    'silog': 'SILog',
+    'a1': 'δ1',
+    'a2': 'δ2',
+    'a3': 'δ3',
+}
+"""Column titles of the metrics."""
+
+_CAPTIONS: Final = {
+    'error_by_distance': 'Relative error and bias by true depth, all scored pixels.',
+    'error_by_image': 'AbsRel of each image, sorted, against a prediction that ignores the image.',
+    'calibration': 'Does the stated confidence come true? On the diagonal it does.',
+    'sparsification': 'Error of what remains when the least certain pixels are removed.',
+}
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --ink: #1c2530; --soft: #5c6773; --line: #d9dfe6;
+  --back: #f5f7f9; --card: #ffffff; --accent: #2563ab; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e9ee; --soft: #9aa5b1; --line: #333c46;
+  --back: #14181d; --card: #1d232a; --accent: #6fa8e6; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; max-width: 1200px; padding: 32px 24px 64px; background: var(--back);
+  color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
+h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 40px 0 12px; }
+p { margin: 4px 0; } .soft { color: var(--soft); } code { font-size: 13px; word-break: break-all; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
+  margin: 20px 0; }
+.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
+  padding: 14px 16px; overflow-x: auto; }
+.tile b { display: block; font-size: 26px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.tile span { color: var(--soft); font-size: 13px; }
+table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--line); }
+th { color: var(--soft); font-weight: 500; white-space: nowrap; }
+th:first-child, td:first-child { text-align: left; } tr:last-child td { border-bottom: 0; }
+tr.headline td { font-weight: 650; color: var(--accent); }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
+figure { margin: 0 0 16px; background: #ffffff; color: #1c2530; border: 1px solid var(--line);
+  border-radius: 10px; padding: 10px; } figure img { width: 100%; display: block; }
+figcaption { font-size: 13px; color: #5c6773; padding: 4px 4px 0; }
+details { margin: 12px 0; } pre { overflow-x: auto; font-size: 12px; }
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """The encoded images of a page."""
+
+    plots: Mapping[str, bytes]
+    """PNG files by name."""
+    panels: tuple[bytes, ...]
+    """A JPEG file for each of `Run.panels`."""
+    worst: bytes | None
+    """A JPEG file of `Run.worst`."""
+
+
+def render_page(
+    content: Mapping[str, Any], run: Run, context: ReportContext, pictures: Pictures
+) -> str:
+    """Render the page.
+
+    Args:
+        content: What report.json says.
+        run: The outcome.
+        context: Where the numbers come from.
+        pictures: The images to embed.
+    """
+    evaluation = run.evaluation
+    title = f'{Path(context.model).name} on {Path(context.data).name}'
+    protocol = evaluation.protocol
+    rule = f'<b>{escape(protocol.name)}</b>: {escape(protocol.description)}'
+    parts = [
+        f'<h1>{escape(title)}</h1>',
+        f'<p class="soft">{escape(content["created_utc"])} · protocol {rule}</p>',
+        f'<p>{escape(describe_options(run))}</p>',
+        _tiles(run),
+        '<h2>Depth</h2>',
+        _metrics_table(run),
+        f'<p class="soft">{escape(describe_counts(run))}</p>',
+    ]
+    if evaluation.uncertainty is not None:
+        parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
+    parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
+    parts += [_figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
+    parts += ['</div>', '<h2>Images</h2>']
+    parts += [
+        _figure(picture, 'jpeg', _describe_panel(panel))
+        for panel, picture in zip(run.panels, pictures.panels, strict=True)
+    ]
+    if pictures.worst is not None and run.worst is not None:
+        caption = _describe_panel(run.worst)
+        parts += ['<h2>Worst image</h2>', _figure(pictures.worst, 'jpeg', caption)]
+    parts += [
+        '<h2>How it was made</h2>',
+        f'<p><code>{escape(context.command)}</code></p>',
+        _details('Model', content['model']),
+        _details('Data', content['data']),
+        _details('Protocol', content['protocol']),
+        _details('Machine', content['environment'] | content['timing']),
+    ]
+    body = '\n'.join(parts)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<title>Depth evaluation: {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n'
+        f'<body>\n{body}\n</body>\n</html>\n'
+    )
+
+
+def describe_options(run: Run) -> str:
+    """One sentence on what was done to the predictions before scoring."""
+    protocol = run.evaluation.protocol
+    scale = {
+        'none': 'Predictions are scored as they are, in metres',
+        'median': "Each prediction is scaled to the median of its image's ground truth",
+    }[run.evaluation.align]
+    flip = {
+        'none': 'one pass an image',
+        'mean': 'averaged with the pass on the mirrored image',
+        'blended': 'blended with the pass on the mirrored image, each border from one pass',
+    }[run.flip_average]
+    reduction = 'over all pixels of the set' if protocol.pooled else 'the mean over images'
+    swapped = (
+        ' AbsRel and SqRel are divided by the prediction, as the official script does.'
+        if protocol.swapped
+        else ''
+    )
+    return f'{scale}; {flip}. The headline is {reduction}.{swapped}'
+
+
+def describe_counts(run: Run) -> str:
+    """One sentence on what was scored and what was not."""
+    evaluation = run.evaluation
+    return (
+        f'{evaluation.images} images: {evaluation.images_scored} scored, '
+        f'{evaluation.images_without_ground_truth} without ground truth under this protocol, '
+        f'{evaluation.images_without_prediction} without a usable prediction. '
+        f'{evaluation.pixels} pixels with ground truth, {evaluation.coverage:.2%} of them '
+        'predicted; the others are in no number.'
+    )
+
+
+def format_metrics(metrics: DepthMetrics) -> list[str]:
+    """The nine numbers as text, in the order of `METRIC_NAMES`."""
+    values = asdict(metrics)
+    return [f'{values[name]:.2f}' if name == 'silog' else f'{values[name]:.3f}' for name in LABELS]
+
+
+def describe_baseline(run: Run) -> str:
+    """What the baseline row of the tables is."""
+    if run.evaluation.align == 'median':
+        return "each image's median"
+    return f'constant {run.evaluation.constant_depth_m:.2f} m'
+
+
+def _tiles(run: Run) -> str:
+    evaluation = run.evaluation
+    headline = evaluation.headline
+    assert headline is not None  # noqa: S101  a run without scored images is refused
+    shown = [
+        (f'{headline.abs_rel:.3f}', 'AbsRel, 0 is best'),
+        (f'{headline.rmse:.2f} m', 'RMSE'),
+        (f'{headline.a1:.1%}', 'δ1: within a factor 1.25'),
+        (f'{evaluation.coverage:.1%}', 'coverage'),
+        (f'{evaluation.images_scored} / {evaluation.images}', 'images scored'),
+    ]
+    if evaluation.uncertainty is not None:
+        error = evaluation.uncertainty.pooled.calibration_error
+        shown.append((f'{error:.3f}', 'calibration error, 0 is best'))
+    tiles = (
+        f'<div class="card tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+        for value, name in shown
+    )
+    return f'<div class="tiles">{"".join(tiles)}</div>'
+
+
+def _metrics_table(run: Run) -> str:
+    evaluation = run.evaluation
+    rows = [
+        ('mean over images', evaluation.mean, not evaluation.protocol.pooled),
+        ('all pixels pooled', evaluation.pooled, evaluation.protocol.pooled),
+        (f'baseline: {describe_baseline(run)}', evaluation.constant_mean, False),
+    ]
+    body = ''.join(
+        f'<tr class="{"headline" if headline else "other"}">'
+        f'{_cells([name, *format_metrics(metrics)])}</tr>'
+        for name, metrics, headline in rows
+        if metrics is not None
+    )
+    return _table(['', *(LABELS[name] for name in METRIC_NAMES)], body)
+
+
+def _uncertainty_table(uncertainty: UncertaintyResult) -> str:
+    pooled = uncertainty.pooled
+    curves = uncertainty.sparsification
+    calibration = [
+        ('stated to be within a factor 1.25', f'{pooled.expected_within:.3f}'),
+        ('really within it', f'{pooled.observed_within:.3f}'),
+        ('calibration error, pooled', f'{pooled.calibration_error:.3f}'),
+        ('calibration error, mean over images', f'{uncertainty.calibration_error:.3f}'),
+        ('Laplace NLL, pooled', f'{pooled.nll:.3f}'),
+        ('Laplace NLL, mean over images', f'{uncertainty.nll:.3f}'),
+    ]
+    first = ''.join(f'<tr>{_cells(row)}</tr>' for row in calibration)
+    second = ''.join(
+        f'<tr>{_cells([name, f"{curve.ause:.4f}", f"{curve.aurg:.4f}"])}</tr>'
+        for name, curve in curves.items()
+    )
+    return (
+        f'<div class="plots">{_table(["calibration", ""], first)}'
+        f'{_table(["sparsification of", "AUSE (0 is best)", "AURG (above 0)"], second)}</div>'
+    )
+
+
+def _table(titles: Iterable[str], body: str) -> str:
+    head = ''.join(f'<th>{escape(title)}</th>' for title in titles)
+    return f'<div class="card"><table><tr>{head}</tr>{body}</table></div>'
+
+
+def _cells(values: Iterable[str]) -> str:
+    return ''.join(f'<td>{escape(value)}</td>' for value in values)
+
+
+def _figure(content: bytes, kind: str, caption: str) -> str:
+    data = base64.b64encode(content).decode('ascii')
+    return (
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{escape(caption)}">'
+        f'<figcaption>{escape(caption)}</figcaption></figure>'
+    )
+
+
+def _describe_panel(panel: Panel) -> str:
+    if panel.score.sums is None:
+        return f'{panel.score.key}: not scored, no ground truth or no prediction'
+    metrics = panel.score.sums.metrics()
+    return (
+        f'{panel.score.key}: AbsRel {metrics.abs_rel:.3f}, RMSE {metrics.rmse:.2f} m, '
+        f'δ1 {metrics.a1:.3f}, {panel.score.targets} pixels with ground truth'
+    )
+
+
+def _details(title: str, content: object) -> str:
+    text = json.dumps(content, indent=2, ensure_ascii=False)
+    summary = f'<summary>{escape(title)}</summary>'
+    return f'<details class="card">{summary}<pre>{escape(text)}</pre></details>'

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The report folder: report.json with everything, report.html to look at, plots and pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from enum import Enum
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from depth_core.errors import DataError, DepthError
+from depth_core.evaluate.page import Pictures, render_page
+from depth_core.evaluate.pictures import draw_panel
+from depth_core.evaluate.plots import draw_plots
+from depth_core.evaluate.provenance import ReportContext, environment
+from depth_core.evaluate.run import Run
+from depth_core.metrics import ImageScore
+
+JSON_NAME: Final = 'report.json'
+HTML_NAME: Final = 'report.html'
+
+
+def check_output(folder: Path) -> None:
+    """Refuse, before any work, a folder that a report must not replace.
+
+    Raises:
+        DataError: It is a file, or a folder of something else than a report.
+    """
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / JSON_NAME).is_file()
+    ):
+        message = (
+            f'output {folder} exists and is not a report of this command; '
+            'it is left alone: choose another folder.'
+        )
+        raise DataError(message)
+
+
+def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
+    """Write the report; `folder` is complete or as it was before.
+
+    Args:
+        folder: Where to; a former report there is replaced.
+        run: The outcome.
+        context: Where the numbers come from.
+
+    Returns:
+        The path of the HTML page.
+
+    Raises:
+        DataError: The folder holds something else.
+        DepthError: It cannot be written, for instance because the disk is full.
+    """
+    check_output(folder)
+    content = report_content(run, context)
+    end_m = run.evaluation.protocol.max_depth_m
+    pictures = Pictures(
+        plots=draw_plots(run),
+        panels=tuple(draw_panel(panel, max_depth_m=end_m) for panel in run.panels),
+        worst=None if run.worst is None else draw_panel(run.worst, max_depth_m=end_m),
+    )
+    files: dict[str, bytes] = {
+        JSON_NAME: (json.dumps(content, indent=1, allow_nan=False) + '\n').encode(),
+        HTML_NAME: render_page(content, run, context, pictures).encode(),
+    }
+    files |= {f'{name}.png': plot for name, plot in pictures.plots.items()}
+    files |= {f'image_{index}.jpg': picture for index, picture in enumerate(pictures.panels)}
+    if pictures.worst is not None:
+        files['image_worst.jpg'] = pictures.worst
+    _write_folder(folder, files)
+    return folder / HTML_NAME
+
+
+def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
+    """Everything the report says, as JSON can say it; what is not finite becomes null."""
+    evaluation = run.evaluation
+    inference_s = np.array(run.inference_s)
+    content: dict[str, Any] = _plain(
+        {
+            'format': 1,
+            'created_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'command': context.command,
+            'model': {
+                'path': context.model,
+                'sha256': context.model_sha256,
+                'backend': run.backend,
+                'manifest': context.manifest,
+            },
+            'data': {
+                'dataset': context.dataset,
+                'path': context.data,
+                'split': context.split,
+                'limit': context.limit,
+                'options': context.options,
+            },
+            'protocol': evaluation.protocol,
+            'align': evaluation.align,
+            'flip_average': run.flip_average,
+            'counts': {
+                'images': evaluation.images,
+                'images_scored': evaluation.images_scored,
+                'images_without_ground_truth': evaluation.images_without_ground_truth,
+                'images_without_prediction': evaluation.images_without_prediction,
+                'pixels_with_ground_truth': evaluation.pixels,
+                'coverage': evaluation.coverage,
+            },
+            'metrics': {
+                'headline': 'pooled' if evaluation.protocol.pooled else 'mean',
+                'mean': evaluation.mean,
+                'pooled': evaluation.pooled,
+            },
+            'baseline': {
+                'constant_depth_m': evaluation.constant_depth_m,
+                'aligned': evaluation.align == 'median',
+                'mean': evaluation.constant_mean,
+            },
+            'by_distance': evaluation.by_distance,
+            'uncertainty': evaluation.uncertainty,
+            'timing': {
+                'inference_median_s': float(np.median(inference_s)),
+                'inference_p95_s': float(np.quantile(inference_s, 0.95)),
+                'elapsed_s': run.elapsed_s,
+            },
+            'environment': environment(),
+            'images': [_image(score) for score in run.scores],
+        }
+    )
+    return content
+
+
+def _image(score: ImageScore) -> dict[str, object]:
+    return {
+        'key': score.key,
+        'pixels_with_ground_truth': score.targets,
+        'coverage': score.predicted / score.targets if score.targets else None,
+        'scale': score.scale,
+        'metrics': None if score.sums is None else score.sums.metrics(),
+    }
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever JSON can say
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int)):
+        return value
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Put files into a new folder beside `folder`, then let it take its place."""
+    fresh = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.'))
+        for name, content in files.items():
+            with (fresh / name).open('wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o755)
+        former = fresh.with_name(f'{fresh.name}.former')
+        if folder.exists():
+            folder.rename(former)
+        fresh.rename(folder)
+        shutil.rmtree(former, ignore_errors=True)
+    except OSError as error:
+        message = (
+            f'cannot write report {folder}: {error.strerror or error}; '
+            'free space or choose another folder.'
+        )
+        raise DepthError(message) from error
+    finally:
+        if fresh is not None and fresh.exists():
+            shutil.rmtree(fresh, ignore_errors=True)
