@@ -1,0 +1,247 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Synthetic samples by index, and synthetic drives by frame number."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_core.contracts import Intrinsics
+from depth_core.data.sample import Sample
+from depth_core.data.synthetic.cameras import CAMERAS, MIXED, draw_camera
+from depth_core.data.synthetic.room import ROOM_KINDS, make_room
+from depth_core.data.synthetic.scene import Scene
+from depth_core.data.synthetic.sensor import Sensor, draw_sensor
+from depth_core.data.synthetic.shading import Render, render
+from depth_core.data.synthetic.street import STREET_KINDS, STREET_LENGTH_M, make_street
+from depth_core.errors import ConfigError, unknown_name
+from depth_core.geometry import resize_intrinsics
+
+SCENE_CLASSES = (*ROOM_KINDS, *STREET_KINDS)
+"""Names of the scene classes; `Sample.scene_class` is an index into them."""
+
+SCENE_SETS = {
+    MIXED: SCENE_CLASSES,
+    'indoor': tuple(ROOM_KINDS),
+    'outdoor': tuple(STREET_KINDS),
+    **{name: (name,) for name in SCENE_CLASSES},
+}
+"""What `scenes` may name, and the scene classes each draws from with equal probability."""
+
+FRAME_S = 0.1
+"""Time between a frame and its neighbour at offset 1: the 10 Hz of the common drives."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Take:
+    """Everything that was drawn for one scene."""
+
+    scene: Scene
+    scene_class: int
+    intrinsics: Intrinsics
+    sensor: Sensor
+    noise_seed: int
+
+
+def _draw(
+    identity: str, *, scenes: str, camera: str, height: int, width: int, wrap: bool = False
+) -> _Take:
+    # Seeding by a string goes through SHA-512: equal on every machine and in every process.
+    source = Random(identity)  # noqa: S311 - scenes are drawn, no secrets
+    name = source.choice(SCENE_SETS[scenes])
+    intrinsics = resize_intrinsics(draw_camera(camera, source), height=height, width=width)
+    scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
+    if wrap and name in STREET_KINDS:
+        scene.wrap_m = STREET_LENGTH_M + 30.0
+    sensor = draw_sensor(source, exposure=scene.exposure)
+    return _Take(
+        scene=scene,
+        scene_class=SCENE_CLASSES.index(name),
+        intrinsics=intrinsics,
+        sensor=sensor,
+        noise_seed=source.getrandbits(48),
+    )
+
+
+def _check(scenes: str, camera: str, height: int, width: int) -> None:
+    if scenes not in SCENE_SETS:
+        raise ConfigError(unknown_name('scene', scenes, SCENE_SETS))
+    if camera != MIXED and camera not in CAMERAS:
+        raise ConfigError(unknown_name('camera', camera, (*CAMERAS, MIXED)))
+    if height < 1 or width < 1:
+        message = f'image size {height}x{width} is not positive; give pixels, at least 1.'
+        raise ConfigError(message)
+
+
+def _expose(take: _Take, frame: Render, step: int) -> Tensor:
+    return take.sensor.expose(frame.radiance, take.noise_seed + step)
+
+
+def _sample(
+    take: _Take, *, key: str, time_s: float, step: int, neighbours: Sequence[int], device: str
+) -> Sample:
+    target = torch.device(device)
+    frame = render(take.scene, take.intrinsics, time_s, target)
+    others = [
+        (render(take.scene, take.intrinsics, time_s + offset * FRAME_S, target), step + offset)
+        for offset in neighbours
+    ]
+    return Sample(
+        image=_expose(take, frame, step),
+        depth_m=frame.depth_m,
+        valid=torch.isfinite(frame.depth_m),
+        intrinsics=torch.from_numpy(take.intrinsics.matrix.astype(np.float32)).to(target),
+        key=key,
+        pose=_pose(frame, target),
+        semantic=frame.label,
+        scene_class=torch.tensor(take.scene_class, device=target),
+        neighbour_images=torch.stack([_expose(take, item, at) for item, at in others])
+        if others
+        else None,
+        neighbour_poses=torch.stack([_pose(item, target) for item, _ in others])
+        if others
+        else None,
+    )
+
+
+def _pose(frame: Render, device: torch.device) -> Tensor:
+    return torch.from_numpy(frame.pose.astype(np.float32)).to(device)
+
+
+class SyntheticDataset:
+    """Ray-cast rooms and streets with exact depth; a sample is a pure function of its index.
+
+    Args:
+        seed: Of all scenes; other seeds give other scenes.
+        length: How many samples there are.
+        height: Rows of the images, pixels.
+        width: Columns of the images, pixels.
+        scenes: A key of `SCENE_SETS`: `'mixed'`, `'indoor'`, `'outdoor'` or a scene class.
+        camera: A key of `CAMERAS`, whose intrinsics are scaled to `height` x `width`, or
+            `'mixed'` to draw one of them for every sample.
+        neighbours: Offsets, in frames of 0.1 s, of the neighbouring frames to render too.
+        device: Where to render; the samples stay there.
+
+    Raises:
+        ConfigError: A name or a size is not known or not possible.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        length: int,
+        height: int,
+        width: int,
+        scenes: str = MIXED,
+        camera: str = MIXED,
+        neighbours: Sequence[int] = (),
+        device: str = 'cpu',
+    ) -> None:
+        _check(scenes, camera, height, width)
+        if length < 1:
+            message = f'a synthetic dataset of length {length} has no sample; give at least 1.'
+            raise ConfigError(message)
+        self.seed = seed
+        self.length = length
+        self.height = height
+        self.width = width
+        self.scenes = scenes
+        self.camera = camera
+        self.neighbours = tuple(neighbours)
+        self.device = device
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at `index`; negative indices count from the end."""
+        place = operator.index(index)
+        if not -self.length <= place < self.length:
+            message = f'index {place} is outside a dataset of {self.length} samples.'
+            raise IndexError(message)
+        place %= self.length
+        take = _draw(
+            f'{self.seed}/{place}',
+            scenes=self.scenes,
+            camera=self.camera,
+            height=self.height,
+            width=self.width,
+        )
+        return _sample(
+            take,
+            key=f'synthetic/{self.seed}/{place}',
+            time_s=0.0,
+            step=0,
+            neighbours=self.neighbours,
+            device=self.device,
+        )
+
+
+class SyntheticSequence:
+    """One moving scene filmed at a steady rate: a drive along a street, a walk in a room.
+
+    Streets repeat after about 200 m, out of sight behind the camera, and rooms are walked in a
+    circle, so the film has no end. Frame `i` is a pure function of (settings, i).
+
+    Args:
+        seed: Of the scene.
+        scene: A key of `SCENE_SETS`; one scene class is drawn from it.
+        camera: A key of `CAMERAS`, or `'mixed'` to draw one.
+        height: Rows of the images, pixels.
+        width: Columns of the images, pixels.
+        rate_hz: Frames per second of scene time.
+        device: Where to render.
+
+    Raises:
+        ConfigError: A name, a size or the rate is not known or not possible.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        scene: str = MIXED,
+        camera: str = 'vga',
+        height: int = 480,
+        width: int = 640,
+        rate_hz: float = 10.0,
+        device: str = 'cpu',
+    ) -> None:
+        _check(scene, camera, height, width)
+        if not rate_hz > 0.0:
+            message = f'a frame rate of {rate_hz} Hz is not positive; give frames per second.'
+            raise ConfigError(message)
+        self.seed = seed
+        self.rate_hz = rate_hz
+        self.device = device
+        self._take = _draw(
+            f'sequence/{seed}', scenes=scene, camera=camera, height=height, width=width, wrap=True
+        )
+
+    @property
+    def intrinsics(self) -> Intrinsics:
+        """The camera, the same for all frames."""
+        return self._take.intrinsics
+
+    @property
+    def scene_class(self) -> str:
+        """Name of the scene class that was drawn."""
+        return SCENE_CLASSES[self._take.scene_class]
+
+    def frame(self, index: int) -> Sample:
+        """The sample of frame `index`, at `index / rate_hz` seconds of the scene."""
+        return _sample(
+            self._take,
+            key=f'synthetic/sequence/{self.seed}/{index}',
+            time_s=index / self.rate_hz,
+            step=index,
+            neighbours=(),
+            device=self.device,
+        )
