@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a backend is given and what it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, TypeAlias
+
+from numpy.typing import NDArray
+
+from depth_core.contracts import Float32Array
+from depth_core.manifest import Manifest
+
+Precision: TypeAlias = Literal['fp32', 'bf16', 'fp16']
+"""The type a backend computes in. Inputs and outputs keep theirs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendRequest:
+    """A model file and how to run it."""
+
+    path: Path
+    precision: Precision = 'fp32'
+    threads: int | None = None
+    """Most threads to compute with; None leaves the choice to the runtime: all cores."""
+
+
+class Backend(Protocol):
+    """A model made ready to run on one runtime and device."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model takes and what its numbers mean."""
+
+    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute one image.
+
+        Args:
+            image: A batch of one, exactly as `manifest.input` states it.
+
+        Returns:
+            Depth and sigma (None when the model gives none), [H, W] in the model's unit. They
+            may be views of memory that the next call writes to.
+        """
+
+
+def reason(error: Exception) -> str:
+    """The first line of what a runtime complains of, shortened to be read in a log."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else type(error).__name__
+    return text if len(text) <= _LONGEST_REASON else f'{text[:_LONGEST_REASON]}...'
+
+
+_LONGEST_REASON = 240
