@@ -214,7 +214,9 @@ def _undistorted_rays(info: CameraInfo, matrix: NDArray[np.float64]) -> Float32A
             f'cannot be inverted; known: {known}. Feed rectified images instead (image_proc).'
         )
         raise FrameError(DropReason.DISTORTION_MODEL, text)
-    points[~(np.linalg.norm(error_px, axis=-1) <= REPROJECTION_TOLERANCE_PX)] = np.nan
+    with np.errstate(over='ignore'):
+        error_px = np.linalg.norm(error_px, axis=-1)
+    points[~(error_px <= REPROJECTION_TOLERANCE_PX)] = np.nan
     grid = points.reshape(info.height, info.width, 2)
     return np.ascontiguousarray(np.moveaxis(grid, -1, 0), np.float32)
 
@@ -230,12 +232,14 @@ def _invert_brown(
     focal_px = np.array([matrix[0, 0], matrix[1, 1]])
     wanted = (pixels - matrix[:2, 2]) / focal_px
     points = np.asarray(cv2.undistortPoints(pixels, matrix, coefficients), np.float64)
-    for _ in range(_NEWTON_STEPS):
+    with np.errstate(over='ignore', invalid='ignore'):  # where there is no answer, it runs away
+        for _ in range(_NEWTON_STEPS):
+            distorted, slope = _brown(points, coefficients)
+            points += (wanted - distorted) / np.maximum(slope, _LEAST_SLOPE)
         distorted, slope = _brown(points, coefficients)
-        points += (wanted - distorted) / np.maximum(slope, _LEAST_SLOPE)
-    distorted, slope = _brown(points, coefficients)
+        error_px = (distorted - wanted) * focal_px
     points[slope[..., 0] <= 0.0] = np.nan  # beyond the fold, where the image repeats itself
-    return points, (distorted - wanted) * focal_px
+    return points, error_px
 
 
 def _brown(

@@ -244,7 +244,7 @@ def depth_preview(depth_m: Float32Array, *, near_m: float, far_m: float) -> Uint
     codes = (nearness - np.float32(lowest)) * np.float32(255.0 / (highest - lowest))
     unknown = np.isnan(codes)
     codes[unknown] = 0.0
-    levels = np.clip(codes, 0.0, 255.0, out=codes).astype(np.uint8)
+    levels = np.clip(np.rint(codes, out=codes), 0.0, 255.0, out=codes).astype(np.uint8)
     bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
     colours: Uint8Array = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
     colours[unknown] = 0

@@ -155,7 +155,8 @@ def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
     else:
         nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
         farthest = cv2.dilate(depth_m, _NEIGHBOURHOOD)
-    edges: BoolArray = farthest > nearest * np.float32(1.0 + ratio)
+    with np.errstate(over='ignore'):  # OpenCV's border counts as very far
+        edges: BoolArray = farthest > nearest * np.float32(1.0 + ratio)
     return edges
 
 
