@@ -84,7 +84,9 @@ class FrameAnswerer:
         compressed = isinstance(frame.message, CompressedImage)
         image = (rgb_from_compressed if compressed else rgb_from_image)(frame.message)
         stamp = Time.from_msg(header.stamp, clock_type=self._clock.clock_type)
-        depth = self._predict(image, stamp.nanoseconds) if wanted.needs_depth else None
+        depth = None
+        if wanted.needs_depth:
+            depth = self._predictor.predict(image, stamp_ns=stamp.nanoseconds)
         # Only now: a camera_info that came a little later than its image is there by now.
         info = self._fitted_info(frame, image, wanted) if wanted.needs_camera_info else None
         if info is not None and CAMERA_INFO in wanted:
@@ -108,9 +110,6 @@ class FrameAnswerer:
                 age_s=(self._clock.now() - stamp).nanoseconds * 1e-9,
             )
         )
-
-    def _predict(self, image: Uint8Array, stamp_ns: int) -> DepthMap:
-        return self._predictor.predict(image, stamp_ns=stamp_ns)
 
     def _fitted_info(self, frame: Frame, image: Uint8Array, wanted: Wanted) -> CameraInfo | None:
         header = frame.message.header

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
@@ -141,7 +140,6 @@ class MonoDepthNode(StartableNode):
             )
             raise ModelError(message)
         eats = manifest.input
-        predictor.predict(np.zeros((eats.height, eats.width, 3), np.uint8))  # the slow first one
         self._predictor = predictor
         self._statistics = FrameStatistics()
         self._outputs = Outputs(self, reliability=settings.output_reliability)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from depth_core.runtime import Precision
 from depth_ros.parameters import Value
 from depth_ros.point_cloud import CloudOptions
 
@@ -18,7 +19,7 @@ class Settings:
     backends: tuple[str, ...] | None
     """None for the chain of the runtime."""
     strict_backend: bool
-    precision: str
+    precision: Precision
     threads: int | None
     """None leaves it to the backend."""
     image_transport: str
@@ -40,7 +41,7 @@ def settings_from(values: Mapping[str, Value]) -> Settings:
         model=str(values['model']),
         backends=None if names in ((), ('auto',)) else names,
         strict_backend=bool(values['strict_backend']),
-        precision=str(values['precision']),
+        precision='fp16' if values['precision'] == 'fp16' else 'fp32',
         threads=int(values['threads']) or None,
         image_transport=str(values['image_transport']),
         input_reliability=str(values['input_reliability']),

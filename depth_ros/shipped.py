@@ -65,6 +65,6 @@ def _folders() -> Iterator[Path]:
     try:
         packages = importlib.import_module('ament_index_python.packages')
         yield Path(packages.get_package_share_directory('depth_ros')) / FOLDER
-    except (ImportError, LookupError):
+    except (ImportError, LookupError, OSError):
         pass  # not installed by colcon
     yield Path(sys.prefix) / 'share' / 'depth_ros' / FOLDER
