@@ -30,7 +30,7 @@ from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, terminated_cleanly
 from depth_ros.share import share_file
 from depth_ros.shipped import model_path
-from depth_ros.synthetic_camera import SCENES
+from depth_ros.synthetic_camera import DEFAULT_SCENE, SCENE_HELP
 
 CAMERA: Final = '/camera'
 SUFFICIENT: Final = 0.8
@@ -67,13 +67,13 @@ def one_machine_environment(domain_id: int) -> dict[str, str]:
     """The environment of ROS processes that talk to one another on this machine alone."""
     environment = dict(os.environ)
     environment.pop('ROS_DISCOVERY_SERVER', None)
-    profile = str(share_file('config/fastdds.xml'))
+    # Humble's Fast DDS reads the former name of the variable, later ones warn of it.
+    vendor = 'FASTRTPS' if environment.get('ROS_DISTRO') == 'humble' else 'FASTDDS'
+    environment[f'{vendor}_DEFAULT_PROFILES_FILE'] = str(share_file('config/fastdds.xml'))
     environment.update(
         RMW_IMPLEMENTATION='rmw_fastrtps_cpp',
         ROS_DOMAIN_ID=str(domain_id),
         ROS_AUTOMATIC_DISCOVERY_RANGE='LOCALHOST',
-        FASTDDS_DEFAULT_PROFILES_FILE=profile,
-        FASTRTPS_DEFAULT_PROFILES_FILE=profile,  # the name Humble knows
         PYTHONUNBUFFERED='1',
     )
     return environment
@@ -92,6 +92,7 @@ def start(
     camera = (
         'depth_ros.synthetic_camera',
         *('--rate_hz', str(options.rate_hz), '--frames', str(options.frames)),
+        *('--height', str(options.height), '--width', str(options.width)),
         *('--scene', options.scene, '--seed', str(options.seed)),
         *_QUIET,
     )
@@ -242,7 +243,7 @@ def line(monitor: Monitor, score: Score) -> str:
     quality = '' if metrics is None else f', AbsRel {metrics.abs_rel:.3f}, delta1 {metrics.a1:.3f}'
     return (
         f'{_elapsed_s(score):.0f} s: {score.inputs} images, {score.outputs} depth maps '
-        f'({monitor.rate_hz(DEPTH):.1f} Hz), latency p50 {p50:.1f} p95 {p95:.1f} ms, '
+        f'({score.outputs / max(_elapsed_s(score), 1e-3):.1f} Hz), latency p50 {p50:.1f} p95 {p95:.1f} ms, '
         f'{score.drops} drops, {monitor.diagnostics.get("backend")}{quality}'
     )
 
@@ -268,11 +269,13 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add('--duration_s', type=positive, default=20.0, help='how long it is measured, s')
     add('--rate_hz', type=positive, default=10.0, help='images a second')
+    add('--height', type=count, default=480, help='rows of the image, pixels')
+    add('--width', type=count, default=640, help='columns of the image, pixels')
     add('--model', default='', help='ONNX file, checkpoint or shipped model; the shipped one')
     add('--backend', default='auto', help='backends to try in order, separated by commas')
-    add('--scene', choices=SCENES, default=SCENES[0], help='what the camera sees')
-    add('--seed', type=int, default=0, help='which street or room it is')
-    add('--frames', type=count, default=50, help='frames the camera renders in advance')
+    add('--scene', default=DEFAULT_SCENE, help=SCENE_HELP)
+    add('--seed', type=int, default=0, help='of the scene: other seeds, other places')
+    add('--frames', type=count, default=40, help='frames the camera renders in advance')
     add('--output_dir', type=Path, default=Path('demo_output'), help='folder of picture and logs')
     add('--domain_id', type=count, help='ROS domain; one that is free when absent')
     add('--ready_timeout_s', type=positive, default=120.0, help='give up the start after this, s')

@@ -17,8 +17,8 @@ def share_folders() -> Iterator[Path]:
     try:
         packages = importlib.import_module('ament_index_python.packages')
         yield Path(packages.get_package_share_directory('depth_ros'))
-    except (ImportError, LookupError):
-        pass  # not installed by colcon
+    except (ImportError, LookupError, OSError):
+        pass  # no ROS, not installed by colcon, or no ROS environment was sourced
     yield Path(sys.prefix) / 'share' / 'depth_ros'
 
 
@@ -28,10 +28,9 @@ def share_file(name: str) -> Path:
     Raises:
         DepthError: It is nowhere; the installation is incomplete.
     """
-    folders = tuple(share_folders())
-    for folder in folders:
+    for folder in share_folders():
         if (folder / name).is_file():
             return folder / name
-    places = ', '.join(str(folder) for folder in folders)
+    places = ', '.join(str(folder) for folder in share_folders())
     message = f'{name} of this package is in none of {places}; install the package again.'
     raise DepthError(message)

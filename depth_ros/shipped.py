@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from depth_core.errors import ConfigError, unknown_name
+from depth_ros.share import share_folders
 
 FOLDER: Final = 'trt_engines'
 DEFAULT_MODEL: Final = 'densedepth_small'
@@ -60,11 +59,4 @@ def model_path(model: str) -> Path:
 
 
 def _folders() -> Iterator[Path]:
-    """Where `FOLDER` may be: beside the package, in the ament share, in the environment."""
-    yield Path(__file__).resolve().parents[1] / FOLDER
-    try:
-        packages = importlib.import_module('ament_index_python.packages')
-        yield Path(packages.get_package_share_directory('depth_ros')) / FOLDER
-    except (ImportError, LookupError, OSError):
-        pass  # not installed by colcon
-    yield Path(sys.prefix) / 'share' / 'depth_ros' / FOLDER
+    return (folder / FOLDER for folder in share_folders())

@@ -30,7 +30,8 @@ from depth_ros.memory import keep_freed_memory
 from depth_ros.qos import RELIABILITIES, output_qos
 from depth_ros.session import ros_node
 
-SCENES: Final = ('street', 'room')
+DEFAULT_SCENE: Final = 'street_city'
+SCENE_HELP: Final = 'indoor, outdoor, or one of their classes such as office or street_city'
 TRANSPORTS: Final = ('raw', 'compressed', 'both')
 JPEG_QUALITY: Final = 90
 REPORT_PERIOD_S: Final = 10.0
@@ -115,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ros_arguments = None if arguments is None else ['synthetic_camera', *arguments]
     with ros_node('synthetic_camera', namespace='camera', arguments=ros_arguments) as node:
         begun_s = time.monotonic()
+        node.get_logger().info(f'rendering {options.frames} frames')
         frames = render(
             seed=options.seed,
             scene=options.scene,
@@ -233,9 +235,9 @@ def _parser() -> CommandParser:
     add('--height', type=count, default=480, help='rows of the image, pixels')
     add('--width', type=count, default=640, help='columns of the image, pixels')
     add('--rate_hz', type=positive, default=10.0, help='images a second')
-    add('--scene', choices=SCENES, default=SCENES[0], help='what is seen')
-    add('--seed', type=int, default=0, help='which street or room it is')
-    add('--frames', type=count, default=50, help='frames rendered, then shown forth and back')
+    add('--scene', default=DEFAULT_SCENE, help=SCENE_HELP)
+    add('--seed', type=int, default=0, help='of the scene: other seeds, other places')
+    add('--frames', type=count, default=40, help='frames rendered, then shown forth and back')
     add(
         '--image_transport',
         choices=TRANSPORTS,
