@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import h5py  # type: ignore[import-untyped]  # ships no types
+import h5py
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor

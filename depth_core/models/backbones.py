@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import timm
 import torch
-import torchvision  # type: ignore[import-untyped]  # ships no types
+import torchvision
 from timm.layers.format import Format
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import h5py  # type: ignore[import-untyped]  # ships no types
+import h5py
 import numpy as np
 import pytest
 import torch

@@ -189,7 +189,7 @@ def test_laplace_likelihood_is_least_at_the_true_spread_and_leaves_depth_alone()
     for _ in range(100):
         optimizer.zero_grad()
         value = losses.laplace_nll(depth, sigma.expand_as(error), 4.0 + error)
-        value.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        value.backward()
         optimizer.step()
     assert depth.grad is None
     assert sigma.item() == pytest.approx(math.sqrt(2.0) * error.abs().mean().item(), rel=0.01)

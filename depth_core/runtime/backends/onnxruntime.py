@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]  # ships no types
+import onnxruntime
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array

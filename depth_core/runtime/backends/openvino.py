@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-import openvino  # type: ignore[import-untyped]  # ships no types
+import openvino
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array

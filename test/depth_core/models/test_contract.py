@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnxruntime  # type: ignore[import-untyped]  # ships no types
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -83,7 +83,7 @@ def test_every_parameter_gets_a_gradient(model: DepthModel) -> None:
         loss = loss + laplace_nll(prediction.depth, prediction.sigma, target)
         # Depth may be clipped everywhere at random weights; the raw outputs are not.
         loss = loss + sum(output.square().mean() for output in outputs.values())
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        loss.backward()
         without = [key for key, weight in model.named_parameters() if weight.grad is None]
         broken = [
             key
