@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, probability_within_factor
@@ -25,6 +26,9 @@ _SPARSE: Final = 0.25
 _ERROR_SHOWN: Final = 0.5
 """Relative error that the colour scale of errors ends at."""
 _BACKGROUND: Final = '#20242a'
+_PAGE_WIDTH_IN: Final = 11.5
+_TITLE_IN: Final = 0.26
+_BAR_IN: Final = 0.42
 
 
 def draw_panel(panel: Panel, *, max_depth_m: float) -> bytes:
@@ -34,20 +38,15 @@ def draw_panel(panel: Panel, *, max_depth_m: float) -> bytes:
         panel: What to show.
         max_depth_m: Depth that the colour scale of depths ends at, at most.
     """
-    height, width = panel.image.shape[:2]
-    columns = 2 if width / height > _WIDE else 3
-    rows = math.ceil(_TILES / columns)
-    tile = 5.6 if columns == 2 else 3.9  # noqa: PLR2004  inches, the page is 11.5 wide
-    figure = Figure(figsize=(tile * columns, rows * (tile * height / width + 0.35)), dpi=110)
-    axes = figure.subplots(rows, columns).ravel()
-    colour = _depth_scale(panel, max_depth_m)
+    figure, axes = _grid(*panel.image.shape[:2])
+    depth_m = np.clip(panel.depth_m, 0.0, max_depth_m)
+    colour = _depth_scale(depth_m, panel.target_m)
     confidence = probability_within_factor(panel.depth_m, panel.sigma_m)
     with np.errstate(invalid='ignore'):
-        error = np.abs(panel.depth_m - panel.target_m) / panel.target_m
+        error = np.abs(depth_m - panel.target_m) / panel.target_m
     _tile(axes[0], 'image', panel.image)
     _scalar(axes[1], 'ground truth, m', _visible(panel.target_m, smallest=True), colour)
-    depth_m = np.clip(panel.depth_m, colour.vmin, colour.vmax)
-    _scalar(axes[2], 'depth, m', depth_m, colour)
+    _scalar(axes[2], 'depth, m', np.clip(depth_m, colour.vmin, None), colour)
     if np.isnan(panel.sigma_m).all():
         axes[3].set_title('the model gives no sigma', fontsize=8)
         axes[3].axis('off')
@@ -64,19 +63,35 @@ def draw_panel(panel: Panel, *, max_depth_m: float) -> bytes:
         Normalize(0.0, _ERROR_SHOWN, clip=True),
         'inferno',
     )
-    figure.subplots_adjust(0.005, 0.005, 0.955, 0.95, wspace=0.13, hspace=0.13)
     return encode(figure, 'jpg')
 
 
-def _depth_scale(panel: Panel, max_depth_m: float) -> LogNorm:
-    shown = np.concatenate(
-        [plane[np.isfinite(plane)] for plane in (panel.depth_m, panel.target_m)]
-    )
+def _grid(height: int, width: int) -> tuple[Figure, list[Axes]]:
+    """Tiles of equal size, each with room for its title above and its colour bar at the right."""
+    columns = 2 if width / height > _WIDE else 3
+    rows = math.ceil(_TILES / columns)
+    cell_width_in = _PAGE_WIDTH_IN / columns
+    tile_width_in = cell_width_in - _BAR_IN
+    tile_height_in = tile_width_in * height / width
+    cell_height_in = tile_height_in + _TITLE_IN
+    page_height_in = rows * cell_height_in
+    figure = Figure(figsize=(_PAGE_WIDTH_IN, page_height_in), dpi=110)
+    axes = []
+    for index in range(_TILES):
+        row, column = divmod(index, columns)
+        bottom_in = page_height_in - row * cell_height_in - cell_height_in
+        place_in = (column * cell_width_in, bottom_in, tile_width_in, tile_height_in)
+        page_in = (_PAGE_WIDTH_IN, page_height_in, _PAGE_WIDTH_IN, page_height_in)
+        left, bottom, wide, high = (a / b for a, b in zip(place_in, page_in, strict=True))
+        axes.append(figure.add_axes((left, bottom, wide, high)))
+    return figure, axes
+
+
+def _depth_scale(depth_m: Float32Array, target_m: Float32Array) -> LogNorm:
+    shown = np.concatenate([plane[np.isfinite(plane)] for plane in (depth_m, target_m)])
     shown = shown[shown > 0.0]
-    if not shown.size:
-        return LogNorm(0.1, max_depth_m, clip=True)
-    low, high = np.quantile(shown, (0.005, 0.995)).tolist()
-    return LogNorm(low, min(max(high, 1.2 * low), max(max_depth_m, 1.2 * low)), clip=True)
+    low, high = np.quantile(shown, (0.005, 0.995)).tolist() if shown.size else (1.0, 10.0)
+    return LogNorm(low, max(high, 1.2 * low), clip=True)
 
 
 def _scalar(
@@ -89,8 +104,14 @@ def _scalar(
     shown = _tile(axes, title, values, norm=norm, colours=colours)
     figure = axes.get_figure()
     assert isinstance(figure, Figure)  # noqa: S101  no subfigures here
-    bar = figure.colorbar(shown, ax=axes, fraction=0.03, pad=0.01)
-    bar.ax.tick_params(labelsize=6)
+    place = axes.inset_axes((1.01, 0.0, 0.02, 1.0))
+    bar = figure.colorbar(shown, cax=place)
+    if isinstance(norm, LogNorm):
+        bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        bar.ax.yaxis.set_major_formatter(FormatStrFormatter('%g'))
+        bar.ax.yaxis.set_minor_locator(NullLocator())
+    bar.ax.tick_params(labelsize=7, length=2, pad=1)
+    bar.outline.set_visible(False)
 
 
 def _tile(
@@ -101,9 +122,10 @@ def _tile(
     norm: Normalize | None = None,
     colours: str | None = None,
 ) -> Any:  # noqa: ANN401  matplotlib's image type is private to it
-    axes.set_title(title, fontsize=8, loc='left', pad=2)
+    axes.set_title(title, fontsize=8, loc='left', pad=3)
     axes.set_xticks([])
     axes.set_yticks([])
+    axes.spines[:].set_visible(False)
     axes.set_facecolor(_BACKGROUND)
     return axes.imshow(values, norm=norm, cmap=colours, interpolation='nearest')
 

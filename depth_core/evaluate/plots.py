@@ -103,7 +103,7 @@ def _sparsification(axes: Axes, *, uncertainty: UncertaintyResult) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel('fraction of pixels removed: by sigma (lines), by true error (dots)')
     axes.set_ylabel('error relative to all pixels')
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(fontsize=8, framealpha=0.85, edgecolor='none')
 
 
 def _png(draw: Callable[[Axes], None]) -> bytes:

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `python -m depth_core.evaluate`."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
+from depth_core.errors import ConfigError, DataError, run_command, unknown_name
+from depth_core.evaluate.flip import FLIP_AVERAGES
+from depth_core.evaluate.page import (
+    LABELS,
+    describe_baseline,
+    describe_counts,
+    describe_options,
+    format_metrics,
+)
+from depth_core.evaluate.provenance import ReportContext
+from depth_core.evaluate.report import check_output, write_report
+from depth_core.evaluate.run import Run, choose_indices, evaluate_dataset
+from depth_core.metrics import ALIGNMENTS, METRIC_NAMES, PROTOCOLS, ImageScore, find_protocol
+from depth_core.runtime import Predictor
+
+_SYNTHETIC: Final = 'synthetic'
+_SYNTHETIC_IMAGES: Final = 100
+_DATA_OPTIONS: Final = (
+    'height',
+    'width',
+    'ground_truth',
+    'depth_root',
+    'camera',
+    'depth_unit_m',
+    'image_topic',
+    'cloud_topic',
+    'scenes',
+    'seed',
+)
+"""Arguments that go to the data set as they are; it refuses those it does not know."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Answers wrong arguments the way every command of this package does."""
+
+    def error(self, message: str) -> NoReturn:
+        text = f'{message}. See python -m depth_core.evaluate --help.'
+        raise ConfigError(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, those of the process when None."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = parse(given)
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    protocol = find_protocol(
+        options.protocol, min_depth_m=options.min_depth_m, max_depth_m=options.max_depth_m
+    )
+    check_output(options.output)
+    dataset, name = _open_data(options)
+    total = len(choose_indices(len(dataset), options.limit))
+    predictor = Predictor.open(
+        options.model,
+        backend=None if options.backend is None else options.backend.split(','),
+        precision=options.precision,
+    )
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        task = progress.add_task('evaluating', total=total)
+
+        def count(_: ImageScore) -> None:
+            progress.advance(task)
+
+        run = evaluate_dataset(
+            predictor,
+            dataset,
+            protocol=protocol,
+            align=options.align,
+            flip_average=options.flip_average,
+            limit=options.limit,
+            panels=options.pictures,
+            on_image=count,
+        )
+    context = ReportContext(
+        command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
+        model=str(options.model),
+        model_sha256=hashlib.sha256(options.model.read_bytes()).hexdigest(),
+        manifest=json.loads(predictor.manifest.to_json()),
+        dataset=name,
+        data=str(options.data),
+        split=None if options.split is None else str(options.split),
+        limit=options.limit,
+        options=_data_options(options) | {'precision': options.precision},
+    )
+    page = write_report(options.output, run, context)
+    _print_table(run, page)
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        ConfigError: An argument is unknown (the nearest is named), missing or malformed.
+    """
+    parser = _parser()
+    options, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        known = [item for action in parser._actions for item in action.option_strings]  # noqa: SLF001  argparse has no other way to ask
+        raise ConfigError(unknown_name('argument', unknown[0].partition('=')[0], known))
+    if (options.checkpoint is None) == (options.onnx is None):
+        message = 'one model is evaluated: give --checkpoint X.ckpt or --onnx X.onnx.'
+        raise ConfigError(message)
+    options.model = options.checkpoint or options.onnx
+    if not options.model.is_file():
+        message = f'model {options.model} does not exist or is no file; check the path.'
+        raise DataError(message)
+    return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog='python -m depth_core.evaluate',
+        description='Evaluate a depth model and write a report folder. Depths are metres.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='protocols:\n'
+        + '\n'.join(f'  {item.name:24} {item.description}' for item in PROTOCOLS.values()),
+        allow_abbrev=False,
+    )
+    add = parser.add_argument_group('model').add_argument
+    add('--checkpoint', type=Path, help='checkpoint of this package (.ckpt)')
+    add('--onnx', type=Path, help='ONNX file with its manifest')
+    add('--backend', help='backend, or several by comma in order of preference')
+    add('--precision', default='fp32', help='precision of the backend (default fp32)')
+    add = parser.add_argument_group('data').add_argument
+    add('--data', required=True, help="folder or bag, or the word 'synthetic'")
+    add('--dataset', default='auto', choices=('auto', *DATASETS), help='what it is (auto: detect)')
+    add('--split', type=Path, help='list of the samples to take')
+    add('--limit', type=int, help='take this many images, evenly spaced; for synthetic how many')
+    add('--height', type=int, help='resize images to this height, pixels (default native)')
+    add('--width', type=int, help='resize images to this width, pixels (default native)')
+    add('--ground_truth', help='KITTI: velodyne (default), annotated or proj_depth')
+    add('--depth_root', type=Path, help='KITTI: folder of annotated or projected depth')
+    add('--camera', help='KITTI without split: left, right or both; synthetic: the camera')
+    add('--depth_unit_m', type=float, help='folder: metres in one code of depth PNG files')
+    add('--image_topic', help='bag: topic of the images')
+    add('--cloud_topic', help='bag: topic of the lidar')
+    add('--scenes', help='synthetic: indoor, outdoor, mixed or a scene class')
+    add('--seed', type=int, help='synthetic: seed, one that training did not use')
+    add = parser.add_argument_group('scoring').add_argument
+    add('--protocol', required=True, help='which pixels are scored, see below')
+    add('--min_depth_m', type=float, help="smallest depth scored, protocol 'none' only, metres")
+    add('--max_depth_m', type=float, help="largest depth scored, protocol 'none' only, metres")
+    add('--align', default='none', choices=ALIGNMENTS, help='scale each image to its median')
+    add(
+        '--flip_average',
+        nargs='?',
+        const='mean',
+        default='none',
+        choices=FLIP_AVERAGES,
+        help='average with the mirrored image: mean (when no value is given) or blended',
+    )
+    add = parser.add_argument_group('report').add_argument
+    add('--output', type=Path, required=True, help='report folder; a former report is replaced')
+    add('--pictures', type=int, default=6, help='images to show in the report (default 6)')
+    return parser
+
+
+def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
+    name = options.dataset
+    if name == 'auto':
+        name = detect_dataset(Path(options.data))
+    data_options = _data_options(options)
+    if name == _SYNTHETIC:
+        data_options = {
+            'seed': 1_000_000,
+            'height': 480,
+            'width': 640,
+            'length': options.limit or _SYNTHETIC_IMAGES,
+        } | data_options
+        return open_dataset(name, split=options.split, **data_options), name
+    return open_dataset(name, root=options.data, split=options.split, **data_options), name
+
+
+def _data_options(options: argparse.Namespace) -> dict[str, Any]:
+    values = {name: getattr(options, name) for name in _DATA_OPTIONS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _print_table(run: Run, page: Path) -> None:
+    evaluation = run.evaluation
+    table = Table(title=f'{evaluation.protocol.name}: {evaluation.protocol.description}')
+    table.add_column('')
+    for name in METRIC_NAMES:
+        table.add_column(LABELS[name], justify='right')
+    for row, metrics in (
+        ('mean over images', evaluation.mean),
+        ('pooled', evaluation.pooled),
+        (describe_baseline(run), evaluation.constant_mean),
+    ):
+        if metrics is not None:
+            table.add_row(row, *format_metrics(metrics))
+    console = Console()
+    console.print(table)
+    lines = [describe_options(run), describe_counts(run)]
+    if evaluation.uncertainty is not None:
+        pooled = evaluation.uncertainty.pooled
+        curve = evaluation.uncertainty.sparsification['abs_rel']
+        lines.append(
+            f'Uncertainty: within a factor 1.25 stated {pooled.expected_within:.3f}, observed '
+            f'{pooled.observed_within:.3f}; AUSE {curve.ause:.4f}, AURG {curve.aurg:.4f} (AbsRel).'
+        )
+    lines.append(f'Report: {page}')
+    for line in lines:
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+if __name__ == '__main__':
+    run_command(main)
