@@ -241,10 +241,12 @@ def line(monitor: Monitor, score: Score) -> str:
     p50, p95 = score.latency_ms()
     metrics = score.metrics()
     quality = '' if metrics is None else f', AbsRel {metrics.abs_rel:.3f}, delta1 {metrics.a1:.3f}'
+    seconds = _elapsed_s(score)
+    rate_hz = score.outputs / max(seconds, 1e-3)
     return (
-        f'{_elapsed_s(score):.0f} s: {score.inputs} images, {score.outputs} depth maps '
-        f'({score.outputs / max(_elapsed_s(score), 1e-3):.1f} Hz), latency p50 {p50:.1f} p95 {p95:.1f} ms, '
-        f'{score.drops} drops, {monitor.diagnostics.get("backend")}{quality}'
+        f'{seconds:.0f} s: {score.inputs} images, {score.outputs} depth maps ({rate_hz:.1f} Hz), '
+        f'latency p50 {p50:.1f} p95 {p95:.1f} ms, {score.drops} drops, '
+        f'{monitor.diagnostics.get("backend")}{quality}'
     )
 
 
