@@ -129,7 +129,7 @@ class SigmaHead(nn.Module):
         """Return sigma [B, 1, H, W] in the unit of `depth` [B, 1, H, W], positive."""
         raw = self.out(F.relu(self.hidden(features.detach())))
         span = math.log(_MAX_RELATIVE_SIGMA / _MIN_RELATIVE_SIGMA)
-        relative = torch.exp(math.log(_MIN_RELATIVE_SIGMA) + span * torch.sigmoid(raw))
+        relative = torch.exp(math.log(_MIN_RELATIVE_SIGMA) + span * torch.sigmoid(raw.float()))
         return relative * depth.detach()
 
     @torch.no_grad()

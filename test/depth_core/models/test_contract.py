@@ -53,6 +53,15 @@ def test_a_black_or_white_image_is_answered(model: DepthModel, colour: float) ->
 
 
 @torch.no_grad()
+def test_metres_are_float32_under_autocast(model: DepthModel) -> None:
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        prediction = model(_images(model, 1))
+    for output in (prediction.depth, prediction.sigma):
+        assert output.dtype == torch.float32
+        assert torch.isfinite(output).all()
+
+
+@torch.no_grad()
 def test_eval_mode_is_deterministic(model: DepthModel) -> None:
     images = _images(model)
     first, second = model(images), model(images)
