@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `python -m depth_core.export`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from depth_core.arguments import CommandParser, count, positive
+from depth_core.errors import run_command
+from depth_core.export.onnx import OPSET, export_onnx
+from depth_core.export.parity import SEED, TOLERANCE
+from depth_core.manifest import Manifest, manifest_path
+from depth_core.models.weights import load_model, read_checkpoint
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, those of the process when None."""
+    options = _parser().parse_command(arguments)
+    checkpoint = read_checkpoint(options.checkpoint)
+    provenance = dict(checkpoint.provenance or {})
+    manifest = export_onnx(
+        load_model(options.checkpoint),
+        options.output,
+        height=options.height,
+        width=options.width,
+        training=provenance,
+        licence=options.licence or str(provenance.get('licence', '')),
+        seed=options.seed,
+        tolerance=options.tolerance,
+    )
+    sys.stdout.write(_summary(options.output, manifest))
+
+
+def _summary(output: Path, manifest: Manifest) -> str:
+    taken, given, parity = manifest.input, manifest.output, manifest.parity
+    lines = [
+        f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
+        f'  takes image uint8 [1, {taken.height}, {taken.width}, 3] RGB',
+        f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g} m',
+    ]
+    if parity is not None:
+        lines.append(
+            f'  ONNX Runtime against torch on {parity.images} images: depth within '
+            f'{parity.depth_max_rel:.2g} of the depth ({parity.depth_max_abs:.2g} m), sigma '
+            f'within {parity.sigma_max_rel:.2g}; allowed {parity.tolerance:g}'
+        )
+    lines.append(f'  manifest inside it and in {manifest_path(output)}')
+    return '\n'.join(lines) + '\n'
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog='python -m depth_core.export',
+        description=f'Write a checkpoint as one ONNX file (opset {OPSET}) with its manifest. The '
+        'graph is compared with the network before it appears under its name.',
+    )
+    add = parser.add_argument
+    add('--checkpoint', type=Path, required=True, help='.ckpt file of this package')
+    add('--output', type=Path, required=True, help='.onnx file to write; <stem>.json beside it')
+    add('--height', type=count, help="rows of the input, pixels; the network's own when left out")
+    add('--width', type=count, help="columns, pixels; the network's own when left out")
+    add('--licence', default='', help='licence of the weights; what the checkpoint says if empty')
+    add('--seed', type=int, default=SEED, help='seed of the images that are compared')
+    add(
+        '--tolerance',
+        type=positive,
+        default=TOLERANCE,
+        help='largest difference allowed, as a fraction of the depth',
+    )
+    return parser
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether a graph answers as the network it came from, on images that can be drawn again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from depth_core.contracts import Float32Array, OutputSpec, Uint8Array
+from depth_core.errors import ExportError
+from depth_core.manifest import Parity
+from depth_core.runtime.backends import Backend
+
+TOLERANCE: Final = 1e-3
+"""Largest difference as a fraction of the depth. Two fp32 runtimes differ by the order of their
+sums, some 1e-5 over a deep network; a graph that is wrong differs by a tenth and more."""
+
+SEED: Final = 20240229
+
+_CELLS: Final = (4, 12, 40)
+"""Cells along the shorter side of the random pictures, from broad to fine."""
+
+
+def parity_images(*, seed: int, height: int, width: int) -> Uint8Array:
+    """Draw the images that networks and graphs are compared on.
+
+    Broad and fine colour fields, pixel noise, and a black-to-white ramp: together they reach
+    saturated and unsaturated parts of a network.
+
+    Returns:
+        [N, height, width, 3] uint8 RGB, a pure function of the arguments.
+    """
+    generator = np.random.default_rng(seed)
+    images = []
+    for cells in _CELLS:
+        step = max(1.0, min(height, width) / cells)
+        rows, columns = max(2, round(height / step)), max(2, round(width / step))
+        field = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+        images.append(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR))
+    images.append(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    ramp = np.linspace(0.0, 255.0, width).astype(np.uint8)
+    images.append(np.broadcast_to(ramp[None, :, None], (height, width, 3)))
+    return np.ascontiguousarray(np.stack(images).astype(np.uint8))
+
+
+def measure_parity(
+    reference: Backend,
+    candidate: Backend,
+    *,
+    seed: int = SEED,
+    tolerance: float = TOLERANCE,
+) -> Parity:
+    """Compare two backends on `parity_images` of the candidate's size.
+
+    Args:
+        reference: What the answer should be.
+        candidate: What is to be proven; it takes uint8 RGB, NHWC, as our graphs do.
+        seed: Seed of the images.
+        tolerance: Largest difference allowed, as a fraction of the reference's depth.
+
+    Returns:
+        What was measured.
+
+    Raises:
+        ExportError: An answer is not finite, or a difference is above `tolerance`.
+    """
+    manifest = candidate.manifest
+    images = parity_images(seed=seed, height=manifest.input.height, width=manifest.input.width)
+    depth, sigma = _Difference('depth'), _Difference('sigma')
+    for image in images:
+        expected_depth, expected_sigma = reference.run(image[None])
+        found_depth, found_sigma = candidate.run(image[None])
+        # Near zero a fraction says nothing; no depth below min_depth is ever stated.
+        size = np.maximum(np.abs(expected_depth), _floor(manifest.output))
+        depth.update(expected_depth, found_depth, size)
+        if expected_sigma is not None and found_sigma is not None:
+            sigma.update(expected_sigma, found_sigma, size)
+    faults = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
+    if faults:
+        message = (
+            f'the exported graph does not answer as {manifest.name} does: {"; ".join(faults)}, '
+            f'on {len(images)} images of seed {seed}; at most {tolerance:g} of the depth is '
+            'allowed. Nothing was written. Try another version of torch or onnxscript, or find '
+            'the layer that differs.'
+        )
+        raise ExportError(message)
+    return Parity(
+        images=len(images),
+        seed=seed,
+        inputs_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
+        depth_max_abs=depth.largest_abs,
+        depth_max_rel=depth.largest_rel,
+        sigma_max_abs=sigma.largest_abs,
+        sigma_max_rel=sigma.largest_rel,
+        tolerance=tolerance,
+    )
+
+
+@dataclass
+class _Difference:
+    """The largest difference seen of one output."""
+
+    name: str
+    largest_abs: float = 0.0
+    largest_rel: float = 0.0
+
+    def update(self, expected: Float32Array, found: Float32Array, size: Float32Array) -> None:
+        for side, plane in (('network', expected), ('graph', found)):
+            if not np.isfinite(plane).all():
+                message = (
+                    f'the {side} gives {self.name} that is not finite; such a model cannot be '
+                    'proven or used: check its training.'
+                )
+                raise ExportError(message)
+        difference = np.abs(found.astype(np.float64) - expected)
+        self.largest_abs = max(self.largest_abs, float(difference.max()))
+        self.largest_rel = max(self.largest_rel, float((difference / size).max()))
+
+    def __str__(self) -> str:
+        return f'{self.name} differs by up to {self.largest_rel:.3g} ({self.largest_abs:.3g})'
+
+
+def _floor(spec: OutputSpec) -> np.float32:
+    return np.float32(spec.min_depth)
