@@ -34,9 +34,8 @@ WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
 """Where the ROS 2 wheels exist; elsewhere ROS comes from its own installation."""
 
 CORE = (
-    'numpy>=1.23,<3',
-    'opencv-python-headless>=4.7,<6',
-    'PyYAML>=5.4,<7',
+    'numpy>=1.21,<3',
+    'opencv-python-headless>=4.5.4,<6',
 )
 
 BAGS = (
@@ -60,17 +59,18 @@ EXTRAS = {
         'lightning-fabric>=2.4,<3',
         'matplotlib>=3.7,<4',
         'pillow>=9.5,<14',
+        'PyYAML>=5.4,<7',
         'rich>=13.7,<16',
-        'safetensors>=0.4.3,<1',
         'tensorboard>=2.16,<3',
         'timm>=1.0.12,<2',
         'torch>=2.6,<3',
         'torchvision>=0.21,<1',
+        'typing-extensions>=4.6,<5',
         *BAGS,
     ),
     'onnx': (
         'onnx>=1.17,<2',
-        'onnxruntime>=1.20,<2',
+        'onnxruntime>=1.17,<2',
         'onnxscript>=0.5,<1',
     ),
     'openvino': ('openvino>=2024.6,<2027',),

@@ -17,9 +17,12 @@ ROOT = Path(__file__).resolve().parents[2]
 GROUND = {'contracts', 'errors', 'files'}
 DATA = GROUND | {'geometry', 'manifest', 'metrics', 'data'}
 SERVING = GROUND | {'geometry', 'manifest', 'metrics', 'models', 'runtime'}
+COMMAND = {'arguments'}
+"""What a room with a command line adds."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     'errors': set(),
+    'arguments': {'errors'},
     'contracts': {'errors'},
     'files': {'errors'},
     'geometry': GROUND,
@@ -30,19 +33,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     'models': GROUND | {'geometry', 'manifest'},
     'data': DATA,
     'runtime': SERVING | {'onnx_file'},
-    'export': SERVING | DATA | {'onnx_file'},
-    'evaluate': SERVING | DATA,
-    'train': DATA | {'losses', 'models'},
-    'convert': GROUND | {'manifest', 'models'},
-    'predict': SERVING | DATA,
-    'bench': SERVING | DATA,
+    'export': SERVING | DATA | COMMAND | {'onnx_file'},
+    'evaluate': SERVING | DATA | COMMAND,
+    'train': DATA | COMMAND | {'losses', 'models'},
+    'convert': GROUND | COMMAND | {'manifest', 'models'},
+    'predict': SERVING | DATA | COMMAND,
+    'bench': SERVING | DATA | COMMAND,
 }
 """Each room of depth_core, a module or a folder, and the rooms that it may import."""
 
-TORCH_FREE = {'contracts', 'errors', 'files', 'geometry', 'manifest', 'metrics', 'onnx_file'}
+TORCH_FREE = {
+    'arguments',
+    'contracts',
+    'errors',
+    'files',
+    'geometry',
+    'manifest',
+    'metrics',
+    'onnx_file',
+}
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
-ROS_MAY_IMPORT = GROUND | {'geometry', 'manifest', 'metrics', 'runtime'}
+ROS_MAY_IMPORT = GROUND | COMMAND | {'geometry', 'manifest', 'metrics', 'runtime'}
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'depth_core.evaluate',  # it scores a whole bag as a dataset
     'synthetic_camera': 'depth_core.data.synthetic',  # it is the rendered camera
