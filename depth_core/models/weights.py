@@ -9,6 +9,7 @@ the file is needed to rebuild the network.
 from __future__ import annotations
 
 import pickle
+import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,6 +108,11 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         message = f'checkpoint {path} does not exist; check the path.{hint}'
         raise CheckpointError(message)
     try:
+        # torch itself does not compare the checksums that it writes.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise _unreadable(path, f'checksum of {damaged} is wrong')
         payload = torch.load(path, map_location='cpu', weights_only=True)
     except pickle.UnpicklingError as error:
         message = (
@@ -114,13 +120,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             'values, or is no torch file at all. Official weights are read by depth_core.convert.'
         )
         raise CheckpointError(message) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError) as error:
-        message = (
-            f'checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is truncated, '
-            f'corrupt or not a torch file ({str(error).splitlines()[0] if str(error) else error!r}'
-            '); copy or download it again.'
-        )
-        raise CheckpointError(message) from error
+    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, KeyError) as error:
+        raise _unreadable(path, str(error)) from error
     if not isinstance(payload, dict) or payload.get('format') != _FORMAT:
         message = (
             f'{path} is a torch file, but not a checkpoint of this package; official weights are '
@@ -187,6 +188,14 @@ def load_weights(model: DepthModel, state: Mapping[str, Tensor], *, source: str)
         )
         raise CheckpointError(message)
     model.load_state_dict(dict(state))
+
+
+def _unreadable(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f'checkpoint {path} ({path.stat().st_size} bytes) cannot be read: it is truncated, '
+        f'corrupt or not a torch file ({reason.splitlines()[0] if reason else "no content"}); '
+        'copy or download it again.'
+    )
 
 
 def _listed(rule: str, keys: Iterable[str]) -> list[str]:

@@ -144,7 +144,7 @@ def _build_model(settings: TrainSettings) -> DepthModel:
     model.check_input(torch.empty(0, 3, data.height, data.width))
     faults = settings.recipe.faults(model)
     if faults:
-        raise ConfigError('the settings contradict themselves:\n  ' + '\n  '.join(faults))
+        raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(faults))
     if settings.model.weights is not None:
         source = read_checkpoint(settings.model.weights)
         load_weights(model, source.state, source=str(settings.model.weights))

@@ -43,7 +43,7 @@ class Progress:
         self._run = run
         self._first_step = first_step
         self._writer = (
-            SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step or None)
+            SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step)
             if active
             else None
         )

@@ -83,7 +83,7 @@ def open_run_folder(
     """
     stamp = dt.datetime.now(dt.timezone.utc).strftime('%Y%m%d-%H%M%S')
     folder = RunFolder(trainer.run_dir or Path('runs') / f'{model_name}-{stamp}')
-    if resumed_step is None and (folder.last.exists() or (folder.path / 'settings.yaml').exists()):
+    if resumed_step is None and folder.last.exists():
         message = (
             f'{folder.path} already holds a run; continue it with --trainer.resume last, or give '
             'another --trainer.run_dir.'

@@ -150,7 +150,7 @@ class TrainSettings:
     def __post_init__(self) -> None:
         faults = [*_data_faults(self), *_optimizer_faults(self), *_trainer_faults(self)]
         if faults:
-            raise ConfigError('the settings contradict themselves:\n  ' + '\n  '.join(faults))
+            raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(faults))
 
     @property
     def schedule_steps(self) -> int:
