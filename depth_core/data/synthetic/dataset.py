@@ -59,7 +59,7 @@ def _draw(
     scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
     if wrap and name in STREET_KINDS:
         scene.wrap_m = STREET_LENGTH_M + 30.0
-    sensor = draw_sensor(source, exposure=scene.exposure)
+    sensor = draw_sensor(source)
     return _Take(
         scene=scene,
         scene_class=SCENE_CLASSES.index(name),
@@ -79,8 +79,6 @@ def _check(scenes: str, camera: str, height: int, width: int) -> None:
         raise ConfigError(message)
 
 
-def _expose(take: _Take, frame: Render, step: int) -> Tensor:
-    return take.sensor.expose(frame.radiance, take.noise_seed + step)
 
 
 def _sample(
@@ -88,12 +86,17 @@ def _sample(
 ) -> Sample:
     target = torch.device(device)
     frame = render(take.scene, take.intrinsics, time_s, target)
+    gain = take.sensor.meter(frame.radiance, frame.depth_m)
+
+    def expose(item: Render, at: int) -> Tensor:
+        return take.sensor.expose(item.radiance, gain, take.noise_seed + at)
+
     others = [
         (render(take.scene, take.intrinsics, time_s + offset * FRAME_S, target), step + offset)
         for offset in neighbours
     ]
     return Sample(
-        image=_expose(take, frame, step),
+        image=expose(frame, step),
         depth_m=frame.depth_m,
         valid=torch.isfinite(frame.depth_m),
         intrinsics=torch.from_numpy(take.intrinsics.matrix.astype(np.float32)).to(target),
@@ -101,7 +104,7 @@ def _sample(
         pose=_pose(frame, target),
         semantic=frame.label,
         scene_class=torch.tensor(take.scene_class, device=target),
-        neighbour_images=torch.stack([_expose(take, item, at) for item, at in others])
+        neighbour_images=torch.stack([expose(item, at) for item, at in others])
         if others
         else None,
         neighbour_poses=torch.stack([_pose(item, target) for item, _ in others])

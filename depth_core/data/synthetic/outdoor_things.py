@@ -56,17 +56,23 @@ def stock(scene: Scene, source: Random) -> Stock:
 
 
 def add_wheels(
-    scene: Scene, kit: Stock, body: int, axles: tuple[float, ...], width: float, radius: float
+    scene: Scene,
+    kit: Stock,
+    body: int,
+    axles: tuple[float, ...],
+    width: float,
+    radius: float,
+    label: Label,
 ) -> None:
     """Two wheels an axle, with rims."""
     for along in axles:
         for side in (-1.0, 1.0):
             across = side * (0.5 * width - 0.11)
-            scene.add(
-                Shape.CYLINDER, (across, -radius, along), (radius, 0.12, radius), kit.tyre,
-                top=kit.rim, bottom=kit.rim, label=Label.CAR, body=body,
-                yaw_rad=_QUARTER, pitch_rad=_QUARTER,
-            )  # fmt: skip
+            for share, half, skin in ((1.0, 0.12, kit.tyre), (0.62, 0.125, kit.rim)):
+                scene.add(
+                    Shape.CYLINDER, (across, -radius, along), (share * radius, half, share * radius),
+                    skin, label=label, body=body, yaw_rad=_QUARTER, pitch_rad=_QUARTER,
+                )  # fmt: skip
 
 
 def add_car(scene: Scene, source: Random, kit: Stock, body: Body) -> None:
@@ -130,7 +136,7 @@ def add_car(scene: Scene, source: Random, kit: Stock, body: Body) -> None:
     box((0.0, -0.5, rear - 0.05), (0.26, 0.055, 0.02), kit.white)
     box((0.0, -0.5, front + 0.06), (0.26, 0.055, 0.02), kit.white)
     axle = source.uniform(0.29, 0.32) * length
-    add_wheels(scene, kit, index, (-axle, axle), width, source.uniform(0.29, 0.35))
+    add_wheels(scene, kit, index, (-axle, axle), width, source.uniform(0.29, 0.35), Label.CAR)
 
 
 def add_truck(scene: Scene, source: Random, kit: Stock, body: Body) -> None:
@@ -183,7 +189,7 @@ def add_truck(scene: Scene, source: Random, kit: Stock, body: Body) -> None:
     axle = 0.5 * length - 1.0
     radius = source.uniform(0.36, 0.5)
     extra = (-axle + 1.2,) if length > 8.0 else ()
-    add_wheels(scene, kit, index, (-axle, *extra, axle), width, radius)
+    add_wheels(scene, kit, index, (-axle, *extra, axle), width, radius, label)
 
 
 def add_tree(scene: Scene, source: Random, kit: Stock, body: Body, scale: float = 1.0) -> None:
@@ -204,14 +210,14 @@ def add_tree(scene: Scene, source: Random, kit: Stock, body: Body, scale: float 
             leaves, label=Label.VEGETATION, body=index, yaw_rad=source.uniform(0.0, 6.0),
         )  # fmt: skip
         return
-    for _ in range(source.randint(2, 4)):
-        size = crown * source.uniform(0.55, 1.0)
+    for _ in range(source.randint(3, 5)):
+        size = crown * source.uniform(0.45, 0.85)
         scene.add(
             Shape.FOLIAGE,
             (
-                source.uniform(-0.6, 0.6) * crown,
-                -trunk - source.uniform(0.2, 1.4) * crown,
-                source.uniform(-0.6, 0.6) * crown,
+                source.uniform(-0.8, 0.8) * crown,
+                -trunk - source.uniform(0.0, 1.4) * crown,
+                source.uniform(-0.8, 0.8) * crown,
             ),
             (size, size * source.uniform(0.6, 1.0), size * source.uniform(0.8, 1.2)),
             leaves, label=Label.VEGETATION, body=index, yaw_rad=source.uniform(0.0, 6.0),
@@ -228,8 +234,8 @@ def add_bush(scene: Scene, source: Random, kit: Stock, body: Body, size: float) 
         label=Label.VEGETATION, body=index, yaw_rad=source.uniform(-0.4, 0.4),
     )  # fmt: skip
     scene.add(
-        Shape.ELLIPSOID, (0.0, -0.5 * size, 0.0), (0.7 * size, 0.8 * size, 0.7 * size), leaves,
-        label=Label.VEGETATION, body=index,
+        Shape.FOLIAGE, (source.uniform(-0.9, 0.9) * size, -0.4 * size, source.uniform(-1.0, 1.0) * size),
+        (size, 0.8 * size, size), leaves, label=Label.VEGETATION, body=index,
     )  # fmt: skip
 
 
@@ -296,12 +302,12 @@ def add_person(scene: Scene, source: Random, body: Body) -> None:
             pitch_rad=stride * side,
         )  # fmt: skip
         scene.add(
-            Shape.ELLIPSOID, (0.23 * side, -0.5 * (hip + shoulder), 0.1 * stride * side),
-            (0.055, 0.3, 0.07), coat, label=Label.PERSON, body=index, pitch_rad=-stride * side,
+            Shape.CYLINDER, (0.21 * side, -0.5 * (hip + shoulder), 0.1 * stride * side),
+            (0.045, 0.29, 0.05), coat, label=Label.PERSON, body=index, pitch_rad=-stride * side,
         )  # fmt: skip
     scene.add(
         Shape.ELLIPSOID, (0.0, -0.5 * (hip + shoulder), 0.0),
-        (0.2, 0.58 * (shoulder - hip), 0.14), coat, label=Label.PERSON, body=index,
+        (0.19, 0.6 * (shoulder - hip), 0.13), coat, label=Label.PERSON, body=index,
     )  # fmt: skip
     scene.add(
         Shape.ELLIPSOID, (0.0, -0.93 * height, 0.0), (0.085, 0.12, 0.1), skin,

@@ -27,7 +27,7 @@ def mix(first: Colour, second: Colour, share: float) -> Colour:
 def any_colour(source: Random, low: float = 0.02, high: float = 0.7) -> Colour:
     """Return a colour of any hue: mostly muted, sometimes vivid."""
     base = source.uniform(low, high)
-    spread = source.choice((0.1, 0.3, 0.9))
+    spread = source.choice((0.08, 0.15, 0.3, 0.8))
     red, green, blue = (
         min(max(base * (1.0 + source.uniform(-spread, spread)), 0.01), 0.95) for _ in range(3)
     )
@@ -106,15 +106,15 @@ def leaves(source: Random) -> Material:
         ((0.07, 0.13, 0.03), (0.10, 0.16, 0.035), (0.05, 0.09, 0.03), (0.20, 0.19, 0.04))
     )
     return Material(
-        colour=vary(source, mix(colour, (0.02, 0.03, 0.015), 0.5), 0.3, 0.15),
-        cell=vary(source, colour, 0.4, 0.2),
-        cell_m=(0.22, 0.19),
-        joint=(0.3, 0.35),
+        colour=vary(source, colour, 0.4, 0.15),
+        cell=vary(source, mix(colour, (0.25, 0.25, 0.08), 0.2), 0.4, 0.2),
+        cell_m=(0.13, 0.11),
+        joint=(0.6, 0.65),
         stagger=0.37,
         variation=0.8,
         tint=0.02,
-        noise=0.35,
-        grain_m=(0.06, 0.06),
+        noise=source.uniform(0.35, 0.65),
+        grain_m=(0.05, 0.05),
     )
 
 
@@ -251,8 +251,9 @@ def picture(source: Random) -> Material:
         joint=(source.uniform(0.0, 0.4), source.uniform(0.0, 0.4)),
         stagger=source.random(),
         variation=0.5,
-        tint=0.3,
-        noise=0.1,
+        tint=source.choice((0.04, 0.1, 0.3)),
+        noise=source.choice((0.1, 0.4)),
+        grain_m=(0.012, 0.012),
     )
 
 

@@ -32,8 +32,7 @@ _CORNERS = np.array(
 _EDGES = np.array(
     [(a, b) for a in range(8) for b in range(a) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 2.0]
 )  # [12, 2]
-_FOLIAGE_CELLS = 32
-_FOLIAGE_HOLES = 0.42
+_FOLIAGE_CELLS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,7 +208,7 @@ def _resolve(
     rank = np.arange(len(tile)) - np.repeat(starts, ordered)
     by_rank = by_tile[np.argsort(rank, kind='stable')]
     device = hits.device
-    hits = hits[torch.from_numpy(by_rank).to(device)]
+    hits = hits.index_select(0, torch.from_numpy(by_rank).to(device))
     primitive = torch.from_numpy(member[by_rank].astype(np.int32)).to(device)[:, None]
     best = torch.full((n_tiles, TILE * TILE), torch.inf, device=device)
     owner = torch.full((n_tiles, TILE * TILE), NOTHING, dtype=torch.int32, device=device)
@@ -225,7 +224,7 @@ def _resolve(
         torch.minimum(challenger, best[:length], out=best[:length])
         start += length
     where = torch.from_numpy(place).to(device)
-    return best[where], owner[where]
+    return best.index_select(0, where), owner.index_select(0, where)
 
 
 def _intersect(
@@ -309,29 +308,33 @@ def _cylinder(origin: Tensor, direction: Tensor) -> Tensor:
 
 def _foliage(origin: Tensor, direction: Tensor) -> Tensor:
     near, far, miss = _quadratic(origin, direction, (0, 1, 2))
-    front = _leaf(origin, direction, near, _FOLIAGE_HOLES) & (near > NEAR_M)
-    back = _leaf(origin, direction, far, _FOLIAGE_HOLES) & (far > NEAR_M)
+    # Half the chord, 0 at the rim and 1 through the middle of a sphere: the rim is ragged.
+    chord = (far - near).mul_(0.5).mul_(direction.square().sum(0).sqrt_())
+    holes = chord.mul_(-0.85).add_(0.8)
+    front = _leaf(origin, direction, near, holes) & (near > NEAR_M)
+    back = _leaf(origin, direction, far, holes) & (far > NEAR_M)
     hit = torch.where(front, near, far)
     return hit.masked_fill_(miss | ~(front | back), torch.inf)
 
 
-def _leaf(origin: Tensor, direction: Tensor, depth: Tensor, holes: float) -> Tensor:
+def _leaf(origin: Tensor, direction: Tensor, depth: Tensor, holes: Tensor) -> Tensor:
     """True where the shell has a leaf at the hit."""
     cells = ((origin + direction * depth + 2.0) * (0.5 * _FOLIAGE_CELLS)).to(torch.int32)
-    cells.clamp_(0, 2 * _FOLIAGE_CELLS).bitwise_and_(_FOLIAGE_CELLS - 1)
+    cells.bitwise_and_(_FOLIAGE_CELLS - 1)
     index = (cells[0] * _FOLIAGE_CELLS + cells[1]) * _FOLIAGE_CELLS + cells[2]
-    return foliage_noise(index.device)[index] > holes
+    noise = foliage_noise(index.device)
+    return noise.index_select(0, index.view(-1)).view_as(depth) > holes
 
 
 @lru_cache(maxsize=4)
 def foliage_noise(device: torch.device) -> Tensor:
-    """[32³] periodic noise, uniform in [0, 1]: where a shell of leaves has holes."""
+    """[64³] periodic noise, uniform in [0, 1]: where a shell of leaves has holes."""
     generator = np.random.default_rng(7)
     shape = (_FOLIAGE_CELLS,) * 3
     noise = generator.standard_normal(shape)
     frequency = np.sqrt(sum(np.fft.fftfreq(_FOLIAGE_CELLS)[axis] ** 2 for axis in np.ix_(
         *[np.arange(_FOLIAGE_CELLS)] * 3
     )))
-    smooth = np.fft.ifftn(np.fft.fftn(noise) / (0.06 + frequency)).real
+    smooth = np.fft.ifftn(np.fft.fftn(noise) / (0.08 + frequency)).real
     ranks = np.argsort(np.argsort(smooth, axis=None)).astype(np.float32) / smooth.size
     return torch.from_numpy(ranks).to(device)

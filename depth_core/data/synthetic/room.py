@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from random import Random
 
@@ -167,4 +166,3 @@ def _light(scene: Scene, source: Random, room: things.RoomBounds) -> None:
             lamp, (size, min(size, 0.9 * (room.height_m + lamp[1])), size), bulb, casts=False,
         )  # fmt: skip
     scene.sky = Sky(haze_m=1e6, horizon=(shade, shade, shade))
-    scene.exposure = source.uniform(0.8, 1.4) / (0.3 * strength + shade) * math.sqrt(0.8)

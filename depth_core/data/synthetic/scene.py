@@ -220,7 +220,6 @@ class Scene:
     """Curvature of the path, positive to the right."""
     wrap_m: float = 0.0
     """Length after which the street repeats, for endless drives; 0 = it does not."""
-    exposure: float = 1.0
     materials: list[Material] = field(default_factory=list)
     bodies: list[Body] = field(default_factory=lambda: [Body()])
     primitives: list[Primitive] = field(default_factory=list)

@@ -14,8 +14,8 @@ from torch import Tensor
 class Sensor:
     """The settings of one camera exposure; equal for all frames of a sample."""
 
-    exposure: float = 1.0
-    """Multiplies the radiance."""
+    exposure: float = 0.2
+    """What the camera's metering makes of the mean radiance of the surfaces."""
     balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """Gains of red, green and blue."""
     gamma: float = 2.2
@@ -29,11 +29,22 @@ class Sensor:
     blur: float = 0.3
     """Share of a 3x3 binomial blur, which stands for the optics and the pixel's area."""
 
-    def expose(self, radiance: Tensor, seed: int) -> Tensor:
+    def meter(self, radiance: Tensor, depth_m: Tensor) -> float:
+        """Return the gain for an image: surfaces count, the sky may burn out.
+
+        Few pixels are read, so that the sum is the same for any number of threads.
+        """
+        grey = radiance[:, 4::8, 4::8].mean(0)
+        surface = grey[torch.isfinite(depth_m[4::8, 4::8])]
+        mean = float(surface.clamp(1e-3, 10.0).log().mean().exp()) if surface.numel() else 1.0
+        return self.exposure / max(mean, 1e-3)
+
+    def expose(self, radiance: Tensor, gain: float, seed: int) -> Tensor:
         """Turn linear radiance into an image.
 
         Args:
             radiance: [3, H, W] linear RGB.
+            gain: As metered; equal for neighbouring frames.
             seed: Of the noise.
 
         Returns:
@@ -41,7 +52,7 @@ class Sensor:
         """
         height, width = radiance.shape[1:]
         image = radiance * (
-            torch.tensor(self.balance, device=radiance.device)[:, None, None] * self.exposure
+            torch.tensor(self.balance, device=radiance.device)[:, None, None] * gain
         )
         x = torch.linspace(-1.0, 1.0, width, device=radiance.device)
         y = torch.linspace(-1.0, 1.0, height, device=radiance.device)
@@ -70,11 +81,11 @@ def _binomial(image: Tensor) -> Tensor:
     return (across[:, :-2] + 2.0 * across[:, 1:-1] + across[:, 2:]).mul_(1.0 / 16.0)
 
 
-def draw_sensor(source: Random, *, exposure: float) -> Sensor:
-    """Draw a camera exposure around the one that suits the scene."""
+def draw_sensor(source: Random) -> Sensor:
+    """Draw the settings of a camera."""
     warm = source.gauss(0.0, 0.08)
     return Sensor(
-        exposure=exposure * 2.0 ** source.gauss(0.0, 0.35),
+        exposure=0.13 * 2.0 ** source.gauss(0.0, 0.5),
         balance=(1.0 + warm, 1.0 + source.gauss(0.0, 0.02), 1.0 - warm),
         gamma=source.uniform(1.8, 2.5),
         contrast=source.uniform(0.0, 0.8),

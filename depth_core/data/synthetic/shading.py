@@ -191,7 +191,7 @@ class _Frame:
             axis=1,
         ).T
         table = torch.from_numpy(np.ascontiguousarray(columns, np.float32)).to(self.device)
-        values = table[:, self.owner]  # [17, N]
+        values = table.index_select(1, self.owner)  # [17, N]
         x, y, z = self.point
         local = [
             values[3 * i] * x + values[3 * i + 1] * y + values[3 * i + 2] * z + values[9 + i]
@@ -238,7 +238,7 @@ class _Frame:
         self.facing = facing
         self.footprint = self.depth / (self.intrinsics.fy_px * facing.sqrt())
         faces = torch.from_numpy(arrays.faces.reshape(-1)).to(self.device)
-        self.kind = faces[self.face * arrays.faces.shape[1] + self.owner]
+        self.kind = faces.index_select(0, self.face * arrays.faces.shape[1] + self.owner)
 
     def _world(self, axis: int, points: Tensor) -> Tensor:
         rotation = self.pose[:3, :3]
@@ -250,9 +250,9 @@ class _Frame:
         self.painted: Tensor | None = None
         if not self.scene.zones:
             return
-        is_ground = torch.from_numpy(arrays.ground).to(self.device)[self.owner] & ~self.sky
+        is_ground = torch.from_numpy(arrays.ground).to(self.device).index_select(0, self.owner) & ~self.sky
         index = is_ground.nonzero()[:, 0]
-        point = self.point[:, index]
+        point = self.point.index_select(1, index)
         x = self._world(0, point) + float(self.pose[0, 3])
         z = self._world(2, point) + float(self.pose[2, 3])
         curvature = self.scene.curvature_1_m
@@ -280,13 +280,13 @@ class _Frame:
 
     def colour(self) -> Tensor:
         """[3, N] albedo."""
-        values = self.material[:, self.kind]
+        values = self.material.index_select(1, self.kind)
         self.gloss, self.emission = values[16], values[17]
         colour = albedo(values, self.u, self.v, self.owner, self.footprint)
         if self.painted is not None and self.scene.markings:
             index = self.painted
             colour[:, index] = paint(
-                colour[:, index],
+                colour.index_select(1, index),
                 self.arc,
                 self.lateral,
                 self.footprint[index],
@@ -312,7 +312,7 @@ class _Frame:
             to_lamp = torch.stack([float(lamp[i]) - self.point[i] for i in range(3)])
             distance = to_lamp.square().sum(0)
             cosine = (to_lamp * self.normal).sum(0).div_(distance.sqrt()).clamp_(min=0.0)
-            direct = cosine / (distance / light.reach_m**2 + 0.15)
+            direct = cosine / (distance / light.reach_m**2 + 0.35)
         direct = direct * visible
         ambient = up.mul_(0.3).add_(0.7)
         return torch.stack(
@@ -340,7 +340,7 @@ class _Frame:
         depth = torch.nn.functional.pad(shadow.depth_m, (1, 1, 1, 1), value=torch.inf).view(-1)
         column = u.add_(1.5).to(torch.int32)
         row = v.add_(1.5).to(torch.int32)
-        lit = depth[row * (camera.width + 2) + column] > ahead - bias
+        lit = depth.index_select(0, row * (camera.width + 2) + column) > ahead - bias
         return (lit | (points[2] < 0.05)).to(torch.float32)
 
     def air(self, radiance: Tensor) -> Tensor:

@@ -53,6 +53,10 @@ class StreetKind:
     """Share of trucks in the traffic."""
     people: float
     poles: float
+    woods: float
+    """Probability of a dense row of trees behind each side."""
+    hedges: float
+    """Probability that a plot has a hedge, wall or fence in front."""
     bridges: float
     """Probability of a bridge over the road."""
     rails: float
@@ -66,31 +70,31 @@ STREET_KINDS = {
     'street_city': StreetKind(
         lanes=(1, 2), verge_m=(0.0, 0.0), sidewalk_m=(1.5, 4.0), setback_m=(0.0, 1.0),
         houses=0.97, height_m=(7.0, 20.0), trees=2.0, bushes=0.5, parked=0.6, traffic=1.2,
-        trucks=0.15, people=4.0, poles=4.0, bridges=0.04, rails=0.0, speed_m_s=(2.0, 12.0),
+        trucks=0.15, people=4.0, poles=4.0, woods=0.15, hedges=0.05, bridges=0.04, rails=0.0, speed_m_s=(2.0, 12.0),
         bend_1_m=0.002,
     ),
     'street_residential': StreetKind(
         lanes=(1, 1), verge_m=(0.0, 1.5), sidewalk_m=(1.2, 2.5), setback_m=(2.0, 9.0),
-        houses=0.7, height_m=(4.0, 9.0), trees=7.0, bushes=7.0, parked=0.55, traffic=0.6,
-        trucks=0.1, people=2.0, poles=3.5, bridges=0.0, rails=0.0, speed_m_s=(2.0, 10.0),
+        houses=0.65, height_m=(4.0, 9.0), trees=9.0, bushes=6.0, parked=0.55, traffic=0.6,
+        trucks=0.1, people=2.0, poles=3.5, woods=0.6, hedges=0.6, bridges=0.0, rails=0.0, speed_m_s=(2.0, 10.0),
         bend_1_m=0.004,
     ),
     'street_boulevard': StreetKind(
         lanes=(1, 3), verge_m=(2.0, 7.0), sidewalk_m=(1.5, 4.0), setback_m=(3.0, 15.0),
-        houses=0.5, height_m=(5.0, 16.0), trees=10.0, bushes=5.0, parked=0.15, traffic=1.6,
-        trucks=0.25, people=1.5, poles=4.0, bridges=0.25, rails=0.1, speed_m_s=(4.0, 16.0),
+        houses=0.5, height_m=(5.0, 16.0), trees=11.0, bushes=5.0, parked=0.25, traffic=1.6,
+        trucks=0.25, people=1.5, poles=4.0, woods=0.75, hedges=0.2, bridges=0.25, rails=0.1, speed_m_s=(4.0, 16.0),
         bend_1_m=0.003,
     ),
     'street_highway': StreetKind(
         lanes=(2, 3), verge_m=(1.5, 5.0), sidewalk_m=(0.0, 0.0), setback_m=(8.0, 25.0),
         houses=0.2, height_m=(4.0, 14.0), trees=6.0, bushes=6.0, parked=0.0, traffic=1.7,
-        trucks=0.4, people=0.0, poles=2.5, bridges=0.4, rails=0.8, speed_m_s=(12.0, 30.0),
+        trucks=0.4, people=0.0, poles=2.5, woods=0.7, hedges=0.05, bridges=0.4, rails=0.8, speed_m_s=(12.0, 30.0),
         bend_1_m=0.0015,
     ),
     'street_country': StreetKind(
         lanes=(1, 1), verge_m=(1.0, 4.0), sidewalk_m=(0.0, 0.0), setback_m=(6.0, 30.0),
         houses=0.12, height_m=(3.5, 7.0), trees=9.0, bushes=9.0, parked=0.02, traffic=0.5,
-        trucks=0.2, people=0.2, poles=2.0, bridges=0.02, rails=0.2, speed_m_s=(8.0, 25.0),
+        trucks=0.2, people=0.2, poles=2.0, woods=0.7, hedges=0.1, bridges=0.02, rails=0.2, speed_m_s=(8.0, 25.0),
         bend_1_m=0.005,
     ),
 }  # fmt: skip
@@ -182,10 +186,8 @@ def _light(scene: Scene, source: Random) -> None:
         horizon=(grey * bright, grey * 1.02 * bright, grey * 1.05 * bright),
         cloud=(bright, bright, bright),
         cover=source.uniform(0.1, 0.7) if sunny else source.uniform(0.5, 1.0),
-        haze_m=source.choice((300.0, 700.0, 2000.0)),
+        haze_m=source.choice((500.0, 1500.0, 5000.0)),
     )
-    # Cameras expose for the road; the sky may burn out, as it does in the real drives.
-    scene.exposure = source.uniform(0.75, 1.15) / (0.42 * strength + shade)
 
 
 def _ground(scene: Scene, source: Random, layout: _Layout) -> None:
@@ -295,7 +297,8 @@ def _roadside(
                  yaw_rad=source.choice((0.0, math.pi))),
         )  # fmt: skip
     _houses(scene, source, kind, side, wall)
-    _backdrop(scene, source, kit, side, wall)
+    _hedges(scene, source, kit, kind, side * (front + 0.4))
+    _backdrop(scene, source, kit, kind, side, wall)
     if source.random() < kind.rails:
         _rail(scene, source, kit, side * (kerb + 0.4))
 
@@ -339,11 +342,44 @@ def _houses(scene: Scene, source: Random, kind: StreetKind, side: float, wall_m:
         arc += length + gap
 
 
+def _hedges(
+    scene: Scene, source: Random, kit: things.Stock, kind: StreetKind, lateral_m: float
+) -> None:
+    arc = source.uniform(-10.0, 0.0)
+    while arc < 0.6 * STREET_LENGTH_M:
+        length = source.uniform(4.0, 18.0)
+        if source.random() < kind.hedges:
+            half = 0.5 * length
+            index = scene.add_body(Body(arc_m=arc + half, lateral_m=lateral_m))
+            green = source.random() < 0.6
+            rise = source.uniform(0.35, 0.9)
+            skin = (
+                source.choice(kit.leaves)
+                if green
+                else scene.add_material(
+                    source.choice((palette.bricks, palette.wood, palette.paving))(source)
+                )
+            )
+            scene.add(
+                Shape.BOX, (0.0, -rise, 0.0), (0.4 if green else 0.12, rise, half), skin,
+                label=Label.VEGETATION if green else Label.WALL, body=index,
+            )  # fmt: skip
+        arc += length + source.uniform(0.5, 4.0)
+
+
 def _backdrop(
-    scene: Scene, source: Random, kit: things.Stock, side: float, wall_m: float
+    scene: Scene, source: Random, kit: things.Stock, kind: StreetKind, side: float, wall_m: float
 ) -> None:
     """Woods and buildings that close the view behind the street."""
-    for _ in range(source.randint(2, 9)):
+    if source.random() < kind.woods:
+        arc = source.uniform(0.0, 15.0)
+        while arc < 230.0:
+            size = source.uniform(3.0, 7.0)
+            lateral = wall_m + 3.0 + size + source.uniform(0.0, 8.0)
+            body = Body(arc_m=arc, lateral_m=side * lateral)
+            things.add_bush(scene, source, kit, body, size)
+            arc += size * source.uniform(1.6, 3.0)
+    for _ in range(source.randint(1, 5)):
         size = source.uniform(3.0, 8.0)
         body = Body(
             arc_m=source.uniform(20.0, 240.0),
@@ -355,8 +391,9 @@ def _backdrop(
             things.add_house(
                 scene, source, body, length_m=3.0 * size, depth_m=2.0 * size, height_m=2.0 * size
             )
-    body = Body(arc_m=source.uniform(180.0, 280.0), lateral_m=side * source.uniform(4.0, 40.0))
-    things.add_bush(scene, source, kit, body, source.uniform(5.0, 12.0))
+    for _ in range(3):
+        body = Body(arc_m=source.uniform(180.0, 280.0), lateral_m=side * source.uniform(4.0, 60.0))
+        things.add_bush(scene, source, kit, body, source.uniform(5.0, 12.0))
 
 
 def _rail(scene: Scene, source: Random, kit: things.Stock, lateral_m: float) -> None:

@@ -34,7 +34,7 @@ def lookup(table: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Noise at (u, v) in texels, nearest."""
     column = u.to(torch.int32).bitwise_and_(_NOISE_SIZE - 1)
     row = v.to(torch.int32).bitwise_and_(_NOISE_SIZE - 1)
-    return table[row.mul_(_NOISE_SIZE).add_(column)]
+    return table.index_select(0, row.mul_(_NOISE_SIZE).add_(column))
 
 
 def scatter_bits(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
