@@ -120,10 +120,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         ConfigError: An argument is unknown (the nearest is named), missing or malformed.
     """
     parser = _parser()
-    options, unknown = parser.parse_known_args(list(arguments))
-    if unknown:
-        known = [item for action in parser._actions for item in action.option_strings]  # noqa: SLF001  argparse has no other way to ask
-        raise ConfigError(unknown_name('argument', unknown[0].partition('=')[0], known))
+    known = parser._option_string_actions  # noqa: SLF001  argparse has no other way to ask
+    for argument in arguments:
+        # Before argparse: it would first ask for required arguments, and not name the nearest.
+        name = argument.partition('=')[0]
+        if name.startswith('--') and name not in known:
+            raise ConfigError(unknown_name('argument', name, known))
+    options = parser.parse_args(list(arguments))
     if (options.checkpoint is None) == (options.onnx is None):
         message = 'one model is evaluated: give --checkpoint X.ckpt or --onnx X.onnx.'
         raise ConfigError(message)
@@ -207,15 +210,17 @@ def _print_table(run: Run, page: Path) -> None:
     evaluation = run.evaluation
     table = Table(title=f'{evaluation.protocol.name}: {evaluation.protocol.description}')
     table.add_column('')
-    for name in METRIC_NAMES:
-        table.add_column(LABELS[name], justify='right')
-    for row, metrics in (
+    columns = []
+    for title, metrics in (
         ('mean over images', evaluation.mean),
         ('pooled', evaluation.pooled),
         (describe_baseline(run), evaluation.constant_mean),
     ):
         if metrics is not None:
-            table.add_row(row, *format_metrics(metrics))
+            table.add_column(title, justify='right')
+            columns.append(format_metrics(metrics))
+    for name, *values in zip(METRIC_NAMES, *columns, strict=True):
+        table.add_row(LABELS[name], *values)
     console = Console()
     console.print(table)
     lines = [describe_options(run), describe_counts(run)]

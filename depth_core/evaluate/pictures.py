@@ -29,6 +29,7 @@ _BACKGROUND: Final = '#20242a'
 _PAGE_WIDTH_IN: Final = 11.5
 _TITLE_IN: Final = 0.26
 _BAR_IN: Final = 0.42
+_MARGIN_IN: Final = 0.07
 
 
 def draw_panel(panel: Panel, *, max_depth_m: float) -> bytes:
@@ -74,7 +75,7 @@ def _grid(height: int, width: int) -> tuple[Figure, list[Axes]]:
     tile_width_in = cell_width_in - _BAR_IN
     tile_height_in = tile_width_in * height / width
     cell_height_in = tile_height_in + _TITLE_IN
-    page_height_in = rows * cell_height_in
+    page_height_in = rows * cell_height_in + _MARGIN_IN
     figure = Figure(figsize=(_PAGE_WIDTH_IN, page_height_in), dpi=110)
     axes = []
     for index in range(_TILES):

@@ -30,10 +30,11 @@ HTML_NAME: Final = 'report.html'
 
 
 def check_output(folder: Path) -> None:
-    """Refuse, before any work, a folder that a report must not replace.
+    """Refuse, before any work, a folder that a report must not replace or cannot be written to.
 
     Raises:
         DataError: It is a file, or a folder of something else than a report.
+        DepthError: No folder can be made there.
     """
     if folder.is_file() or (
         folder.is_dir() and any(folder.iterdir()) and not (folder / JSON_NAME).is_file()
@@ -43,6 +44,12 @@ def check_output(folder: Path) -> None:
             'it is left alone: choose another folder.'
         )
         raise DataError(message)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.'):
+            pass
+    except OSError as error:
+        raise DepthError(_cannot_write(folder, error)) from error
 
 
 def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
@@ -179,11 +186,14 @@ def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
         fresh.rename(folder)
         shutil.rmtree(former, ignore_errors=True)
     except OSError as error:
-        message = (
-            f'cannot write report {folder}: {error.strerror or error}; '
-            'free space or choose another folder.'
-        )
-        raise DepthError(message) from error
+        raise DepthError(_cannot_write(folder, error)) from error
     finally:
         if fresh is not None and fresh.exists():
             shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _cannot_write(folder: Path, error: OSError) -> str:
+    return (
+        f'cannot write report {folder}: {error.strerror or error}. '
+        'A former report is untouched; free space or choose another folder.'
+    )
