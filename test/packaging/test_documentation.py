@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documents tell a reader to type or to open exists."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('trt_engines/*.md')])
+
+COMMAND = re.compile(r'(?:python|torchrun .*?) -m (depth_(?:core|ros)\.\w+)([^\n]*)')
+PATH = re.compile(r'(?<![\w./])((?:config|launch|docs|examples|test|docker)/[\w./-]*\w)')
+LINK = re.compile(r'\]\(([^)#]+)\)')
+TARGET = re.compile(r'\bmake ([a-z]+)\b')
+
+
+def text_of(document: Path) -> str:
+    """The text, with the lines that a trailing backslash continues joined."""
+    return document.read_text(encoding='utf-8').replace('\\\n', ' ')
+
+
+def commands() -> dict[str, set[str]]:
+    """Each module that a document runs, with the options it is given anywhere."""
+    found: dict[str, set[str]] = {}
+    for document in DOCUMENTS:
+        for module, arguments in COMMAND.findall(text_of(document)):
+            given = arguments.split('--ros-args', maxsplit=1)[0].split(' #')[0]
+            found.setdefault(module, set()).update(re.findall(r'(?<=\s)(--[\w.]+)', given))
+    return found
+
+
+COMMANDS = commands()
+
+
+@cache
+def help_of(module: str) -> str:
+    finished = subprocess.run(
+        [sys.executable, '-m', module, '--help'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def identify(document: Path) -> str:
+    return str(document.relative_to(ROOT))
+
+
+def test_the_documents_were_read() -> None:
+    assert {'README.md', 'docs/dependencies.md'} <= {identify(path) for path in DOCUMENTS}
+    assert '--trainer.max_steps' in COMMANDS['depth_core.train']
+
+
+@pytest.mark.parametrize('module', sorted(COMMANDS))
+def test_a_command_has_the_options_it_is_shown_with(module: str) -> None:
+    known = set(re.findall(r'--[\w.]+', help_of(module)))
+    assert COMMANDS[module] - known == set()
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=identify)
+def test_links_lead_somewhere(document: Path) -> None:
+    links = [link for link in LINK.findall(text_of(document)) if '://' not in link]
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=identify)
+def test_files_that_are_named_exist(document: Path) -> None:
+    assert [name for name in PATH.findall(text_of(document)) if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize('document', DOCUMENTS, ids=identify)
+def test_make_targets_that_are_named_exist(document: Path) -> None:
+    makefile = (ROOT / 'Makefile').read_text(encoding='utf-8')
+    code = re.findall(r'`([^`\n]+)`|^    (.+)$', text_of(document), flags=re.MULTILINE)
+    targets = {name for pair in code for name in TARGET.findall(' '.join(pair))}
+    assert {
+        name for name in targets if not re.search(rf'^{name}:', makefile, re.MULTILINE)
+    } == set()
+
+
+def test_the_page_of_parameters_is_the_table_of_the_node() -> None:
+    finished = subprocess.run(
+        [sys.executable, '-m', 'depth_ros.parameters'],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.strip() in (ROOT / 'docs' / 'parameters.md').read_text(encoding='utf-8')
+
+
+def test_the_topics_of_the_readme_are_those_of_the_node() -> None:
+    rows = re.findall(r'^\| out \| `([^`]+)`', text_of(ROOT / 'README.md'), flags=re.MULTILINE)
+    outputs = (ROOT / 'depth_ros' / 'outputs.py').read_text(encoding='utf-8')
+    published = set(re.findall(r"^[A-Z_]+: Final = '([^']+)'$", outputs, flags=re.MULTILINE))
+    assert set(rows) == published | {'/diagnostics'}
