@@ -38,6 +38,7 @@ SUFFICIENT: Final = 0.8
 
 TABLE_PERIOD_S: Final = 0.25
 LINE_PERIOD_S: Final = 2.0
+WAITING_PERIOD_S: Final = 5.0
 LAST_ANSWERS_S: Final = 2.0
 """How long answers to the last images are waited for."""
 
@@ -187,7 +188,7 @@ class Display:
     def waiting(self, monitor: Monitor) -> None:
         """Say what is not there yet."""
         missing = ', '.join(monitor.missing) or 'diagnostics'
-        self._put(f'starting camera and node; nothing yet from {missing}', LINE_PERIOD_S)
+        self._put(f'starting camera and node; nothing yet from {missing}', WAITING_PERIOD_S)
 
     def show(self, monitor: Monitor, score: Score) -> None:
         """Show the counts."""

@@ -57,8 +57,10 @@ class Score:
 
     begin_ns: int
     end_ns: int
-    inputs: int = 0
-    outputs: int = 0
+    stamps_in_ns: set[int] = field(default_factory=set)
+    """Images that were published; an answer proves its image, should that itself be lost here."""
+    stamps_out_ns: set[int] = field(default_factory=set)
+    """Images that were answered with depth."""
     latencies_ms: list[float] = field(default_factory=list)
     """From the stamp of an image to the arrival of its depth."""
     compared: list[DepthMetrics] = field(default_factory=list)
@@ -67,6 +69,16 @@ class Score:
     def covers(self, stamp_ns: int) -> bool:
         """Whether an image of this stamp counts."""
         return self.begin_ns <= stamp_ns < self.end_ns
+
+    @property
+    def inputs(self) -> int:
+        """How many images were published."""
+        return len(self.stamps_in_ns)
+
+    @property
+    def outputs(self) -> int:
+        """How many of them were answered."""
+        return len(self.stamps_out_ns)
 
     @property
     def drops(self) -> int:
@@ -120,10 +132,12 @@ class Monitor:
     def rate_hz(self, topic: str) -> float:
         """Messages a second, of late."""
         arrivals_s = self._arrivals_s[topic]
-        now_s = time.monotonic()
-        while arrivals_s and arrivals_s[0] < now_s - _RATE_WINDOW_S:
+        oldest_s = time.monotonic() - _RATE_WINDOW_S
+        while arrivals_s and arrivals_s[0] < oldest_s:
             arrivals_s.popleft()
-        return len(arrivals_s) / _RATE_WINDOW_S
+        if len(arrivals_s) < 2:  # noqa: PLR2004 a period has two ends
+            return 0.0
+        return (len(arrivals_s) - 1) / max(arrivals_s[-1] - arrivals_s[0], 1e-3)
 
     def answer(self) -> Answer | None:
         """The latest image that everything has arrived of; None before the first."""
@@ -149,18 +163,13 @@ class Monitor:
             if topic in self._arrivals_s:
                 self._arrivals_s[topic].append(time.monotonic())
             if self.score is not None and self.score.covers(stamp_ns):
-                self._count(self.score, topic, (arrived_ns - stamp_ns) * 1e-6)
+                self.score.stamps_in_ns.add(stamp_ns)
+                if topic == DEPTH:
+                    self.score.stamps_out_ns.add(stamp_ns)
+                    self.score.latencies_ms.append((arrived_ns - stamp_ns) * 1e-6)
             self._file(stamp_ns, topic, message)
 
         return keep
-
-    @staticmethod
-    def _count(score: Score, topic: str, latency_ms: float) -> None:
-        if topic == IMAGE:
-            score.inputs += 1
-        elif topic == DEPTH:
-            score.outputs += 1
-            score.latencies_ms.append(latency_ms)
 
     def _file(self, stamp_ns: int, topic: str, message: Any) -> None:  # noqa: ANN401 as above
         known = self._by_stamp.setdefault(stamp_ns, {})
