@@ -59,7 +59,8 @@ def _draw(
     scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
     if wrap and name in STREET_KINDS:
         scene.wrap_m = STREET_LENGTH_M + 30.0
-    sensor = draw_sensor(source)
+    # Cameras on cars keep the sky in mind: real drives are darker than rooms.
+    sensor = draw_sensor(source, exposure=0.075 if name in STREET_KINDS else 0.12)
     return _Take(
         scene=scene,
         scene_class=SCENE_CLASSES.index(name),

@@ -36,7 +36,7 @@ def any_colour(source: Random, low: float = 0.02, high: float = 0.7) -> Colour:
 
 def plain(source: Random, colour: Colour, *, gloss: float = 0.0, noise: float = 0.06) -> Material:
     """Paint, plaster, metal: one colour with stains."""
-    grain = source.choice((0.01, 0.03, 0.08))
+    grain = source.choice((0.006, 0.012, 0.03))
     return Material(
         colour=vary(source, colour), noise=noise, grain_m=(grain, grain), gloss=gloss
     )
@@ -113,8 +113,8 @@ def leaves(source: Random) -> Material:
         stagger=0.37,
         variation=0.8,
         tint=0.02,
-        noise=source.uniform(0.35, 0.65),
-        grain_m=(0.05, 0.05),
+        noise=source.uniform(0.4, 0.8),
+        grain_m=(0.06, 0.06),
     )
 
 
@@ -128,7 +128,7 @@ def grass(source: Random) -> Material:
         joint=(0.7, 0.75),
         stagger=0.41,
         variation=0.4,
-        noise=source.uniform(0.2, 0.4),
+        noise=source.uniform(0.2, 0.5),
         grain_m=(0.03, 0.03),
     )
 
@@ -144,7 +144,7 @@ def asphalt(source: Random) -> Material:
         joint=(0.01, 0.004),
         stagger=source.random(),
         variation=source.choice((0.0, 0.04, 0.12)),
-        noise=source.uniform(0.08, 0.2),
+        noise=source.uniform(0.08, 0.25),
         grain_m=(0.02, source.choice((0.02, 0.08))),
         gloss=source.choice((0.0, 0.1, 0.25)),
     )

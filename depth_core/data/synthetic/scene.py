@@ -134,7 +134,7 @@ class Lighting:
     """Irradiance from everywhere, strongest from above."""
     reach_m: float = 3.0
     """Distance at which the lamp gives `direct`."""
-    shadow_half_m: tuple[float, float] = (18.0, 30.0)
+    shadow_half_m: tuple[float, float] = (18.0, 32.0)
     """Half extent of the region that receives sun shadows, across and along the path."""
 
 

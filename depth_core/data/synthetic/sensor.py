@@ -81,16 +81,16 @@ def _binomial(image: Tensor) -> Tensor:
     return (across[:, :-2] + 2.0 * across[:, 1:-1] + across[:, 2:]).mul_(1.0 / 16.0)
 
 
-def draw_sensor(source: Random) -> Sensor:
-    """Draw the settings of a camera."""
+def draw_sensor(source: Random, *, exposure: float) -> Sensor:
+    """Draw the settings of a camera that meters for about `exposure`."""
     warm = source.gauss(0.0, 0.08)
     return Sensor(
-        exposure=0.13 * 2.0 ** source.gauss(0.0, 0.5),
+        exposure=exposure * 2.0 ** source.gauss(0.0, 0.6),
         balance=(1.0 + warm, 1.0 + source.gauss(0.0, 0.02), 1.0 - warm),
         gamma=source.uniform(1.8, 2.5),
         contrast=source.uniform(0.0, 0.8),
-        saturation=source.uniform(0.55, 1.35),
+        saturation=source.uniform(0.6, 1.7),
         vignette=source.choice((0.0, 0.0, source.uniform(0.0, 0.5))),
         noise=source.choice((0.004, 0.01, source.uniform(0.0, 0.03))),
-        blur=source.uniform(0.2, 1.0),
+        blur=source.uniform(0.0, 0.9),
     )

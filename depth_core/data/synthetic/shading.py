@@ -36,7 +36,7 @@ from depth_core.data.synthetic.texture import (
 )
 
 _SUN_M = 400.0
-_SUN_TEXEL_M = 0.14
+_SUN_TEXEL_M = 0.15
 _LAMP_SIZE = 256
 _LAMP_TAN = 3.0
 """The lamp's shadow map spans this tangent to either side of straight down."""
@@ -126,15 +126,16 @@ def _shadow_map(
             width=_LAMP_SIZE,
         )
     else:
-        arc = np.array([scene.motion.speed_m_s * time_s + light.shadow_half_m[1] - 3.0])
+        across, along = light.shadow_half_m
+        arc = np.array([scene.motion.speed_m_s * time_s + along - 5.0])
         x, z, heading = path_pose(scene.curvature_1_m, arc, np.zeros(1))
         sun = np.array(light.direction) / np.linalg.norm(light.direction)
         right = np.array((np.cos(heading[0]), 0.0, -np.sin(heading[0])))
+        ahead = np.array((np.sin(heading[0]), 0.0, np.cos(heading[0])))
         pose[:3, :3] = _look(-sun, right)
         pose[:3, 3] = np.array((x[0], 0.0, z[0])) + _SUN_M * sun
-        width, height = (round(2.0 * half / _SUN_TEXEL_M) for half in light.shadow_half_m)
-        slant = max(abs(float(sun[1])), 0.35)
-        height = round(height * slant)
+        axes = np.abs(np.stack((across * right, along * ahead)) @ pose[:3, :2])  # [2, 2]
+        width, height = (max(round(2.0 * reach / _SUN_TEXEL_M), 1) for reach in axes.sum(0))
         focal = _SUN_M / _SUN_TEXEL_M
         intrinsics = Intrinsics(
             fx_px=focal,
@@ -298,22 +299,23 @@ class _Frame:
         """[3, N] irradiance: direct light where no shadow falls, ambient, own emission."""
         light = self.scene.lighting
         up = -self._world(1, self.normal)
-        visible = self._visible(shadow)
         if light.lamp is None:
             direction = self.pose[:3, :3].T @ (
                 np.array(light.direction) / np.linalg.norm(light.direction)
             )
             cosine = sum(float(direction[i]) * self.normal[i] for i in range(3))
             direct = cosine.clamp(min=0.0)
-            # Leaves face every way and let light through.
-            direct = torch.where(self.foliage, direct * 0.7 + 0.25, direct)
+            # Leaves face every way, let light through and shade each other.
+            grain = lookup(noise_table(self.device)[0], self.u * 14.0, self.v * 14.0)
+            leaves = (direct * 0.7 + 0.25).mul_(grain.mul_(0.75).add_(0.9).clamp_(0.0, 2.5))
+            direct = torch.where(self.foliage, leaves, direct)
         else:
             lamp = self.pose[:3, :3].T @ (np.array(light.lamp) - self.pose[:3, 3])
             to_lamp = torch.stack([float(lamp[i]) - self.point[i] for i in range(3)])
             distance = to_lamp.square().sum(0)
             cosine = (to_lamp * self.normal).sum(0).div_(distance.sqrt()).clamp_(min=0.0)
             direct = cosine / (distance / light.reach_m**2 + 0.35)
-        direct = direct * visible
+        direct = direct * self._visible(shadow, cosine)
         ambient = up.mul_(0.3).add_(0.7)
         return torch.stack(
             [
@@ -322,7 +324,7 @@ class _Frame:
             ]
         )
 
-    def _visible(self, shadow: _Shadow) -> Tensor:
+    def _visible(self, shadow: _Shadow, cosine: Tensor) -> Tensor:
         """[N] share of the direct light that arrives, by looking up the light's depth map."""
         to_light = shadow.to_light @ self.pose
         points = [
@@ -336,7 +338,9 @@ class _Frame:
         ahead = points[2].clamp(min=0.05)
         u = (points[0] / ahead * camera.fx_px + camera.cx_px).clamp_(-1.0, camera.width)
         v = (points[1] / ahead * camera.fy_px + camera.cy_px).clamp_(-1.0, camera.height)
-        bias = 0.25 if self.scene.lighting.lamp is None else 0.06
+        # One texel of the map spans more depth the flatter the light falls.
+        texel = 0.75 * _SUN_TEXEL_M if self.scene.lighting.lamp is None else 0.03
+        bias = texel / cosine.clamp(0.08, 1.0) + texel
         depth = torch.nn.functional.pad(shadow.depth_m, (1, 1, 1, 1), value=torch.inf).view(-1)
         column = u.add_(1.5).to(torch.int32)
         row = v.add_(1.5).to(torch.int32)

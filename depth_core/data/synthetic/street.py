@@ -75,13 +75,13 @@ STREET_KINDS = {
     ),
     'street_residential': StreetKind(
         lanes=(1, 1), verge_m=(0.0, 1.5), sidewalk_m=(1.2, 2.5), setback_m=(2.0, 9.0),
-        houses=0.65, height_m=(4.0, 9.0), trees=9.0, bushes=6.0, parked=0.55, traffic=0.6,
+        houses=0.65, height_m=(4.0, 9.0), trees=12.0, bushes=8.0, parked=0.55, traffic=0.6,
         trucks=0.1, people=2.0, poles=3.5, woods=0.6, hedges=0.6, bridges=0.0, rails=0.0, speed_m_s=(2.0, 10.0),
         bend_1_m=0.004,
     ),
     'street_boulevard': StreetKind(
         lanes=(1, 3), verge_m=(2.0, 7.0), sidewalk_m=(1.5, 4.0), setback_m=(3.0, 15.0),
-        houses=0.5, height_m=(5.0, 16.0), trees=11.0, bushes=5.0, parked=0.25, traffic=1.6,
+        houses=0.5, height_m=(5.0, 16.0), trees=14.0, bushes=6.0, parked=0.25, traffic=1.6,
         trucks=0.25, people=1.5, poles=4.0, woods=0.75, hedges=0.2, bridges=0.25, rails=0.1, speed_m_s=(4.0, 16.0),
         bend_1_m=0.003,
     ),
@@ -164,10 +164,11 @@ def _draw_layout(kind: StreetKind, source: Random) -> _Layout:
 
 def _light(scene: Scene, source: Random) -> None:
     azimuth = source.uniform(-math.pi, math.pi)
-    elevation = source.uniform(0.35, 1.15)
     sunny = source.random() < 0.7
-    strength = source.uniform(1.8, 3.2) if sunny else source.uniform(0.0, 0.3)
-    shade = source.uniform(0.18, 0.5) if sunny else source.uniform(0.8, 1.2)
+    # An overcast sky lights from above and leaves it dark under the cars.
+    elevation = source.uniform(0.35, 1.15) if sunny else source.uniform(1.3, 1.5)
+    strength = source.uniform(2.0, 3.6) if sunny else source.uniform(0.3, 0.9)
+    shade = source.uniform(0.12, 0.4) if sunny else source.uniform(0.4, 0.9)
     warm = source.uniform(0.0, 0.25)
     scene.lighting = Lighting(
         direction=(
@@ -178,7 +179,7 @@ def _light(scene: Scene, source: Random) -> None:
         direct=(strength, strength * (1.0 - 0.4 * warm), strength * (1.0 - warm)),
         ambient=(shade * 0.85, shade * 0.95, shade * source.uniform(1.0, 1.25)),
     )
-    bright = source.uniform(0.7, 2.5)
+    bright = source.uniform(0.8, 4.0)
     grey = source.uniform(0.5, 1.0)
     blue = palette.mix((0.18, 0.38, 0.8), (0.75, 0.8, 0.85), 0.2 if sunny else 0.9)
     scene.sky = Sky(

@@ -108,7 +108,7 @@ def albedo(values: Tensor, u: Tensor, v: Tensor, owner: Tensor, footprint: Tenso
     grain_u, grain_v = (u + offset) * values[14], (v + offset * 1.7) * values[15]
     table = noise_table(u.device)
     fine = lookup(table[0], grain_u, grain_v)
-    coarse = lookup(table[1], grain_u * 0.13, grain_v * 0.13)
+    coarse = lookup(table[1], grain_u * 0.5, grain_v * 0.5)
     visible = (footprint * values[14]).reciprocal_().clamp_(max=1.0)
     fine.mul_(visible).add_(coarse).mul_(values[13]).add_(1.0).clamp_(min=0.15)
     bright.mul_(fine)
