@@ -217,7 +217,8 @@ def check_size(height: int | None, width: int | None) -> None:
     Raises:
         ConfigError: Only one of the two is given, or one is below 1.
     """
-    if (height is None) != (width is None) or min(height or 1, width or 1) < 1:
+    sides = [side for side in (height, width) if side is not None]
+    if len(sides) == 1 or any(side < 1 for side in sides):
         message = (
             f'sample size height={height}, width={width} is not a size; '
             'give both in pixels, at least 1, or neither for the native size.'

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_core.data import detect_dataset, open_dataset
+from depth_core.data.folder import FolderDataset
+from depth_core.errors import ConfigError, DataError
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Images a (NPY depth), b (PNG depth) and c (none), 4 x 6 pixels."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'depth').mkdir()
+    for index, name in enumerate(('a.png', 'b.jpg', 'c.png')):
+        image = np.full((4, 6, 3), 50 * index, np.uint8)
+        assert cv2.imwrite(str(tmp_path / 'images' / name), image)
+    depth_m = np.full((4, 6), 2.5)
+    depth_m[0, :3] = np.nan, 0.0, -1.0
+    np.save(tmp_path / 'depth/a.npy', depth_m)
+    codes = np.full((4, 6), 300, np.uint16)
+    codes[0, 0] = 0
+    assert cv2.imwrite(str(tmp_path / 'depth/b.png'), codes)
+    return tmp_path
+
+
+def test_depth_is_matched_by_name(root: Path) -> None:
+    dataset = open_dataset('folder', root=root, depth_unit_m=0.01)
+    first, second, third = (dataset[index] for index in range(len(dataset)))
+    assert [first.key, second.key, third.key] == ['a', 'b', 'c']
+    assert first.valid.sum() == 24 - 3
+    assert first.depth_m[1, 1] == 2.5
+    assert second.valid.sum() == 24 - 1
+    assert second.depth_m[1, 1] == 3.0
+    assert not third.valid.any()
+
+
+def test_png_depth_needs_a_unit(root: Path) -> None:
+    with pytest.raises(ConfigError, match=r'b.png is a PNG and depth_unit_m is None; .*0.001'):
+        FolderDataset(root)
+    with pytest.raises(ConfigError, match='depth_unit_m is -1'):
+        FolderDataset(root, depth_unit_m=-1.0)
+
+
+def test_intrinsics_file_and_its_absence(root: Path) -> None:
+    assert FolderDataset(root, depth_unit_m=0.01)[0].intrinsics.isnan().all()
+    (root / 'intrinsics.txt').write_text('# fx fy cx cy\n5 6 2.5 1.5\n')
+    sample = FolderDataset(root, depth_unit_m=0.01, height=8, width=12)[0]
+    expected = [[10.0, 0.0, 5.5], [0.0, 12.0, 3.5], [0.0, 0.0, 1.0]]
+    assert sample.intrinsics.tolist() == expected
+    (root / 'intrinsics.txt').write_text('5 6\n')
+    with pytest.raises(DataError, match='must hold four numbers'):
+        FolderDataset(root, depth_unit_m=0.01)
+
+
+def test_images_may_lie_in_the_folder_itself(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / 'x.png'), np.zeros((2, 3, 3), np.uint8))
+    assert len(FolderDataset(tmp_path)) == 1
+    assert detect_dataset(tmp_path) == 'folder'
+
+
+def test_split_takes_some_and_names_the_unknown(root: Path) -> None:
+    split = root / 'some.txt'
+    split.write_text('c\na\n')
+    dataset = FolderDataset(root, split=split, depth_unit_m=0.01)
+    assert [path.stem for path in dataset.images] == ['c', 'a']
+    split.write_text('a\nz\n')
+    with pytest.raises(DataError, match=r"line 2 of list .* names 'z'"):
+        FolderDataset(root, split=split, depth_unit_m=0.01)
+
+
+def test_two_images_of_one_name_are_refused(root: Path) -> None:
+    (root / 'images/a.jpg').write_bytes((root / 'images/b.jpg').read_bytes())
+    with pytest.raises(DataError, match='same name but for the ending'):
+        FolderDataset(root, depth_unit_m=0.01)
+
+
+def test_empty_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='holds no image'):
+        FolderDataset(tmp_path)
+
+
+def test_wrong_depth_files(root: Path) -> None:
+    np.save(root / 'depth/a.npy', np.ones((2, 6)))
+    dataset = FolderDataset(root, depth_unit_m=0.01)
+    with pytest.raises(DataError, match='a: depth of 2x6 does not belong to an image of 4x6'):
+        dataset[0]
+    np.save(root / 'depth/a.npy', np.ones((4, 6, 3)))
+    with pytest.raises(DataError, match=r'shape \(4, 6, 3\)'):
+        dataset[0]
+    (root / 'depth/a.npy').write_bytes(b'\x93NUMPY')
+    with pytest.raises(DataError, match=r'a.npy \(6 bytes\) cannot be read'):
+        dataset[0]
+
+
+def test_depth_given_as_image_is_refused_with_its_rule(root: Path) -> None:
+    codes = np.zeros((4, 6), np.uint16)
+    assert cv2.imwrite(str(root / 'images/c.png'), codes)
+    with pytest.raises(DataError, match='images have 8 bits a channel'):
+        FolderDataset(root, depth_unit_m=0.01)[2]
+
+
+def test_grey_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+    assert cv2.imwrite(str(tmp_path / 'grey.png'), np.full((2, 2), 51, np.uint8))
+    assert cv2.imwrite(str(tmp_path / 'rgba.png'), np.full((2, 2, 4), 51, np.uint8))
+    for sample in (FolderDataset(tmp_path)[0], FolderDataset(tmp_path)[1]):
+        assert sample.image.shape == (3, 2, 2)
+        assert sample.image[0, 0, 0] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(('height', 'width'), [(4, None), (0, 0), (-1, 5)])
+def test_sizes_must_be_sizes(root: Path, height: int, width: int | None) -> None:
+    with pytest.raises(ConfigError, match='is not a size'):
+        FolderDataset(root, depth_unit_m=0.01, height=height, width=width)
+
+
+def test_unknown_names_and_options_are_answered_with_the_known(root: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown data set 'kiti'; did you mean 'kitti'"):
+        open_dataset('kiti', root=root)
+    with pytest.raises(ConfigError, match="did you mean 'depth_unit_m'"):
+        open_dataset('folder', root=root, depth_unit=0.01)
+    with pytest.raises(ConfigError, match="data set 'folder' needs root"):
+        open_dataset('folder')
+    with pytest.raises(ConfigError, match='root is not given'):
+        open_dataset('auto')
+
+
+def test_detection_by_what_is_there(tmp_path: Path) -> None:
+    assert detect_dataset(Path('synthetic')) == 'synthetic'
+    with pytest.raises(DataError, match='gone does not exist'):
+        detect_dataset(tmp_path / 'gone')
+    (tmp_path / 'notes.txt').write_text('x')
+    with pytest.raises(DataError, match='is a file but no bag'):
+        detect_dataset(tmp_path / 'notes.txt')
+    for name, file in (
+        ('kitti', 'k/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0.png'),
+        ('nyu', 'n/scene/sync_depth_00001.png'),
+        ('bag', 'b/metadata.yaml'),
+    ):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_bytes(b'')
+        assert detect_dataset(tmp_path / file.split('/', maxsplit=1)[0]) == name
