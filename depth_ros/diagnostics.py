@@ -149,7 +149,13 @@ class FrameStatistics:
 
 
 def status_message(
-    name: str, identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
+    name: str,
+    identity: Identity,
+    counts: Snapshot,
+    *,
+    publishers: int,
+    wanted: Iterable[str],
+    silence_s: float,
 ) -> DiagnosticStatus:
     """Return the status of the node.
 
@@ -158,6 +164,7 @@ def status_message(
         identity: What is running.
         counts: What happened.
         publishers: Publishers of the image topic that the node sees.
+        wanted: Outputs that have a subscriber.
         silence_s: Without a frame for so long, an active node warns.
     """
     level, summary = _summary(identity, counts, publishers=publishers, silence_s=silence_s)
@@ -172,6 +179,7 @@ def status_message(
         ('image_topic', identity.image_topic),
         ('image_transport', identity.transport),
         ('image_publishers', str(publishers)),
+        ('outputs_wanted', ' '.join(sorted(wanted))),
         ('rate_in_hz', f'{counts.rate_in_hz:.2f}'),
         ('rate_out_hz', f'{counts.rate_out_hz:.2f}'),
         ('frames_in', str(counts.frames_in)),

@@ -154,8 +154,8 @@ class MonoDepthNode(StartableNode):
             transport=settings.image_transport,
         )
         self.get_logger().info(
-            f'{manifest.name} ({path}) runs on {predictor.backend}, {settings.precision}, '
-            f'at {eats.width}x{eats.height}'
+            f'model {manifest.name}, {eats.width}x{eats.height}, depth from '
+            f'{manifest.output.min_depth:g} to {manifest.output.max_depth:g} m'
         )
 
     def _close(self) -> None:
@@ -259,6 +259,7 @@ class MonoDepthNode(StartableNode):
                 replace(self._identity, state=self.state),
                 self._statistics.snapshot(),
                 publishers=self.count_publishers(topic) if topic else 0,
+                wanted=self._outputs.wanted().topics if self._outputs is not None else (),
                 silence_s=SILENCE_PERIODS * self._period_s,
             )
         ]

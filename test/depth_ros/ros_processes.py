@@ -170,6 +170,18 @@ class RosSession:
         self.until(lambda: subscription.get_publisher_count() > 0, f'a publisher of {topic}')
         return received
 
+    def outputs(self, kinds: Mapping[str, Any], qos: QoSProfile = RELIABLE) -> dict[str, Any]:
+        """`collect` outputs of mono_depth and wait until the node itself knows its listeners.
+
+        Both sides discover each other at different times, and a frame that comes before the
+        node knows of a listener is not computed.
+        """
+        received = {topic: self.collect(kind, f'/{topic}', qos) for topic, kind in kinds.items()}
+        self.diagnostics(
+            lambda said: set(kinds) <= set(said['outputs_wanted'].split()), 'who listens'
+        )
+        return received
+
     def publisher(self, kind: Any, topic: str, qos: QoSProfile = RELIABLE) -> Any:
         """Return a publisher that already has its subscriber."""
         publisher = self.node.create_publisher(kind, topic, qos)

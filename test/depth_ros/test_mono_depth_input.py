@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compressed input, millimetre output, a camera without calibration, and live parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
+
+from depth_core.runtime import Predictor
+from depth_ros.conversions import millimetres
+from depth_ros.parameters import PARAMETERS
+from test.depth_ros.messages import (
+    camera_info,
+    compressed_image,
+    header,
+    picture,
+    pixels_of,
+)
+from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
+from test.standin import write_standin_onnx
+
+pytestmark = pytest.mark.ros
+
+
+class Compressed:
+    """A node on compressed images, with its listeners of depth."""
+
+    def __init__(self, ros: RosSession, model: Path) -> None:
+        self.ros = ros
+        self.node = ros.start_node(
+            'depth_ros.mono_depth_node',
+            parameters={
+                'model': str(model),
+                'backend': 'onnxruntime',
+                'image_transport': 'compressed',
+                'depth_encoding': '16UC1',
+                'diagnostics_period_s': 0.2,
+                'cloud.color': False,
+            },
+            remappings={'image': '/camera/image_raw'},
+        )
+        self.predictor = Predictor.open(model, backend='onnxruntime', threads=1)
+        self.images = ros.publisher(CompressedImage, '/camera/image_raw/compressed', BEST_EFFORT)
+        self.depths = ros.outputs({'depth/image_raw': Image}, BEST_EFFORT)['depth/image_raw']
+
+    def depth(self, number: int) -> np.ndarray[Any, Any]:
+        """Send a picture and wait for its depth."""
+        self.images.publish(compressed_image(number))
+        self.ros.until(lambda: self._found(number) is not None, f'depth of picture {number}')
+        return pixels_of(self._found(number))
+
+    def _found(self, number: int) -> Any:
+        return next((d for d in self.depths if d.header == header(number)), None)
+
+    def set(self, name: str, value: ParameterValue) -> Any:
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=value)])
+        return self.ros.call(SetParameters, '/mono_depth/set_parameters', request).results[0]
+
+
+@pytest.fixture(scope='module')
+def compressed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compressed]:
+    folder = tmp_path_factory.mktemp('compressed')
+    with ros_session(folder) as ros:
+        yield Compressed(ros, write_standin_onnx(folder / 'standin.onnx', max_depth=9.0))
+
+
+def test_compressed_images_give_millimetres(compressed: Compressed) -> None:
+    found = compressed.depth(1)
+    expected = compressed.predictor.predict(picture(1)).depth_m
+    assert found.dtype == np.uint16
+    assert_array_equal(found, millimetres(expected))
+    assert np.isposinf(expected).any(), 'the picture has nothing beyond the range of the model'
+    assert (found[np.isposinf(expected)] == 0).all()
+
+
+def test_without_camera_info_there_is_depth_and_a_reason(compressed: Compressed) -> None:
+    clouds = compressed.ros.outputs({'points': PointCloud2})['points']
+    compressed.depth(2)
+    said = compressed.ros.diagnostics(lambda v: int(v['dropped_no_camera_info']) > 0, 'why')
+    assert '/camera_info' in said['problem_no_camera_info']
+    assert not clouds
+
+
+@pytest.mark.parametrize('damage', ['cut', 'noise', 'empty', 'depth'])
+def test_damaged_images_are_counted_and_the_node_lives_on(
+    compressed: Compressed, damage: str
+) -> None:
+    key = 'dropped_encoding' if damage == 'depth' else 'dropped_corrupt'
+    before = int(compressed.ros.diagnostics(lambda _: True, 'anything')[key])
+    message = compressed_image(0)
+    if damage == 'cut':
+        del message.data[len(message.data) // 2 :]
+    elif damage == 'noise':
+        message.data[: len(message.data)] = type(message.data)('B', b'\x55' * len(message.data))
+    elif damage == 'empty':
+        del message.data[:]
+    else:
+        message.format = '32FC1; compressedDepth png'
+    compressed.images.publish(message)
+    compressed.ros.diagnostics(lambda v: int(v[key]) == before + 1, f'{key} + 1')
+    compressed.depth(100 + len(damage))
+
+
+def test_filters_can_be_changed_while_the_node_runs(compressed: Compressed) -> None:
+    infos = compressed.ros.publisher(CameraInfo, '/camera_info')
+    clouds = compressed.ros.outputs({'points': PointCloud2})['points']
+    infos.publish(camera_info(0))
+
+    def points(number: int) -> PointCloud2:
+        compressed.depth(number)
+        compressed.ros.until(lambda: bool(clouds), 'a cloud')
+        return clouds.pop()
+
+    assert points(10).width == 160
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=4)
+    assert compressed.set('cloud.stride', value).successful
+    thinned = points(11)
+    assert (thinned.height, thinned.width, thinned.point_step) == (30, 40, 12)
+    value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=1.0)
+    assert compressed.set('min_confidence', value).successful
+    filtered = np.frombuffer(points(12).data, np.float32)
+    assert np.isnan(filtered).all()
+
+
+def test_parameters_that_cannot_change_now_are_refused_with_the_reason(
+    compressed: Compressed,
+) -> None:
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value='32FC1')
+    answer = compressed.set('depth_encoding', text)
+    assert not answer.successful
+    assert 'clean it up first' in answer.reason
+    number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=2.0)
+    assert not compressed.set('min_confidence', number).successful
+    flag = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=False)
+    assert not compressed.set('autostart', flag).successful
+
+
+def test_every_parameter_describes_itself(compressed: Compressed) -> None:
+    names = [spec.name for spec in PARAMETERS]
+    request = DescribeParameters.Request(names=names)
+    answer = compressed.ros.call(DescribeParameters, '/mono_depth/describe_parameters', request)
+    for spec, described in zip(PARAMETERS, answer.descriptors, strict=True):
+        assert described.name == spec.name
+        assert described.description.startswith(spec.sentence)
+        ranges = list(described.integer_range) + list(described.floating_point_range)
+        assert bool(ranges) == (spec.minimum is not None)

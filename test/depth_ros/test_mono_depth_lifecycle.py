@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the node starts, changes state and ends."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from sensor_msgs.msg import Image
+
+from depth_core.manifest import METADATA_KEY
+from test.depth_ros.messages import header, image
+from test.depth_ros.ros_processes import RosSession, ros_session
+from test.standin import write_standin_onnx
+
+pytestmark = pytest.mark.ros
+DEPTH = {'depth/image_raw': Image}
+SHARED_MEMORY = Path('/dev/shm')  # noqa: S108 where Fast DDS keeps it, not a file of ours
+MODULE = 'depth_ros.mono_depth_node'
+
+
+@pytest.fixture
+def ros(tmp_path: Path) -> Iterator[RosSession]:
+    with ros_session(tmp_path) as session:
+        yield session
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return write_standin_onnx(tmp_path / 'standin.onnx')
+
+
+def segments(process_id: int) -> set[str]:
+    """Shared memory of Fast DDS that a process has open."""
+    maps = Path(f'/proc/{process_id}/maps').read_text()
+    return set(re.findall(r'/(fastdds_[0-9a-f]{16})\b', maps))
+
+
+def shared_memory() -> set[str]:
+    """Everything in the shared memory of this machine."""
+    return {entry.name for entry in SHARED_MEMORY.iterdir()}
+
+
+def test_transitions_are_mirrored_and_can_be_repeated(ros: RosSession, model: Path) -> None:
+    node = ros.start_node(
+        MODULE, parameters={'model': str(model), 'autostart': False, 'diagnostics_period_s': 0.2}
+    )
+    assert ros.state('mono_depth') == 'unconfigured'
+    images = ros.node.create_publisher(Image, '/image', 10)
+    number = 0
+    for _ in range(2):
+        assert ros.change_state('mono_depth', 'configure')
+        assert ros.state('mono_depth') == 'inactive'
+        assert ros.node.count_publishers('/depth/image_raw') == 1
+        assert images.get_subscription_count() == 0, 'an inactive node takes no images'
+        for _ in range(2):
+            assert ros.change_state('mono_depth', 'activate')
+            depths = ros.outputs(DEPTH)['depth/image_raw']
+            ros.until(lambda: images.get_subscription_count() == 1, 'the image subscription')
+            number += 1
+            images.publish(image(number))
+            ros.until(lambda found=depths: bool(found), 'depth')  # type: ignore[misc]
+            assert depths[0].header == header(number)
+            assert ros.change_state('mono_depth', 'deactivate')
+            ros.until(lambda: images.get_subscription_count() == 0, 'the end of the subscription')
+        assert ros.change_state('mono_depth', 'cleanup')
+        assert ros.state('mono_depth') == 'unconfigured'
+        ros.until(lambda: ros.node.count_publishers('/depth/image_raw') == 0, 'no output')
+    assert not ros.change_state('mono_depth', 'activate'), 'activate without configure'
+    assert 'Traceback' not in node.output
+
+
+def test_a_model_that_appears_later_can_be_configured(ros: RosSession, tmp_path: Path) -> None:
+    path = tmp_path / 'later.onnx'
+    node = ros.start_node(MODULE, parameters={'model': str(path), 'autostart': False})
+    assert not ros.change_state('mono_depth', 'configure')
+    assert ros.state('mono_depth') == 'unconfigured'
+    assert 'later.onnx' in node.output
+    write_standin_onnx(path)
+    assert ros.change_state('mono_depth', 'configure')
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_node_without_a_trace(
+    ros: RosSession, model: Path, number: signal.Signals
+) -> None:
+    existing = shared_memory()
+    node = ros.start_node(MODULE, parameters={'model': str(model), 'diagnostics_period_s': 0.2})
+    depths = ros.outputs(DEPTH)['depth/image_raw']
+    images = ros.publisher(Image, '/image')
+    for index in range(3):
+        images.publish(image(index))
+    ros.until(lambda: bool(depths), 'depth')
+    own = segments(node.process.pid) - existing
+    assert own, 'the node has no shared memory: the Fast DDS profile is not in use'
+    node.signal(number)
+    assert node.wait() == 0
+    assert 'Traceback' not in node.output
+    assert 'rror' not in node.output
+    assert not own & shared_memory()
+
+
+def test_a_signal_ends_a_node_that_was_never_configured(ros: RosSession) -> None:
+    node = ros.start_node(MODULE, parameters={'autostart': False})
+    assert ros.state('mono_depth') == 'unconfigured'
+    node.signal(signal.SIGINT)
+    assert node.wait() == 0
+    assert 'Traceback' not in node.output
+
+
+def relative_model(folder: Path) -> Path:
+    path = write_standin_onnx(folder / 'relative.onnx')
+    graph = onnx.load(path)
+    for entry in graph.metadata_props:
+        if entry.key == METADATA_KEY:
+            entry.value = entry.value.replace('"metric"', '"inverse"')
+    onnx.save(graph, path)
+    return path
+
+
+def test_what_cannot_start_says_why_and_exits(ros: RosSession, tmp_path: Path) -> None:
+    torn = tmp_path / 'torn.onnx'
+    torn.write_bytes(write_standin_onnx(tmp_path / 'whole.onnx').read_bytes()[:100])
+    cases: dict[str, tuple[dict[str, object], str]] = {
+        'missing': ({'model': 'nowhere.onnx'}, "model = 'nowhere.onnx': there is no such file"),
+        'torn': ({'model': str(torn)}, 'torn.onnx'),
+        'relative': ({'model': str(relative_model(tmp_path))}, 'choose a metric model'),
+        'backend': (
+            {'model': str(tmp_path / 'whole.onnx'), 'backend': 'onnx'},
+            'Known: onnxruntime',
+        ),
+        'unknown': ({'min_confidense': 0.5}, "did you mean 'min_confidence'"),
+        'range': ({'queue_depth': 0}, 'queue_depth = 0 is out of range'),
+    }
+    nodes = {
+        name: ros.start_node(MODULE, parameters=parameters)
+        for name, (parameters, _) in cases.items()
+    }
+    for name, (_, said) in cases.items():
+        assert nodes[name].wait() == 2, name
+        assert said in nodes[name].output
+        assert 'Traceback' not in nodes[name].output
