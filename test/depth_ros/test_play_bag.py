@@ -1,0 +1,302 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Bags played into real ROS: what arrives is what was recorded, and wrong bags are named."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosbags.interfaces import (
+    Qos,
+    QosDurability,
+    QosHistory,
+    QosLiveliness,
+    QosReliability,
+    QosTime,
+)
+from rosbags.rosbag2 import CompressionMode
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from depth_core.errors import ConfigError, DataError
+from depth_ros.bag import open_bag, read_messages, select_connections
+from depth_ros.conversions import rgb_from_compressed, rgb_from_image
+from depth_ros.play_bag import QUEUE_DEPTH, Playback, main, recorded_qos
+from test.depth_ros.bags import (
+    COMPRESSED,
+    IMAGE,
+    INFO,
+    PERIOD_NS,
+    START_NS,
+    picture,
+    write_bag,
+)
+from test.depth_ros.ros_processes import REPOSITORY, ros_session
+
+KINDS: dict[str, dict[str, Any]] = {
+    'mcap': {},
+    'mcap, zstd chunks': {'zstd': CompressionMode.STORAGE},
+    'mcap, zstd messages': {'zstd': CompressionMode.MESSAGE},
+    'sqlite3': {'storage': 'sqlite3'},
+    'sqlite3, zstd messages': {'storage': 'sqlite3', 'zstd': CompressionMode.MESSAGE},
+    'sqlite3, zstd file': {'storage': 'sqlite3', 'zstd': CompressionMode.FILE},
+}
+
+
+def contents(path: Path) -> list[tuple[str, int, bytes]]:
+    with open_bag(path) as reader:
+        connections = select_connections(reader, ())
+        return [
+            (message.connection.topic, message.stamp_ns, message.data)
+            for message in read_messages(reader, connections)
+        ]
+
+
+def stamp_ns(message: Any) -> int:
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_storage_and_compression_gives_the_recorded_bytes(kind: str, tmp_path: Path) -> None:
+    plain = contents(write_bag(tmp_path / 'plain'))
+    assert [topic for topic, _, _ in plain] == [INFO, IMAGE] * 4
+    assert contents(write_bag(tmp_path / 'kind', **KINDS[kind])) == plain
+
+
+@pytest.mark.ros
+def test_recorded_messages_arrive_as_they_were(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', lidar_depth_m=lambda _: np.full((64, 96), 4.0, np.float32))
+    with ros_session(tmp_path) as session:
+        played = session.start(
+            *('-m', 'depth_ros.play_bag', str(bag), '--rate', '4', '--clock', '--remap'),
+            *(f'{IMAGE}:=/robot/image', '--wait_for_subscribers', IMAGE, INFO),
+        )
+        clock = session.collect(Clock, '/clock')
+        images = session.collect(Image, '/robot/image')
+        infos = session.collect(CameraInfo, INFO)
+        session.until(lambda: len(images) == len(infos) == 4, 'all messages')
+        assert played.wait() == 0
+    for index, image in enumerate(images):
+        assert stamp_ns(image) == START_NS + index * PERIOD_NS
+        np.testing.assert_array_equal(rgb_from_image(image), picture(index))
+    assert [stamp_ns(info) for info in infos] == [stamp_ns(image) for image in images]
+    times_ns = [item.clock.sec * 1_000_000_000 + item.clock.nanosec for item in clock]
+    assert times_ns == sorted(times_ns)
+    assert START_NS <= times_ns[0] < times_ns[-1]
+    assert '/tf_static is not played: its type tf2_msgs/msg/TFMessage' in played.output
+    assert 'played 12 messages' in played.output
+    assert '/robot/image: 4 messages' in played.output
+
+
+@pytest.mark.ros
+def test_part_of_a_bag_and_its_recorded_qos(tmp_path: Path) -> None:
+    offered = [qos(QosReliability.BEST_EFFORT, QosDurability.VOLATILE)]
+    bag = write_bag(tmp_path / 'bag', storage='sqlite3', compressed=True, qos=offered)
+    with ros_session(tmp_path) as session:
+        best_effort = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+        played = session.start(
+            *('-m', 'depth_ros.play_bag', str(bag), '--start_offset_s', '0.15'),
+            *('--topics', COMPRESSED, '--wait_for_subscribers'),
+        )
+        images = session.collect(CompressedImage, COMPRESSED, best_effort)
+        found = session.node.get_publishers_info_by_topic(COMPRESSED)
+        assert [item.qos_profile.reliability for item in found] == [ReliabilityPolicy.BEST_EFFORT]
+        session.until(lambda: len(images) == 2, 'the last two images')
+        assert INFO not in dict(session.node.get_topic_names_and_types())
+        assert played.wait() == 0
+    assert [stamp_ns(item) for item in images] == [START_NS + i * PERIOD_NS for i in (2, 3)]
+    np.testing.assert_array_equal(rgb_from_compressed(images[0]), picture(2))
+
+
+@pytest.mark.ros
+def test_a_loop_repeats_until_it_is_interrupted(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', frames=2)
+    with ros_session(tmp_path) as session:
+        played = session.start('-m', 'depth_ros.play_bag', str(bag), '--rate', '20', '--loop')
+        infos = session.collect(CameraInfo, INFO)
+        session.until(lambda: len(infos) >= 5, 'more than two rounds')
+        played.process.terminate()
+        assert played.wait() == 143
+    assert {stamp_ns(item) for item in infos} == {START_NS, START_NS + PERIOD_NS}
+    assert 'played' in played.output
+    assert 'Traceback' not in played.output
+
+
+@pytest.mark.ros
+def test_nobody_listening_is_said(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', frames=1)
+    with ros_session(tmp_path) as session:
+        options = ('--wait_for_subscribers', IMAGE, '--ready_timeout_s', '0.2')
+        played = session.start('-m', 'depth_ros.play_bag', str(bag), *options)
+        assert played.wait() == 2
+    assert f'error: nobody subscribed to {IMAGE} within 0.2 s' in played.output
+
+
+def qos(reliability: QosReliability, durability: QosDurability, depth: int = 7) -> Qos:
+    return Qos(
+        history=QosHistory.KEEP_LAST,
+        depth=depth,
+        reliability=reliability,
+        durability=durability,
+        deadline=QosTime(0, 1_000_000),
+        lifespan=QosTime(0, 1_000_000),
+        liveliness=QosLiveliness.AUTOMATIC,
+        liveliness_lease_duration=QosTime(1, 0),
+        avoid_ros_namespace_conventions=False,
+    )
+
+
+def test_recorded_qos_is_offered_again_but_for_its_times() -> None:
+    profile = recorded_qos('/x', [qos(QosReliability.BEST_EFFORT, QosDurability.TRANSIENT_LOCAL)])
+    assert profile.reliability is ReliabilityPolicy.BEST_EFFORT
+    assert profile.durability is DurabilityPolicy.TRANSIENT_LOCAL
+    assert profile.depth == 7
+    assert profile.deadline.nanoseconds == profile.lifespan.nanoseconds == 0
+
+
+def test_what_every_subscriber_takes_is_offered_where_nothing_was_recorded() -> None:
+    for topic, durability in (
+        ('/camera/image_raw', DurabilityPolicy.VOLATILE),
+        ('/robot/tf_static', DurabilityPolicy.TRANSIENT_LOCAL),
+    ):
+        for offered in ([], [qos(QosReliability.UNKNOWN, QosDurability.SYSTEM_DEFAULT, depth=0)]):
+            profile = recorded_qos(topic, offered)
+            assert profile.reliability is ReliabilityPolicy.RELIABLE
+            assert profile.durability is durability
+            assert profile.depth == QUEUE_DEPTH
+
+
+def test_the_report_says_how_late_messages_were() -> None:
+    assert Playback().summary() == 'played 0 messages'
+    playback = Playback(lateness_s=[0.001] * 19 + [0.1], duration_s=2.0)
+    expected = 'played 20 messages in 2.00 s; lateness p50 1.0, p95 6.0, largest 100.0 ms'
+    assert playback.summary() == expected
+
+
+def missing(folder: Path) -> Path:
+    return folder / 'nothing'
+
+
+def empty(folder: Path) -> Path:
+    return write_bag(folder / 'empty', frames=0)
+
+
+def ros1(folder: Path) -> Path:
+    path = folder / 'old.bag'
+    path.write_bytes(b'#ROSBAG V2.0\n')
+    return path
+
+
+def no_metadata(folder: Path) -> Path:
+    path = write_bag(folder / 'bag')
+    (path / 'metadata.yaml').unlink()
+    return path
+
+
+def other_file(folder: Path) -> Path:
+    path = folder / 'drive.mp4'
+    path.write_bytes(b'\0' * 100)
+    return path
+
+
+def unknown_storage(folder: Path) -> Path:
+    path = write_bag(folder / 'bag')
+    metadata = path / 'metadata.yaml'
+    metadata.write_text(metadata.read_text().replace('identifier: mcap', 'identifier: lance'))
+    return path
+
+
+def lost_file(folder: Path) -> Path:
+    path = write_bag(folder / 'bag')
+    (path / 'bag.mcap').unlink()
+    return path
+
+
+def truncated_mcap(folder: Path) -> Path:
+    return cut(write_bag(folder / 'bag') / 'bag.mcap')
+
+
+def truncated_sqlite(folder: Path) -> Path:
+    return cut(write_bag(folder / 'bag', storage='sqlite3') / 'bag.db3')
+
+
+def garbage(folder: Path) -> Path:
+    path = write_bag(folder / 'bag', storage='sqlite3')
+    (path / 'bag.db3').write_bytes(bytes(range(256)) * 20)
+    return path
+
+
+def broken_yaml(folder: Path) -> Path:
+    path = write_bag(folder / 'bag')
+    (path / 'metadata.yaml').write_text('rosbag2_bagfile_information: [')
+    return path
+
+
+def cut(file: Path) -> Path:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    return file.parent
+
+
+@pytest.mark.parametrize(
+    ('make', 'complaint'),
+    [
+        (missing, 'there is no bag'),
+        (empty, 'is empty: 0 messages'),
+        (ros1, 'is a ROS 1 bag .* rosbags-convert --src'),
+        (no_metadata, r'has no metadata\.yaml'),
+        (other_file, r'\.mp4 is not one of \.mcap, \.db3'),
+        (unknown_storage, "cannot be read: .*'lance'"),
+        (lost_file, r'cannot be read: .*bag\.mcap'),
+        (truncated_mcap, 'cannot be read: '),
+        (truncated_sqlite, 'cannot be read: '),
+        (garbage, 'cannot be read: '),
+        (broken_yaml, 'cannot be read: '),
+    ],
+)
+def test_what_is_no_good_bag_is_refused_by_name(
+    make: Callable[[Path], Path], complaint: str, tmp_path: Path
+) -> None:
+    path = make(tmp_path)
+    with pytest.raises(DataError, match=complaint) as raised:
+        contents(path)
+    assert str(path) in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ('options', 'complaint'),
+    [
+        (['--topics', '/cam/imag_raw'], "unknown topic '/cam/imag_raw'; did you mean"),
+        (['--remap', '/cam/image_raw'], 'is not of the form from:=to'),
+        (['--remap', '/nothing:=/x'], "unknown topic to remap '/nothing'"),
+        (['--wait_for_subscribers', '/nothing'], "unknown topic to wait for '/nothing'"),
+        (['--start_offset_s', '5'], 'beyond the end of the bag, which lasts 0.300 s'),
+        (['--rate', '-1'], "'-1' is not a number above 0"),
+        (['--clok'], "did you mean '--clock'"),
+    ],
+)
+def test_wrong_options_are_answered_with_the_known_ones(
+    options: list[str], complaint: str, tmp_path: Path
+) -> None:
+    bag = write_bag(tmp_path / 'bag')
+    with pytest.raises((ConfigError, DataError)) as raised:
+        main([str(bag), *options])
+    assert complaint in str(raised.value)
+
+
+def test_a_damaged_bag_ends_the_command_without_traceback(tmp_path: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, '-m', 'depth_ros.play_bag', str(truncated_sqlite(tmp_path))],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert found.stderr.startswith('error: the bag ')
+    assert found.stderr.count('\n') == 1
