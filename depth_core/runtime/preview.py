@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth as colours, for people to look at: one scale for all frames, near red and far blue."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import cv2
+import numpy as np
+
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, OutputSpec, Uint8Array
+from depth_core.errors import ConfigError
+
+_CODES: Final = 255
+_BAR_WIDTH: Final = 14
+_BAR_MARGIN: Final = 50
+_TICKS: Final = (1.0, 2.0, 5.0)
+_PERCENTILES: Final = (2.0, 98.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColourScale:
+    """Which depth has which colour; logarithmic, as errors of depth are relative."""
+
+    near: float
+    """Depth of the first colour, red; metres when the depth is metric."""
+    far: float
+    """Depth of the last colour, blue."""
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.near < self.far < math.inf:
+            message = (
+                f'a colour scale from {self.near} to {self.far} m is none; give 0 < near < far.'
+            )
+            raise ConfigError(message)
+
+    def position(self, depth: Float32Array) -> Float32Array:
+        """Place each depth on the scale: 0 at `near`, 1 at `far`, NaN where there is none."""
+        with np.errstate(divide='ignore', invalid='ignore'):
+            ratio = np.log(np.maximum(depth, self.near) / self.near) / math.log(
+                self.far / self.near
+            )
+        return np.minimum(ratio, 1.0).astype(np.float32)
+
+
+def scale_for(
+    output: OutputSpec, *, near: float | None = None, far: float | None = None
+) -> ColourScale | None:
+    """Choose the scale of a graph's answers.
+
+    Args:
+        output: What the graph's numbers mean.
+        near: Depth of the first colour; None takes the smallest the graph states.
+        far: Depth of the last colour; None takes the largest the graph states.
+
+    Returns:
+        The scale, or None for an inverse depth: its range is known from each image only.
+
+    Raises:
+        ConfigError: The two do not make a range, or were given for an inverse depth.
+    """
+    if output.kind is DepthKind.INVERSE:
+        if near is not None or far is not None:
+            message = 'the model states inverse depth without unit; leave out near_m and far_m.'
+            raise ConfigError(message)
+        return None
+    return ColourScale(
+        near=output.min_depth if near is None else near,
+        far=output.max_depth if far is None else far,
+    )
+
+
+def colour_depth(answer: DepthMap, scale: ColourScale | None) -> Uint8Array:
+    """Colour a depth map.
+
+    Args:
+        answer: The depth; infinities take the colour of their end of the scale, NaN is black.
+        scale: From `scale_for`; None spreads the colours over the values of this image.
+
+    Returns:
+        [H, W, 3] uint8 RGB.
+    """
+    depth = answer.depth_m
+    position = _spread(depth) if scale is None else scale.position(depth)
+    colours = _colour(position)
+    colours[np.isnan(depth)] = 0
+    return colours
+
+
+def side_by_side(image: Uint8Array, answer: DepthMap, scale: ColourScale | None) -> Uint8Array:
+    """Set the image, its coloured depth and, where there is a scale, a bar with metres."""
+    parts = [image, colour_depth(answer, scale)]
+    if scale is not None:
+        unit = ' m' if answer.kind is DepthKind.METRIC else ''
+        parts.append(_bar(scale, image.shape[0], unit))
+    return np.hstack(parts)
+
+
+def _spread(inverse: Float32Array) -> Float32Array:
+    """Place inverse depths between the extremes of their image, 0 at the nearest."""
+    finite = inverse[np.isfinite(inverse)]
+    low, high = np.percentile(finite, _PERCENTILES) if finite.size else (0.0, 1.0)
+    position = (high - inverse) / max(high - low, np.finfo(np.float32).tiny)
+    return np.clip(position, 0.0, 1.0).astype(np.float32)
+
+
+def _colour(position: Float32Array) -> Uint8Array:
+    codes = np.nan_to_num((1.0 - position) * _CODES).astype(np.uint8)
+    bgr = cv2.applyColorMap(codes, cv2.COLORMAP_TURBO)
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def _bar(scale: ColourScale, height: int, unit: str) -> Uint8Array:
+    bar = np.zeros((height, _BAR_WIDTH + _BAR_MARGIN, 3), np.uint8)
+    ramp = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None]  # far at the top
+    bar[:, :_BAR_WIDTH] = _colour(np.repeat(ramp, _BAR_WIDTH, axis=1))
+    decades = range(math.floor(math.log10(scale.near)), math.ceil(math.log10(scale.far)) + 1)
+    for tick in (step * 10.0**decade for decade in decades for step in _TICKS):
+        if not scale.near <= tick <= scale.far:
+            continue
+        position = float(scale.position(np.array([tick], np.float32))[0])
+        row = round((1.0 - position) * (height - 1))
+        bar[row, : _BAR_WIDTH + 3] = _CODES
+        baseline = min(max(row + 4, 10), height - 2)
+        where = (_BAR_WIDTH + 5, baseline)
+        text = f'{tick:g}{unit}'
+        white = (_CODES, _CODES, _CODES)
+        cv2.putText(bar, text, where, cv2.FONT_HERSHEY_SIMPLEX, 0.38, white, 1, cv2.LINE_AA)
+    return bar
