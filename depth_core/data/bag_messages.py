@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.image import ImageError, message_to_cvimage
+from rosbags.image.image import to_cvtype
 
 from depth_core.contracts import Intrinsics, Uint8Array
 from depth_core.data.images import decode_image
@@ -35,20 +37,26 @@ def decode_image_message(message: Any, *, source: str) -> Uint8Array:  # noqa: A
     """
     if hasattr(message, 'format'):
         return decode_image(bytes(message.data), source=source)
-    from rosbags.image import (  # noqa: PLC0415  only bags with raw images need it
-        ImageError,
-        message_to_cvimage,
-    )
-
     try:
-        return np.asarray(message_to_cvimage(message, 'rgb8'), np.uint8)
-    except (ImageError, ValueError, KeyError, cv2.error) as error:
+        return np.asarray(message_to_cvimage(_without_padding(message), 'rgb8'), np.uint8)
+    except (ImageError, ValueError, TypeError, KeyError, cv2.error) as error:
         message_text = (
             f'image {source} ({message.height}x{message.width} {message.encoding!r}, '
             f'{len(message.data)} bytes) cannot be decoded: {error}; its data must hold height x '
             'step bytes of a known encoding.'
         )
         raise DataError(message_text) from error
+
+
+def _without_padding(message: Any) -> Any:  # noqa: ANN401  as above
+    """Drop the bytes that drivers append to rows for alignment; the decoder takes none."""
+    _, _, type_name, channels = to_cvtype(message.encoding)
+    row_bytes = message.width * channels * np.dtype(type_name).itemsize
+    if message.step <= row_bytes:
+        return message
+    rows = np.asarray(message.data, np.uint8)[: message.height * message.step]
+    packed = np.ascontiguousarray(rows.reshape(message.height, message.step)[:, :row_bytes])
+    return replace(message, step=row_bytes, data=packed.ravel())
 
 
 @dataclass(frozen=True, kw_only=True)

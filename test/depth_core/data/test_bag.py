@@ -1,0 +1,436 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from depth_core.data import open_dataset
+from depth_core.data.bag import BagDataset
+from depth_core.data.bag_messages import camera_of, rotation_matrix
+from depth_core.data.kitti import KittiDataset
+from depth_core.errors import ConfigError, DataError
+
+STORE = get_typestore(Stores.ROS2_HUMBLE)
+HEIGHT, WIDTH, F_PX, CX_PX, CY_PX = 12, 20, 25.0, 9.0, 5.0
+START_NS = 1_700_000_000_000_000_000
+STEP_NS = 100_000_000
+IMAGE, INFO, CLOUD = '/cam/image_raw', '/cam/camera_info', '/velo/points'
+# x, y, z, w of the rotation that takes optical axes to those of a lidar (x ahead, z up).
+LIDAR_FROM_OPTICAL = (-0.5, 0.5, -0.5, 0.5)
+LIDAR_PLACE_M = np.array([0.3, 0.1, -0.2])
+
+
+def make(kind: str, /, **values: Any) -> Any:
+    return STORE.types[kind](**values)
+
+
+def header(stamp_ns: int, frame: str) -> Any:
+    stamp = make('builtin_interfaces/msg/Time', sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+    return make('std_msgs/msg/Header', stamp=stamp, frame_id=frame)
+
+
+def raw_image(stamp_ns: int, pixels: NDArray[np.uint8]) -> Any:
+    return make(
+        'sensor_msgs/msg/Image',
+        header=header(stamp_ns, 'optical'),
+        height=pixels.shape[0],
+        width=pixels.shape[1],
+        encoding='rgb8',
+        is_bigendian=0,
+        step=pixels.shape[1] * 3,
+        data=pixels.ravel(),
+    )
+
+
+def compressed_image(stamp_ns: int, pixels: NDArray[np.uint8]) -> Any:
+    content = cv2.imencode('.png', pixels[..., ::-1])[1].ravel()
+    return make(
+        'sensor_msgs/msg/CompressedImage',
+        header=header(stamp_ns, 'optical'),
+        format='png',
+        data=content,
+    )
+
+
+def camera_info(
+    stamp_ns: int,
+    *,
+    f_px: float = F_PX,
+    projection_f_px: float | None = None,
+    distortion: Sequence[float] = (0.0,) * 5,
+    model: str = 'plumb_bob',
+    height: int = HEIGHT,
+) -> Any:
+    centre = (CX_PX, CY_PX) if f_px else (0.0, 0.0)
+    last = 1.0 if f_px else 0.0
+    matrix = np.array([f_px, 0.0, centre[0], 0.0, f_px, centre[1], 0.0, 0.0, last])
+    projection = np.zeros((3, 4))
+    projection[:, :3] = matrix.reshape(3, 3)
+    if projection_f_px is not None:
+        projection[0, 0] = projection[1, 1] = projection_f_px
+        projection[:, 2] = CX_PX, CY_PX, 1.0
+    return make(
+        'sensor_msgs/msg/CameraInfo',
+        header=header(stamp_ns, 'optical'),
+        height=height,
+        width=WIDTH,
+        distortion_model=model,
+        d=np.array(distortion, np.float64),
+        k=matrix,
+        r=np.eye(3).ravel(),
+        p=projection.ravel(),
+        binning_x=0,
+        binning_y=0,
+        roi=make(
+            'sensor_msgs/msg/RegionOfInterest',
+            x_offset=0,
+            y_offset=0,
+            height=0,
+            width=0,
+            do_rectify=False,
+        ),
+    )
+
+
+def cloud(stamp_ns: int, points: NDArray[np.floating], *, names: str = 'xyzi') -> Any:
+    packed = np.zeros((len(points), 4), '<f4')
+    packed[:, :3] = points
+    fields = [
+        make('sensor_msgs/msg/PointField', name=name, offset=4 * place, datatype=7, count=1)
+        for place, name in enumerate(names)
+    ]
+    return make(
+        'sensor_msgs/msg/PointCloud2',
+        header=header(stamp_ns, 'velo'),
+        height=1,
+        width=len(points),
+        fields=fields,
+        is_bigendian=False,
+        point_step=16,
+        row_step=16 * len(points),
+        data=np.frombuffer(packed.tobytes(), np.uint8),
+        is_dense=True,
+    )
+
+
+def transforms(*edges: tuple[str, str, Sequence[float], Sequence[float]]) -> Any:
+    """A /tf_static message of (parent, child, translation in m, rotation x y z w)."""
+    items = [
+        make(
+            'geometry_msgs/msg/TransformStamped',
+            header=header(START_NS, parent),
+            child_frame_id=child,
+            transform=make(
+                'geometry_msgs/msg/Transform',
+                translation=make(
+                    'geometry_msgs/msg/Vector3', **dict(zip('xyz', place, strict=True))
+                ),
+                rotation=make(
+                    'geometry_msgs/msg/Quaternion', **dict(zip('xyzw', turn, strict=True))
+                ),
+            ),
+        )
+        for parent, child, place, turn in edges
+    ]
+    return make('tf2_msgs/msg/TFMessage', transforms=items)
+
+
+IDENTITY = (0.0, 0.0, 0.0, 1.0)
+BOTH_FRAMES = transforms(
+    ('base', 'velo', (0.0, 0.0, 1.5), IDENTITY),
+    ('base', 'optical', (0.3, 0.1, 1.3), LIDAR_FROM_OPTICAL),
+)
+
+
+@dataclass
+class Recording:
+    """What is written into a bag: (topic, recording time in ns, message)."""
+
+    messages: list[tuple[str, int, Any]] = field(default_factory=list)
+
+    def add(self, topic: str, recorded_ns: int, message: Any) -> None:
+        self.messages.append((topic, recorded_ns, message))
+
+    def write(self, path: Path, plugin: StoragePlugin = StoragePlugin.MCAP) -> Path:
+        with Writer(path, version=9, storage_plugin=plugin) as writer:
+            connections: dict[str, Any] = {}
+            for topic, recorded_ns, message in self.messages:
+                kind = message.__msgtype__
+                if topic not in connections:
+                    connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
+                data = STORE.serialize_cdr(message, kind)
+                writer.write(connections[topic], recorded_ns, data)
+        return path
+
+
+def pixels_of(frame: int) -> NDArray[np.uint8]:
+    image = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    image[..., 0] = 40 * frame + 10
+    image[3, 4] = 255, 128, 0
+    return image
+
+
+def lidar_points(*pixels: tuple[float, float, float]) -> NDArray[np.float64]:
+    """Lidar points that fall on (column, row) of the image at a depth in metres."""
+    optical = [
+        np.array([(column - CX_PX) / F_PX, (row - CY_PX) / F_PX, 1.0]) * depth_m
+        for column, row, depth_m in pixels
+    ]
+    points: NDArray[np.float64] = np.array([[z, -x, -y] for x, y, z in optical])
+    points += LIDAR_PLACE_M
+    return points
+
+
+def record(*, compressed: bool = False, tf: Any = BOTH_FRAMES, info: Any = None) -> Recording:
+    """Three images, 0.1 s apart, and scans for the first and the last, 10 ms late."""
+    recording = Recording()
+    if tf is not None:
+        recording.add('/tf_static', START_NS, tf)
+    for frame in range(3):
+        stamp_ns = START_NS + frame * STEP_NS
+        recorded_ns = stamp_ns + 3_000_000
+        encode = compressed_image if compressed else raw_image
+        recording.add(IMAGE, recorded_ns, encode(stamp_ns, pixels_of(frame)))
+        recording.add(INFO, recorded_ns, info or camera_info(stamp_ns))
+        if frame != 1:
+            points = lidar_points((4.0, 3.0, 5.0 + frame), (15.0, 8.0, 20.0), (7.0, 7.0, -3.0))
+            late_ns = stamp_ns + 10_000_000
+            recording.add(CLOUD, late_ns, cloud(late_ns, points))
+    return recording
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_images_and_projected_scans(
+    tmp_path: Path, *, compressed: bool, plugin: StoragePlugin
+) -> None:
+    dataset = open_dataset(
+        'auto', root=record(compressed=compressed).write(tmp_path / 'b', plugin)
+    )
+    assert len(dataset) == 3
+    for frame in (2, 0, 1):  # in any order
+        sample = dataset[frame]
+        pixels = np.round(sample.image.permute(1, 2, 0).numpy() * 255.0)
+        np.testing.assert_array_equal(pixels, pixels_of(frame))
+        expected = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+        if frame != 1:
+            expected[3, 4], expected[8, 15] = 5.0 + frame, 20.0
+        np.testing.assert_allclose(sample.depth_m.numpy(), expected, rtol=1e-5)
+        assert sample.key == f'{IMAGE} {START_NS + frame * STEP_NS}'
+        assert sample.intrinsics[0].tolist() == [F_PX, 0.0, CX_PX]
+
+
+def test_padded_rows_are_unpacked(tmp_path: Path) -> None:
+    image = raw_image(START_NS, pixels_of(0))
+    rows = np.zeros((HEIGHT, WIDTH * 3 + 4), np.uint8)
+    rows[:, : WIDTH * 3] = image.data.reshape(HEIGHT, -1)
+    image.step, image.data = rows.shape[1], rows.ravel()
+    recording = record()
+    recording.messages[1] = (IMAGE, START_NS, image)
+    sample = BagDataset(recording.write(tmp_path / 'b'))[0]
+    pixels = np.round(sample.image.permute(1, 2, 0).numpy() * 255.0)
+    np.testing.assert_array_equal(pixels, pixels_of(0))
+
+
+def test_storage_file_stands_for_its_bag(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    assert len(BagDataset(next(path.glob('*.mcap')))) == 3
+
+
+def test_sample_size_moves_points_and_intrinsics(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    sample = BagDataset(path, height=3 * HEIGHT, width=3 * WIDTH)[0]
+    assert sample.depth_m.shape == (36, 60)
+    assert sample.intrinsics[0, 2] == (CX_PX + 0.5) * 3 - 0.5
+    # Pixel (4, 3) covers columns 12 to 14 and rows 9 to 11 now; its centre is the middle one.
+    assert np.argwhere(sample.valid.numpy()).tolist() == [[10, 13], [25, 46]]
+
+
+def test_a_scan_too_far_in_time_is_not_used(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    assert BagDataset(path)[0].valid.any()
+    assert not BagDataset(path, max_offset_s=0.005)[0].valid.any()
+    assert BagDataset(path, max_offset_s=0.095)[1].valid.any()
+
+
+def test_bag_without_lidar_has_images_and_no_ground_truth(tmp_path: Path) -> None:
+    recording = record()
+    recording.messages = [item for item in recording.messages if item[0] != CLOUD]
+    dataset = BagDataset(recording.write(tmp_path / 'b'))
+    assert dataset.topics.cloud is None
+    assert not dataset[0].valid.any()
+
+
+def test_distorted_images_are_rectified(tmp_path: Path) -> None:
+    info = camera_info(START_NS, distortion=(-0.3, 0.05, 0.0, 0.0, 0.0), projection_f_px=20.0)
+    sample = BagDataset(record(info=info).write(tmp_path / 'b'))[0]
+    assert sample.intrinsics[0, 0] == 20.0
+    # The point of image pixel (15, 8) under F_PX lies nearer to the centre under 20 px.
+    row, column = 5.0 + (8.0 - 5.0) * 20.0 / F_PX, 9.0 + (15.0 - 9.0) * 20.0 / F_PX
+    assert sample.depth_m[round(row), round(column)] == pytest.approx(20.0)
+    assert not np.array_equal(np.round(sample.image[0].numpy() * 255.0), pixels_of(0)[..., 0])
+
+
+def test_rectified_topics_are_described_by_the_projection(tmp_path: Path) -> None:
+    info = camera_info(START_NS, distortion=(-0.3, 0.0, 0.0, 0.0, 0.0), projection_f_px=20.0)
+    recording = record(info=info)
+    recording.messages = [
+        ('/cam/image_rect' if topic == IMAGE else topic, stamp, message)
+        for topic, stamp, message in recording.messages
+    ]
+    sample = BagDataset(recording.write(tmp_path / 'b'))[0]
+    assert sample.intrinsics[0, 0] == 20.0
+    np.testing.assert_array_equal(np.round(sample.image[0].numpy() * 255.0), pixels_of(0)[..., 0])
+
+
+def test_rectifying_puts_pixels_where_the_model_says() -> None:
+    coefficients = (-0.2, 0.02, 0.0, 0.0, 0.0)
+    camera = camera_of(
+        camera_info(0, distortion=coefficients), (HEIGHT, WIDTH), rectified=False, source='info'
+    )
+    ramp = np.repeat(np.arange(WIDTH, dtype=np.uint8)[None, :, None] * 10, HEIGHT, axis=0)
+    straight = camera.rectify(np.repeat(ramp, 3, axis=2))
+    x, y = (14.0 - CX_PX) / F_PX, (5.0 - CY_PX) / F_PX
+    square = x * x + y * y
+    distorted_column = CX_PX + F_PX * x * (1.0 - 0.2 * square + 0.02 * square**2)
+    assert straight[5, 14, 0] == pytest.approx(10.0 * distorted_column, abs=1.0)
+
+
+def test_all_zero_camera_info(tmp_path: Path) -> None:
+    path = record(info=camera_info(START_NS, f_px=0.0)).write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r'/cam/camera_info of bag .* is all zero .*calibrate it'):
+        BagDataset(path)[0]
+
+
+def test_camera_info_of_odometry_bags_has_only_a_projection(tmp_path: Path) -> None:
+    info = camera_info(START_NS, f_px=0.0, projection_f_px=F_PX)
+    assert BagDataset(record(info=info).write(tmp_path / 'b'))[0].intrinsics[0, 0] == F_PX
+
+
+def test_camera_info_that_does_not_fit(tmp_path: Path) -> None:
+    path = record(info=camera_info(START_NS, height=99)).write(tmp_path / 'b')
+    with pytest.raises(DataError, match='is for 99x20 pixels, but its images are 12x20'):
+        BagDataset(path)[0]
+    info = camera_info(START_NS, distortion=(0.1,) * 4, model='equidistant')
+    with pytest.raises(DataError, match="distortion model 'equidistant'"):
+        BagDataset(record(info=info).write(tmp_path / 'c'))[0]
+
+
+def test_lidar_that_is_nowhere(tmp_path: Path) -> None:
+    path = record(tf=None).write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r"lidar frame 'velo' .* 'optical': .*holds nothing"):
+        BagDataset(path)[0]
+
+
+def test_zero_rotation_is_no_rotation() -> None:
+    with pytest.raises(DataError, match='identity is'):
+        rotation_matrix((0.0, 0.0, 0.0, 0.0))
+    turn = rotation_matrix((0.0, 0.0, 2.0, 2.0))  # a quarter turn about z, not normalised
+    np.testing.assert_allclose(turn @ [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], atol=1e-12)
+
+
+def test_topics_are_chosen_or_named(tmp_path: Path) -> None:
+    recording = record()
+    stamp_ns = START_NS + 9 * STEP_NS
+    recording.add('/rear/image_raw', stamp_ns, raw_image(stamp_ns, pixels_of(4)))
+    recording.add('/rear/camera_info', stamp_ns, camera_info(stamp_ns))
+    path = recording.write(tmp_path / 'b')
+    with pytest.raises(ConfigError, match=r'2 image topics \(/cam/image_raw, /rear/image_raw\)'):
+        BagDataset(path)
+    dataset = BagDataset(path, image_topic='/rear/image_raw')
+    assert dataset.topics.camera_info == '/rear/camera_info'
+    assert len(dataset) == 1
+    with pytest.raises(ConfigError, match="did you mean '/cam/image_raw'"):
+        BagDataset(path, image_topic='/cam/image_rwa')
+
+
+def test_bag_without_images_lists_what_it_holds(tmp_path: Path) -> None:
+    recording = Recording()
+    recording.add('/tf_static', START_NS, BOTH_FRAMES)
+    path = recording.write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r'no image topic .*holds /tf_static \(tf2_msgs'):
+        BagDataset(path)
+
+
+def test_empty_bag(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'no image topic .* it holds nothing'):
+        BagDataset(Recording().write(tmp_path / 'b'))
+
+
+def test_image_topic_without_messages(tmp_path: Path) -> None:
+    path = tmp_path / 'b'
+    with Writer(path, version=9) as writer:
+        for topic, kind in (
+            (IMAGE, 'sensor_msgs/msg/Image'),
+            (INFO, 'sensor_msgs/msg/CameraInfo'),
+        ):
+            writer.add_connection(topic, kind, typestore=STORE)
+    with pytest.raises(DataError, match='has no message on its topic /cam/image_raw'):
+        BagDataset(path)
+
+
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_truncated_bag(tmp_path: Path, plugin: StoragePlugin) -> None:
+    path = record().write(tmp_path / 'b', plugin)
+    storage = next(item for item in path.iterdir() if item.suffix in {'.mcap', '.db3'})
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+    with pytest.raises(DataError, match=r'bag .*b cannot be read .*truncated'):
+        BagDataset(path)
+
+
+def test_missing_bag(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='gone does not exist; give a rosbag2 folder'):
+        BagDataset(tmp_path / 'gone')
+
+
+def test_broken_messages(tmp_path: Path) -> None:
+    image = raw_image(START_NS, pixels_of(0))
+    image.data = image.data[:100]
+    recording = record()
+    recording.messages[1] = (IMAGE, START_NS, image)
+    dataset = BagDataset(recording.write(tmp_path / 'b'))
+    with pytest.raises(
+        DataError, match=rf"{START_NS} .*12x20 'rgb8', 100 bytes.*cannot be decoded"
+    ):
+        dataset[0]
+    for message, complaint in (
+        (cloud(START_NS, np.ones((3, 3)), names='abc'), 'needs x, y and z as floats'),
+        (cloud(START_NS, np.ones((3, 3))), 'has 20 bytes for 1x3 points'),
+    ):
+        if 'bytes' in complaint:
+            message.data = message.data[:20]
+        recording = record()
+        recording.messages[3] = (CLOUD, START_NS, message)
+        path = recording.write(tmp_path / complaint.replace(' ', '_'))
+        with pytest.raises(DataError, match=complaint):
+            BagDataset(path)[0]
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['kitti_0052_mini_mcap', 'kitti_0052_rawimg_db3', 'kitti_0052_mini_ros1.bag'],
+)
+def test_recorded_bags_agree_with_the_files_they_were_made_from(
+    shared_dir: Path, name: str
+) -> None:
+    bag = BagDataset(shared_dir / 'data/bags' / name)
+    kitti = KittiDataset(
+        shared_dir / 'data/kitti_raw_mini',
+        split=shared_dir / 'data/splits/eigen_mini/test_files.txt',
+    )
+    ours, theirs = bag[0], kitti[0]
+    np.testing.assert_array_equal(ours.image.numpy(), theirs.image.numpy())
+    np.testing.assert_array_equal(ours.valid.numpy(), theirs.valid.numpy())
+    np.testing.assert_allclose(
+        ours.depth_m[ours.valid].numpy(), theirs.depth_m[theirs.valid].numpy(), atol=1e-4
+    )
+    np.testing.assert_allclose(ours.intrinsics.numpy(), theirs.intrinsics.numpy())
