@@ -12,6 +12,15 @@ from typing import NoReturn
 from depth_core.errors import ConfigError, unknown_name
 
 
+class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """States the default of each option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default in (None, '', False):
+            return action.help
+        return super()._get_help_string(action)
+
+
 class CommandParser(argparse.ArgumentParser):
     """An argument parser that answers wrong input with a `ConfigError`.
 
@@ -24,7 +33,7 @@ class CommandParser(argparse.ArgumentParser):
             description=description,
             epilog=epilog,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+            formatter_class=_HelpFormatter,
         )
 
     def error(self, message: str) -> NoReturn:

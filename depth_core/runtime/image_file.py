@@ -106,7 +106,8 @@ def _png_fault(content: bytes) -> str:
         if zlib.crc32(content[position + 4 : end]) != int.from_bytes(
             content[end : end + 4], 'big'
         ):
-            return f'is a corrupt PNG file: the check sum of its {kind!r} part is wrong'
+            name = kind.decode('latin-1')
+            return f'is a corrupt PNG file: the check sum of its {name} part is wrong'
         if kind == b'IEND':
             return ''
         position = end + 4
