@@ -15,11 +15,13 @@ from torch import Tensor
 from depth_core.contracts import Intrinsics
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic.cameras import CAMERAS, MIXED, draw_camera
+from depth_core.data.synthetic.layout import STREET_LENGTH_M
 from depth_core.data.synthetic.room import ROOM_KINDS, make_room
 from depth_core.data.synthetic.scene import Scene
 from depth_core.data.synthetic.sensor import Sensor, draw_sensor
 from depth_core.data.synthetic.shading import Render, render
-from depth_core.data.synthetic.street import STREET_KINDS, STREET_LENGTH_M, make_street
+from depth_core.data.synthetic.street import make_street
+from depth_core.data.synthetic.street_kinds import STREET_KINDS
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.geometry import resize_intrinsics
 
@@ -78,8 +80,6 @@ def _check(scenes: str, camera: str, height: int, width: int) -> None:
     if height < 1 or width < 1:
         message = f'image size {height}x{width} is not positive; give pixels, at least 1.'
         raise ConfigError(message)
-
-
 
 
 def _sample(

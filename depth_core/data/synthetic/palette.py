@@ -37,9 +37,7 @@ def any_colour(source: Random, low: float = 0.02, high: float = 0.7) -> Colour:
 def plain(source: Random, colour: Colour, *, gloss: float = 0.0, noise: float = 0.06) -> Material:
     """Paint, plaster, metal: one colour with stains."""
     grain = source.choice((0.006, 0.012, 0.03))
-    return Material(
-        colour=vary(source, colour), noise=noise, grain_m=(grain, grain), gloss=gloss
-    )
+    return Material(colour=vary(source, colour), noise=noise, grain_m=(grain, grain), gloss=gloss)
 
 
 def bricks(source: Random) -> Material:
@@ -168,9 +166,7 @@ def paving(source: Random) -> Material:
 def bark(source: Random) -> Material:
     """The trunk of a tree; plane trees are pale."""
     colour = source.choice(((0.10, 0.08, 0.06), (0.22, 0.19, 0.15), (0.32, 0.30, 0.24)))
-    return Material(
-        colour=vary(source, colour), noise=0.35, grain_m=(0.02, 0.09)
-    )
+    return Material(colour=vary(source, colour), noise=0.35, grain_m=(0.02, 0.09))
 
 
 def car_paint(source: Random) -> Material:

@@ -9,7 +9,6 @@ intersected in one batch, and the nearest hit of each pixel wins.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depth_core.contracts import Intrinsics
-from depth_core.data.synthetic.scene import PrimitiveArrays, Shape, yaw_matrix
+from depth_core.data.synthetic.intersect import NEAR_M, intersect
+from depth_core.data.synthetic.motion import Placement
+from depth_core.data.synthetic.scene import Shape
 
 TILE = 8
 """Side of a tile, pixels."""
-NEAR_M = 0.05
-"""A hit nearer than this does not count."""
 NOTHING = -1
 """Index of the primitive seen where no surface is hit."""
 
@@ -32,7 +31,6 @@ _CORNERS = np.array(
 _EDGES = np.array(
     [(a, b) for a in range(8) for b in range(a) if np.abs(_CORNERS[a] - _CORNERS[b]).sum() == 2.0]
 )  # [12, 2]
-_FOLIAGE_CELLS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,34 +57,34 @@ class Visibility:
     """[H, W] int32 index of the primitive, `NOTHING` where nothing is hit."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Pairs:
+    """Primitives and the tiles that may see them; T pairs."""
+
+    member: NDArray[np.int64]
+    """Index of the primitive."""
+    column: NDArray[np.int64]
+    row: NDArray[np.int64]
+
+
 def local_rays(
-    arrays: PrimitiveArrays,
-    bodies: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]],
-    pose: NDArray[np.float64],
-    intrinsics: Intrinsics,
+    placement: Placement, pose: NDArray[np.float64], intrinsics: Intrinsics
 ) -> LocalRays:
     """Express a camera in the frames of all primitives and bound them on its screen.
 
     Args:
-        arrays: The primitives.
-        bodies: x, z and heading of every body.
+        placement: The primitives.
         pose: [4, 4] camera-to-world transform.
         intrinsics: The camera.
 
     Returns:
         Rays and screen rectangles, of float32 precision from float64 arithmetic.
     """
-    x, z, heading = (column[arrays.body] for column in bodies)
-    body_rotation = yaw_matrix(heading)
-    rotation = body_rotation @ arrays.rotation
-    offset = np.stack((x, np.zeros_like(x), z), axis=-1)
-    centre = (body_rotation @ arrays.centre[..., None])[..., 0] + offset
-    to_unit = np.swapaxes(rotation, 1, 2) / arrays.half[:, :, None]
+    to_unit = np.swapaxes(placement.rotation, 1, 2) / placement.half[:, :, None]
     axes = to_unit @ pose[:3, :3]
-    origin = (to_unit @ (pose[:3, 3] - centre)[..., None])[..., 0]
-    to_camera = pose[:3, :3].T @ (rotation * arrays.half[:, None, :])  # [P, 3, 3]
-    centre_camera = (centre - pose[:3, 3]) @ pose[:3, :3]
-    low, high = _bounds(to_camera, centre_camera, intrinsics)
+    origin = (to_unit @ (pose[:3, 3] - placement.centre)[..., None])[..., 0]
+    to_camera = pose[:3, :3].T @ (placement.rotation * placement.half[:, None, :])
+    low, high = _bounds(to_camera, (placement.centre - pose[:3, 3]) @ pose[:3, :3], intrinsics)
     return LocalRays(
         origin=origin.astype(np.float32),
         axes=axes.astype(np.float32),
@@ -120,35 +118,33 @@ def _bounds(
     return low, high
 
 
-def _pairs(
-    low: NDArray[np.int64], high: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return (member, tile column, tile row) of every tile in every rectangle."""
+def _pairs(rays: LocalRays, index: NDArray[np.int64]) -> _Pairs:
+    """Return every tile in the rectangle of every primitive in `index`."""
+    low, high = rays.low_px[index], rays.high_px[index]
     first = low // TILE
     count = np.maximum(high // TILE - first + 1, 0)
     count[(high < low).any(axis=1)] = 0
     area = count[:, 0] * count[:, 1]
     member = np.repeat(np.arange(len(area)), area)
     within = np.arange(len(member)) - np.repeat(np.cumsum(area) - area, area)
-    columns = np.maximum(count[member, 0], 1)
-    return member, first[member, 0] + within % columns, first[member, 1] + within // columns
+    columns = count[member, 0]
+    return _Pairs(
+        member=index[member],
+        column=first[member, 0] + within % columns,
+        row=first[member, 1] + within // columns,
+    )
 
 
 def rasterise(
-    arrays: PrimitiveArrays,
-    rays: LocalRays,
-    intrinsics: Intrinsics,
-    device: torch.device,
-    mask: NDArray[np.bool_] | None = None,
+    shape: NDArray[np.int64], rays: LocalRays, intrinsics: Intrinsics, device: torch.device
 ) -> Visibility:
     """Find the nearest hit of every pixel.
 
     Args:
-        arrays: The primitives.
+        shape: [P] `Shape` of every primitive; negative for one that does not take part.
         rays: The camera in their frames.
         intrinsics: The camera.
         device: Where to compute.
-        mask: [P] True for the primitives that take part; None for all.
 
     Returns:
         Depth and primitive of every pixel.
@@ -156,20 +152,12 @@ def rasterise(
     columns = -(-intrinsics.width // TILE)
     rows = -(-intrinsics.height // TILE)
     tiles, members, hits = [], [], []
-    for shape in Shape:
-        chosen = arrays.shape == int(shape)
-        if mask is not None:
-            chosen &= mask
-        index = np.flatnonzero(chosen)
-        if not len(index):
-            continue
-        member, column, row = _pairs(rays.low_px[index], rays.high_px[index])
-        if not len(member):
-            continue
-        member = index[member]
-        tiles.append(row * columns + column)
-        members.append(member)
-        hits.append(_intersect(shape, rays, member, column, row, intrinsics, device))
+    for form in Shape:
+        pairs = _pairs(rays, np.flatnonzero(shape == int(form)))
+        if len(pairs.member):
+            tiles.append(pairs.row * columns + pairs.column)
+            members.append(pairs.member)
+            hits.append(_hits(form, rays, pairs, intrinsics, device))
     if not tiles:
         size = (intrinsics.height, intrinsics.width)
         return Visibility(
@@ -227,114 +215,18 @@ def _resolve(
     return best.index_select(0, where), owner.index_select(0, where)
 
 
-def _intersect(
-    shape: Shape,
-    rays: LocalRays,
-    member: NDArray[np.int64],
-    column: NDArray[np.int64],
-    row: NDArray[np.int64],
-    intrinsics: Intrinsics,
-    device: torch.device,
+def _hits(
+    shape: Shape, rays: LocalRays, pairs: _Pairs, intrinsics: Intrinsics, device: torch.device
 ) -> Tensor:
-    """[T, TILE²] z-depth of the hits of T (primitive, tile) pairs, +inf for a miss."""
+    """[T, TILE²] z-depth of the pixels of T pairs, +inf for a miss."""
     steps = np.arange(TILE)
-    x = (column[:, None] * TILE + steps - intrinsics.cx_px) / intrinsics.fx_px
-    y = (row[:, None] * TILE + steps - intrinsics.cy_px) / intrinsics.fy_px
-    axes = rays.axes[member]  # [T, 3, 3]
-    along = np.moveaxis(axes[:, :, 0, None] * x[:, None].astype(np.float32), 0, 1)
-    across = axes[:, :, 1, None] * y[:, None].astype(np.float32) + axes[:, :, 2, None]
-    across = np.moveaxis(across, 0, 1)  # [3, T, TILE]
-    dx, dy = (
-        torch.from_numpy(np.ascontiguousarray(part, np.float32)).to(device)
-        for part in (along, across)
-    )
-    origin = torch.from_numpy(np.ascontiguousarray(rays.origin[member].T)).to(device)
-    origin = origin[:, :, None]  # [3, T, 1]
+    x = (pairs.column[:, None] * TILE + steps - intrinsics.cx_px) / intrinsics.fx_px
+    y = (pairs.row[:, None] * TILE + steps - intrinsics.cy_px) / intrinsics.fy_px
+    axes = rays.axes[pairs.member].transpose(1, 2, 0)[..., None]  # [3, 3, T, 1]
+    along = axes[:, 0] * x.astype(np.float32)  # [3, T, TILE]
+    across = axes[:, 1] * y.astype(np.float32) + axes[:, 2]
+    dx = torch.from_numpy(np.ascontiguousarray(along)).to(device)
+    dy = torch.from_numpy(np.ascontiguousarray(across)).to(device)
+    origin = torch.from_numpy(np.ascontiguousarray(rays.origin[pairs.member].T)).to(device)
     direction = (dy[:, :, :, None] + dx[:, :, None, :]).view(3, -1, TILE * TILE)
-    if shape is Shape.BOX:
-        return _box(origin, direction)
-    if shape is Shape.CYLINDER:
-        return _cylinder(origin, direction)
-    if shape is Shape.FOLIAGE:
-        return _foliage(origin, direction)
-    return _ellipsoid(origin, direction)
-
-
-def _entry(near: Tensor, far: Tensor) -> Tensor:
-    """The first visible hit of the interval [near, far]: the back face from the inside."""
-    miss = (near > far) | (far < NEAR_M)
-    return torch.where(near > NEAR_M, near, far).masked_fill_(miss, torch.inf)
-
-
-def _slab(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    # A direction that is exactly parallel would give 0 * inf; the shift is below precision.
-    inverse = (direction + 1e-20).reciprocal_()
-    middle = -origin * inverse
-    inverse.abs_()
-    return middle - inverse, middle.add_(inverse)
-
-
-def _box(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far = _slab(origin, direction)  # [3, T, TILE²]
-    first = torch.maximum(torch.maximum(near[0], near[1]), near[2])
-    return _entry(first, torch.minimum(torch.minimum(far[0], far[1]), far[2]))
-
-
-def _quadratic(
-    origin: Tensor, direction: Tensor, axes: tuple[int, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Near and far parameter of the unit circle or sphere, and where it is missed."""
-    a = sum(direction[axis].square() for axis in axes) + torch.zeros((), device=origin.device)
-    b = sum(direction[axis] * origin[axis] for axis in axes) + torch.zeros_like(a)
-    c = sum(origin[axis].square() for axis in axes) - 1.0
-    inverse = (a + 1e-20).reciprocal_()
-    discriminant = b.square() - a * c
-    miss = discriminant < 0.0
-    root = discriminant.clamp_(min=0.0).sqrt_().mul_(inverse)
-    middle = b.neg_().mul_(inverse)
-    return middle - root, middle + root, miss
-
-
-def _ellipsoid(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
-    return _entry(near, far).masked_fill_(miss, torch.inf)
-
-
-def _cylinder(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 2))
-    low, high = _slab(origin[1], direction[1])
-    return _entry(torch.maximum(near, low), torch.minimum(far, high)).masked_fill_(miss, torch.inf)
-
-
-def _foliage(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
-    # Half the chord, 0 at the rim and 1 through the middle of a sphere: the rim is ragged.
-    chord = (far - near).mul_(0.5).mul_(direction.square().sum(0).sqrt_())
-    holes = chord.mul_(-0.85).add_(0.8)
-    front = _leaf(origin, direction, near, holes) & (near > NEAR_M)
-    back = _leaf(origin, direction, far, holes) & (far > NEAR_M)
-    hit = torch.where(front, near, far)
-    return hit.masked_fill_(miss | ~(front | back), torch.inf)
-
-
-def _leaf(origin: Tensor, direction: Tensor, depth: Tensor, holes: Tensor) -> Tensor:
-    """True where the shell has a leaf at the hit."""
-    cells = ((origin + direction * depth + 2.0) * (0.5 * _FOLIAGE_CELLS)).to(torch.int32)
-    cells.bitwise_and_(_FOLIAGE_CELLS - 1)
-    index = (cells[0] * _FOLIAGE_CELLS + cells[1]) * _FOLIAGE_CELLS + cells[2]
-    noise = foliage_noise(index.device)
-    return noise.index_select(0, index.view(-1)).view_as(depth) > holes
-
-
-@lru_cache(maxsize=4)
-def foliage_noise(device: torch.device) -> Tensor:
-    """[64³] periodic noise, uniform in [0, 1]: where a shell of leaves has holes."""
-    generator = np.random.default_rng(7)
-    shape = (_FOLIAGE_CELLS,) * 3
-    noise = generator.standard_normal(shape)
-    frequency = np.sqrt(sum(np.fft.fftfreq(_FOLIAGE_CELLS)[axis] ** 2 for axis in np.ix_(
-        *[np.arange(_FOLIAGE_CELLS)] * 3
-    )))
-    smooth = np.fft.ifftn(np.fft.fftn(noise) / (0.08 + frequency)).real
-    ranks = np.argsort(np.argsort(smooth, axis=None)).astype(np.float32) / smooth.size
-    return torch.from_numpy(ranks).to(device)
+    return intersect(shape, origin[:, :, None], direction)

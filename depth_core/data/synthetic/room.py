@@ -6,8 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import indoor_things as things
-from depth_core.data.synthetic import palette
+from depth_core.data.synthetic import palette, placing
 from depth_core.data.synthetic.scene import Lighting, Material, Motion, Scene, Shape, Sky
 
 
@@ -21,7 +20,7 @@ class RoomKind:
     floors: tuple[str, ...]
     """Names of the floors' makers in `palette`."""
     along_walls: tuple[str, ...]
-    """Names of furniture in `indoor_things.FURNITURE` that stands against a wall."""
+    """Names of furniture in `furniture.FURNITURE` that stands against a wall."""
     in_middle: tuple[str, ...]
     clutter: tuple[int, int]
     """Fewest and most boxes, bottles and balls lying about."""
@@ -29,37 +28,60 @@ class RoomKind:
 
 ROOM_KINDS = {
     'bedroom': RoomKind(
-        width_m=(2.8, 4.5), length_m=(3.2, 5.0), height_m=(2.3, 2.8), floors=('wood', 'cloth'),
-        along_walls=('bed', 'wardrobe', 'shelf', 'table', 'lamp', 'plant'), in_middle=('chair',),
+        width_m=(2.8, 4.5),
+        length_m=(3.2, 5.0),
+        height_m=(2.3, 2.8),
+        floors=('wood', 'cloth'),
+        along_walls=('bed', 'wardrobe', 'shelf', 'table', 'lamp', 'plant'),
+        in_middle=('chair',),
         clutter=(0, 6),
     ),
     'living_room': RoomKind(
-        width_m=(3.5, 6.5), length_m=(4.0, 8.0), height_m=(2.4, 3.2), floors=('wood', 'cloth'),
+        width_m=(3.5, 6.5),
+        length_m=(4.0, 8.0),
+        height_m=(2.4, 3.2),
+        floors=('wood', 'cloth'),
         along_walls=('sofa', 'shelf', 'sofa', 'lamp', 'plant', 'wardrobe', 'screen'),
-        in_middle=('table', 'sofa', 'chair'), clutter=(0, 8),
+        in_middle=('table', 'sofa', 'chair'),
+        clutter=(0, 8),
     ),
     'office': RoomKind(
-        width_m=(3.0, 8.0), length_m=(4.0, 10.0), height_m=(2.5, 3.2), floors=('cloth', 'tiles'),
+        width_m=(3.0, 8.0),
+        length_m=(4.0, 10.0),
+        height_m=(2.5, 3.2),
+        floors=('cloth', 'tiles'),
         along_walls=('desk', 'shelf', 'desk', 'wardrobe', 'screen', 'plant'),
-        in_middle=('desk', 'chair', 'chair'), clutter=(2, 10),
+        in_middle=('desk', 'chair', 'chair'),
+        clutter=(2, 10),
     ),
     'kitchen': RoomKind(
-        width_m=(2.4, 4.5), length_m=(3.0, 5.5), height_m=(2.3, 2.9), floors=('tiles', 'wood'),
+        width_m=(2.4, 4.5),
+        length_m=(3.0, 5.5),
+        height_m=(2.3, 2.9),
+        floors=('tiles', 'wood'),
         along_walls=('counter', 'counter', 'wardrobe', 'counter', 'shelf'),
-        in_middle=('table', 'chair', 'chair'), clutter=(2, 12),
+        in_middle=('table', 'chair', 'chair'),
+        clutter=(2, 12),
     ),
     'corridor': RoomKind(
-        width_m=(1.5, 2.8), length_m=(8.0, 22.0), height_m=(2.3, 3.0),
-        floors=('tiles', 'cloth', 'wood'), along_walls=('shelf', 'plant', 'chair', 'wardrobe'),
-        in_middle=(), clutter=(0, 4),
+        width_m=(1.5, 2.8),
+        length_m=(8.0, 22.0),
+        height_m=(2.3, 3.0),
+        floors=('tiles', 'cloth', 'wood'),
+        along_walls=('shelf', 'plant', 'chair', 'wardrobe'),
+        in_middle=(),
+        clutter=(0, 4),
     ),
     'basement': RoomKind(
-        width_m=(4.0, 12.0), length_m=(5.0, 16.0), height_m=(2.2, 4.0),
+        width_m=(4.0, 12.0),
+        length_m=(5.0, 16.0),
+        height_m=(2.2, 4.0),
         floors=('asphalt', 'paving'),
         along_walls=('shelf', 'crates', 'wardrobe', 'crates', 'counter', 'column'),
-        in_middle=('crates', 'column', 'table', 'wardrobe'), clutter=(4, 16),
+        in_middle=('crates', 'column', 'table', 'wardrobe'),
+        clutter=(4, 16),
     ),
-}  # fmt: skip
+}
 """Kinds of rooms by the name of their scene class."""
 
 
@@ -73,10 +95,13 @@ def make_room(name: str, source: Random) -> Scene:
     # The camera stands near the rear end and looks across, as people do who photograph a room.
     left = source.uniform(0.25, 0.75) * width
     behind = source.uniform(0.08, 0.4) * length
-    room = things.RoomBounds(
-        left_m=-left, right_m=width - left, back_m=-behind, front_m=length - behind,
+    room = placing.RoomBounds(
+        left_m=-left,
+        right_m=width - left,
+        back_m=-behind,
+        front_m=length - behind,
         height_m=height,
-    )  # fmt: skip
+    )
     _shell(scene, source, kind, room)
     turn = source.gauss(0.0, 0.3)
     scene.motion = Motion(
@@ -94,11 +119,14 @@ def make_room(name: str, source: Random) -> Scene:
     return scene
 
 
-def _shell(scene: Scene, source: Random, kind: RoomKind, room: things.RoomBounds) -> None:
+def _shell(scene: Scene, source: Random, kind: RoomKind, room: placing.RoomBounds) -> None:
     maker = {
-        'wood': palette.wood, 'cloth': palette.cloth, 'tiles': palette.tiles,
-        'asphalt': palette.asphalt, 'paving': palette.paving,
-    }[source.choice(kind.floors)]  # fmt: skip
+        'wood': palette.wood,
+        'cloth': palette.cloth,
+        'tiles': palette.tiles,
+        'asphalt': palette.asphalt,
+        'paving': palette.paving,
+    }[source.choice(kind.floors)]
     pick = source.random()
     if kind.floors[0] == 'asphalt' or pick < 0.15:
         wall = palette.bricks(source)
@@ -107,7 +135,9 @@ def _shell(scene: Scene, source: Random, kind: RoomKind, room: things.RoomBounds
     elif pick < 0.4:
         wall = palette.tiles(source)
     else:
-        wall = palette.plain(source, palette.mix((0.7, 0.68, 0.62), palette.any_colour(source), 0.3))
+        wall = palette.plain(
+            source, palette.mix((0.7, 0.68, 0.62), palette.any_colour(source), 0.3)
+        )
     ceiling = scene.add_material(palette.plain(source, (0.72, 0.71, 0.69)))
     floor = scene.add_material(maker(source))
     centre = (
@@ -124,26 +154,26 @@ def _shell(scene: Scene, source: Random, kind: RoomKind, room: things.RoomBounds
         Shape.BOX, centre, half, scene.add_material(wall), top=ceiling, bottom=floor, casts=False
     )
     for _ in range(source.randint(1, 6)):
-        things.add_wall_piece(scene, source, room)
+        placing.add_wall_piece(scene, source, room)
 
 
-def _furnish(scene: Scene, source: Random, kind: RoomKind, room: things.RoomBounds) -> None:
+def _furnish(scene: Scene, source: Random, kind: RoomKind, room: placing.RoomBounds) -> None:
     placed: list[tuple[float, float, float]] = [(0.0, 0.0, 0.75)]
     size = (room.right_m - room.left_m) * (room.front_m - room.back_m)
     for _ in range(min(3 + int(size / 3.0), 12)):
-        things.place_at_wall(scene, source, room, source.choice(kind.along_walls), placed)
+        placing.place_at_wall(scene, source, room, source.choice(kind.along_walls), placed)
     if kind.in_middle:
         for _ in range(min(1 + int(size / 8.0), 6)):
-            things.place_free(scene, source, room, source.choice(kind.in_middle), placed)
+            placing.place_free(scene, source, room, source.choice(kind.in_middle), placed)
     for _ in range(source.randint(*kind.clutter)):
-        things.place_free(scene, source, room, 'clutter', placed)
+        placing.place_free(scene, source, room, 'clutter', placed)
     if source.random() < 0.25:
-        things.place_free(scene, source, room, 'person', placed)
+        placing.place_free(scene, source, room, 'person', placed)
     if source.random() < 0.4:
-        things.add_rug(scene, source, room)
+        placing.add_rug(scene, source, room)
 
 
-def _light(scene: Scene, source: Random, room: things.RoomBounds) -> None:
+def _light(scene: Scene, source: Random, room: placing.RoomBounds) -> None:
     lamp = (
         source.uniform(0.7 * room.left_m, 0.7 * room.right_m),
         -room.height_m + source.uniform(0.08, 0.4),
@@ -163,6 +193,9 @@ def _light(scene: Scene, source: Random, room: things.RoomBounds) -> None:
         size = source.uniform(0.06, 0.2)
         scene.add(
             source.choice((Shape.ELLIPSOID, Shape.CYLINDER)),
-            lamp, (size, min(size, 0.9 * (room.height_m + lamp[1])), size), bulb, casts=False,
-        )  # fmt: skip
+            lamp,
+            (size, min(size, 0.9 * (room.height_m + lamp[1])), size),
+            bulb,
+            casts=False,
+        )
     scene.sky = Sky(haze_m=1e6, horizon=(shade, shade, shade))

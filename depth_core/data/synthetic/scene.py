@@ -8,12 +8,13 @@ the scene at an arc length and a lateral offset, and may move along it.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from depth_core.data.synthetic.rotation import pitch_matrix, yaw_matrix
 
 Colour = tuple[float, float, float]
 """Linear RGB albedo in [0, 1]."""
@@ -286,86 +287,3 @@ class Scene:
             casts=np.array([item.casts for item in items]),
             ground=np.array([item.ground for item in items]),
         )
-
-
-def yaw_matrix(angle_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[..., 3, 3] rotations around y: positive turns z (ahead) towards x (right)."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    zero, one = np.zeros_like(cos), np.ones_like(cos)
-    rows = [[cos, zero, sin], [zero, one, zero], [-sin, zero, cos]]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def pitch_matrix(angle_rad: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[..., 3, 3] rotations around x: positive turns z (ahead) up, towards -y."""
-    cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    zero, one = np.zeros_like(cos), np.ones_like(cos)
-    rows = [[one, zero, zero], [zero, cos, -sin], [zero, sin, cos]]
-    return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
-
-
-def roll_matrix(angle_rad: float) -> NDArray[np.float64]:
-    """[3, 3] rotation around z: positive turns x (right) towards y (down)."""
-    cos, sin = math.cos(angle_rad), math.sin(angle_rad)
-    return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
-
-
-def path_pose(
-    curvature_1_m: float, arc_m: NDArray[np.float64], lateral_m: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return x, z and heading of points given by arc length and offset to the right."""
-    if curvature_1_m == 0.0:
-        return lateral_m, arc_m, np.zeros_like(arc_m)
-    heading = curvature_1_m * arc_m
-    radius = 1.0 / curvature_1_m
-    x = radius - (radius - lateral_m) * np.cos(heading)
-    return x, (radius - lateral_m) * np.sin(heading), heading
-
-
-def camera_pose(scene: Scene, time_s: float) -> NDArray[np.float64]:
-    """[4, 4] camera-to-world transform of the scene's camera at `time_s`."""
-    motion = scene.motion
-    sway = motion.sway_rad * math.sin(1.9 * time_s)
-    yaw = motion.yaw_rad
-    pose = np.eye(4)
-    if motion.orbit_m > 0.0:
-        angle = motion.orbit_rad_s * time_s
-        x = motion.lateral_m + motion.orbit_m * math.sin(angle)
-        z = motion.orbit_m * (1.0 - math.cos(angle))
-        yaw += angle
-    else:
-        arc = np.array([motion.speed_m_s * time_s])
-        path = path_pose(scene.curvature_1_m, arc, np.array([motion.lateral_m]))
-        x, z = float(path[0][0]), float(path[1][0])
-        yaw += float(path[2][0])
-    pose[:3, :3] = (
-        yaw_matrix(np.array(yaw))
-        @ pitch_matrix(np.array(motion.pitch_rad + sway))
-        @ roll_matrix(motion.roll_rad + 0.7 * sway)
-    )
-    pose[:3, 3] = (x, -motion.height_m, z)
-    return pose
-
-
-BEHIND_M = 30.0
-"""How far behind the camera a repeating street reaches before its things reappear ahead."""
-
-
-def body_poses(
-    scene: Scene, time_s: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return x, z and heading of every body at `time_s`."""
-    ego_arc = scene.motion.speed_m_s * time_s
-    arc = np.array(
-        [
-            body.arc_m + (ego_arc if body.follows_ego else body.speed_m_s * time_s)
-            for body in scene.bodies
-        ]
-    )
-    if scene.wrap_m > 0.0:
-        travels = np.array([not body.follows_ego for body in scene.bodies])
-        wrapped = (arc - ego_arc + BEHIND_M) % scene.wrap_m - BEHIND_M + ego_arc
-        arc = np.where(travels, wrapped, arc)
-    lateral = np.array([body.lateral_m for body in scene.bodies])
-    x, z, heading = path_pose(scene.curvature_1_m, arc, lateral)
-    return x, z, heading + np.array([body.yaw_rad for body in scene.bodies])

@@ -14,21 +14,10 @@ from random import Random
 
 from depth_core.data.synthetic import palette
 from depth_core.data.synthetic.outdoor_things import add_person
-from depth_core.data.synthetic.scene import Body, Material, Scene, Shape
+from depth_core.data.synthetic.scene import Scene, Shape
 
 Half = tuple[float, float]
 """Half width and half depth of a footprint, metres."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoomBounds:
-    """The walls of a room around the camera's place, metres."""
-
-    left_m: float
-    right_m: float
-    back_m: float
-    front_m: float
-    height_m: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +47,7 @@ def _box(
     )
 
 
-def _legs(scene: Scene, body: int, half: Half, height: float, radius: float, kind: int) -> None:
+def _legs(scene: Scene, body: int, half: Half, *, height: float, radius: float, kind: int) -> None:
     for x in (-1.0, 1.0):
         for z in (-1.0, 1.0):
             scene.add(
@@ -70,19 +59,18 @@ def _legs(scene: Scene, body: int, half: Half, height: float, radius: float, kin
             )
 
 
-def _solid(scene: Scene, source: Random) -> int:
+def solid(scene: Scene, source: Random) -> int:
+    """Add a material that furniture is made of and return its index."""
     maker = source.choice((palette.wood, palette.wood, palette.cloth))
     if source.random() < 0.4:
         gloss = source.choice((0.0, 0.3))
-        return scene.add_material(
-            palette.plain(source, palette.any_colour(source), gloss=gloss)
-        )
+        return scene.add_material(palette.plain(source, palette.any_colour(source), gloss=gloss))
     return scene.add_material(maker(source))
 
 
 def _bed(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
-    frame, sheet = _solid(scene, source), scene.add_material(palette.cloth(source))
+    frame, sheet = solid(scene, source), scene.add_material(palette.cloth(source))
     high = source.uniform(0.4, 0.6)
     _box(scene, body, (-w, w, 0.08, 0.3, -d, d), frame)
     _box(scene, body, (-w + 0.03, w - 0.03, 0.28, high, -d + 0.05, d - 0.02), sheet)
@@ -90,17 +78,20 @@ def _bed(scene: Scene, source: Random, body: int, half: Half) -> None:
     pillow = scene.add_material(palette.cloth(source))
     for x in (-0.5, 0.5):
         scene.add(
-            Shape.ELLIPSOID, (x * w, -high - 0.04, -d + 0.4), (0.42 * w, 0.1, 0.22), pillow,
+            Shape.ELLIPSOID,
+            (x * w, -high - 0.04, -d + 0.4),
+            (0.42 * w, 0.1, 0.22),
+            pillow,
             body=body,
-        )  # fmt: skip
+        )
 
 
 def _wardrobe(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
     high = source.uniform(1.1, 2.15)
-    skin = _solid(scene, source)
+    skin = solid(scene, source)
     _box(scene, body, (-w, w, 0.0, high, -d, d), skin)
-    door = _solid(scene, source) if source.random() < 0.5 else skin
+    door = solid(scene, source) if source.random() < 0.5 else skin
     for x0, x1 in ((-w + 0.02, -0.01), (0.01, w - 0.02)):
         _box(scene, body, (x0, x1, 0.08, high - 0.04, d - 0.01, d + 0.02), door)
 
@@ -108,7 +99,7 @@ def _wardrobe(scene: Scene, source: Random, body: int, half: Half) -> None:
 def _shelf(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
     high = source.uniform(0.9, 2.1)
-    board, rows = _solid(scene, source), scene.add_material(palette.books(source))
+    board, rows = solid(scene, source), scene.add_material(palette.books(source))
     for x in (-w, w - 0.03):
         _box(scene, body, (x, x + 0.03, 0.0, high, -d, d), board)
     _box(scene, body, (-w, w, 0.0, high, -d, -d + 0.02), board)
@@ -124,20 +115,30 @@ def _shelf(scene: Scene, source: Random, body: int, half: Half) -> None:
 def _table(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
     high = source.uniform(0.4, 0.78)
-    top = _solid(scene, source)
+    top = solid(scene, source)
     if source.random() < 0.25:
+        scene.add(Shape.CYLINDER, (0.0, -high, 0.0), (w, 0.02, d), top, body=body)
         scene.add(
-            Shape.CYLINDER, (0.0, -high, 0.0), (w, 0.02, d), top, body=body
+            Shape.CYLINDER, (0.0, -0.5 * high, 0.0), (0.05, 0.5 * high, 0.05), top, body=body
         )
-        scene.add(Shape.CYLINDER, (0.0, -0.5 * high, 0.0), (0.05, 0.5 * high, 0.05), top, body=body)
     else:
         _box(scene, body, (-w, w, high - 0.04, high, -d, d), top)
-        _legs(scene, body, half, high, source.uniform(0.015, 0.04), _solid(scene, source))
+        _legs(
+            scene,
+            body,
+            half,
+            height=high,
+            radius=source.uniform(0.015, 0.04),
+            kind=solid(scene, source),
+        )
     for _ in range(source.randint(0, 3)):
         _clutter_piece(
-            scene, source, body, (source.uniform(-0.7, 0.7) * w, source.uniform(-0.7, 0.7) * d),
+            scene,
+            source,
+            body,
+            (source.uniform(-0.7, 0.7) * w, source.uniform(-0.7, 0.7) * d),
             high,
-        )  # fmt: skip
+        )
 
 
 def _desk(scene: Scene, source: Random, body: int, half: Half) -> None:
@@ -149,14 +150,12 @@ def _desk(scene: Scene, source: Random, body: int, half: Half) -> None:
 
 def _chair(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
-    seat, frame = _solid(scene, source), _solid(scene, source)
+    seat, frame = solid(scene, source), solid(scene, source)
     _box(scene, body, (-w, w, 0.43, 0.48, -d, d), seat)
     _box(scene, body, (-w, w, 0.55, source.uniform(0.8, 1.05), -d, -d + 0.04), seat)
-    _legs(scene, body, half, 0.44, 0.018, frame)
+    _legs(scene, body, half, height=0.44, radius=0.018, kind=frame)
     for x in (-w + 0.02, w - 0.02):
-        scene.add(
-            Shape.CYLINDER, (x, -0.6, -d + 0.02), (0.015, 0.2, 0.015), frame, body=body
-        )
+        scene.add(Shape.CYLINDER, (x, -0.6, -d + 0.02), (0.015, 0.2, 0.015), frame, body=body)
 
 
 def _sofa(scene: Scene, source: Random, body: int, half: Half) -> None:
@@ -170,14 +169,18 @@ def _sofa(scene: Scene, source: Random, body: int, half: Half) -> None:
     cushion = scene.add_material(palette.cloth(source))
     for _ in range(source.randint(0, 3)):
         scene.add(
-            Shape.ELLIPSOID, (source.uniform(-0.6, 0.6) * w, -0.6, -d + 0.32), (0.22, 0.2, 0.1),
-            cushion, body=body, pitch_rad=0.3,
-        )  # fmt: skip
+            Shape.ELLIPSOID,
+            (source.uniform(-0.6, 0.6) * w, -0.6, -d + 0.32),
+            (0.22, 0.2, 0.1),
+            cushion,
+            body=body,
+            pitch_rad=0.3,
+        )
 
 
 def _counter(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
-    front = _solid(scene, source)
+    front = solid(scene, source)
     top = scene.add_material(palette.plain(source, palette.any_colour(source), gloss=0.3))
     _box(scene, body, (-w, w, 0.08, 0.86, -d, d - 0.03), front)
     _box(scene, body, (-w, w, 0.86, 0.9, -d, d), top)
@@ -189,7 +192,7 @@ def _counter(scene: Scene, source: Random, body: int, half: Half) -> None:
 
 def _screen(scene: Scene, source: Random, body: int, half: Half) -> None:
     w, d = half
-    stand = _solid(scene, source)
+    stand = solid(scene, source)
     _box(scene, body, (-w, w, 0.0, 0.5, -d, d), stand)
     black = scene.add_material(palette.plain(source, (0.01, 0.01, 0.012), gloss=0.5))
     _box(scene, body, (-0.85 * w, 0.85 * w, 0.58, 0.58 + w, -0.03, 0.02), black)
@@ -198,21 +201,28 @@ def _screen(scene: Scene, source: Random, body: int, half: Half) -> None:
 def _lamp(scene: Scene, source: Random, body: int, half: Half) -> None:
     metal = scene.add_material(palette.plain(source, (0.2, 0.2, 0.2)))
     high = source.uniform(1.2, 1.7)
-    scene.add(Shape.CYLINDER, (0.0, -0.5 * high, 0.0), (0.014, 0.5 * high, 0.014), metal, body=body)
+    scene.add(
+        Shape.CYLINDER, (0.0, -0.5 * high, 0.0), (0.014, 0.5 * high, 0.014), metal, body=body
+    )
     scene.add(Shape.CYLINDER, (0.0, -0.015, 0.0), (half[0], 0.015, half[0]), metal, body=body)
     shade = scene.add_material(palette.plain(source, (0.7, 0.6, 0.45)))
     scene.add(Shape.CYLINDER, (0.0, -high, 0.0), (half[0], 0.13, half[0]), shade, body=body)
 
 
 def _plant(scene: Scene, source: Random, body: int, half: Half) -> None:
-    pot = _solid(scene, source)
-    scene.add(Shape.CYLINDER, (0.0, -0.18, 0.0), (0.7 * half[0], 0.18, 0.7 * half[0]), pot, body=body)
+    pot = solid(scene, source)
+    scene.add(
+        Shape.CYLINDER, (0.0, -0.18, 0.0), (0.7 * half[0], 0.18, 0.7 * half[0]), pot, body=body
+    )
     leaves = scene.add_material(palette.leaves(source))
     high = source.uniform(0.25, 0.6)
     scene.add(
-        Shape.FOLIAGE, (0.0, -0.4 - high, 0.0), (1.3 * half[0], high, 1.3 * half[0]), leaves,
+        Shape.FOLIAGE,
+        (0.0, -0.4 - high, 0.0),
+        (1.3 * half[0], high, 1.3 * half[0]),
+        leaves,
         body=body,
-    )  # fmt: skip
+    )
 
 
 def _crates(scene: Scene, source: Random, body: int, half: Half) -> None:
@@ -221,7 +231,7 @@ def _crates(scene: Scene, source: Random, body: int, half: Half) -> None:
     for _ in range(source.randint(1, 4)):
         high = low + source.uniform(0.2, 0.5)
         shift = source.uniform(-0.15, 0.15) * w
-        kind = source.choice((_solid(scene, source), scene.add_material(palette.picture(source))))
+        kind = source.choice((solid(scene, source), scene.add_material(palette.picture(source))))
         _box(scene, body, (shift - 0.8 * w, shift + 0.8 * w, low, high, -0.8 * d, 0.8 * d), kind)
         low = high
 
@@ -250,9 +260,13 @@ def _clutter_piece(
     )
     half = (size, size * source.uniform(0.5, 2.0), size * source.uniform(0.6, 1.2))
     scene.add(
-        shape, (at[0], -level - half[1], at[1]), half, kind, body=body,
+        shape,
+        (at[0], -level - half[1], at[1]),
+        half,
+        kind,
+        body=body,
         yaw_rad=source.uniform(0.0, math.pi),
-    )  # fmt: skip
+    )
 
 
 def _clutter(scene: Scene, source: Random, body: int, half: Half) -> None:
@@ -282,107 +296,3 @@ FURNITURE = {
     'clutter': Furniture(footprint=_size((0.15, 0.2), (0.15, 0.2)), build=_clutter),
 }
 """Every piece a room may hold, by name."""
-
-
-def _is_free(
-    placed: list[tuple[float, float, float]], x: float, z: float, radius: float
-) -> bool:
-    return all(math.hypot(x - px, z - pz) > radius + pr for px, pz, pr in placed)
-
-
-def place_at_wall(
-    scene: Scene,
-    source: Random,
-    room: RoomBounds,
-    name: str,
-    placed: list[tuple[float, float, float]],
-) -> None:
-    """Stand a piece with its back to a wall if a free place is found in a few tries."""
-    piece = FURNITURE[name]
-    half = piece.footprint(source)
-    radius = 0.85 * max(half)
-    for _ in range(4):
-        side = source.choice(('left', 'right', 'front', 'front'))
-        if side == 'front':
-            reach = (room.left_m + half[0], room.right_m - half[0])
-            x, z, yaw = source.uniform(*reach), room.front_m - half[1], math.pi
-        else:
-            reach = (max(room.back_m, -0.5) + half[0], room.front_m - half[0])
-            z = source.uniform(*reach)
-            x = room.left_m + half[1] if side == 'left' else room.right_m - half[1]
-            yaw = math.pi / 2.0 if side == 'left' else -math.pi / 2.0
-        if reach[1] > reach[0] and _is_free(placed, x, z, radius):
-            placed.append((x, z, radius))
-            body = scene.add_body(Body(arc_m=z, lateral_m=x, yaw_rad=yaw))
-            piece.build(scene, source, body, half)
-            return
-
-
-def place_free(
-    scene: Scene,
-    source: Random,
-    room: RoomBounds,
-    name: str,
-    placed: list[tuple[float, float, float]],
-) -> None:
-    """Stand a piece anywhere in front of the camera if a free place is found."""
-    piece = FURNITURE[name]
-    half = piece.footprint(source)
-    radius = 0.85 * max(half)
-    for _ in range(4):
-        x = source.uniform(room.left_m + radius, room.right_m - radius)
-        z = source.uniform(0.8, max(room.front_m - radius, 0.9))
-        if _is_free(placed, x, z, radius):
-            placed.append((x, z, radius))
-            yaw = source.uniform(-math.pi, math.pi)
-            body = scene.add_body(Body(arc_m=z, lateral_m=x, yaw_rad=yaw))
-            piece.build(scene, source, body, half)
-            return
-
-
-def add_wall_piece(scene: Scene, source: Random, room: RoomBounds) -> None:
-    """A picture, a window with daylight, a door or a beam on a wall."""
-    kind = source.choice(('picture', 'picture', 'window', 'door'))
-    side = source.choice(('left', 'right', 'front'))
-    if kind == 'door':
-        half, middle = (source.uniform(0.38, 0.5), 1.0), 1.0
-        skin = _solid(scene, source)
-    elif kind == 'window':
-        half = (source.uniform(0.35, 0.9), source.uniform(0.4, 0.65))
-        middle = source.uniform(1.3, 1.5)
-        pane = Material(
-            colour=palette.vary(source, (0.75, 0.75, 0.72)),
-            cell=palette.vary(source, (0.8, 0.88, 0.95)),
-            cell_m=(half[0], 2.0 * half[1]), joint=(0.12, 0.06),
-            emission=source.choice((0.0, 1.0, 2.5)), noise=0.1, grain_m=(0.15, 0.3),
-        )  # fmt: skip
-        skin = scene.add_material(pane)
-    else:
-        half = (source.uniform(0.15, 0.6), source.uniform(0.15, 0.5))
-        middle = source.uniform(1.2, 1.8)
-        skin = scene.add_material(palette.picture(source))
-    depth = source.uniform(0.01, 0.05)
-    if side == 'front':
-        x = source.uniform(room.left_m + half[0], room.right_m - half[0])
-        z, yaw = room.front_m - depth, 0.0
-    else:
-        z = source.uniform(0.0, max(room.front_m - half[0], 0.1))
-        x = (room.left_m + depth) if side == 'left' else (room.right_m - depth)
-        yaw = math.pi / 2.0
-    body = scene.add_body(Body(arc_m=z, lateral_m=x, yaw_rad=yaw))
-    scene.add(Shape.BOX, (0.0, -middle, 0.0), (*half, depth), skin, body=body)
-    frame = _solid(scene, source)
-    scene.add(
-        Shape.BOX, (0.0, -middle, 0.0), (half[0] + 0.05, half[1] + 0.05, 0.7 * depth), frame,
-        body=body,
-    )  # fmt: skip
-
-
-def add_rug(scene: Scene, source: Random, room: RoomBounds) -> None:
-    """A carpet on the floor."""
-    x = source.uniform(0.5 * room.left_m, 0.5 * room.right_m)
-    z = source.uniform(0.3, 0.7) * room.front_m
-    body = scene.add_body(Body(arc_m=z, lateral_m=x, yaw_rad=source.uniform(-0.3, 0.3)))
-    skin = scene.add_material(palette.cloth(source))
-    half = (source.uniform(0.5, 1.4), 0.008, source.uniform(0.4, 1.0))
-    scene.add(Shape.BOX, (0.0, -0.008, 0.0), half, skin, body=body)

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where rays hit unit forms; the ray parameter is the z-depth.
+
+Everywhere `origin` is [3, T, 1] and `direction` [3, T, R]: T primitives with R rays each, in the
+unit frame of the primitive. Answers are [T, R], +inf for a miss.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_core.data.synthetic.scene import Shape
+
+NEAR_M = 0.05
+"""A hit nearer than this does not count."""
+
+_FOLIAGE_CELLS = 64
+
+
+def intersect(shape: Shape, origin: Tensor, direction: Tensor) -> Tensor:
+    """Return the z-depth of the first visible hit of every ray with its primitive."""
+    if shape is Shape.BOX:
+        return _box(origin, direction)
+    if shape is Shape.CYLINDER:
+        return _cylinder(origin, direction)
+    if shape is Shape.FOLIAGE:
+        return _foliage(origin, direction)
+    return _ellipsoid(origin, direction)
+
+
+def _entry(near: Tensor, far: Tensor) -> Tensor:
+    """The first visible hit of the interval [near, far]: the back face from the inside."""
+    miss = (near > far) | (far < NEAR_M)
+    return torch.where(near > NEAR_M, near, far).masked_fill_(miss, torch.inf)
+
+
+def _slab(origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    # A direction that is exactly parallel would give 0 * inf; the shift is below precision.
+    inverse = (direction + 1e-20).reciprocal_()
+    middle = -origin * inverse
+    inverse.abs_()
+    return middle - inverse, middle.add_(inverse)
+
+
+def _box(origin: Tensor, direction: Tensor) -> Tensor:
+    near, far = _slab(origin, direction)  # [3, T, TILE²]
+    first = torch.maximum(torch.maximum(near[0], near[1]), near[2])
+    return _entry(first, torch.minimum(torch.minimum(far[0], far[1]), far[2]))
+
+
+def _quadratic(
+    origin: Tensor, direction: Tensor, axes: tuple[int, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Near and far parameter of the unit circle or sphere, and where it is missed."""
+    a = sum(direction[axis].square() for axis in axes) + torch.zeros((), device=origin.device)
+    b = sum(direction[axis] * origin[axis] for axis in axes) + torch.zeros_like(a)
+    c = sum(origin[axis].square() for axis in axes) - 1.0
+    inverse = (a + 1e-20).reciprocal_()
+    discriminant = b.square() - a * c
+    miss = discriminant < 0.0
+    root = discriminant.clamp_(min=0.0).sqrt_().mul_(inverse)
+    middle = b.neg_().mul_(inverse)
+    return middle - root, middle + root, miss
+
+
+def _ellipsoid(origin: Tensor, direction: Tensor) -> Tensor:
+    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
+    return _entry(near, far).masked_fill_(miss, torch.inf)
+
+
+def _cylinder(origin: Tensor, direction: Tensor) -> Tensor:
+    near, far, miss = _quadratic(origin, direction, (0, 2))
+    low, high = _slab(origin[1], direction[1])
+    return _entry(torch.maximum(near, low), torch.minimum(far, high)).masked_fill_(miss, torch.inf)
+
+
+def _foliage(origin: Tensor, direction: Tensor) -> Tensor:
+    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
+    # The chord is 0 at the rim and 2 through the middle of a sphere: only the rim has holes.
+    chord = far.sub_(near).mul_(direction.square().sum(0).sqrt_())
+    half = 0.5 * _FOLIAGE_CELLS
+    cells = torch.addcmul(half * origin + half, direction, near, value=half).to(torch.int32)
+    index = cells[0].mul_(_FOLIAGE_CELLS).add_(cells[1]).mul_(_FOLIAGE_CELLS).add_(cells[2])
+    index.bitwise_and_(_FOLIAGE_CELLS**3 - 1)
+    noise = _foliage_noise(index.device).index_select(0, index.view(-1)).view_as(near)
+    hole = noise < chord.mul_(-0.5).add_(0.8)
+    return near.masked_fill_(miss | hole | (near < NEAR_M), torch.inf)
+
+
+@lru_cache(maxsize=4)
+def _foliage_noise(device: torch.device) -> Tensor:
+    """[64³] periodic noise, uniform in [0, 1]: where a shell of leaves has holes."""
+    generator = np.random.default_rng(7)
+    shape = (_FOLIAGE_CELLS,) * 3
+    noise = generator.standard_normal(shape)
+    frequency = np.sqrt(
+        sum(
+            np.fft.fftfreq(_FOLIAGE_CELLS)[axis] ** 2
+            for axis in np.ix_(*[np.arange(_FOLIAGE_CELLS)] * 3)
+        )
+    )
+    smooth = np.fft.ifftn(np.fft.fftn(noise) / (0.08 + frequency)).real
+    ranks = np.argsort(np.argsort(smooth, axis=None)).astype(np.float32) / smooth.size
+    return torch.from_numpy(ranks).to(device)
