@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depth_core.errors import CheckpointError
 from depth_core.files import replaced_atomically
@@ -28,6 +28,7 @@ SUFFIX: Final = '.ckpt'
 _FORMAT: Final = 'depth_ros.checkpoint'
 _VERSION: Final = 1
 _KEYS_SHOWN: Final = 10
+_PLAIN: Final = (Tensor, nn.Parameter, str, int, float, bool, type(None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,8 @@ def save_model(
         provenance: How it was made: the same kinds of value.
 
     Raises:
-        CheckpointError: The network does not say how to rebuild it.
+        CheckpointError: The network does not say how to rebuild it, or `training` or
+            `provenance` holds what could not be read back.
         DepthError: The file cannot be written, for instance because the disk is full.
     """
     if not hasattr(model, 'options') or not hasattr(model, 'spec'):
@@ -71,6 +73,8 @@ def save_model(
             'not be read again; make the network with create_model.'
         )
         raise CheckpointError(message)
+    _refuse_unreadable('training', training)
+    _refuse_unreadable('provenance', provenance)
     payload = {
         'format': _FORMAT,
         'version': _VERSION,
@@ -188,6 +192,23 @@ def load_weights(model: DepthModel, state: Mapping[str, Tensor], *, source: str)
         )
         raise CheckpointError(message)
     model.load_state_dict(dict(state))
+
+
+def _refuse_unreadable(place: str, value: object) -> None:
+    """Refuse, before anything is written, a value that reading back would refuse."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_unreadable(place, key)
+            _refuse_unreadable(f'{place}[{key!r}]', item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _refuse_unreadable(f'{place}[{index}]', item)
+    elif type(value) not in _PLAIN:
+        message = (
+            f'{place} is of type {type(value).__name__}; a checkpoint takes tensors, numbers, '
+            'strings and containers of these.'
+        )
+        raise CheckpointError(message)
 
 
 def _unreadable(path: Path, reason: str) -> CheckpointError:

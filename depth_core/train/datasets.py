@@ -3,7 +3,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+
 from depth_core.data import DepthDataset, open_dataset
+from depth_core.data.cache import cached, describe
+from depth_core.data.transforms import (
+    ColourJitter,
+    Compose,
+    HorizontalFlip,
+    densedepth_augmentation,
+)
 from depth_core.errors import DataError
 from depth_core.train.settings import DatasetSettings, TrainSettings
 from depth_core.train.stream import Augmentation
@@ -33,7 +43,11 @@ def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
 
 def open_augmentation(settings: TrainSettings) -> Augmentation:
     """Make the random change that training samples undergo."""
-    return lambda sample, generator: sample
+    return {
+        'none': Compose(()),
+        'densedepth': densedepth_augmentation(),
+        'jitter': Compose((ColourJitter(), HorizontalFlip())),
+    }[settings.data.augmentation]
 
 
 def _open(key: str, chosen: DatasetSettings, settings: TrainSettings) -> DepthDataset:
@@ -52,4 +66,9 @@ def _open(key: str, chosen: DatasetSettings, settings: TrainSettings) -> DepthDa
             'check root and split.'
         )
         raise DataError(message)
-    return dataset
+    if data.cache is None:
+        return dataset
+    # One folder for each data set and its settings, so that none is in the way of another.
+    identity = json.dumps(describe(dataset), sort_keys=True)
+    digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
+    return cached(dataset, data.cache / f'{chosen.name}-{digest}', workers=data.workers)

@@ -43,9 +43,7 @@ class Progress:
         self._run = run
         self._first_step = first_step
         self._writer = (
-            SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step)
-            if active
-            else None
+            SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step) if active else None
         )
         self._losses: list[float] = []
         self._clock_s = self._line_s = time.perf_counter()

@@ -26,7 +26,7 @@ from depth_core.models.weights import SUFFIX
 from depth_core.train.command_line import plain, to_yaml
 from depth_core.train.settings import TrainerSettings, TrainSettings
 
-_PACKAGES: Final = ('depth_ros', 'torch', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
+_PACKAGES: Final = ('depth_ros', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
 _PACKAGE_FOLDER: Final = Path(__file__).resolve().parents[1]
 
 
@@ -128,7 +128,8 @@ def describe(
         'command': shlex.join(['python', '-m', 'depth_core.train', *sys.argv[1:]]),
         'revision': _revision(),
         'python': platform.python_version(),
-        'packages': {name: version for name in _PACKAGES if (version := _version(name))},
+        'packages': {'torch': str(torch.__version__)}
+        | {name: version for name in _PACKAGES if (version := _version(name))},
         'machine': {
             'system': platform.platform(),
             'processor': _processor(),

@@ -49,11 +49,13 @@ class DataSettings:
     """Images trained on."""
     validation: DatasetSettings = field(default_factory=DatasetSettings)
     """Images held out; without a name there is no validation."""
-    augmentation: Literal['none', 'basic', 'robot'] = 'basic'
-    """none; basic = mirror with probability 0.5 and permute colours with 0.5 * 5/7, as DenseDepth;
-    robot = mirror, brightness, contrast, saturation, gamma, blur, noise and scale."""
+    augmentation: Literal['none', 'densedepth', 'jitter'] = 'none'
+    """none; densedepth = mirror with probability 0.5, permute colours with 0.5 * 5/7, as its
+    authors; jitter = mirror with 0.5, change brightness, contrast, gamma and saturation by up to
+    20 %."""
     cache: Path | None = None
-    """Folder in which decoded samples are kept, so that each is made once; none = make anew."""
+    """Folder in which samples are kept before augmentation, depth rounded by at most 0.05 %, so
+    that each is made once; none = make them anew in each epoch."""
     workers: int = 0
     """Processes that load images beside the training; 0 = load in the training process. The
     images and their augmentation are the same for any number."""

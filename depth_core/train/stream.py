@@ -24,15 +24,8 @@ Augmentation = Callable[[Sample, Generator], Sample]
 """What moves image, depth, mask, intrinsics and pose of a sample together."""
 
 
-@dataclass(frozen=True)
-class _Failure:
-    """An error of a loading process on its way to the user, without that process's traceback."""
-
-    message: str
-
-
 @dataclass
-class SampleStream(Dataset[Sample | _Failure]):
+class SampleStream:
     """Samples of `dataset` by their number in the run, shuffled anew in each epoch."""
 
     dataset: DepthDataset
@@ -41,17 +34,14 @@ class SampleStream(Dataset[Sample | _Failure]):
     _epoch: int = field(default=-1, init=False)
     _order: Tensor = field(default_factory=lambda: torch.empty(0), init=False)
 
-    def __getitem__(self, counter: int) -> Sample | _Failure:
+    def __getitem__(self, counter: int) -> Sample:
         epoch, position = divmod(counter, len(self.dataset))
         if epoch != self._epoch:
             shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch))
             self._order = torch.randperm(len(self.dataset), generator=shuffled)
             self._epoch = epoch
-        try:
-            sample = self.dataset[int(self._order[position])]
-            return self.augment(sample, Generator().manual_seed(seed_of(self.seed, 2, counter)))
-        except DepthError as error:
-            return _Failure(str(error))
+        sample = self.dataset[int(self._order[position])]
+        return self.augment(sample, Generator().manual_seed(seed_of(self.seed, 2, counter)))
 
 
 def batches(
@@ -80,7 +70,7 @@ def batches(
     """
     share = batch_size // world_size
     loader = DataLoader(
-        stream,
+        _Guarded(stream),
         batch_sampler=_Counters(first_step, steps, batch_size, rank * share, share),
         num_workers=workers,
         collate_fn=_collate,
@@ -92,6 +82,24 @@ def batches(
         if isinstance(batch, _Failure):
             raise DataError(batch.message)
         yield batch
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error of a loading process on its way to the user, without that process's traceback."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class _Guarded(Dataset[Sample | _Failure]):
+    stream: SampleStream
+
+    def __getitem__(self, counter: int) -> Sample | _Failure:
+        try:
+            return self.stream[counter]
+        except DepthError as error:
+            return _Failure(str(error))
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,16 @@ def test_a_network_without_a_name_cannot_be_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_could_not_be_read_back_is_not_written(tmp_path: Path, model: DepthModel) -> None:
+    with pytest.raises(
+        CheckpointError, match=r"provenance\['packages'\]\['torch'\].*TorchVersion"
+    ):
+        save_model(
+            tmp_path / 'x.ckpt', model, provenance={'packages': {'torch': torch.__version__}}
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_missing_file_is_named_beside_those_that_exist(checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match=r'other\.ckpt does not exist.*model\.ckpt'):
         load_model(checkpoint.with_name('other.ckpt'))

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings: read from YAML and arguments, refused in words when they cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depth_core.errors import ConfigError
+from depth_core.train.command_line import parse, to_yaml
+
+MINIMAL = """
+model: {name: densedepth_small}
+data:
+  height: 64
+  width: 96
+  train: {name: synthetic, options: {seed: 1, length: 8}}
+trainer: {max_steps: 4, batch_size: 2}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / 'minimal.yaml'
+    path.write_text(MINIMAL, encoding='utf-8')
+    return path
+
+
+def refusal(*arguments: object) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse([str(argument) for argument in arguments])
+    return str(caught.value)
+
+
+def test_arguments_win_over_the_file(config: Path) -> None:
+    settings = parse(['--config', str(config), '--trainer.batch_size', '6', '--data.height=32'])
+    assert settings.trainer.batch_size == 6
+    assert (settings.data.height, settings.data.width) == (32, 96)
+
+
+def test_options_of_model_and_data_set_are_merged_by_key(config: Path) -> None:
+    settings = parse(
+        ['--config', str(config), '--model.options.max_depth', '10', '--data.train.options.seed=7']
+    )
+    assert settings.model.options == {'max_depth': 10}
+    assert settings.data.train.options == {'seed': 7, 'length': 8}
+
+
+def test_a_later_file_wins_over_an_earlier_one(config: Path, tmp_path: Path) -> None:
+    second = tmp_path / 'second.yaml'
+    second.write_text('trainer: {batch_size: 8}', encoding='utf-8')
+    settings = parse(['--config', str(config), '--config', str(second)])
+    assert settings.trainer.batch_size == 8
+    assert settings.trainer.max_steps == 4
+
+
+def test_settings_written_are_settings_read(config: Path, tmp_path: Path) -> None:
+    settings = parse(['--config', str(config), '--trainer.run_dir', 'runs/a', '--trainer.resume',
+                      'last', '--optimizer.betas', '[0.8, 0.99]'])  # fmt: skip
+    again = tmp_path / 'again.yaml'
+    again.write_text(to_yaml(settings), encoding='utf-8')
+    assert parse(['--config', str(again)]) == settings
+
+
+def test_every_unknown_key_is_reported_with_the_nearest_known_one(
+    config: Path, tmp_path: Path
+) -> None:
+    wrong = tmp_path / 'wrong.yaml'
+    wrong.write_text('data: {train: {optoins: {}}}\ntraner: {seed: 1}', encoding='utf-8')
+    message = refusal('--config', config, '--config', wrong, '--trainer.max_stps', 4)
+    assert 'data.train.optoins is no setting; did you mean data.train.options?' in message
+    assert 'traner is no setting; did you mean trainer?' in message
+    assert 'trainer.max_stps is no setting; did you mean trainer.max_steps?' in message
+
+
+def test_an_abbreviated_argument_is_unknown(config: Path) -> None:
+    assert 'trainer.batch_size?' in refusal('--config', config, '--trainer.batch', 4)
+
+
+def test_all_contradictions_are_reported_together(config: Path) -> None:
+    message = refusal(
+        '--config', config, '--trainer.max_steps', 0, '--optimizer.lr', 0,
+        '--optimizer.ema_decay', 1, '--schedule.name', 'cosine', '--schedule.warmup_steps', 9,
+        '--trainer.resume', 'last', '--model.weights', 'a.ckpt',
+    )  # fmt: skip
+    for key in ('trainer.max_steps', 'optimizer.lr', 'optimizer.ema_decay', 'warmup_steps',
+                'trainer.run_dir is not given', 'trainer.resume and model.weights'):  # fmt: skip
+        assert key in message
+
+
+def test_held_out_images_must_be_others(config: Path) -> None:
+    message = refusal(
+        '--config', config, '--data.validation.name', 'synthetic',
+        '--data.validation.options.seed', 1, '--data.validation.options.length', 8,
+    )  # fmt: skip
+    assert 'nothing is held out' in message
+
+
+def test_a_value_of_the_wrong_type_names_its_key(config: Path) -> None:
+    message = refusal('--config', config, '--trainer.max_steps', 'many')
+    assert 'trainer.max_steps' in message
+    assert 'many' in message
+
+
+def test_an_unknown_recipe_is_answered_with_the_known_ones(config: Path) -> None:
+    assert "did you mean 'densedepth'?" in refusal(
+        '--config', config, '--recipe.name', 'densdepth'
+    )
+
+
+def test_missing_settings_are_named() -> None:
+    message = refusal()
+    for key in ('model.name', 'data.height', 'trainer.max_steps', 'trainer.batch_size'):
+        assert key in message
+
+
+@pytest.mark.parametrize(
+    ('content', 'rule'),
+    [('model: [', 'is not YAML'), ('- a\n- b', 'groups of settings'), ('', 'groups of settings')],
+)
+def test_a_file_that_is_no_configuration_is_refused(
+    tmp_path: Path, content: str, rule: str
+) -> None:
+    path = tmp_path / 'broken.yaml'
+    path.write_text(content, encoding='utf-8')
+    message = refusal('--config', path)
+    assert 'broken.yaml' in message
+    assert rule in message
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    assert 'nowhere.yaml does not exist' in refusal('--config', tmp_path / 'nowhere.yaml')
+
+
+def test_help_says_every_setting_with_its_unit(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(['--help'])
+    assert caught.value.code == 0
+    text = ' '.join(capsys.readouterr().out.split())
+    assert 'Rows of the images the network sees, pixels.' in text
+    assert 'Steps between checkpoints; one is always written at the end.' in text
+    assert 'SSIM of each image + edges + 0.1 L1' in text

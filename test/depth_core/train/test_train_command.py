@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m depth_core.train` in processes of its own: killed, out of disk, several at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from depth_core.models.weights import read_checkpoint
+from depth_core.train.command_line import parse
+from depth_core.train.loop import train
+from depth_core.train.run_folder import RunFolder
+
+COMMAND = ('-m', 'depth_core.train')
+
+KILLED_WHILE_WRITING_STEP_4 = """
+import os, signal, torch
+from depth_core.errors import run_command
+from depth_core.train.__main__ import main
+save = torch.save
+def kill_in_the_middle(payload, file):
+    if payload['training'] is not None and payload['training']['step'] == 4:
+        file.write(b'half a checkpoint')
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(payload, file)
+torch.save = kill_in_the_middle
+run_command(main)
+"""
+
+DISK_OF_100_KB = """
+import resource
+from depth_core.errors import run_command
+from depth_core.train.__main__ import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+run_command(main)
+"""
+
+
+@pytest.fixture(scope='module')
+def finished(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """Four steps in a row, never interrupted."""
+    folder = tmp_path_factory.mktemp('whole') / 'run'
+    return train(parse(['--config', str(tiny_config), '--trainer.run_dir', str(folder)]))
+
+
+def run(
+    repository: Path, program: Sequence[str], *arguments: object
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *program, *(str(argument) for argument in arguments)],
+        cwd=repository,
+        env=os.environ | {'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def test_a_run_killed_while_it_writes_goes_on_bit_for_bit(
+    repository: Path, tiny_config: Path, finished: RunFolder, tmp_path: Path
+) -> None:
+    """SIGKILL after four steps, in the middle of the second checkpoint; two are on the disk."""
+    folder = RunFolder(tmp_path / 'run')
+    arguments = ('--config', tiny_config, '--trainer.run_dir', folder.path)
+    killed = run(repository, ('-c', KILLED_WHILE_WRITING_STEP_4), *arguments)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert not folder.step_checkpoint(4).exists()
+    left = read_checkpoint(folder.last).training
+    assert left is not None
+    assert left['step'] == 2
+
+    resumed = run(repository, COMMAND, *arguments, '--trainer.resume', 'last')
+    assert resumed.returncode == 0, resumed.stderr
+    assert 'steps 2 to 4' in resumed.stderr
+    expected, found = read_checkpoint(finished.last), read_checkpoint(folder.last)
+    for key, value in expected.state.items():
+        assert torch.equal(found.state[key], value), key
+    assert expected.training is not None
+    assert found.training is not None
+    for part in ('optimizer', 'weights', 'best_abs_rel'):
+        torch.testing.assert_close(
+            found.training[part], expected.training[part], rtol=0.0, atol=0.0
+        )
+    starts = json.loads((folder.path / 'run.json').read_text(encoding='utf-8'))
+    assert len(starts) == 2
+    records = json.loads((folder.path / 'metrics.json').read_text(encoding='utf-8'))
+    assert [record['step'] for record in records] == [2, 4]
+
+
+def test_a_full_disk_is_one_sentence_and_the_former_checkpoint_stays(
+    repository: Path, tiny_config: Path, finished: RunFolder, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / 'run')
+    folder.checkpoints.mkdir(parents=True)
+    shutil.copy(finished.step_checkpoint(2), folder.last)
+    before = folder.last.read_bytes()
+    assert len(before) > 200_000
+    full = run(
+        repository, ('-c', DISK_OF_100_KB), '--config', tiny_config,
+        '--trainer.run_dir', folder.path, '--trainer.resume', 'last',
+    )  # fmt: skip
+    assert full.returncode == 2, full.stderr
+    (line,) = (line for line in full.stderr.splitlines() if line.startswith('error: '))
+    assert 'cannot write' in line
+    assert 'File too large' in line
+    assert 'Traceback' not in full.stderr
+    assert folder.last.read_bytes() == before
+    assert [path.name for path in folder.checkpoints.iterdir()] == ['last.ckpt']
+
+
+def test_two_processes_of_torchrun_train_one_network(
+    repository: Path, tiny_config: Path, tmp_path: Path
+) -> None:
+    folder = RunFolder(tmp_path / 'run')
+    torchrun = ('-m', 'torch.distributed.run', '--standalone', '--nproc_per_node', '2')
+    result = run(
+        repository, (*torchrun, *COMMAND), '--config', tiny_config,
+        '--trainer.run_dir', folder.path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    (made_with,) = json.loads((folder.path / 'run.json').read_text(encoding='utf-8'))
+    assert made_with['machine']['processes'] == 2
+    records = json.loads((folder.path / 'metrics.json').read_text(encoding='utf-8'))
+    assert [record['images_scored'] for record in records] == [3, 3]  # 2 + 1 images
+    state = read_checkpoint(folder.last).state
+    assert all(torch.isfinite(value).all() for value in state.values())
+
+
+def test_wrong_input_is_an_error_line_and_status_2(repository: Path, tiny_config: Path) -> None:
+    result = run(repository, COMMAND, '--config', tiny_config, '--trainer.max_stps', 4)
+    assert result.returncode == 2
+    assert result.stderr.startswith('error: ')
+    assert 'did you mean trainer.max_steps?' in result.stderr
+    assert 'Traceback' not in result.stderr
