@@ -5,3 +5,7 @@
 parameter, and `mono_depth_node` is the lifecycle node that ties them together. Importing this
 package loads neither rclpy nor a message package.
 """
+
+from __future__ import annotations
+
+__all__: list[str] = []

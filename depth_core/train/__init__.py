@@ -7,3 +7,5 @@ run was interrupted and resumed.
 """
 
 from __future__ import annotations
+
+__all__: list[str] = []
