@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import dataclasses
+import logging
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import openvino
+import pytest
+
+from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
+from depth_core.manifest import manifest_path, read_manifest, write_manifest
+from depth_core.runtime import BACKENDS, Predictor
+from test.standin import write_standin_onnx
+
+HAS_CUDA = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
+
+
+@pytest.fixture(scope='module')
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_standin_onnx(tmp_path_factory.mktemp('model') / 'standin.onnx')
+
+
+def test_importing_the_room_loads_no_runtime(repository: Path) -> None:
+    code = (
+        'import sys, depth_core.runtime\n'
+        "heavy = {'torch', 'tensorrt', 'onnxruntime', 'openvino', 'onnx', 'timm', 'PIL'}\n"
+        'print(sorted(heavy & set(sys.modules)))'
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == '[]'
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_backends_give_the_known_numbers(standin: Path, name: str) -> None:
+    predictor = Predictor.open(standin, backend=name, strict=True, threads=1)
+    assert predictor.backend == name
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[:, 48:] = (51, 102, 153)
+    answer = predictor.predict(image, stamp_ns=7)
+    assert (answer.backend, answer.stamp_ns) == (name, 7)
+    assert answer.inference_s > 0.0
+    np.testing.assert_allclose(answer.depth_m[:, :48], 2.0, rtol=1e-6)
+    np.testing.assert_allclose(answer.depth_m[:, 48:], 6.0, rtol=1e-6)
+    np.testing.assert_allclose(answer.sigma_m, 0.1 * answer.depth_m, rtol=1e-6)
+
+
+def test_left_alone_the_fastest_is_taken_silently(
+    standin: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert Predictor.open(standin).backend == 'openvino'
+    assert caplog.messages == []
+
+
+@pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
+def test_the_chain_is_followed_and_the_reason_logged(
+    standin: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        predictor = Predictor.open(standin, backend=('onnxruntime-cuda', 'onnxruntime'))
+    assert predictor.backend == 'onnxruntime'
+    (message,) = caplog.messages
+    assert 'onnxruntime-cuda is passed over' in message
+    assert 'CUDAExecutionProvider' in message
+
+
+@pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
+def test_strict_forbids_the_next(standin: Path) -> None:
+    with pytest.raises(BackendError, match='strict forbids another: onnxruntime-cuda'):
+        Predictor.open(standin, backend=('onnxruntime-cuda', 'onnxruntime'), strict=True)
+
+
+@pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
+@pytest.mark.filterwarnings('ignore:Specified provider:UserWarning')
+def test_a_provider_that_falls_back_on_its_own_is_not_believed(
+    standin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As ONNX Runtime built with CUDA on a machine without: only the session tells.
+    available = ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: available)
+    with pytest.raises(BackendError, match='CPUExecutionProvider would compute'):
+        Predictor.open(standin, backend='onnxruntime-cuda')
+
+
+@pytest.mark.parametrize(
+    ('options', 'error', 'words'),
+    [
+        ({'backend': 'opnvino'}, BackendError, ("did you mean 'openvino'", 'onnxruntime-cuda')),
+        ({'backend': ('openvino', 'x')}, BackendError, ("unknown backend 'x'",)),
+        ({'backend': ()}, ConfigError, ('empty',)),
+        ({'backend': 'torch'}, BackendError, ('runs .ckpt files, not .onnx',)),
+        ({'precision': 'fp64'}, ConfigError, ("unknown precision 'fp64'", 'fp32')),
+        ({'threads': 0}, ConfigError, ('threads is 0',)),
+        ({'backend': 'onnxruntime', 'precision': 'fp16'}, BackendError, ('fp32, not fp16',)),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    standin: Path, options: dict[str, Any], error: type[DepthError], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(error) as caught:
+        Predictor.open(standin, **options)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_a_precision_the_processor_lacks_is_refused_not_replaced(standin: Path) -> None:
+    able = openvino.Core().get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    for precision, capability in (('fp16', 'FP16'), ('bf16', 'BF16')):
+        if capability in able:
+            opened = Predictor.open(standin, backend='openvino', precision=precision)  # type: ignore[arg-type]  # mypy widens the literal
+            assert opened.precision == precision
+        else:
+            with pytest.raises(BackendError, match=f'does not compute in {precision}'):
+                Predictor.open(standin, backend='openvino', precision=precision)  # type: ignore[arg-type]  # as above
+
+
+def test_openvino_computes_in_fp32_unless_asked(standin: Path) -> None:
+    image = np.full((64, 96, 3), 77, np.uint8)
+    exact = 2.0 + 10.0 * 77 / 255
+    answer = Predictor.open(standin, backend='openvino').predict(image)
+    np.testing.assert_allclose(answer.depth_m, exact, rtol=1e-6)  # bf16 would be off by 1e-3
+
+
+def test_every_backend_says_what_installs_it() -> None:
+    assert all('pip install' in entry.install for entry in BACKENDS.values())
+
+
+def test_other_files_are_no_models(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"ends in '\.pt'"):
+        Predictor.open(tmp_path / 'a.pt')
+    with pytest.raises(ModelError, match='does not exist'):
+        Predictor.open(tmp_path / 'a.onnx')
+    with pytest.raises(BackendError, match=r'export it to ONNX'):
+        Predictor.open(tmp_path / 'a.ckpt', backend='openvino')
+
+
+def test_a_graph_with_a_broken_middle_is_one_clear_error(standin: Path, tmp_path: Path) -> None:
+    content = bytearray(standin.read_bytes())
+    middle = content.index(b'ReduceMean')
+    content[middle - 40 : middle + 10] = bytes(50)
+    path = tmp_path / 'broken.onnx'
+    path.write_bytes(content)
+    with pytest.raises(DepthError, match=r'broken\.onnx') as caught:
+        Predictor.open(path)
+    text = str(caught.value)
+    assert 'openvino cannot load the graph' in text
+    assert 'onnxruntime cannot load the graph' in text
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [
+        ('width', ('[1, 64, 96, 3]', '[1, 64, 100, 3]')),
+        ('input', ("takes 'image' uint8", "says 'picture' uint8")),
+        ('dtype', ("'image' uint8 [1, 64, 96, 3]", "'image' float32 [1, 3, 64, 96]")),
+        ('depth', ("gives 'depth' float32 [1, 64, 96]", "depth is 'distance'")),
+        ('sigma', ("sigma is 'spread'",)),
+    ],
+)
+def test_a_graph_that_is_not_its_manifest_names_both(
+    standin: Path, tmp_path: Path, name: str, change: str, words: tuple[str, ...]
+) -> None:
+    path = with_manifest(standin, tmp_path, change)
+    with pytest.raises(ModelError, match='is not what its manifest describes') as caught:
+        Predictor.open(path, backend=name)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def with_manifest(standin: Path, folder: Path, change: str) -> Path:
+    """The stand-in, with a manifest beside it that is wrong in one place."""
+    model = onnx.load(standin)
+    del model.metadata_props[:]
+    onnx.save(model, folder / 'a.onnx')
+    manifest = read_manifest(standin)
+    spec, output = manifest.input, manifest.output
+    fields: dict[str, dict[str, Any]] = {
+        'width': {'input': dataclasses.replace(spec, width=100)},
+        'input': {'input': dataclasses.replace(spec, name='picture')},
+        'dtype': {'input': dataclasses.replace(spec, dtype='float32', layout='NCHW')},
+        'depth': {'output': dataclasses.replace(output, depth='distance')},
+        'sigma': {'output': dataclasses.replace(output, sigma='spread')},
+    }
+    write_manifest(
+        manifest_path(folder / 'a.onnx'), dataclasses.replace(manifest, **fields[change])
+    )
+    return folder / 'a.onnx'
