@@ -18,7 +18,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 LOCKED := $(if $(shell command -v flock),flock .setup-lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format bench clean
+.PHONY: help setup demo test check format docs bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -59,6 +59,12 @@ check: setup  ## ruff, mypy and the tests of the architecture
 format: setup  ## let ruff format the code and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup  ## renew the table and the file of the node's parameters from the code
+	@$(BIN)/python -m depth_ros.parameters --yaml > .setup-parameters
+	@mv .setup-parameters config/mono_depth.yaml
+	@{ sed '/^|/,$$d' docs/parameters.md; $(BIN)/python -m depth_ros.parameters; } > .setup-parameters
+	@mv .setup-parameters docs/parameters.md
 
 bench: setup  ## measure speed; not part of the tests
 	@$(BIN)/python -m pytest test/benchmarks $(ARGS)
