@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start the synthetic camera and `mono_depth` on it, and RViz when asked for.
+
+    ros2 launch depth_ros demo.launch.py rviz:=true
+
+Everything stays on this machine. `ros2 run depth_ros demo` measures the same chain.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.conditions import IfCondition
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory('depth_ros'))
+
+CAMERA = '/camera'
+CAMERA_FRAME = 'camera_optical_frame'
+WORLD_FRAME = 'map'
+UPRIGHT = ('--roll', '-1.5707963', '--yaw', '-1.5707963')
+"""Turns x right, y down, z ahead (optical) into x ahead, y left, z up."""
+
+CAMERA_ARGUMENTS = (
+    DeclareLaunchArgument('rate_hz', default_value='10.0', description='Images a second, Hz.'),
+    DeclareLaunchArgument(
+        'height', default_value='480', description='Rows of the images, pixels.'
+    ),
+    DeclareLaunchArgument(
+        'width', default_value='640', description='Columns of the images, pixels.'
+    ),
+    DeclareLaunchArgument(
+        'scene',
+        default_value='street_city',
+        description='What the camera sees: indoor, outdoor, or one of their classes such as '
+        'office or street_city.',
+    ),
+    DeclareLaunchArgument(
+        'seed', default_value='0', description='Seed of the scene: other seeds, other places.'
+    ),
+    DeclareLaunchArgument(
+        'frames',
+        default_value='40',
+        description='Frames rendered before the first is published, then shown forth and back.',
+    ),
+)
+NODE_ARGUMENTS = (
+    DeclareLaunchArgument(
+        'model',
+        default_value='',
+        description='ONNX file or checkpoint (a path), or the name of a shipped model; empty '
+        'takes the shipped one.',
+    ),
+    DeclareLaunchArgument(
+        'backend',
+        default_value='',
+        description='Backends to try in order, separated by commas: openvino, onnxruntime, '
+        'torch; empty takes the chain of the runtime.',
+    ),
+    DeclareLaunchArgument(
+        'rviz',
+        default_value='false',
+        choices=['true', 'false'],
+        description='Start RViz too.',
+    ),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start everything; the end of the camera ends the rest."""
+    options = (item.name for item in CAMERA_ARGUMENTS)
+    camera = Node(
+        package='depth_ros',
+        executable='synthetic_camera',
+        namespace=CAMERA,
+        arguments=[
+            *('--frame_id', CAMERA_FRAME),
+            *(part for name in options for part in (f'--{name}', LaunchConfiguration(name))),
+        ],
+        output='screen',
+        on_exit=Shutdown(reason='the camera has ended'),
+    )
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
+        launch_arguments={
+            'image': f'{CAMERA}/image_raw',
+            'model': LaunchConfiguration('model'),
+            'backend': LaunchConfiguration('backend'),
+            'fastdds_profile': 'one_machine',
+            'rviz': LaunchConfiguration('rviz'),
+            'rviz_frame': WORLD_FRAME,
+        }.items(),
+    )
+    world = Node(
+        package='tf2_ros',
+        executable='static_transform_publisher',
+        arguments=[
+            *('--z', '1.5', *UPRIGHT),
+            *('--frame-id', WORLD_FRAME, '--child-frame-id', CAMERA_FRAME),
+        ],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+    local = SetEnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    # The node comes before the camera: its file names the Fast DDS profile that both need.
+    return LaunchDescription([*CAMERA_ARGUMENTS, *NODE_ARGUMENTS, local, node, camera, world])

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Start `mono_depth` for one camera.
+
+    ros2 launch depth_ros mono_depth.launch.py image:=/camera/image_raw
+
+An argument left empty stays as the parameter file has it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    LogInfo,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+)
+from launch.conditions import IfCondition
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory('depth_ros'))
+
+PARAMETERS = ('model', 'backend', 'image_transport', 'depth_encoding', 'autostart')
+"""Arguments that set the parameter of the same name, unless they are empty."""
+
+PROFILES = {
+    'one_machine': SHARE / 'config' / 'fastdds.xml',
+    'network': SHARE / 'config' / 'fastdds_network.xml',
+}
+BOOLEANS = ['true', 'false']
+
+ARGUMENTS = (
+    DeclareLaunchArgument(
+        'image',
+        default_value='/camera/image_raw',
+        description='Topic of the camera images, without its transport.',
+    ),
+    DeclareLaunchArgument(
+        'camera_info',
+        default_value='',
+        description='Topic of the calibration; empty takes camera_info beside the image topic.',
+    ),
+    DeclareLaunchArgument(
+        'model',
+        default_value='',
+        description='ONNX file or checkpoint (a path), or the name of a shipped model; empty '
+        'takes the one of the parameter file, or the shipped one.',
+    ),
+    DeclareLaunchArgument(
+        'backend',
+        default_value='',
+        description='Backends to try in order, separated by commas: openvino, onnxruntime, '
+        'torch; auto takes the chain of the runtime.',
+    ),
+    DeclareLaunchArgument(
+        'image_transport',
+        default_value='',
+        choices=['', 'raw', 'compressed'],
+        description='Subscribe to the image topic itself (raw) or to its /compressed.',
+    ),
+    DeclareLaunchArgument(
+        'depth_encoding',
+        default_value='',
+        choices=['', '32FC1', '16UC1'],
+        description='Depth in metres (32FC1) or in millimetres (16UC1).',
+    ),
+    DeclareLaunchArgument(
+        'params_file',
+        default_value=str(SHARE / 'config' / 'mono_depth.yaml'),
+        description='YAML file with the parameters of the node (a path).',
+    ),
+    DeclareLaunchArgument(
+        'namespace',
+        default_value='',
+        description='Namespace of the node and of its outputs, such as /front.',
+    ),
+    DeclareLaunchArgument(
+        'node_name', default_value='mono_depth', description='Name of the node.'
+    ),
+    DeclareLaunchArgument(
+        'autostart',
+        default_value='',
+        choices=['', *BOOLEANS],
+        description='Configure and activate at start; false leaves both to a lifecycle manager.',
+    ),
+    DeclareLaunchArgument(
+        'use_sim_time',
+        default_value='false',
+        choices=BOOLEANS,
+        description='Take the time from /clock (simulation, play_bag --clock).',
+    ),
+    DeclareLaunchArgument(
+        'log_level',
+        default_value='info',
+        choices=['debug', 'info', 'warn', 'error', 'fatal'],
+        description='Least severe messages of the node that are logged.',
+    ),
+    DeclareLaunchArgument(
+        'respawn',
+        default_value='false',
+        choices=BOOLEANS,
+        description='Start the node again when it ends by itself.',
+    ),
+    DeclareLaunchArgument(
+        'respawn_delay_s',
+        default_value='2.0',
+        description='Time before it is started again, seconds.',
+    ),
+    DeclareLaunchArgument(
+        'fastdds_profile',
+        default_value='',
+        description='Fast DDS profile whose shared memory holds camera images: one_machine '
+        '(nothing leaves this machine), network, or the path of an XML file; empty leaves the '
+        'environment as it is. Give the camera the same one.',
+    ),
+    DeclareLaunchArgument(
+        'rviz', default_value='false', choices=BOOLEANS, description='Start RViz too.'
+    ),
+    DeclareLaunchArgument(
+        'rviz_frame',
+        default_value='camera_optical_frame',
+        description='Fixed frame of RViz: frame_id of the camera, or any frame tf knows.',
+    ),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start the node with them."""
+    rviz = Node(
+        package='rviz2',
+        executable='rviz2',
+        arguments=[
+            *('-d', str(SHARE / 'rviz' / 'mono_depth.rviz')),
+            *('-f', LaunchConfiguration('rviz_frame')),
+        ],
+        condition=IfCondition(LaunchConfiguration('rviz')),
+    )
+    return LaunchDescription(
+        [*ARGUMENTS, OpaqueFunction(function=_profile), OpaqueFunction(function=_node), rviz]
+    )
+
+
+def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Name the Fast DDS profile in the environment of what is started from here on."""
+    chosen = LaunchConfiguration('fastdds_profile').perform(context)
+    if not chosen:
+        return []
+    path = Path(PROFILES.get(chosen, chosen)).expanduser()
+    if not path.is_file():
+        message = (
+            f'fastdds_profile:={chosen}: there is no such file; give one of '
+            f'{", ".join(PROFILES)} or the path of an XML file.'
+        )
+        raise FileNotFoundError(message)
+    # Humble's Fast DDS reads the former name of the variable, later ones warn of it.
+    distribution = context.environment.get('ROS_DISTRO', '')
+    vendor = 'FASTRTPS' if distribution == 'humble' else 'FASTDDS'
+    return [
+        SetEnvironmentVariable(f'{vendor}_DEFAULT_PROFILES_FILE', str(path)),
+        LogInfo(msg=f'Fast DDS profile: {path}'),
+    ]
+
+
+def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The node; only arguments that were given override the parameter file."""
+    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
+    parameters: dict[str, str | bool] = {
+        name: value == 'true' if name == 'autostart' else value
+        for name, value in given.items()
+        if value
+    }
+    parameters['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
+    image = LaunchConfiguration('image').perform(context)
+    camera_info = LaunchConfiguration('camera_info').perform(context)
+    if not camera_info:
+        folder, slash, _ = image.rpartition('/')
+        camera_info = f'{folder}{slash}camera_info'
+    node = Node(
+        package='depth_ros',
+        executable='mono_depth',
+        name=LaunchConfiguration('node_name'),
+        namespace=LaunchConfiguration('namespace'),
+        parameters=[LaunchConfiguration('params_file'), parameters],
+        remappings=[('image', image), ('camera_info', camera_info)],
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
+        respawn=LaunchConfiguration('respawn').perform(context) == 'true',
+        respawn_delay=float(LaunchConfiguration('respawn_delay_s').perform(context)),
+        output='screen',
+    )
+    return [node]

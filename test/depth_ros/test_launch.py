@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The launch files, where a ROS installation brings launch; the RViz file everywhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from sensor_msgs.msg import Image
+
+from depth_ros.outputs import CONFIDENCE, DEPTH, POINTS, PREVIEW, SIGMA
+from depth_ros.parameters import BY_NAME
+from test.depth_ros.ros_processes import REPOSITORY, ros_session
+from test.standin import write_standin_onnx
+
+FILES = ('mono_depth.launch.py', 'demo.launch.py')
+UNITS = {'_s': 'seconds', '_hz': 'Hz', 'height': 'pixels', 'width': 'pixels'}
+
+
+def is_installed() -> bool:
+    """Whether the launch files can be loaded: they ask ament for the installed package."""
+    if not all(importlib.util.find_spec(name) for name in ('launch', 'launch_ros')):
+        return False
+    try:
+        get_package_share_directory('depth_ros')
+    except (LookupError, OSError):
+        return False
+    return True
+
+
+needs_launch = pytest.mark.skipif(
+    not is_installed(),
+    reason='needs an installed ROS (launch, launch_ros) in whose environment depth_ros is built',
+)
+
+
+def load(name: str) -> Any:
+    """The launch file as a module."""
+    spec = importlib.util.spec_from_file_location(
+        name.partition('.')[0], REPOSITORY / 'launch' / name
+    )
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def arguments(name: str) -> dict[str, str]:
+    """The description of each argument of a launch file."""
+    found = load(name).generate_launch_description().get_launch_arguments()
+    return {item.name: item.description for item in found}
+
+
+@needs_launch
+@pytest.mark.parametrize('name', FILES)
+def test_every_argument_is_described_with_its_unit(name: str) -> None:
+    described = arguments(name)
+    assert {'model', 'backend', 'rviz'} <= set(described)
+    for argument, description in described.items():
+        assert len(description) > 10, argument
+        for suffix, unit in UNITS.items():
+            assert not argument.endswith(suffix) or unit in description, argument
+
+
+@needs_launch
+def test_arguments_that_set_parameters_are_parameters() -> None:
+    assert set(load('mono_depth.launch.py').PARAMETERS) <= set(BY_NAME)
+
+
+@needs_launch
+@pytest.mark.ros
+def test_the_demo_really_starts(tmp_path: Path) -> None:
+    if (ros2 := shutil.which('ros2')) is None:
+        pytest.skip('the ros2 command comes with a ROS installation')
+    model = write_standin_onnx(tmp_path / 'standin.onnx')
+    paths = {'PYTHONPATH': os.environ.get('PYTHONPATH', '')}  # where that ROS is
+    with ros_session(tmp_path) as session:
+        launched = session.start(
+            *(ros2, 'launch', 'depth_ros', 'demo.launch.py', f'model:={model}', 'rate_hz:=5.0'),
+            *('height:=60', 'width:=80', 'frames:=2', 'scene:=office'),
+            environment=paths,
+        )
+        depth = session.collect(Image, '/depth/image_raw')
+        session.until(lambda: len(depth) >= 3, 'depth')
+        launched.signal(signal.SIGINT)
+        assert launched.wait() == 0, launched.output
+    assert (depth[0].height, depth[0].width) == (60, 80)
+    assert 'fastdds.xml' in launched.output
+
+
+def test_rviz_shows_what_the_node_publishes() -> None:
+    text = (REPOSITORY / 'rviz' / 'mono_depth.rviz').read_text(encoding='utf-8')
+    displays = yaml.safe_load(text)['Visualization Manager']['Displays']
+    shown = {item['Topic']['Value'] for item in displays if 'Topic' in item}
+    assert shown == {f'/{topic}' for topic in (POINTS, PREVIEW, CONFIDENCE, SIGMA)}
+    assert f'/{DEPTH}' not in shown, 'the coloured preview stands for it'
