@@ -114,7 +114,7 @@ PARAMETERS: Final[tuple[ParameterSpec, ...]] = (
     ParameterSpec(
         name='precision',
         default='fp32',
-        choices=('fp32', 'fp16'),
+        choices=('fp32', 'bf16', 'fp16'),
         sentence='Arithmetic of the backend.',
     ),
     ParameterSpec(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import cast
 
 from depth_core.runtime import Precision
 from depth_ros.parameters import Value
@@ -41,7 +42,7 @@ def settings_from(values: Mapping[str, Value]) -> Settings:
         model=str(values['model']),
         backends=None if names in ((), ('auto',)) else names,
         strict_backend=bool(values['strict_backend']),
-        precision='fp16' if values['precision'] == 'fp16' else 'fp32',
+        precision=cast('Precision', values['precision']),  # one of the choices of the table
         threads=int(values['threads']) or None,
         image_transport=str(values['image_transport']),
         input_reliability=str(values['input_reliability']),

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status message counts right and says what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from depth_ros.diagnostics import (
+    REPEAT_S,
+    FrameStatistics,
+    FrameTimes,
+    Identity,
+    Snapshot,
+    status_message,
+)
+from depth_ros.drops import DropReason
+
+ACTIVE = Identity(state='active', model='net', image_topic='/camera/image_raw', backend='openvino')
+
+
+def status(counts: Snapshot, identity: Identity = ACTIVE, **changes: Any) -> DiagnosticStatus:
+    options: dict[str, Any] = {'publishers': 1, 'wanted': (), 'silence_s': 3.0, **changes}
+    return status_message('mono_depth', identity, counts, **options)
+
+
+def values(message: DiagnosticStatus) -> dict[str, str]:
+    return {item.key: item.value for item in message.values}
+
+
+def times(latency_s: float) -> FrameTimes:
+    return FrameTimes(
+        waiting_s=latency_s / 4, inference_s=latency_s / 2, latency_s=latency_s, age_s=1.0
+    )
+
+
+def test_counts_are_totals_and_rates_are_since_the_last_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr('depth_ros.diagnostics.time.monotonic', lambda: now_s[0])
+    statistics = FrameStatistics()
+    for _ in range(20):
+        statistics.arrived()
+    for _ in range(10):
+        statistics.published(times(0.02))
+    statistics.dropped(DropReason.SUPERSEDED)
+    now_s[0] += 2.0
+    first = statistics.snapshot()
+    assert (first.rate_in_hz, first.rate_out_hz, first.silent_s) == (10.0, 5.0, 2.0)
+    assert first.newly_dropped == {DropReason.SUPERSEDED: 1}
+    statistics.arrived()
+    now_s[0] += 1.0
+    second = statistics.snapshot()
+    assert (second.frames_in, second.frames_out) == (21, 10)
+    assert (second.rate_in_hz, second.rate_out_hz, second.silent_s) == (1.0, 0.0, 1.0)
+    assert second.dropped == {DropReason.SUPERSEDED: 1}
+    assert not second.newly_dropped
+
+
+def test_a_reason_is_logged_first_and_then_now_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr('depth_ros.diagnostics.time.monotonic', lambda: now_s[0])
+    statistics = FrameStatistics()
+    assert statistics.dropped(DropReason.SIZE, 'wrong')
+    assert not statistics.dropped(DropReason.SIZE, 'wrong')
+    assert statistics.dropped(DropReason.ENCODING, 'other'), 'reasons hide each other'
+    assert not statistics.dropped(DropReason.SUPERSEDED), 'a normal drop is not logged'
+    now_s[0] += REPEAT_S
+    assert statistics.dropped(DropReason.SIZE, 'wrong')
+    assert statistics.snapshot().dropped[DropReason.SIZE] == 3
+
+
+def test_percentiles_are_those_of_the_frames() -> None:
+    counts = Snapshot(times=tuple(times(ms / 1e3) for ms in range(1, 102)), rate_out_hz=5.0)
+    said = values(status(counts))
+    assert (said['latency_p50_ms'], said['latency_p95_ms']) == ('51.00', '96.00')
+    assert said['inference_p50_ms'] == '25.50'
+    assert values(status(Snapshot()))['latency_p50_ms'] == ''
+
+
+@pytest.mark.parametrize(
+    ('counts', 'changes', 'level', 'said'),
+    [
+        (Snapshot(rate_out_hz=9.96), {}, DiagnosticStatus.OK, '10.0 depth maps a second'),
+        (Snapshot(silent_s=4.0), {'publishers': 0}, DiagnosticStatus.WARN, 'nobody publishes'),
+        (Snapshot(silent_s=4.0), {}, DiagnosticStatus.WARN, 'FASTDDS_DEFAULT_PROFILES_FILE'),
+        (
+            Snapshot(
+                rate_out_hz=5.0,
+                newly_dropped={DropReason.UNCALIBRATED: 5},
+                problems={DropReason.UNCALIBRATED: 'all zero'},
+            ),
+            {},
+            DiagnosticStatus.WARN,
+            '5 x uncalibrated: all zero',
+        ),
+        (
+            Snapshot(newly_dropped={DropReason.ENCODING: 2}, problems={DropReason.ENCODING: 'x'}),
+            {},
+            DiagnosticStatus.ERROR,
+            '2 x encoding: x',
+        ),
+        (
+            Snapshot(rate_out_hz=5.0, newly_dropped={DropReason.SUPERSEDED: 20}),
+            {},
+            DiagnosticStatus.OK,
+            '5.0 depth maps',
+        ),
+        (
+            Snapshot(newly_dropped={DropReason.NO_SUBSCRIBER: 9}),
+            {},
+            DiagnosticStatus.OK,
+            'idle: nobody listens',
+        ),
+    ],
+)
+def test_the_level_and_the_message_fit_what_happens(
+    counts: Snapshot, changes: dict[str, Any], level: bytes, said: str
+) -> None:
+    message = status(counts, **changes)
+    assert message.level == level
+    assert said in message.message
+
+
+def test_an_inactive_node_does_not_complain_of_silence() -> None:
+    message = status(Snapshot(silent_s=99.0), Identity(state='inactive'))
+    assert message.level == DiagnosticStatus.OK
+    assert 'inactive' in message.message
+
+
+def test_every_reason_and_the_identity_are_said() -> None:
+    said = values(status(Snapshot(dropped={DropReason.SIZE: 3}), wanted=('points', 'depth/color')))
+    assert {f'dropped_{reason.value}' for reason in DropReason} <= set(said)
+    assert said['dropped_size'] == '3'
+    assert said['dropped_superseded'] == '0'
+    assert said['backend'] == 'openvino'
+    assert said['outputs_wanted'] == 'depth/color points'
