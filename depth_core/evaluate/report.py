@@ -70,11 +70,13 @@ def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
     check_output(folder)
     content = report_content(run, context)
     end_m = run.evaluation.protocol.max_depth_m
-    pictures = Pictures(
-        plots=draw_plots(run),
-        panels=tuple(draw_panel(panel, max_depth_m=end_m) for panel in run.panels),
-        worst=None if run.worst is None else draw_panel(run.worst, max_depth_m=end_m),
+    panels = tuple(draw_panel(panel, max_depth_m=end_m) for panel in run.panels)
+    worst = next(
+        (jpeg for jpeg, panel in zip(panels, run.panels, strict=True) if panel is run.worst), None
     )
+    if worst is None and run.worst is not None:
+        worst = draw_panel(run.worst, max_depth_m=end_m)
+    pictures = Pictures(plots=draw_plots(run), panels=panels, worst=worst)
     files: dict[str, bytes] = {
         JSON_NAME: (json.dumps(content, indent=1, allow_nan=False) + '\n').encode(),
         HTML_NAME: render_page(content, run, context, pictures).encode(),
