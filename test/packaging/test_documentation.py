@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('trt
 COMMAND = re.compile(r'(?:python|torchrun .*?) -m (depth_(?:core|ros)\.\w+)([^\n]*)')
 PATH = re.compile(r'(?<![\w./])((?:config|launch|docs|examples|test|docker)/[\w./-]*\w)')
 LINK = re.compile(r'\]\(([^)#]+)\)')
+LAUNCH = re.compile(r'(\w+\.launch\.py)((?: \w+:=\S+)*)')
 TARGET = re.compile(r'\bmake ([a-z]+)\b')
 
 
@@ -85,6 +87,28 @@ def test_make_targets_that_are_named_exist(document: Path) -> None:
     assert {
         name for name in targets if not re.search(rf'^{name}:', makefile, re.MULTILINE)
     } == set()
+
+
+def test_launch_files_have_the_arguments_they_are_shown_with() -> None:
+    unknown = []
+    for file, given in LAUNCH.findall(text_of(ROOT / 'README.md')):
+        declared = launch_arguments(ROOT / 'launch' / file)
+        assert declared, f'{file} declares nothing'
+        unknown += [name for name in re.findall(r'(\w+):=', given) if name not in declared]
+    assert unknown == []
+
+
+def launch_arguments(file: Path) -> set[str]:
+    """What a launch file declares, read without the launch library."""
+    return {
+        node.args[0].value
+        for node in ast.walk(ast.parse(file.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == 'DeclareLaunchArgument'
+        and isinstance(node.args[0], ast.Constant)
+        and isinstance(node.args[0].value, str)
+    }
 
 
 def test_the_page_of_parameters_is_the_table_of_the_node() -> None:
