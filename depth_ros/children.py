@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.errors import DepthError
+from depth_ros.fastdds import SHARED_MEMORY
 
-SHARED_MEMORY: Final = Path('/dev/shm')  # noqa: S108 where Fast DDS keeps its segments
 DOMAINS: Final = range(1, 102)
 """Domains whose ports lie below the ephemeral ones on every Linux."""
 
@@ -57,7 +57,8 @@ class Child:
         """Raise a DepthError when the process has ended by itself."""
         status = self._process.poll()
         if status is not None:
-            message = f'{self.name} ended with status {status}. {self.last_lines()}'
+            how = f'with status {status}' if status >= 0 else f'by {signal.Signals(-status).name}'
+            message = f'{self.name} ended {how}. {self.last_lines()}'
             raise DepthError(message)
 
     def last_lines(self, lines: int = 15) -> str:

@@ -24,21 +24,24 @@ from rich.table import Table
 from depth_core.errors import DepthError, run_command
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.children import Child, children_ended, free_domain_id
+from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.monitor import IMAGE, Monitor, Score
 from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, terminated_cleanly
-from depth_ros.share import share_file
 from depth_ros.shipped import model_path
 from depth_ros.synthetic_camera import DEFAULT_SCENE, SCENE_HELP
 
 CAMERA: Final = '/camera'
+PROCESSES: Final = 3
+"""Camera, node and this one."""
+
 SUFFICIENT: Final = 0.8
 """The demo fails when less than this part of what the rate promises has come through."""
 
 TABLE_PERIOD_S: Final = 0.25
 LINE_PERIOD_S: Final = 2.0
-WAITING_PERIOD_S: Final = 5.0
+WAITING_PERIOD_S: Final = 10.0
 LAST_ANSWERS_S: Final = 2.0
 """How long answers to the last images are waited for."""
 
@@ -51,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     options = _parser().parse_command(arguments)
     model = model_path(options.model)
-    environment = one_machine_environment(options.domain_id or free_domain_id())
+    make_folder(options.output_dir)
+    profile = fitting_profile(options.output_dir, processes=PROCESSES)
+    environment = one_machine_environment(options.domain_id or free_domain_id(), profile)
     os.environ.update(environment)
-    options.output_dir.mkdir(parents=True, exist_ok=True)
     display = Display(options)
     with terminated_cleanly():
         with children_ended() as children:
@@ -64,13 +68,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         draw(options, monitor, score)
 
 
-def one_machine_environment(domain_id: int) -> dict[str, str]:
+def make_folder(path: Path) -> None:
+    """Make the folder of picture and logs.
+
+    Raises:
+        DepthError: It cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f'cannot make the folder {path}: {error.strerror}; choose another --output_dir.'
+        raise DepthError(message) from error
+
+
+def one_machine_environment(domain_id: int, profile: Path) -> dict[str, str]:
     """The environment of ROS processes that talk to one another on this machine alone."""
     environment = dict(os.environ)
     environment.pop('ROS_DISCOVERY_SERVER', None)
-    # Humble's Fast DDS reads the former name of the variable, later ones warn of it.
-    vendor = 'FASTRTPS' if environment.get('ROS_DISTRO') == 'humble' else 'FASTDDS'
-    environment[f'{vendor}_DEFAULT_PROFILES_FILE'] = str(share_file('config/fastdds.xml'))
+    environment[profile_variable()] = str(profile)
     environment.update(
         RMW_IMPLEMENTATION='rmw_fastrtps_cpp',
         ROS_DOMAIN_ID=str(domain_id),
@@ -187,7 +202,7 @@ class Display:
 
     def waiting(self, monitor: Monitor) -> None:
         """Say what is not there yet."""
-        missing = ', '.join(monitor.missing) or 'diagnostics'
+        missing = ', '.join(monitor.missing) or 'all of them for one image'
         self._put(f'starting camera and node; nothing yet from {missing}', WAITING_PERIOD_S)
 
     def show(self, monitor: Monitor, score: Score) -> None:
@@ -256,11 +271,12 @@ def _elapsed_s(score: Score) -> float:
 
 
 def _not_ready(monitor: Monitor, children: Sequence[Child], timeout_s: float) -> str:
-    missing = ', '.join(monitor.missing) or 'a complete set of one image'
+    missing = ', '.join(monitor.missing)
+    found = f'nothing came from {missing}' if missing else 'images are lost on their way'
     logs = '\n'.join(child.last_lines() for child in children)
     return (
-        f'nothing came from {missing} within {timeout_s:g} s; the logs may say why, or give it '
-        f'more time with --ready_timeout_s.\n{logs}'
+        f'{found} within {timeout_s:g} s; the logs may say why, or give it more time with '
+        f'--ready_timeout_s.\n{logs}'
     )
 
 

@@ -23,6 +23,8 @@ from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from depth_ros.fastdds import profile_variable
+
 SHARE = Path(get_package_share_directory('depth_ros'))
 
 PARAMETERS = ('model', 'backend', 'image_transport', 'depth_encoding', 'autostart')
@@ -157,11 +159,8 @@ def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             f'{", ".join(PROFILES)} or the path of an XML file.'
         )
         raise FileNotFoundError(message)
-    # Humble's Fast DDS reads the former name of the variable, later ones warn of it.
-    distribution = context.environment.get('ROS_DISTRO', '')
-    vendor = 'FASTRTPS' if distribution == 'humble' else 'FASTDDS'
     return [
-        SetEnvironmentVariable(f'{vendor}_DEFAULT_PROFILES_FILE', str(path)),
+        SetEnvironmentVariable(profile_variable(), str(path)),
         LogInfo(msg=f'Fast DDS profile: {path}'),
     ]
 

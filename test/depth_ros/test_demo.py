@@ -16,8 +16,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from depth_ros.children import SHARED_MEMORY, free_domain_id, remove_orphaned_segments
-from depth_ros.demo import one_machine_environment
+from depth_core.errors import DepthError
+from depth_ros.children import free_domain_id, remove_orphaned_segments
+from depth_ros.demo import make_folder, one_machine_environment
+from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
 from depth_ros.share import share_file
 from test.depth_ros.ros_processes import PATIENCE_S, REPOSITORY, RosSession, ros_session
 from test.standin import write_standin_onnx
@@ -226,7 +228,26 @@ def _is_alive(session: RosSession, name: str) -> bool:
 
 
 def test_the_environment_keeps_ros_on_this_machine() -> None:
-    environment = one_machine_environment(77)
+    environment = one_machine_environment(77, Path('/profile.xml'))
     assert environment['ROS_DOMAIN_ID'] == '77'
     assert environment['ROS_AUTOMATIC_DISCOVERY_RANGE'] == 'LOCALHOST'
-    assert Path(environment['FASTDDS_DEFAULT_PROFILES_FILE']) == share_file('config/fastdds.xml')
+    assert environment['FASTDDS_DEFAULT_PROFILES_FILE'] == '/profile.xml'
+
+
+def test_a_small_shared_memory_gets_small_segments(tmp_path: Path) -> None:
+    shipped = share_file('config/fastdds.xml')
+    enough, little = 2**31, 64 * 2**20
+    assert fitting_profile(tmp_path, processes=3, free_bytes=enough) == shipped
+    assert list(tmp_path.iterdir()) == []
+    smaller = fitting_profile(tmp_path, processes=3, free_bytes=little)
+    tag = re.compile(r'<(segment_size|maxMessageSize)>(\d+)<')
+    sizes = [int(size) for _, size in tag.findall(smaller.read_text())]
+    assert len(sizes) == len(tag.findall(shipped.read_text())) == 2
+    assert all(8 * 2**20 < size < little / 3 for size in sizes)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    file = tmp_path / 'file'
+    file.touch()
+    with pytest.raises(DepthError, match=f'cannot make the folder {file}/demo: Not a directory'):
+        make_folder(file / 'demo')
