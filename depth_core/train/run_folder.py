@@ -8,6 +8,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -61,7 +62,10 @@ class RunFolder:
         """Make `last` the same file as `checkpoint`, then drop all but the `keep` newest."""
         with replaced_atomically(self.last) as temporary:
             temporary.unlink()
-            os.link(checkpoint, temporary)
+            try:
+                os.link(checkpoint, temporary)
+            except OSError:  # a file system without links
+                shutil.copyfile(checkpoint, temporary)
         for old in sorted(self.checkpoints.glob(f'step-*{SUFFIX}'), key=_step_of)[:-keep]:
             old.unlink()
 

@@ -35,6 +35,9 @@ def validate(
         find_protocol('none', min_depth_m=spec.min_depth, max_depth_m=spec.max_depth),
         align='none' if spec.kind is DepthKind.METRIC else 'median',
     )
+    if fabric.world_size > 1:
+        for buffer in model.buffers():  # each process has its own statistics of norm layers
+            distributed.broadcast(buffer, src=0)
     was_training = model.training
     model.eval()
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import resource
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -190,6 +192,26 @@ def test_a_truncated_checkpoint_is_refused(
     cut.write_bytes(finished.last.read_bytes()[:50_000])
     with pytest.raises(CheckpointError, match=r'cut\.ckpt .*truncated'):
         start(tmp_path / 'run', '--trainer.resume', cut)
+
+
+def test_a_full_disk_stops_the_run_and_the_former_checkpoint_stays(
+    start: Start, finished: RunFolder, tmp_path: Path
+) -> None:
+    """The kernel really refuses to write on after 100 kB of the file."""
+    folder = RunFolder(tmp_path / 'run')
+    folder.checkpoints.mkdir(parents=True)
+    shutil.copy(finished.step_checkpoint(2), folder.last)
+    before = folder.last.read_bytes()
+    assert len(before) > 200_000
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+    try:
+        with pytest.raises(DepthError, match=r'cannot write .*: File too large\.'):
+            start(folder.path, '--trainer.resume', 'last')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert folder.last.read_bytes() == before
+    assert [path.name for path in folder.checkpoints.iterdir()] == ['last.ckpt']
 
 
 @pytest.mark.parametrize(

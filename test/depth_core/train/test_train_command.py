@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m depth_core.train` in processes of its own: killed, out of disk, several at once."""
+"""`python -m depth_core.train` in processes of its own: killed, misused, several at once."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -34,14 +33,6 @@ def kill_in_the_middle(payload, file):
         os.kill(os.getpid(), signal.SIGKILL)
     save(payload, file)
 torch.save = kill_in_the_middle
-run_command(main)
-"""
-
-DISK_OF_100_KB = """
-import resource
-from depth_core.errors import run_command
-from depth_core.train.__main__ import main
-resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 run_command(main)
 """
 
@@ -96,27 +87,6 @@ def test_a_run_killed_while_it_writes_goes_on_bit_for_bit(
     assert len(starts) == 2
     records = json.loads((folder.path / 'metrics.json').read_text(encoding='utf-8'))
     assert [record['step'] for record in records] == [2, 4]
-
-
-def test_a_full_disk_is_one_sentence_and_the_former_checkpoint_stays(
-    repository: Path, tiny_config: Path, finished: RunFolder, tmp_path: Path
-) -> None:
-    folder = RunFolder(tmp_path / 'run')
-    folder.checkpoints.mkdir(parents=True)
-    shutil.copy(finished.step_checkpoint(2), folder.last)
-    before = folder.last.read_bytes()
-    assert len(before) > 200_000
-    full = run(
-        repository, ('-c', DISK_OF_100_KB), '--config', tiny_config,
-        '--trainer.run_dir', folder.path, '--trainer.resume', 'last',
-    )  # fmt: skip
-    assert full.returncode == 2, full.stderr
-    (line,) = (line for line in full.stderr.splitlines() if line.startswith('error: '))
-    assert 'cannot write' in line
-    assert 'File too large' in line
-    assert 'Traceback' not in full.stderr
-    assert folder.last.read_bytes() == before
-    assert [path.name for path in folder.checkpoints.iterdir()] == ['last.ckpt']
 
 
 def test_two_processes_of_torchrun_train_one_network(
