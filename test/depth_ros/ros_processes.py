@@ -28,9 +28,14 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from depth_ros.fastdds import fitting_profile
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 60.0
 """How long a condition may take on a machine that is busy with other things."""
+
+MOST_PROCESSES = 4
+"""So many of a test share the shared memory, its own included."""
 
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -73,7 +78,7 @@ def ros_environment(domain_id: int, log_dir: Path) -> dict[str, str]:
     return {
         'ROS_DOMAIN_ID': str(domain_id),
         'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
-        'FASTDDS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds.xml'),
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(fitting_profile(log_dir, processes=MOST_PROCESSES)),
         'ROS_LOG_DIR': str(log_dir),
         'OMP_NUM_THREADS': '1',
         'PYTHONPATH': str(REPOSITORY),
