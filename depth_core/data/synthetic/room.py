@@ -103,7 +103,8 @@ def make_room(name: str, source: Random) -> Scene:
         height_m=height,
     )
     _shell(scene, source, kind, room)
-    turn = source.gauss(0.0, 0.3)
+    # In a narrow room a turn would leave nothing but a bare wall in view.
+    turn = source.gauss(0.0, 0.3 if width > 3.0 else 0.12)
     scene.motion = Motion(
         height_m=min(source.uniform(0.6, 1.75), height - 0.4),
         yaw_rad=turn,

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depth_core.data.cache import CachedDataset, cached
+from depth_core.data.sample import DepthDataset, Sample
+from depth_core.data.synthetic import SyntheticDataset
+from depth_core.errors import DataError
+
+
+def scenes(**changes: object) -> SyntheticDataset:
+    settings = {
+        'seed': 3,
+        'length': 5,
+        'height': 24,
+        'width': 80,
+        'scenes': 'outdoor',
+        'neighbours': (1,),
+        **changes,
+    }
+    return SyntheticDataset(**settings)  # type: ignore[arg-type]  # one table of settings
+
+
+class Counting:
+    """A dataset that says how often it was asked, and can break off."""
+
+    def __init__(self, length: int = 6, fail_at: int = -1, size: int = 8) -> None:
+        self.length = length
+        self._fail_at = fail_at
+        self._size = size
+        self._asked: list[int] = []
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Sample:
+        self._asked.append(index)
+        if index == self._fail_at:
+            raise KeyboardInterrupt
+        size = 4 if index == 0 else self._size
+        return Sample(
+            image=torch.full((3, 4, size), index / 255.0),
+            depth_m=torch.full((4, size), 1.0 + index / 3.0),
+            valid=torch.ones(4, size, dtype=torch.bool),
+            intrinsics=torch.eye(3),
+            key=f'count/{index}',
+        )
+
+
+def test_cached_samples_equal_the_originals(tmp_path: Path) -> None:
+    source = scenes()
+    store: DepthDataset = cached(source, tmp_path / 'c', depth_precision='float32')
+    assert len(store) == 5
+    for index in (0, 4, -2):
+        stored, fresh = store[index], source[index]
+        assert stored.key == fresh.key
+        for name in ('image', 'depth_m', 'valid', 'intrinsics', 'pose', 'semantic'):
+            assert torch.equal(getattr(stored, name), getattr(fresh, name)), name
+            assert getattr(stored, name).dtype == getattr(fresh, name).dtype
+        for name in ('scene_class', 'neighbour_images', 'neighbour_poses'):
+            assert torch.equal(getattr(stored, name), getattr(fresh, name)), name
+    with pytest.raises(IndexError, match='5 samples'):
+        store[5]
+
+
+def test_half_precision_is_stated_and_kept(tmp_path: Path) -> None:
+    source = scenes()
+    store = cached(source, tmp_path)
+    assert store.depth_precision == 'float16'
+    stored, fresh = store[1].depth_m, source[1].depth_m
+    assert torch.equal(torch.isinf(stored), torch.isinf(fresh))
+    near = torch.isfinite(fresh)
+    assert float((stored[near] / fresh[near] - 1.0).abs().max()) <= 2.0**-11
+
+
+def test_nothing_is_computed_twice(tmp_path: Path) -> None:
+    first = Counting(size=4)
+    told: list[tuple[int, int]] = []
+    cached(first, tmp_path, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
+    again = Counting(size=4)
+    cached(again, tmp_path)
+    # Only the first sample, which identifies the data.
+    assert again._asked == [0]
+
+
+def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        cached(Counting(size=4, fail_at=3), tmp_path)
+    with pytest.raises(DataError, match='lacks 3 of 6'):
+        CachedDataset(tmp_path)
+    rest = Counting(size=4)
+    store = cached(rest, tmp_path)
+    assert rest._asked == [0, 3, 4, 5]
+    assert [round(float(store[index].image[0, 0, 0]) * 255) for index in range(6)] == list(
+        range(6)
+    )
+
+
+def test_a_killed_build_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / 'cache'
+    program = (
+        'import sys, time; from depth_core.data.cache import cached;'
+        'from depth_core.data.synthetic import SyntheticDataset;'
+        "data = SyntheticDataset(seed=1, length=200, height=16, width=32, scenes='bedroom');"
+        f'cached(data, {str(folder)!r}, progress=lambda done, total:'
+        ' (print(done, flush=True), time.sleep(0.002)))'
+    )
+    with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        while int(process.stdout.readline()) < 80:
+            time.sleep(0.0)
+        process.send_signal(signal.SIGKILL)
+    done: list[int] = []
+    source = SyntheticDataset(seed=1, length=200, height=16, width=32, scenes='bedroom')
+    store = cached(source, folder, progress=lambda count, _: done.append(count))
+    assert 64 < done[0] < 200
+    for index in (0, 70, 199):
+        assert torch.equal(store[index].image, source[index].image)
+
+
+def test_workers_store_the_same(tmp_path: Path) -> None:
+    alone = cached(scenes(), tmp_path / 'alone')
+    shared = cached(scenes(), tmp_path / 'shared', workers=2)
+    for index in range(5):
+        assert torch.equal(alone[index].image, shared[index].image)
+        assert alone[index].key == shared[index].key
+
+
+@pytest.mark.parametrize(
+    'changes', [{'seed': 4}, {'length': 6}, {'width': 96}, {'camera': 'vga'}, {'neighbours': ()}]
+)
+def test_a_folder_made_by_other_settings_is_refused(
+    tmp_path: Path, changes: dict[str, object]
+) -> None:
+    cached(scenes(), tmp_path)
+    with pytest.raises(DataError, match='made from other data') as caught:
+        cached(scenes(**changes), tmp_path)
+    assert 'Choose another folder' in str(caught.value)
+    with pytest.raises(DataError, match='made from other data'):
+        cached(scenes(), tmp_path, depth_precision='float32')
+
+
+def test_data_that_changed_under_the_same_settings_is_refused(tmp_path: Path) -> None:
+    class Brighter(Counting):
+        __qualname__ = Counting.__qualname__
+
+        def __getitem__(self, index: int) -> Sample:
+            return super().__getitem__(index + 1)
+
+    Brighter.__module__ = Counting.__module__
+    cached(Counting(size=4), tmp_path)
+    with pytest.raises(DataError, match='first_sample'):
+        cached(Brighter(size=4), tmp_path)
+
+
+def test_samples_of_unequal_size_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='resize or crop before caching'):
+        cached(Counting(size=8), tmp_path)
+
+
+def test_damage_is_named(tmp_path: Path) -> None:
+    cached(Counting(size=4), tmp_path)
+    depth = tmp_path / 'depth_m.npy'
+    depth.write_bytes(depth.read_bytes()[:100])
+    with pytest.raises(DataError, match=r'depth_m\.npy is damaged'):
+        CachedDataset(tmp_path)
+    (tmp_path / 'cache.json').write_text('{', encoding='utf-8')
+    with pytest.raises(DataError, match=r'cache\.json is damaged'):
+        CachedDataset(tmp_path)
+    with pytest.raises(DataError, match='holds no cache'):
+        CachedDataset(tmp_path / 'nothing')
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(DataError, match=r'cannot keep a cache in .*file'):
+        cached(Counting(size=4), tmp_path / 'file' / 'cache')
+
+
+def test_settings_that_cannot_be_compared_are_named(tmp_path: Path) -> None:
+    class Odd(Counting):
+        def __init__(self) -> None:
+            super().__init__(size=4)
+            self.function = np.sin
+
+    with pytest.raises(DataError, match="'function'"):
+        cached(Odd(), tmp_path)
+
+
+def test_a_cache_travels_to_workers(tmp_path: Path) -> None:
+    store = cached(Counting(size=4), tmp_path)
+    store[0]
+    copy = pickle.loads(pickle.dumps(store))  # noqa: S301 - what a data loader does
+    assert torch.equal(copy[2].image, store[2].image)
+    assert '"length": 6' in copy.description
