@@ -155,12 +155,13 @@ def slow_depth(scene: Scene, camera: Intrinsics, u: int, v: int) -> float:
         turn = where.rotation[index].T
         origin = turn @ (pose[:3, 3] - where.centre[index]) / where.half[index]
         direction = turn @ ray / where.half[index]
-        spans = []
         shape = Shape(arrays.shape[index])
         flat = {Shape.BOX: (0, 1, 2), Shape.CYLINDER: (1,)}.get(shape, ())
         curved = [axis for axis in range(3) if axis not in flat]
-        for axis in flat:
-            spans.append(sorted((side - origin[axis]) / direction[axis] for side in (-1.0, 1.0)))
+        spans = [
+            sorted((side - origin[axis]) / direction[axis] for side in (-1.0, 1.0))
+            for axis in flat
+        ]
         if curved:
             a = (direction[curved] ** 2).sum()
             b = (direction[curved] * origin[curved]).sum()
@@ -176,7 +177,7 @@ def slow_depth(scene: Scene, camera: Intrinsics, u: int, v: int) -> float:
 
 @pytest.mark.parametrize('name', ['street_city', 'street_boulevard', 'kitchen', 'office'])
 def test_fast_and_slow_ray_casters_agree(name: str) -> None:
-    source = Random(3)
+    source = Random(3)  # noqa: S311 - scenes are drawn, no secrets
     scene = (make_street if name.startswith('street') else make_room)(name, source)
     # The holes of foliage are noise, which the slow caster does not know.
     scene.primitives = [item for item in scene.primitives if item.shape is not Shape.FOLIAGE]
@@ -190,7 +191,7 @@ def test_fast_and_slow_ray_casters_agree(name: str) -> None:
 
 @pytest.mark.parametrize('name', ['street_highway', 'street_residential', 'basement'])
 def test_screen_rectangles_lose_nothing(name: str) -> None:
-    source = Random(8)
+    source = Random(8)  # noqa: S311 - scenes are drawn, no secrets
     scene = (make_street if name.startswith('street') else make_room)(name, source)
     arrays = scene.arrays()
     rays = local_rays(place(scene, arrays, 0.0), camera_pose(scene, 0.0), CAMERA)
