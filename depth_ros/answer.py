@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.clock import Clock
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from depth_core.contracts import DepthMap, Uint8Array
@@ -83,10 +82,10 @@ class FrameAnswerer:
         settings, header = self.settings, frame.message.header
         compressed = isinstance(frame.message, CompressedImage)
         image = (rgb_from_compressed if compressed else rgb_from_image)(frame.message)
-        stamp = Time.from_msg(header.stamp, clock_type=self._clock.clock_type)
+        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
         depth = None
         if wanted.needs_depth:
-            depth = self._predictor.predict(image, stamp_ns=stamp.nanoseconds)
+            depth = self._predictor.predict(image, stamp_ns=stamp_ns)
         # Only now: a camera_info that came a little later than its image is there by now.
         info = self._fitted_info(frame, image, wanted) if wanted.needs_camera_info else None
         if info is not None and CAMERA_INFO in wanted:
@@ -107,7 +106,7 @@ class FrameAnswerer:
                 waiting_s=begun_s - frame.arrived_s,
                 inference_s=depth.inference_s if depth is not None else 0.0,
                 latency_s=done_s - frame.arrived_s,
-                age_s=(self._clock.now() - stamp).nanoseconds * 1e-9,
+                age_s=(self._clock.now().nanoseconds - stamp_ns) * 1e-9,
             )
         )
 

@@ -75,11 +75,6 @@ class MonoDepthNode(StartableNode):
         """Whether the node is to configure and activate itself."""
         return bool(self._values['autostart'])
 
-    @property
-    def state(self) -> str:
-        """Name of the lifecycle state."""
-        return str(self._state_machine.current_state[1])
-
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the outputs."""
         return self._attempt('configure', self._open, super().on_configure, state)
@@ -139,6 +134,12 @@ class MonoDepthNode(StartableNode):
                 'publishes metres; choose a metric model.'
             )
             raise ModelError(message)
+        if manifest.output.sigma is None and settings.cloud.min_confidence > 0.0:
+            message = (
+                f'parameter min_confidence = {settings.cloud.min_confidence:g} and model '
+                f'{manifest.name} gives no sigma, so every point would be removed; set it to 0.'
+            )
+            raise ConfigError(message)
         eats = manifest.input
         self._predictor = predictor
         self._statistics = FrameStatistics()

@@ -28,6 +28,11 @@ class StartableNode(LifecycleNode):
     """A lifecycle node that knows whether to start itself."""
 
     @property
+    def state(self) -> str:
+        """Name of the lifecycle state."""
+        return str(self._state_machine.current_state[1])
+
+    @property
     def autostart(self) -> bool:
         """Whether to configure and activate at start."""
         raise NotImplementedError
@@ -88,7 +93,8 @@ def run_node(make: Callable[[], StartableNode]) -> None:
             executor.add_node(node)
             while started and not ended:
                 executor.spin_once(timeout_sec=SIGNAL_CHECK_S)
-            node.trigger_shutdown()
+            if node.state != 'finalized':
+                node.trigger_shutdown()
         finally:
             core_log.removeHandler(handler)
             node.destroy_node()

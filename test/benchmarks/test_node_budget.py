@@ -28,7 +28,7 @@ from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import Outputs
 from depth_ros.parameters import checked_values
 from depth_ros.settings import settings_from
-from test.depth_ros.messages import camera_info, header, image
+from test.depth_ros.messages import camera_info, header, image, picture
 from test.depth_ros.ros_processes import RosSession, ros_session
 
 HEIGHT, WIDTH = 256, 320
@@ -75,6 +75,28 @@ def ros(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RosSession]:
     assert keep_freed_memory()
     with ros_session(tmp_path_factory.mktemp('budget')) as session:
         yield session
+
+
+def test_rate_with_the_shipped_model(ros: RosSession) -> None:
+    """Frames a second of the whole node: the next image is sent when the last is answered."""
+    ros.start_node('depth_ros.mono_depth_node', parameters={'diagnostics_period_s': 0.2})
+    images = ros.publisher(Image, '/image')
+    depths = ros.outputs({'depth/image_raw': Image})['depth/image_raw']
+    pixels = picture(0, height=480, width=640)
+    frames = 200
+    begun_s = time.monotonic()
+    for number in range(frames):
+        images.publish(image(number, pixels))
+        while len(depths) <= number:
+            ros.executor.spin_once(timeout_sec=1.0)
+    rate_hz = frames / (time.monotonic() - begun_s)
+    time.sleep(0.5)
+    said = ros.diagnostics(lambda values: bool(values['latency_p50_ms']), 'latencies')
+    print(
+        f'\n640x480, {said["model"]} on {said["backend"]}: {rate_hz:.1f} frames/s, '
+        f'latency p50 {said["latency_p50_ms"]} p95 {said["latency_p95_ms"]} ms, '
+        f'inference p50 {said["inference_p50_ms"]} ms'
+    )
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,9 @@ PATIENCE_S = 60.0
 MOST_PROCESSES = 4
 """So many of a test share the shared memory, its own included."""
 
+FEED_PERIOD_S = 0.2
+"""Time between two messages that are sent until something answers."""
+
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 BEST_EFFORT = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -192,6 +195,23 @@ class RosSession:
         publisher = self.node.create_publisher(kind, topic, qos)
         self.until(lambda: publisher.get_subscription_count() > 0, f'a subscriber of {topic}')
         return publisher
+
+    def feed(self, publish: Callable[[int], None], received: list[Any]) -> Any:
+        """Publish message after message until something is received; the first that was.
+
+        A best-effort reader that has not yet discovered its writer hears nothing, whatever the
+        writer believes, so a single message proves nothing.
+        """
+        for number in range(int(PATIENCE_S / FEED_PERIOD_S)):
+            publish(number)
+            end_s = time.monotonic() + FEED_PERIOD_S
+            while time.monotonic() < end_s:
+                self.executor.spin_once(timeout_sec=0.02)
+                if received:
+                    return received[0]
+        logs = '\n'.join(item.output for item in self.processes)
+        message = f'nothing was received\n{logs}'
+        raise AssertionError(message)
 
     def call(self, kind: Any, name: str, request: Any) -> Any:
         """Call a service and return its answer."""

@@ -50,6 +50,7 @@ class Compressed:
         self.predictor = Predictor.open(model, backend='onnxruntime', threads=1)
         self.images = ros.publisher(CompressedImage, '/camera/image_raw/compressed', BEST_EFFORT)
         self.depths = ros.outputs({'depth/image_raw': Image}, BEST_EFFORT)['depth/image_raw']
+        ros.feed(lambda _: self.images.publish(compressed_image(0)), self.depths)
 
     def depth(self, number: int) -> np.ndarray[Any, Any]:
         """Send a picture and wait for its depth."""
@@ -112,21 +113,24 @@ def test_damaged_images_are_counted_and_the_node_lives_on(
 def test_filters_can_be_changed_while_the_node_runs(compressed: Compressed) -> None:
     infos = compressed.ros.publisher(CameraInfo, '/camera_info')
     clouds = compressed.ros.outputs({'points': PointCloud2})['points']
-    infos.publish(camera_info(0))
+
+    def send(number: int) -> None:
+        infos.publish(camera_info(number))
+        compressed.images.publish(compressed_image(number))
 
     def points(number: int) -> PointCloud2:
         compressed.depth(number)
-        compressed.ros.until(lambda: bool(clouds), 'a cloud')
-        return clouds.pop()
+        compressed.ros.until(lambda: clouds[-1].header == header(number), 'its cloud')
+        return clouds[-1]
 
-    assert points(10).width == 160
+    assert compressed.ros.feed(send, clouds).width == 160
     value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=4)
     assert compressed.set('cloud.stride', value).successful
-    thinned = points(11)
+    thinned = points(1011)
     assert (thinned.height, thinned.width, thinned.point_step) == (30, 40, 12)
     value = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=1.0)
     assert compressed.set('min_confidence', value).successful
-    filtered = np.frombuffer(points(12).data, np.float32)
+    filtered = np.frombuffer(points(1012).data, np.float32)
     assert np.isnan(filtered).all()
 
 

@@ -13,7 +13,7 @@ import pytest
 from sensor_msgs.msg import Image
 
 from depth_core.manifest import METADATA_KEY
-from test.depth_ros.messages import header, image
+from test.depth_ros.messages import FRAME_ID, image
 from test.depth_ros.ros_processes import RosSession, ros_session
 from test.standin import write_standin_onnx
 
@@ -51,7 +51,6 @@ def test_transitions_are_mirrored_and_can_be_repeated(ros: RosSession, model: Pa
     )
     assert ros.state('mono_depth') == 'unconfigured'
     images = ros.node.create_publisher(Image, '/image', 10)
-    number = 0
     for _ in range(2):
         assert ros.change_state('mono_depth', 'configure')
         assert ros.state('mono_depth') == 'inactive'
@@ -60,11 +59,8 @@ def test_transitions_are_mirrored_and_can_be_repeated(ros: RosSession, model: Pa
         for _ in range(2):
             assert ros.change_state('mono_depth', 'activate')
             depths = ros.outputs(DEPTH)['depth/image_raw']
-            ros.until(lambda: images.get_subscription_count() == 1, 'the image subscription')
-            number += 1
-            images.publish(image(number))
-            ros.until(lambda found=depths: bool(found), 'depth')  # type: ignore[misc]
-            assert depths[0].header == header(number)
+            answer = ros.feed(lambda number: images.publish(image(number)), depths)
+            assert answer.header.frame_id == FRAME_ID
             assert ros.change_state('mono_depth', 'deactivate')
             ros.until(lambda: images.get_subscription_count() == 0, 'the end of the subscription')
         assert ros.change_state('mono_depth', 'cleanup')
@@ -92,9 +88,7 @@ def test_a_signal_ends_the_node_without_a_trace(
     node = ros.start_node(MODULE, parameters={'model': str(model), 'diagnostics_period_s': 0.2})
     depths = ros.outputs(DEPTH)['depth/image_raw']
     images = ros.publisher(Image, '/image')
-    for index in range(3):
-        images.publish(image(index))
-    ros.until(lambda: bool(depths), 'depth')
+    ros.feed(lambda index: images.publish(image(index)), depths)
     own = segments(node.process.pid) - existing
     assert own, 'the node has no shared memory: the Fast DDS profile is not in use'
     node.signal(number)
@@ -108,6 +102,15 @@ def test_a_signal_ends_a_node_that_was_never_configured(ros: RosSession) -> None
     node = ros.start_node(MODULE, parameters={'autostart': False})
     assert ros.state('mono_depth') == 'unconfigured'
     node.signal(signal.SIGINT)
+    assert node.wait() == 0
+    assert 'Traceback' not in node.output
+
+
+def test_a_signal_ends_a_node_that_was_shut_down(ros: RosSession) -> None:
+    node = ros.start_node(MODULE, parameters={'autostart': False})
+    assert ros.change_state('mono_depth', 'shutdown_unconfigured')
+    assert ros.state('mono_depth') == 'finalized'
+    node.signal(signal.SIGTERM)
     assert node.wait() == 0
     assert 'Traceback' not in node.output
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from rclpy.event_handler import PublisherEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_core.runtime import Predictor
 from test.depth_ros.messages import FRAME_ID, camera_info, header, image, picture, pixels_of
-from test.depth_ros.ros_processes import RosSession, ros_session
+from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros
@@ -213,6 +214,26 @@ def test_an_uncalibrated_camera_gets_depth_but_no_cloud(bench: Bench) -> None:
     assert 'all-zero' in said['problem_uncalibrated']
     bench.answer(bench.ask(), 'points')
     assert not bench.answers(number, 'points')
+
+
+def test_a_frame_with_an_impossible_stamp_is_answered(bench: Bench) -> None:
+    bench.listen()
+    message = image(0)
+    message.header.stamp.sec = -5
+    bench.infos.publish(camera_info(0))
+    bench.images.publish(message)
+    depths = bench.received['depth/image_raw']
+    bench.ros.until(lambda: depths[-1].header == message.header, 'its depth')
+
+
+def test_a_camera_with_incompatible_qos_is_named(bench: Bench) -> None:
+    silent = PublisherEventCallbacks(use_default_callbacks=False)
+    camera = bench.ros.node.create_publisher(
+        Image, '/camera/image_raw', BEST_EFFORT, event_callbacks=silent
+    )
+    said = 'a publisher of /camera/image_raw offers an incompatible RELIABILITY'
+    bench.ros.until(lambda: said in bench.node.output, 'a warning about the QoS')
+    bench.ros.node.destroy_publisher(camera)
 
 
 def test_the_diagnostics_say_what_runs(bench: Bench) -> None:
