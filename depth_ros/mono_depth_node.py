@@ -81,7 +81,7 @@ class MonoDepthNode(StartableNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Take the outputs back and let the model go."""
-        return self._attempt('cleanup', self._close, super().on_cleanup, state)
+        return self._attempt('cleanup', self._undo, super().on_cleanup, state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Begin to take frames."""
@@ -170,6 +170,7 @@ class MonoDepthNode(StartableNode):
         if self._predictor is None or self._outputs is None:
             message = 'the node is not configured; configure it before activating it.'
             raise ConfigError(message)
+        self._end()  # what an activation that failed halfway may have left
         settings = settings_from(self._values)
         info_topic = self.resolve_topic_name('camera_info')
         infos = CameraInfoStore(info_topic)
