@@ -85,7 +85,7 @@ def export_onnx(
         describe(model, height=height or default_height, width=width or default_width),
         licence=licence,
         training=training or {},
-        weights_sha256=_weights_sha256(model),
+        weights_sha256=weights_sha256(model),
         versions=_versions(),
     )
     reference = _Reference(model, manifest)
@@ -178,7 +178,8 @@ def _save(graph: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
     path.write_bytes(graph.SerializeToString())
 
 
-def _weights_sha256(model: DepthModel) -> str:
+def weights_sha256(model: DepthModel) -> str:
+    """Hash the names, types, shapes and values of all weights and buffers of `model`."""
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(f'{key} {value.dtype} {tuple(value.shape)}\n'.encode())

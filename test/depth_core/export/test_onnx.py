@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import Tensor, nn
+
+from depth_core.contracts import DepthKind
+from depth_core.errors import ConfigError, DepthError, ExportError, ModelError
+from depth_core.export import OPSET, export_onnx
+from depth_core.export.__main__ import main
+from depth_core.export.onnx import weights_sha256
+from depth_core.manifest import METADATA_KEY, Manifest, read_manifest
+from depth_core.models import DepthModel, ModelSpec, Prediction, create_model
+from depth_core.models.weights import save_model
+from depth_core.runtime import Predictor
+
+
+class TinyModel(DepthModel):
+    """One convolution, a resize and a range: what exporters stumble over, in milliseconds."""
+
+    def __init__(self, *, exported_factor: float = 1.0, gain: float = 1.0) -> None:
+        super().__init__()
+        self.spec = ModelSpec(
+            name='tiny',
+            family='densedepth',
+            kind=DepthKind.METRIC,
+            min_depth=0.5,
+            max_depth=80.0,
+            divisor=8,
+            default_size=(24, 32),
+        )
+        self.options = {'gain': gain, 'sizes': (1, 2)}
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 2, 3, padding=1, stride=2)
+        self.norm = nn.BatchNorm2d(2)
+        self._exported_factor = exported_factor
+        self._gain = gain
+
+    def forward(self, images: Tensor) -> Prediction:
+        self.check_input(images)
+        raw = self.norm(self.conv(images)) * self._gain
+        if torch.compiler.is_exporting():
+            raw = raw * self._exported_factor
+        raw = nn.functional.interpolate(raw, scale_factor=2.0, mode='bilinear')
+        depth = (5.0 + 3.0 * raw[:, 0]).clamp(0.5, 80.0)
+        return Prediction(depth=depth, sigma=0.05 * depth * torch.exp(0.1 * raw[:, 1]))
+
+    def official_forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {'out': self(x).depth}
+
+
+class Untraceable(TinyModel):
+    def forward(self, images: Tensor) -> Prediction:
+        if images.mean() > 0.5:
+            return super().forward(images * 2.0)
+        return super().forward(images)
+
+
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('export') / 'tiny.onnx'
+    training = {'command': 'python -m depth_core.train', 'licence': 'CC0'}
+    export_onnx(TinyModel(), path, height=40, width=48, training=training, licence='CC0')
+    return path
+
+
+def test_the_graph_keeps_the_contract(exported: Path) -> None:
+    model = onnx.load(exported, load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    assert {item.domain: item.version for item in model.opset_import} == {'': OPSET}
+    assert OPSET == 18
+    described = [
+        (
+            item.name,
+            item.type.tensor_type.elem_type,
+            [size.dim_value for size in item.type.tensor_type.shape.dim],
+        )
+        for item in (*model.graph.input, *model.graph.output)
+    ]
+    assert described == [
+        ('image', onnx.TensorProto.UINT8, [1, 40, 48, 3]),
+        ('depth', onnx.TensorProto.FLOAT, [1, 40, 48]),
+        ('sigma', onnx.TensorProto.FLOAT, [1, 40, 48]),
+    ]
+    assert all(not item.external_data for item in model.graph.initializer)
+    assert sorted(path.name for path in exported.parent.iterdir()) == ['tiny.json', 'tiny.onnx']
+
+
+def test_the_manifest_is_inside_and_beside(exported: Path) -> None:
+    beside = exported.with_suffix('.json').read_text(encoding='utf-8')
+    entries = {item.key: item.value for item in onnx.load(exported).metadata_props}
+    assert entries == {METADATA_KEY: beside}
+    manifest = read_manifest(exported)
+    assert manifest == Manifest.from_json(beside)
+    assert (manifest.name, manifest.family, manifest.divisor) == ('tiny', 'densedepth', 8)
+    assert manifest.options == {'gain': 1.0, 'sizes': [1, 2]}
+    assert manifest.training['command'] == 'python -m depth_core.train'
+    assert manifest.licence == 'CC0'
+    assert set(manifest.versions) == {'depth_ros', 'torch', 'onnx', 'onnxscript', 'onnxruntime'}
+    assert manifest.versions['depth_ros'][0].isdigit()
+    assert len(manifest.weights_sha256) == 64
+
+
+def test_the_proof_is_recorded(exported: Path) -> None:
+    parity = read_manifest(exported).parity
+    assert parity is not None
+    assert parity.images >= 3
+    assert 0.0 <= parity.depth_max_rel < 1e-5
+    assert 0.0 <= parity.sigma_max_rel < 1e-5
+    assert parity.tolerance == 1e-3
+
+
+def test_nothing_of_the_machine_is_left_inside(exported: Path, repository: Path) -> None:
+    content = exported.read_bytes()
+    assert str(repository).encode() not in content
+    assert b'stack_trace' not in content
+    assert b'.py' not in content.replace(b'python -m', b'')
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_backends_answer_as_the_network(exported: Path, backend: str) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+    with torch.inference_mode():
+        pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255.0
+        expected = TinyModel().eval()(pixels)
+    answer = Predictor.open(exported, backend=backend, threads=1).predict(image)
+    np.testing.assert_allclose(answer.depth_m, expected.depth[0].numpy(), rtol=1e-5)
+    np.testing.assert_allclose(answer.sigma_m, expected.sigma[0].numpy(), rtol=1e-5)
+
+
+def test_the_size_is_the_networks_own_when_left_out(tmp_path: Path) -> None:
+    manifest = export_onnx(TinyModel(), tmp_path / 'tiny.onnx')
+    assert (manifest.input.height, manifest.input.width) == (24, 32)
+
+
+def test_the_hash_is_of_the_weights(exported: Path) -> None:
+    recorded = read_manifest(exported).weights_sha256
+    assert weights_sha256(TinyModel()) == recorded
+    other = TinyModel()
+    with torch.no_grad():
+        other.norm.bias[0] += 1e-3
+    assert weights_sha256(other) != recorded
+
+
+def test_a_graph_that_answers_otherwise_is_refused(exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / 'tiny.onnx'
+    path.write_bytes(exported.read_bytes())
+    with pytest.raises(ExportError, match=r'depth differs by up to 0\.\d+ \(\d') as caught:
+        export_onnx(TinyModel(exported_factor=1.05), path)
+    assert 'Nothing was written' in str(caught.value)
+    assert path.read_bytes() == exported.read_bytes()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='not finite'):
+        export_onnx(TinyModel(gain=float('nan')), tmp_path / 'tiny.onnx')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_network_that_cannot_be_traced_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='tiny cannot be expressed in ONNX opset 18'):
+        export_onnx(Untraceable(), tmp_path / 'tiny.onnx')
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_requests_are_refused_before_work(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r'20x32.*multiples of 8.*24x32'):
+        export_onnx(TinyModel(), tmp_path / 'tiny.onnx', height=20, width=32)
+    with pytest.raises(ConfigError, match=r'does not end in \.onnx'):
+        export_onnx(TinyModel(), tmp_path / 'tiny.trt')
+    with pytest.raises(ConfigError, match='give both'):
+        export_onnx(TinyModel(), tmp_path / 'tiny.onnx', height=24)
+    (tmp_path / 'file').write_text('', encoding='utf-8')
+    with pytest.raises(DepthError, match='cannot write'):
+        export_onnx(TinyModel(), tmp_path / 'file' / 'tiny.onnx')
+
+
+def test_the_command_exports_a_checkpoint_that_answers_the_same(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(1)
+    model = create_model(
+        'densedepth_small',
+        encoder='mobilenetv3_small_050',
+        decoder_channels=(16, 16, 16, 8, 8),
+    )
+    checkpoint, output = tmp_path / 'a.ckpt', tmp_path / 'out' / 'a.onnx'
+    save_model(checkpoint, model, provenance={'command': 'none', 'licence': 'CC-BY-4.0'})
+    main(['--checkpoint', str(checkpoint), '--output', str(output)])
+    said = capsys.readouterr().out
+    assert 'opset 18' in said
+    assert '[1, 256, 320, 3] RGB' in said
+    manifest = read_manifest(output)
+    assert manifest.options['encoder'] == 'mobilenetv3_small_050'
+    assert manifest.licence == 'CC-BY-4.0'
+    image = np.random.default_rng(5).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    reference = Predictor.open(checkpoint, threads=1)
+    assert reference.backend == 'torch'
+    expected = reference.predict(image)
+    for backend in ('onnxruntime', 'openvino'):
+        answer = Predictor.open(output, backend=backend, threads=1).predict(image)
+        np.testing.assert_allclose(answer.depth_m, expected.depth_m, rtol=1e-4)
+        np.testing.assert_allclose(answer.sigma_m, expected.sigma_m, rtol=1e-3)
+
+
+def test_the_command_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(DepthError, match=r'a\.ckpt does not exist'):
+        main(['--checkpoint', str(tmp_path / 'a.ckpt'), '--output', str(tmp_path / 'a.onnx')])
+    (tmp_path / 'b.ckpt').write_bytes(b'no checkpoint')
+    with pytest.raises(DepthError, match=r'b\.ckpt'):
+        main(['--checkpoint', str(tmp_path / 'b.ckpt'), '--output', str(tmp_path / 'a.onnx')])
+    with pytest.raises(ConfigError, match="did you mean '--height'"):
+        main(['--checkpoint', 'a', '--output', 'b', '--heigth', '3'])

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec
+from depth_core.errors import ExportError
+from depth_core.export import measure_parity, parity_images
+from depth_core.manifest import Manifest
+
+MANIFEST = Manifest(
+    name='plain',
+    input=InputSpec(height=16, width=24),
+    output=OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=80.0),
+)
+
+
+@dataclass
+class Plain:
+    """Answers 4 m and sigma 1 m, and something else where asked."""
+
+    depth_factor: float = 1.0
+    sigma_added: float = 0.0
+    manifest: Manifest = MANIFEST
+
+    def run(self, image: Any) -> tuple[Float32Array, Float32Array | None]:
+        plane = np.full(image.shape[1:3], 4.0, np.float32)
+        sigma = np.full_like(plane, 1.0 + self.sigma_added)
+        plane[3, 5] *= self.depth_factor
+        return plane, sigma
+
+
+def test_images_are_a_function_of_seed_and_size() -> None:
+    one = parity_images(seed=3, height=32, width=48)
+    assert one.shape[1:] == (32, 48, 3)
+    assert one.dtype == np.uint8
+    np.testing.assert_array_equal(one, parity_images(seed=3, height=32, width=48))
+    assert (one != parity_images(seed=4, height=32, width=48)).any()
+    assert (one.min(), one.max()) == (0, 255)
+
+
+def test_what_was_measured_is_told() -> None:
+    parity = measure_parity(Plain(), Plain(depth_factor=1.0005, sigma_added=0.002), seed=9)
+    images = parity_images(seed=9, height=16, width=24)
+    assert parity.images == len(images)
+    assert parity.inputs_sha256 == hashlib.sha256(images.tobytes()).hexdigest()
+    assert parity.depth_max_abs == pytest.approx(0.002, rel=1e-3)
+    assert parity.depth_max_rel == pytest.approx(0.0005, rel=1e-3)
+    assert parity.sigma_max_abs == pytest.approx(0.002, rel=1e-3)
+    assert parity.sigma_max_rel == pytest.approx(0.0005, rel=1e-3)
+
+
+def test_one_pixel_above_the_tolerance_is_refused_with_its_size() -> None:
+    with pytest.raises(ExportError, match=r'depth differs by up to 0\.002 \(0\.008\)') as caught:
+        measure_parity(Plain(), Plain(depth_factor=1.002))
+    assert 'sigma' not in str(caught.value)
+    assert '0.001' in str(caught.value)
+    with pytest.raises(ExportError, match=r'sigma differs by up to 0\.0025'):
+        measure_parity(Plain(), Plain(sigma_added=0.01))
+    measure_parity(Plain(), Plain(depth_factor=1.002), tolerance=0.003)
+
+
+@pytest.mark.parametrize(('factor', 'side'), [(np.nan, 'graph'), (np.inf, 'graph')])
+def test_what_is_not_finite_is_refused(factor: float, side: str) -> None:
+    with pytest.raises(ExportError, match=f'the {side} gives depth that is not finite'):
+        measure_parity(Plain(), Plain(depth_factor=factor))
+    with pytest.raises(ExportError, match='the network gives depth that is not finite'):
+        measure_parity(Plain(depth_factor=factor), Plain(depth_factor=factor))
