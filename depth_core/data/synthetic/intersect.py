@@ -19,6 +19,8 @@ NEAR_M = 0.05
 """A hit nearer than this does not count."""
 
 _FOLIAGE_CELLS = 64
+_FOLIAGE_DENSITY = 0.8
+"""Noise plus half chord at which leaves begin; less makes denser crowns."""
 
 
 def intersect(shape: Shape, origin: Tensor, direction: Tensor) -> Tensor:
@@ -52,43 +54,53 @@ def _box(origin: Tensor, direction: Tensor) -> Tensor:
     return _entry(first, torch.minimum(torch.minimum(far[0], far[1]), far[2]))
 
 
-def _quadratic(
+def _chord(
     origin: Tensor, direction: Tensor, axes: tuple[int, ...]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Near and far parameter of the unit circle or sphere, and where it is missed."""
-    a = sum(direction[axis].square() for axis in axes) + torch.zeros((), device=origin.device)
-    b = sum(direction[axis] * origin[axis] for axis in axes) + torch.zeros_like(a)
-    c = sum(origin[axis].square() for axis in axes) - 1.0
-    inverse = (a + 1e-20).reciprocal_()
-    discriminant = b.square() - a * c
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Where rays are nearest to the centre of the unit circle or sphere, and their chords.
+
+    Returns:
+        The parameter of the nearest point, half the chord in units of the parameter, what
+        turns such units into lengths, and where the form is missed.
+    """
+    first = axes[0]
+    a = direction[first].square()
+    b = direction[first] * origin[first]
+    c = origin[first].square() - 1.0
+    for axis in axes[1:]:
+        a.addcmul_(direction[axis], direction[axis])
+        b.addcmul_(direction[axis], origin[axis])
+        c = c + origin[axis].square()
+    discriminant = b.square().addcmul_(a, c, value=-1.0)
     miss = discriminant < 0.0
-    root = discriminant.clamp_(min=0.0).sqrt_().mul_(inverse)
-    middle = b.neg_().mul_(inverse)
-    return middle - root, middle + root, miss
+    inverse = (a + 1e-20).reciprocal_()
+    reach = discriminant.clamp_(min=0.0).sqrt_().mul_(inverse)
+    return b.mul_(inverse).neg_(), reach, a, miss
 
 
 def _ellipsoid(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
-    return _entry(near, far).masked_fill_(miss, torch.inf)
+    middle, reach, _, miss = _chord(origin, direction, (0, 1, 2))
+    return _entry(middle - reach, middle + reach).masked_fill_(miss, torch.inf)
 
 
 def _cylinder(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 2))
+    middle, reach, _, miss = _chord(origin, direction, (0, 2))
     low, high = _slab(origin[1], direction[1])
-    return _entry(torch.maximum(near, low), torch.minimum(far, high)).masked_fill_(miss, torch.inf)
+    near, far = torch.maximum(middle - reach, low), torch.minimum(middle + reach, high)
+    return _entry(near, far).masked_fill_(miss, torch.inf)
 
 
 def _foliage(origin: Tensor, direction: Tensor) -> Tensor:
-    near, far, miss = _quadratic(origin, direction, (0, 1, 2))
-    # The chord is 0 at the rim and 2 through the middle of a sphere: only the rim has holes.
-    chord = far.sub_(near).mul_(direction.square().sum(0).sqrt_())
+    middle, reach, squared, miss = _chord(origin, direction, (0, 1, 2))
+    near = middle.sub_(reach)
     half = 0.5 * _FOLIAGE_CELLS
     cells = torch.addcmul(half * origin + half, direction, near, value=half).to(torch.int32)
     index = cells[0].mul_(_FOLIAGE_CELLS).add_(cells[1]).mul_(_FOLIAGE_CELLS).add_(cells[2])
     index.bitwise_and_(_FOLIAGE_CELLS**3 - 1)
     noise = _foliage_noise(index.device).index_select(0, index.view(-1)).view_as(near)
-    hole = noise < chord.mul_(-0.5).add_(0.8)
-    return near.masked_fill_(miss | hole | (near < NEAR_M), torch.inf)
+    # Half the chord is 0 at the rim and 1 through the middle of a sphere: the rim has holes.
+    hole = reach.mul_(squared.sqrt_()).add_(noise) < _FOLIAGE_DENSITY
+    return near.masked_fill_(hole.logical_or_(miss).logical_or_(near < NEAR_M), torch.inf)
 
 
 @lru_cache(maxsize=4)

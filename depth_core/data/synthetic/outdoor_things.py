@@ -59,7 +59,7 @@ def add_tree(scene: Scene, source: Random, kit: Stock, body: Body, scale: float 
 
 
 def add_bush(scene: Scene, source: Random, kit: Stock, body: Body, size: float) -> None:
-    """A bush, or a piece of a hedge."""
+    """A bush; a piece of a wood far behind the street where it is large."""
     index = scene.add_body(body)
     leaves = source.choice(kit.leaves)
     scene.add(
@@ -71,6 +71,8 @@ def add_bush(scene: Scene, source: Random, kit: Stock, body: Body, size: float) 
         body=index,
         yaw_rad=source.uniform(-0.4, 0.4),
     )
+    if size > 2.0:
+        return
     scene.add(
         Shape.FOLIAGE,
         (source.uniform(-0.9, 0.9) * size, -0.4 * size, source.uniform(-1.0, 1.0) * size),

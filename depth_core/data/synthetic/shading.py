@@ -102,8 +102,8 @@ def _light(
         direct = torch.where(surface.foliage, leaves, direct)
     else:
         lamp = rotation.T @ (np.array(light.lamp) - view.pose[:3, 3])
-        place_ = torch.tensor(lamp, dtype=torch.float32, device=view.device)[:, None]
-        to_lamp = place_ - surface.point
+        lamp_at = torch.tensor(lamp, dtype=torch.float32, device=view.device)[:, None]
+        to_lamp = lamp_at - surface.point
         squared = to_lamp.square().sum(0)
         cosine = (to_lamp * surface.normal).sum(0).div_(squared.sqrt()).clamp_(min=0.0)
         # Real lamps have a size and rooms reflect, so that a near wall is not infinitely bright.
