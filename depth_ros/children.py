@@ -61,6 +61,15 @@ class Child:
             message = f'{self.name} ended {how}. {self.last_lines()}'
             raise DepthError(message)
 
+    def log_size(self) -> int:
+        """How much it has logged so far, bytes."""
+        return self.log.stat().st_size
+
+    def last_line(self) -> str:
+        """What it logged last, without time and name."""
+        lines = self.log.read_text(encoding='utf-8', errors='replace').splitlines() or ['loading']
+        return lines[-1].rpartition(']: ')[2]
+
     def last_lines(self, lines: int = 15) -> str:
         """The end of the log, for an error message."""
         text = self.log.read_text(encoding='utf-8', errors='replace').splitlines()

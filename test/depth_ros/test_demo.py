@@ -141,7 +141,7 @@ def test_a_dying_demo_takes_its_processes_along(
 ) -> None:
     demo = Demo(tmp_path, '--model', model, '--duration_s', '600')
     demos.append(demo)
-    demo.read_until(r'nothing yet from')
+    demo.read_until(r'^starting')
     before = {path.name for path in SHARED_MEMORY.iterdir()} - demo.segments()
     demo.process.kill()
     demo.process.wait()

@@ -38,8 +38,8 @@ def stamp_ns(message: Any) -> int:
 
 @pytest.mark.ros
 def test_every_topic_carries_the_rendered_frame_under_one_stamp(tmp_path: Path) -> None:
-    frames = render(
-        seed=4, scene='office', height=HEIGHT, width=WIDTH, rate_hz=20.0, frames=FRAMES
+    frames = list(
+        render(seed=4, scene='office', height=HEIGHT, width=WIDTH, rate_hz=20.0, frames=FRAMES)
     )
     assert len({frame.image.tobytes() for frame in frames}) == FRAMES, 'the camera moves'
     with ros_session(tmp_path) as session:
