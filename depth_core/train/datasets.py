@@ -47,6 +47,12 @@ def open_augmentation(settings: TrainSettings) -> Augmentation:
         'none': Compose(()),
         'densedepth': densedepth_augmentation(),
         'jitter': Compose((ColourJitter(), HorizontalFlip())),
+        'strong_jitter': Compose(
+            (
+                ColourJitter(brightness=0.4, contrast=0.6, gamma=0.8, saturation=0.6),
+                HorizontalFlip(),
+            )
+        ),
     }[settings.data.augmentation]
 
 

@@ -49,10 +49,10 @@ class DataSettings:
     """Images trained on."""
     validation: DatasetSettings = field(default_factory=DatasetSettings)
     """Images held out; without a name there is no validation."""
-    augmentation: Literal['none', 'densedepth', 'jitter'] = 'none'
+    augmentation: Literal['none', 'densedepth', 'jitter', 'strong_jitter'] = 'none'
     """none; densedepth = mirror with probability 0.5, permute colours with 0.5 * 5/7, as its
     authors; jitter = mirror with 0.5, change brightness, contrast, gamma and saturation by up to
-    20 %."""
+    20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras than those trained on."""
     cache: Path | None = None
     """Folder in which samples are kept before augmentation, depth rounded by at most 0.05 %, so
     that each is made once; none = make them anew in each epoch."""
