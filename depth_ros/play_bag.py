@@ -41,6 +41,7 @@ LATCHED_TOPICS = ('tf_static', 'robot_description')
 QUEUE_DEPTH = 10
 CLOCK_HZ = 100.0
 DELIVERY_TIMEOUT_S = 2.0
+SETTLING_S = 0.3
 
 
 @dataclass(kw_only=True)
@@ -251,6 +252,9 @@ def wait_for_subscribers(publishers: Sequence[Publisher[Any]], *, timeout_s: flo
             )
             raise DataError(message)
         time.sleep(0.02)
+    # Discovery ends a moment later on the other side, and a best-effort subscriber never hears
+    # what was sent before.
+    time.sleep(SETTLING_S)
 
 
 def recorded_qos(topic: str, offered: Sequence[Qos]) -> QoSProfile:
