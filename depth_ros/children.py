@@ -23,8 +23,9 @@ DOMAINS: Final = range(1, 102)
 
 _PORT_BASE: Final = 7400
 _PORTS_PER_DOMAIN: Final = 250
+_PARTICIPANTS_PROBED: Final = 10
 _PR_SET_PDEATHSIG: Final = 1
-_GRACE_S: Final = 5.0
+_GRACE_S: Final = 10.0
 
 
 class Child:
@@ -94,9 +95,9 @@ class Child:
 def children_ended() -> Iterator[list[Child]]:
     """Give a list to put children in; whatever happens, all of them are gone afterwards.
 
-    What a killed process leaves in shared memory is removed too.
+    What Fast DDS leaves of them in shared memory is removed too.
     """
-    before = {path.name for path in SHARED_MEMORY.glob('fastdds_*')}
+    before = shared_memory_names()
     children: list[Child] = []
     try:
         yield children
@@ -106,7 +107,7 @@ def children_ended() -> Iterator[list[Child]]:
                 child.ask_to_end()
             for child in children:
                 child.end()
-            remove_orphaned_segments(before)
+            remove_orphans(before)
 
 
 @contextlib.contextmanager
@@ -122,20 +123,29 @@ def uninterrupted() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def remove_orphaned_segments(known: set[str]) -> None:
-    """Remove Fast DDS segments that are not in `known` and that no living process has locked.
+def shared_memory_names() -> set[str]:
+    """What Fast DDS has in shared memory, of all processes."""
+    return {path.name for path in SHARED_MEMORY.glob('fastdds_*')}
 
-    The owner of a segment holds a lock on the file of the same name with `_el` as long as it
-    lives, so a segment of another program is never touched.
+
+def remove_orphans(known: set[str]) -> None:
+    """Remove what dead processes have left in shared memory.
+
+    A killed process leaves its segments, and a process that ends after its peers may leave their
+    ports. The owner of either holds a lock on the file of the same name with `_el` as long as it
+    lives, so what belongs to a living program is never touched.
+
+    Args:
+        known: Names that were there before these processes were started; they stay.
     """
-    for lock_file in SHARED_MEMORY.glob('fastdds_*_el'):
-        segment = lock_file.with_name(lock_file.name.removesuffix('_el'))
-        if segment.name in known or segment.name.startswith('fastdds_port'):
+    for name in shared_memory_names() - known:
+        if name.endswith(('_el', '_sl')):
             continue
-        with contextlib.suppress(OSError), lock_file.open('rb') as file:
+        lock_file = SHARED_MEMORY / f'{name}_el'
+        with contextlib.suppress(OSError), lock_file.open('ab') as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            segment.unlink(missing_ok=True)
-            lock_file.unlink(missing_ok=True)
+            for left in (name, f'sem.{name}_mutex', lock_file.name):
+                (SHARED_MEMORY / left).unlink(missing_ok=True)
 
 
 def free_domain_id() -> int:
@@ -157,19 +167,20 @@ def free_domain_id() -> int:
     raise DepthError(message)
 
 
-def _in_use(domain: int) -> bool:
-    base = _PORT_BASE + _PORTS_PER_DOMAIN * domain
-    own_ports = (f'fastdds_port{port}' for port in range(base, base + _PORTS_PER_DOMAIN))
-    if any((SHARED_MEMORY / name).exists() for name in own_ports):
-        return True
-    # 10 and 11 past the base are the discovery and user ports of a domain's first participant.
-    for port in (base + 10, base + 11):
+def _in_use(domain_id: int) -> bool:
+    # A participant binds the ports of its number on the loopback: two for each one, from 10 on.
+    for port in _ports(domain_id)[10 : 10 + 2 * _PARTICIPANTS_PROBED]:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(('127.0.0.1', port))
             except OSError:
                 return True
     return False
+
+
+def _ports(domain_id: int) -> range:
+    base = _PORT_BASE + _PORTS_PER_DOMAIN * domain_id
+    return range(base, base + _PORTS_PER_DOMAIN)
 
 
 _LIBC: Final = ctypes.CDLL(None)

@@ -28,6 +28,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
+from depth_ros.children import remove_orphans, shared_memory_names
 from depth_ros.fastdds import fitting_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -259,6 +260,7 @@ def ros_session(folder: Path) -> Iterator[RosSession]:
     domain_id = free_domain_id()
     environment = ros_environment(domain_id, folder / 'ros_log')
     former = {name: os.environ.get(name) for name in environment}
+    before = shared_memory_names()
     os.environ.update(environment)
     context = Context()
     rclpy.init(context=context, domain_id=domain_id)
@@ -277,6 +279,7 @@ def ros_session(folder: Path) -> Iterator[RosSession]:
         executor.shutdown()
         node.destroy_node()
         context.try_shutdown()
+        remove_orphans(before)
         for name, value in former.items():
             if value is None:
                 os.environ.pop(name, None)

@@ -17,7 +17,7 @@ import cv2
 import pytest
 
 from depth_core.errors import DepthError
-from depth_ros.children import free_domain_id, remove_orphaned_segments
+from depth_ros.children import free_domain_id, remove_orphans, shared_memory_names
 from depth_ros.demo import make_folder, one_machine_environment
 from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
 from depth_ros.share import share_file
@@ -120,6 +120,7 @@ def test_frames_flow_and_are_scored_and_drawn(
 
 @pytest.mark.ros
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, demos: list[Demo], model: str) -> None:
+    before = shared_memory_names()
     demo = Demo(tmp_path, '--model', model, '--duration_s', '600')
     demos.append(demo)
     demo.read_until(r'images, [1-9]\d* depth maps')
@@ -131,8 +132,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, demos: list[Demo], model: 
     assert status == 130
     assert 'Traceback' not in output
     assert demo.family() == []
-    left = {path.name for path in SHARED_MEMORY.iterdir()}
-    assert not {name for name in segments & left if not name.startswith('fastdds_port')}
+    assert not (segments - before) & shared_memory_names()
 
 
 @pytest.mark.ros
@@ -142,14 +142,14 @@ def test_a_dying_demo_takes_its_processes_along(
     demo = Demo(tmp_path, '--model', model, '--duration_s', '600')
     demos.append(demo)
     demo.read_until(r'^starting')
-    before = {path.name for path in SHARED_MEMORY.iterdir()} - demo.segments()
+    before = shared_memory_names() - demo.segments()
     demo.process.kill()
     demo.process.wait()
     end_s = time.monotonic() + PATIENCE_S
     while demo.family() and time.monotonic() < end_s:
         time.sleep(0.05)
     assert demo.family() == []
-    remove_orphaned_segments(before)  # the demo itself had no chance
+    remove_orphans(before)  # the demo itself had no chance
 
 
 @pytest.mark.ros
@@ -204,7 +204,7 @@ def test_wrong_options_are_answered_in_one_line(options: Sequence[str], complain
 def test_only_the_segments_of_dead_processes_are_removed(tmp_path: Path) -> None:
     code = 'import rclpy, time; rclpy.init(); node = rclpy.create_node("n"); time.sleep(600)'
     with ros_session(tmp_path) as session:
-        before = {path.name for path in SHARED_MEMORY.iterdir()}
+        before = shared_memory_names()
         mapped: list[set[str]] = []
         for name in ('dead', 'living'):
             process = session.start('-c', code.replace('"n"', f'"{name}"'))
@@ -217,8 +217,8 @@ def test_only_the_segments_of_dead_processes_are_removed(tmp_path: Path) -> None
         assert living
         session.processes[0].process.kill()
         session.processes[0].process.wait()
-        remove_orphaned_segments(before)
-        left = {path.name for path in SHARED_MEMORY.iterdir()}
+        remove_orphans(before)
+        left = shared_memory_names()
         assert not dead & left
         assert living <= left
 
