@@ -30,7 +30,7 @@ from depth_ros.monitor import IMAGE, Monitor, Score
 from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, terminated_cleanly
 from depth_ros.shipped import model_path
-from depth_ros.synthetic_camera import DEFAULT_SCENE, SCENE_HELP
+from depth_ros.synthetic_camera import DEFAULT_SCENE, DEFAULT_SEED, SCENE_HELP
 
 CAMERA: Final = '/camera'
 PROCESSES: Final = 3
@@ -304,7 +304,7 @@ def _parser() -> CommandParser:
     add('--model', default='', help='ONNX file, checkpoint or shipped model; the shipped one')
     add('--backend', default='auto', help='backends to try in order, separated by commas')
     add('--scene', default=DEFAULT_SCENE, help=SCENE_HELP)
-    add('--seed', type=int, default=0, help='of the scene: other seeds, other places')
+    add('--seed', type=int, default=DEFAULT_SEED, help='of the scene: other seeds, other places')
     add('--frames', type=count, default=40, help='frames the camera renders in advance')
     add('--output_dir', type=Path, default=Path('demo_output'), help='folder of picture and logs')
     add('--domain_id', type=count, help='ROS domain; one that is free when absent')

@@ -32,7 +32,8 @@ from depth_ros.memory import keep_freed_memory
 from depth_ros.qos import RELIABILITIES, output_qos
 from depth_ros.session import ros_node
 
-DEFAULT_SCENE: Final = 'street_city'
+DEFAULT_SCENE: Final = 'street_residential'
+DEFAULT_SEED: Final = 4
 SCENE_HELP: Final = 'indoor, outdoor, or one of their classes such as office or street_city'
 TRANSPORTS: Final = ('raw', 'compressed', 'both')
 JPEG_QUALITY: Final = 90
@@ -244,7 +245,7 @@ def _parser() -> CommandParser:
     add('--width', type=count, default=640, help='columns of the image, pixels')
     add('--rate_hz', type=positive, default=10.0, help='images a second')
     add('--scene', default=DEFAULT_SCENE, help=SCENE_HELP)
-    add('--seed', type=int, default=0, help='of the scene: other seeds, other places')
+    add('--seed', type=int, default=DEFAULT_SEED, help='of the scene: other seeds, other places')
     add('--frames', type=count, default=40, help='frames rendered, then shown forth and back')
     add(
         '--image_transport',

@@ -41,12 +41,12 @@ CAMERA_ARGUMENTS = (
     ),
     DeclareLaunchArgument(
         'scene',
-        default_value='street_city',
+        default_value='street_residential',
         description='What the camera sees: indoor, outdoor, or one of their classes such as '
         'office or street_city.',
     ),
     DeclareLaunchArgument(
-        'seed', default_value='0', description='Seed of the scene: other seeds, other places.'
+        'seed', default_value='4', description='Seed of the scene: other seeds, other places.'
     ),
     DeclareLaunchArgument(
         'frames',
