@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -25,12 +26,23 @@ _PRECISIONS: Final[dict[Precision, tuple[str, str]]] = {
 """The hint that asks for a precision, and the capability a processor must have for it."""
 
 
+@cache
+def _core() -> openvino.Core:
+    """The one core of this process, which lives as long as the process.
+
+    A core gives the thread that first compiles with it another stack for signal handlers, and
+    takes that back when it is destroyed. Two cores that end in the order in which they began
+    leave a stack that is no longer mapped behind: the next Ctrl-C would be a crash.
+    """
+    return openvino.Core()
+
+
 class OpenVinoBackend:
     """A model compiled for this processor, with one inference request that is used over again."""
 
     def __init__(self, request: BackendRequest) -> None:
         self.manifest = read_manifest(request.path)
-        core = openvino.Core()
+        core = _core()
         hint, capability = _PRECISIONS[request.precision]
         capabilities = core.get_property(_DEVICE, 'OPTIMIZATION_CAPABILITIES')
         if capability not in capabilities:

@@ -195,3 +195,27 @@ def with_manifest(standin: Path, folder: Path, change: str) -> Path:
         manifest_path(folder / 'a.onnx'), dataclasses.replace(manifest, **fields[change])
     )
     return folder / 'a.onnx'
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_signals_are_handled_after_predictors_have_come_and_gone(
+    standin: Path, name: str, repository: Path
+) -> None:
+    program = (
+        'import os, signal, sys\n'
+        'from depth_core.runtime import Predictor\n'
+        'signal.signal(signal.SIGUSR1, lambda number, frame: print("handled"))\n'
+        'first, second = (Predictor.open(sys.argv[1], backend=sys.argv[2]) for _ in range(2))\n'
+        'del first\n'
+        'del second\n'
+        'os.kill(os.getpid(), signal.SIGUSR1)\n'
+    )
+    finished = subprocess.run(
+        [sys.executable, '-c', program, standin, name],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.split() == ['handled']
