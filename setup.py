@@ -55,7 +55,7 @@ EXTRAS = {
     ),
     'train': (
         'h5py>=3.9,<4',
-        'jsonargparse[signatures]>=4.40,<5',
+        'jsonargparse[signatures]>=4.49,<5',
         'lightning-fabric>=2.4,<3',
         'matplotlib>=3.7,<4',
         'pillow>=9.5,<14',
