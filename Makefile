@@ -47,14 +47,8 @@ $(DONE): Makefile package.xml setup.py constraints.txt
 demo: setup  ## synthetic camera -> mono_depth for 20 s with a live table, then a picture
 	@$(BIN)/python -m depth_ros.demo $(ARGS)
 
-# One process a room: a dozen native libraries (ROS, PyTorch, OpenVINO, ONNX Runtime, HDF5) in one
-# process crashed after some five hundred tests. Status 5 is a room in which ARGS chose no test.
-ROOMS := 'test/architecture test/packaging' $(wildcard test/depth_core/[a-z]*/) \
-  'test/depth_core/test_*.py' test/depth_ros
-
 test: setup  ## run the tests (ARGS='-k name' chooses)
-	@for room in $(ROOMS); do \
-	  $(BIN)/python -m pytest $$room $(ARGS) || [ $$? = 5 ] || exit 1; done
+	@$(BIN)/python -m pytest $(ARGS)
 
 check: setup  ## ruff, mypy and the tests of the architecture
 	@$(BIN)/ruff check .
