@@ -1,23 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses: pure functions of (prediction, target, valid).
-
-`valid` is a bool map of the target's shape, True where the target may be trained on, or None where
-all of it may. A masked loss counts only what lies wholly on valid pixels: a difference needs both
-of its pixels, an SSIM window all of its pixels. What the target or the prediction holds elsewhere
-(0, NaN, infinity) reaches neither the value nor a gradient. With an all-True mask a loss equals
-its dense form, and with an empty one it is exactly 0 with zero gradients.
-
-Maps are [B, 1, H, W] unless said otherwise; the losses without neighbours take any shape.
-"""
+"""The losses of DenseDepth: SSIM, edges and L1 on reciprocal depth."""
 
 from __future__ import annotations
 
-import math
 from typing import Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
+
+from depth_core.losses.masking import cleaned, masked_mean
+from depth_core.losses.pointwise import l1
 
 _SSIM_WINDOW: Final = 11
 _SSIM_SIGMA: Final = 1.5
@@ -60,70 +53,6 @@ def reciprocal_target(
     return mean, share > 0.0
 
 
-def l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean absolute difference over the valid pixels; any shape, in the unit of the target."""
-    prediction, target, valid = _cleaned(prediction, target, valid)
-    return _masked_mean((prediction - target).abs(), valid)
-
-
-def log_l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean |ln prediction - ln target| over the valid pixels; both positive there, any shape."""
-    prediction, target, valid = _cleaned(prediction, target, valid, fill=1.0)
-    return _masked_mean((prediction.log() - target.log()).abs(), valid)
-
-
-def silog(
-    prediction: Tensor,
-    target: Tensor,
-    valid: Tensor | None = None,
-    *,
-    variance_focus: float = 0.85,
-    scale: float = 10.0,
-) -> Tensor:
-    """Scale-invariant logarithmic error of Eigen et al. 2014, in the square-root form of BTS.
-
-    scale * sqrt(mean(d^2) - variance_focus * mean(d)^2) with d = ln prediction - ln target, over
-    the valid pixels of the whole batch.
-
-    Args:
-        prediction: Positive depth, any shape.
-        target: Positive depth where valid.
-        valid: See the module.
-        variance_focus: 1 ignores a common factor of the prediction, 0 is the plain log RMSE.
-        scale: Factor on the result.
-
-    Returns:
-        A scalar; its gradient is zero where the prediction is perfect.
-    """
-    prediction, target, valid = _cleaned(prediction, target, valid, fill=1.0)
-    difference = prediction.log() - target.log()
-    spread = _masked_mean(difference.square(), valid)
-    spread = spread - variance_focus * _masked_mean(difference, valid).square()
-    perfect = spread <= torch.finfo(spread.dtype).tiny
-    root = torch.where(perfect, 1.0, spread).sqrt()  # the slope of sqrt at 0 is infinite
-    return scale * torch.where(perfect, 0.0, root)
-
-
-def laplace_nll(
-    depth: Tensor, sigma: Tensor, target: Tensor, valid: Tensor | None = None
-) -> Tensor:
-    """Negative log-likelihood of the target under Laplace(depth, b = sigma / sqrt(2)).
-
-    mean(|target - depth| / b + ln(2 b)) over the valid pixels. The depth is detached: this loss
-    trains the sigma of a network and cannot move its depth.
-
-    Args:
-        depth: Predicted depth, any shape.
-        sigma: Predicted standard deviation, positive, same unit.
-        target: True depth where valid.
-        valid: See the module.
-    """
-    depth, target, mask = _cleaned(depth.detach(), target, valid)
-    spread = sigma.float() if mask is None else torch.where(mask, sigma.float(), 1.0)
-    b = spread / math.sqrt(2.0)
-    return _masked_mean((target - depth).abs() / b + (2.0 * b).log(), mask)
-
-
 def edge(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean difference of the image gradients: forward differences, |dy - dy*| + |dx - dx*|.
 
@@ -136,7 +65,7 @@ def edge(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Ten
         target: The same shape.
         valid: See the module.
     """
-    prediction, target, mask = _cleaned(prediction, target, valid)
+    prediction, target, mask = cleaned(prediction, target, valid)
     difference = prediction - target
     total = difference.new_zeros(())
     for axis in (-2, -1):
@@ -147,7 +76,7 @@ def edge(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Ten
         both = None
         if mask is not None:
             both = mask.narrow(axis, 0, length - 1) & mask.narrow(axis, 1, length - 1)
-        total = total + _masked_mean(pairs, both) * ((length - 1) / length)
+        total = total + masked_mean(pairs, both) * ((length - 1) / length)
     return total
 
 
@@ -183,7 +112,7 @@ def ssim(
         The similarity of each window, [B, 1, H', W'], 1 where it may not be counted, and
         whether it may.
     """
-    prediction, target, mask = _cleaned(prediction, target, valid)
+    prediction, target, mask = cleaned(prediction, target, valid)
     size = min(window, prediction.shape[-2], prediction.shape[-1])
     weights = gaussian_window(size).to(prediction.device)
 
@@ -246,24 +175,5 @@ def densedepth_loss_pytorch(
         A scalar.
     """
     similarity, usable = ssim(prediction, target, valid, data_range=data_range)
-    structure = (0.5 * _masked_mean(1.0 - similarity, usable)).clamp(0.0, 1.0)
+    structure = (0.5 * masked_mean(1.0 - similarity, usable)).clamp(0.0, 1.0)
     return structure + _L1_WEIGHT * l1(prediction, target, valid)
-
-
-def _cleaned(
-    prediction: Tensor, target: Tensor, valid: Tensor | None, *, fill: float = 0.0
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return both in float32, with `fill` for whatever is not valid.
-
-    `torch.where` stops gradients as well as values: 0 * NaN would not.
-    """
-    prediction, target = prediction.float(), target.float()
-    if valid is None:
-        return prediction, target, None
-    return torch.where(valid, prediction, fill), torch.where(valid, target, fill), valid
-
-
-def _masked_mean(values: Tensor, valid: Tensor | None) -> Tensor:
-    if valid is None:
-        return values.mean()
-    return torch.where(valid, values, 0.0).sum() / valid.sum().clamp(min=1)

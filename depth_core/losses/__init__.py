@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses: pure functions of (prediction, target, valid).
+
+`valid` is a bool map of the target's shape, True where the target may be trained on, or None where
+all of it may. A masked loss counts only what lies wholly on valid pixels: a difference needs both
+of its pixels, an SSIM window all of its pixels. What the target or the prediction holds elsewhere
+(0, NaN, infinity) reaches neither the value nor a gradient. With an all-True mask a loss equals
+its dense form, and with an empty one it is exactly 0 with zero gradients.
+
+Maps are [B, 1, H, W] unless said otherwise; the losses without neighbours take any shape.
+"""
+
+from __future__ import annotations
+
+from depth_core.losses.densedepth import (
+    densedepth_loss_keras,
+    densedepth_loss_pytorch,
+    edge,
+    gaussian_window,
+    reciprocal_target,
+    ssim,
+)
+from depth_core.losses.pointwise import l1, laplace_nll, log_l1, silog
+
+__all__ = [
+    'densedepth_loss_keras',
+    'densedepth_loss_pytorch',
+    'edge',
+    'gaussian_window',
+    'l1',
+    'laplace_nll',
+    'log_l1',
+    'reciprocal_target',
+    'silog',
+    'ssim',
+]
