@@ -5,10 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+_CLEAN: Final = {'clean_image': 'image', 'clean_neighbour_images': 'neighbour_images'}
+"""Fields that stand for another one unless they are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +42,17 @@ class Sample:
     """[N, 3, H, W] float32 RGB of the neighbouring frames, in the order asked for."""
     neighbour_poses: Tensor | None = None
     """[N, 4, 4] float32 camera-to-world transforms of the neighbouring frames."""
+    neighbour_dt_s: Tensor | None = None
+    """[N] float32 signed seconds from this frame to each neighbour."""
+    clean_image: Tensor | None = None
+    """[3, H, W] the image before its colours were changed; None = they were not."""
+    clean_neighbour_images: Tensor | None = None
+    """[N, 3, H, W] the neighbours before their colours were changed; None = they were not."""
+    speed_mps: Tensor | None = None
+    """[] or [N] float32 speed of the camera, metres a second, or its mean speed on the way to
+    each neighbour; NaN = unknown."""
+    domain: Tensor | None = None
+    """[] int64 index of the data set within a mix of several."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Sample:
         """Return the sample with every tensor on `device`."""
@@ -63,10 +77,19 @@ class DepthDataset(Protocol):
 
 
 def collate(samples: Sequence[Sample]) -> Sample:
-    """Stack samples of equal size into a batch; a field that any sample lacks is None."""
+    """Stack samples of equal size into a batch; a field that any sample lacks is None.
+
+    A clean copy that only some samples have is filled up with the images of the others, whose
+    colours were not changed.
+    """
     columns: dict[str, Any] = {}
     for item in fields(Sample):
         values = [getattr(sample, item.name) for sample in samples]
+        if item.name in _CLEAN and any(value is not None for value in values):
+            values = [
+                getattr(sample, _CLEAN[item.name]) if value is None else value
+                for sample, value in zip(samples, values, strict=True)
+            ]
         if item.name == 'key':
             columns[item.name] = tuple(str(value) for value in values)
         elif any(value is None for value in values):

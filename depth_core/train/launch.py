@@ -21,8 +21,12 @@ _PRECISIONS: Final[dict[str, Literal['32-true', 'bf16-mixed']]] = {
 _MASK: Final = (1 << 63) - 1
 
 
-def open_fabric(trainer: TrainerSettings) -> Fabric:
+def open_fabric(trainer: TrainerSettings, *, partial: bool = False) -> Fabric:
     """Join the processes torchrun started, or be the only one.
+
+    Args:
+        trainer: Where to compute.
+        partial: Whether a step may leave trainable weights without a gradient.
 
     Raises:
         ConfigError: There is no GPU, too few of them, or processes and batch do not fit.
@@ -46,7 +50,7 @@ def open_fabric(trainer: TrainerSettings) -> Fabric:
         accelerator=accelerator,
         devices=here,
         num_nodes=world // here,
-        strategy=DDPStrategy() if world > 1 else 'auto',
+        strategy=DDPStrategy(find_unused_parameters=partial) if world > 1 else 'auto',
         precision=_PRECISIONS[trainer.precision],
     )
     fabric.launch()

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Final
 
 import torch
 from lightning_fabric import Fabric
@@ -18,13 +18,12 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DepthError
 from depth_core.metrics import Evaluation
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel
 from depth_core.models.weights import load_weights, read_checkpoint, save_model
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.launch import open_fabric, seed_of
 from depth_core.train.optim import average_of, build_optimizer, learning_rate
 from depth_core.train.progress import Progress
-from depth_core.train.recipes import Recipe
+from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
 from depth_core.train.run_folder import (
     RunFolder,
@@ -38,19 +37,7 @@ from depth_core.train.stream import SampleStream, batches
 from depth_core.train.validate import draw, validate
 
 _LOG = logging.getLogger(__name__)
-
-
-class SupervisedStep(nn.Module):
-    """Model and recipe as the one module that is distributed: tensors in, loss terms out."""
-
-    def __init__(self, model: DepthModel, recipe: Recipe) -> None:
-        super().__init__()
-        self.model = model
-        self.recipe = recipe
-
-    def forward(self, **fields: Any) -> dict[str, Tensor]:  # noqa: ANN401  the fields of a Sample
-        """Weigh the model's answer to a batch; the fields come one by one for Fabric's sake."""
-        return self.recipe.losses(self.model, Sample(**fields))
+_IMAGES_NDIM: Final = 4
 
 
 def train(settings: TrainSettings, *, console: Console | None = None) -> RunFolder:
@@ -65,14 +52,15 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
             or broken, the loss is no longer finite, or a file cannot be written.
     """
     trainer = settings.trainer
-    fabric = open_fabric(trainer)
+    fabric = open_fabric(trainer, partial=settings.recipe.partial)
     torch.manual_seed(trainer.seed)
-    model = _build_model(settings).to(fabric.device)
+    training_step = _open_training_step(settings).to(fabric.device).train()
+    model = training_step.model
     averaged = average_of(model, settings.optimizer)
-    supervised, optimizer = fabric.setup(
-        SupervisedStep(model, settings.recipe), build_optimizer(model, settings.optimizer)
+    distributed_step, optimizer = fabric.setup(
+        training_step, build_optimizer(training_step, settings.optimizer)
     )
-    learner = Learner(model=model, averaged=averaged, optimizer=optimizer)
+    learner = Learner(training_step=training_step, averaged=averaged, optimizer=optimizer)
     train_set = open_training_set(settings)
     held_out = open_validation_set(settings)
     run = _open_run(settings, learner)
@@ -94,7 +82,6 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         world_size=fabric.world_size,
         workers=settings.data.workers,
     )
-    model.train()
     with Progress(
         settings, console, run, first_step=learner.step, active=fabric.is_global_zero
     ) as progress:
@@ -105,12 +92,14 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
             sample = _on_device(batch, fabric, channels_last=trainer.channels_last)
-            terms = supervised(**vars(sample))
+            terms = distributed_step(step=learner.step, **vars(sample))
             loss = torch.stack(tuple(terms.values())).sum()
             _refuse_non_finite('loss', loss, terms, learner.step, sample)
             fabric.backward(loss)
             if settings.optimizer.clip_norm is not None:
-                norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimizer.clip_norm)
+                norm = nn.utils.clip_grad_norm_(
+                    training_step.parameters(), settings.optimizer.clip_norm
+                )
                 _refuse_non_finite('length of the gradient', norm, terms, learner.step, sample)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
@@ -138,7 +127,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
     return run
 
 
-def _build_model(settings: TrainSettings) -> DepthModel:
+def _open_training_step(settings: TrainSettings) -> TrainingStep:
     data, trainer = settings.data, settings.trainer
     model = create_model(settings.model.name, **settings.model.options)
     model.check_input(torch.empty(0, 3, data.height, data.width))
@@ -148,9 +137,12 @@ def _build_model(settings: TrainSettings) -> DepthModel:
     if settings.model.weights is not None:
         source = read_checkpoint(settings.model.weights)
         load_weights(model, source.state, source=str(settings.model.weights))
+    training_step = settings.recipe.open(model)
     if trainer.channels_last:
-        model.to(memory_format=torch.channels_last)
-    return model
+        for weight in training_step.parameters():
+            if weight.ndim == _IMAGES_NDIM:  # those of 3D convolutions stay as they are
+                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return training_step
 
 
 def _open_run(settings: TrainSettings, learner: Learner) -> RunFolder:

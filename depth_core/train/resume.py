@@ -3,7 +3,8 @@
 
 Order of the images, augmentation, dropout and learning rate are functions of seed and step (see
 `stream`, `optim` and the loop), so the step stands for all of them; what remains is the state of
-the optimizer and, with averaged weights, the weights that are averaged.
+the optimizer, of the networks trained or asked beside the model, and, with averaged weights, the
+weights that are averaged.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from depth_core.models.base import DepthModel
 from depth_core.models.weights import load_weights, read_checkpoint, save_model
 from depth_core.train.command_line import plain
 from depth_core.train.optim import AveragedModel
+from depth_core.train.recipes import TrainingStep
 from depth_core.train.settings import TrainSettings
 
 _FREE: Final = (
@@ -50,15 +52,20 @@ _FREE: Final = (
 class Learner:
     """What changes while a run goes on."""
 
-    model: DepthModel
-    """The network being trained."""
+    training_step: TrainingStep
+    """The network being trained and what is beside it."""
     averaged: AveragedModel | None
-    """The average of its weights, when there is one."""
+    """The average of the network's weights, when there is one."""
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Steps done."""
     best_abs_rel: float = math.inf
     """Lowest AbsRel on the held-out images so far."""
+
+    @property
+    def model(self) -> DepthModel:
+        """The network being trained."""
+        return self.training_step.model
 
     @property
     def result(self) -> DepthModel:
@@ -83,6 +90,7 @@ def save_checkpoint(
             'settings': plain(settings),
             'schedule_steps': settings.schedule_steps,
             'optimizer': learner.optimizer.state_dict(),
+            'companions': learner.training_step.companions_state(),
             'weights': None if learner.averaged is None else learner.model.state_dict(),
         },
         provenance=provenance,
@@ -123,9 +131,24 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
     if learner.averaged is not None:
         weights = cast('Mapping[str, Tensor]', training['weights'])
         load_weights(learner.model, weights, source=str(path))
+    _load_companions(path, learner.training_step, training.get('companions', {}))
     learner.optimizer.load_state_dict(training['optimizer'])
     learner.step = training['step']
     learner.best_abs_rel = training['best_abs_rel']
+
+
+def _load_companions(path: Path, step: TrainingStep, state: Mapping[str, Tensor]) -> None:
+    own = step.companions_state()
+    wrong = sorted(own.keys() ^ state.keys()) or [
+        key for key, value in own.items() if value.shape != state[key].shape
+    ]
+    if wrong:
+        message = (
+            f'{path} does not fit the networks beside {step.model.spec.name} ({wrong[0]}); give '
+            'the settings of the run it comes from.'
+        )
+        raise CheckpointError(message)
+    step.load_state_dict(dict(state), strict=False)  # the model has its weights already
 
 
 def _differences(training: Mapping[str, Any], settings: TrainSettings) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from depth_core.train.recipes.base import Recipe
+from depth_core.train.recipes.base import Recipe, TrainingStep
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
 
 RECIPES: Final[dict[str, type[Recipe]]] = {
@@ -13,4 +13,4 @@ RECIPES: Final[dict[str, type[Recipe]]] = {
 }
 """Every recipe by its name; a recipe is a dataclass of its settings."""
 
-__all__ = ['RECIPES', 'Recipe']
+__all__ = ['RECIPES', 'Recipe', 'TrainingStep']

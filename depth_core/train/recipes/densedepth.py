@@ -19,10 +19,11 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.densedepth import DenseDepthPrediction
+from depth_core.train.recipes.base import Recipe, TrainingStep
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseDepthRecipe:
+class DenseDepthRecipe(Recipe):
     """DenseDepth: reciprocal depth y = max_depth / depth at half resolution."""
 
     name: Literal['densedepth'] = 'densedepth'
@@ -71,37 +72,51 @@ class DenseDepthRecipe:
             )
         return faults
 
-    def losses(self, model: DepthModel, sample: Sample) -> dict[str, Tensor]:
-        """Run `model` on a batch and weigh its answer."""
+    def open(self, model: DepthModel) -> DenseDepthStep:
+        """Put `model` together with its losses."""
+        return DenseDepthStep(model, self)
+
+
+class DenseDepthStep(TrainingStep):
+    """A network of the DenseDepth family and what its answer costs."""
+
+    def __init__(self, model: DepthModel, recipe: DenseDepthRecipe) -> None:
+        super().__init__(model)
+        self.recipe = recipe
+
+    def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
+        """Run the model on a batch and weigh its answer."""
+        del step
+        model, recipe = self.model, self.recipe
         prediction = model(sample.image)
         if not isinstance(prediction, DenseDepthPrediction):
             message = f'{model.spec.name} gives no reciprocal depth; use another recipe.'
             raise ModelError(message)
-        target_m, valid = self._target(model, sample)
+        target_m, valid = self._target(sample)
         terms = {
-            'sigma': self.sigma_weight
+            'sigma': recipe.sigma_weight
             * losses.laplace_nll(prediction.depth, prediction.sigma, target_m, valid)
         }
-        if self.reciprocal_weight:
+        if recipe.reciprocal_weight:
             y, y_valid = losses.reciprocal_target(target_m, valid, max_depth=model.spec.max_depth)
             loss = {
                 'keras': losses.densedepth_loss_keras,
                 'pytorch': losses.densedepth_loss_pytorch,
-            }[self.convention]
-            per_image = loss(prediction.reciprocal, y, y_valid, data_range=self.data_range)
-            terms['reciprocal'] = self.reciprocal_weight * per_image.mean()
-        if self.log_l1_weight:
+            }[recipe.convention]
+            per_image = loss(prediction.reciprocal, y, y_valid, data_range=recipe.data_range)
+            terms['reciprocal'] = recipe.reciprocal_weight * per_image.mean()
+        if recipe.log_l1_weight:
             log_l1 = losses.log_l1(prediction.depth, target_m, valid)
-            terms['log_l1'] = self.log_l1_weight * log_l1
-        if self.silog_weight:
+            terms['log_l1'] = recipe.log_l1_weight * log_l1
+        if recipe.silog_weight:
             silog = losses.silog(prediction.depth, target_m, valid)
-            terms['silog'] = self.silog_weight * silog
+            terms['silog'] = recipe.silog_weight * silog
         return terms
 
-    def _target(self, model: DepthModel, sample: Sample) -> tuple[Tensor, Tensor]:
+    def _target(self, sample: Sample) -> tuple[Tensor, Tensor]:
         """True depth within the range of the model, 1 where not valid, and where it is valid."""
-        low, high = model.spec.min_depth, model.spec.max_depth
+        low, high = self.model.spec.min_depth, self.model.spec.max_depth
         depth_m, valid = sample.depth_m, sample.valid
-        if self.sky_as_max_depth:
+        if self.recipe.sky_as_max_depth:
             valid = valid | torch.isposinf(depth_m)
         return torch.where(valid, depth_m.clamp(low, high), 1.0), valid

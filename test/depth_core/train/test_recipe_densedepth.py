@@ -39,7 +39,7 @@ def sample() -> Sample:
 
 
 def test_the_default_is_the_authors_loss_and_a_sigma(model: DepthModel, sample: Sample) -> None:
-    terms = DenseDepthRecipe().losses(model, sample)
+    terms = DenseDepthRecipe().open(model).losses(sample, 0)
     assert set(terms) == {'reciprocal', 'sigma'}
     prediction = model(sample.image)
     assert isinstance(prediction, DenseDepthPrediction)
@@ -50,8 +50,8 @@ def test_the_default_is_the_authors_loss_and_a_sigma(model: DepthModel, sample: 
 
 
 def test_conventions_differ_by_the_edges(model: DepthModel, sample: Sample) -> None:
-    keras = DenseDepthRecipe(convention='keras').losses(model, sample)['reciprocal']
-    pytorch = DenseDepthRecipe(convention='pytorch').losses(model, sample)['reciprocal']
+    keras = DenseDepthRecipe(convention='keras').open(model).losses(sample, 0)['reciprocal']
+    pytorch = DenseDepthRecipe(convention='pytorch').open(model).losses(sample, 0)['reciprocal']
     assert keras > pytorch
 
 
@@ -59,7 +59,7 @@ def test_terms_are_weighted(model: DepthModel, sample: Sample) -> None:
     recipe = DenseDepthRecipe(
         reciprocal_weight=0.0, log_l1_weight=2.0, silog_weight=0.5, sigma_weight=3.0
     )
-    terms = recipe.losses(model, sample)
+    terms = recipe.open(model).losses(sample, 0)
     prediction = model(sample.image)
     expected = {
         'log_l1': 2.0 * losses.log_l1(prediction.depth, sample.depth_m),
@@ -72,7 +72,7 @@ def test_terms_are_weighted(model: DepthModel, sample: Sample) -> None:
 
 
 def test_sigma_cannot_move_the_depth(model: DepthModel, sample: Sample) -> None:
-    DenseDepthRecipe().losses(model, sample)['sigma'].backward()
+    DenseDepthRecipe().open(model).losses(sample, 0)['sigma'].backward()
     moved = {
         name
         for name, weight in model.named_parameters()
@@ -89,9 +89,9 @@ def test_what_is_not_valid_changes_nothing(
     recipe = DenseDepthRecipe(log_l1_weight=1.0, silog_weight=1.0)
     valid = sample.valid.clone()
     valid[:, 16:48] = False
-    known = recipe.losses(model, replace(sample, valid=valid))
+    known = recipe.open(model).losses(replace(sample, valid=valid), 0)
     depth_m = torch.where(valid, sample.depth_m, unknown)
-    masked = recipe.losses(model, replace(sample, valid=valid, depth_m=depth_m))
+    masked = recipe.open(model).losses(replace(sample, valid=valid, depth_m=depth_m), 0)
     for name, value in known.items():
         torch.testing.assert_close(masked[name], value)
 
@@ -104,11 +104,11 @@ def test_sky_is_left_out_or_trained_as_the_largest_depth(
     far = replace(
         sample, valid=valid, depth_m=torch.where(valid, sample.depth_m, float('inf'))
     )  # fmt: skip
-    out = DenseDepthRecipe().losses(model, far)
-    trained = DenseDepthRecipe(sky_as_max_depth=True).losses(model, far)
+    out = DenseDepthRecipe().open(model).losses(far, 0)
+    trained = DenseDepthRecipe(sky_as_max_depth=True).open(model).losses(far, 0)
     at_range = replace(sample, depth_m=torch.where(valid, sample.depth_m, 50.0))
     torch.testing.assert_close(
-        trained['reciprocal'], DenseDepthRecipe().losses(model, at_range)['reciprocal']
+        trained['reciprocal'], DenseDepthRecipe().open(model).losses(at_range, 0)['reciprocal']
     )
     assert out['reciprocal'] != trained['reciprocal']
 
@@ -117,13 +117,13 @@ def test_depth_beyond_the_range_counts_as_its_end(model: DepthModel, sample: Sam
     beyond = replace(sample, depth_m=sample.depth_m + 100.0)
     at_end = replace(sample, depth_m=torch.full_like(sample.depth_m, 50.0))
     recipe = DenseDepthRecipe(log_l1_weight=1.0)
-    for name, value in recipe.losses(model, at_end).items():
-        torch.testing.assert_close(recipe.losses(model, beyond)[name], value)
+    for name, value in recipe.open(model).losses(at_end, 0).items():
+        torch.testing.assert_close(recipe.open(model).losses(beyond, 0)[name], value)
 
 
 def test_no_valid_pixel_is_no_loss_but_a_gradient(model: DepthModel, sample: Sample) -> None:
     nothing = replace(sample, valid=torch.zeros_like(sample.valid))
-    terms = DenseDepthRecipe(log_l1_weight=1.0, silog_weight=1.0).losses(model, nothing)
+    terms = DenseDepthRecipe(log_l1_weight=1.0, silog_weight=1.0).open(model).losses(nothing, 0)
     total = torch.stack(tuple(terms.values())).sum()
     assert total == 0.0
     total.backward()
