@@ -20,17 +20,28 @@ from depth_core.losses.densedepth import (
     reciprocal_target,
     ssim,
 )
+from depth_core.losses.photometric import photometric_map, ssim_map
 from depth_core.losses.pointwise import l1, laplace_nll, log_l1, silog
+from depth_core.losses.selfsup_supervised import inverse_depth_loss
+from depth_core.losses.smoothness import multi_scale_smoothness
+from depth_core.losses.velocity import velocity_loss
+from depth_core.losses.view_synthesis import synthesised
 
 __all__ = [
     'densedepth_loss_keras',
     'densedepth_loss_pytorch',
     'edge',
     'gaussian_window',
+    'inverse_depth_loss',
     'l1',
     'laplace_nll',
     'log_l1',
+    'multi_scale_smoothness',
+    'photometric_map',
     'reciprocal_target',
     'silog',
     'ssim',
+    'ssim_map',
+    'synthesised',
+    'velocity_loss',
 ]
