@@ -61,6 +61,7 @@ EXTRAS = {
         'pillow>=9.5,<14',
         'PyYAML>=5.4,<7',
         'rich>=13.7,<16',
+        'safetensors>=0.4,<1',
         'tensorboard>=2.16,<3',
         'timm>=1.0.12,<2',
         'torch>=2.6,<3',

@@ -3,7 +3,7 @@
 
 Strict both ways: every weight of the network must be in the file, and every weight of the file
 must have a place in the network, except what is known to be dead weight. What the authors'
-network lacks (the head for sigma) is added at neutral values.
+network lacks (such as a head for sigma) is added at neutral values.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
-import pickle
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import torch
 from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
@@ -26,46 +24,35 @@ from torch import Tensor
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
 from depth_core.models import create_model, densedepth
 from depth_core.models.base import DepthModel
+from depth_core.models.official import Keep, OfficialWeights, everything
 from depth_core.models.weights import save_model
+from depth_core.official_files import OfficialFile, read_official_file
+
+_OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
+    'densedepth': densedepth.OFFICIAL,
+}
+"""The models that have official weights."""
+
+_FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {}
+"""Families of several such models, each with options: the weights tell which of them it is."""
 
 _KEYS_SHOWN: Final = 10
-_HDF5_SIGNATURE: Final = b'\x89HDF\r\n\x1a\n'
+_SEED_OF_THE_REST: Final = 0
+_CHUNK_BYTES: Final = 2**24
 _NOT_ASKED: Final[set[str | int]] = {'pretrained'}
-_STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Family:
-    """How the official weights of a family map onto ours."""
-
-    builder: Callable[..., DepthModel]
-    """Its name is the name of the model; its options say which network the file holds."""
-    official_key: Callable[[str], str]
-    """Our key to theirs."""
-    dropped_keys: tuple[str, ...] = ()
-    """Keys of theirs that are knowingly left behind."""
-    keras_name: Callable[[str], str | None] | None = None
-    """Their PyTorch key to `layer/parameter` of their Keras file; None where there is none."""
-
-
-_FAMILIES: Final[Mapping[str, _Family]] = {
-    'densedepth': _Family(
-        builder=densedepth.densedepth,
-        official_key=densedepth.official_key,
-        dropped_keys=densedepth.DROPPED_KEYS,
-        keras_name=densedepth.keras_name,
-    ),
-}
 
 
 def convert_state_dict(
-    family: str, official: Mapping[str, Tensor], **options: object
+    name: str, official: Mapping[str, Tensor], *, part: str | None = None, **options: object
 ) -> dict[str, Tensor]:
     """Bring an official state dict into the form `create_model(...).load_state_dict` takes.
 
     Args:
-        family: One of those that have official weights.
-        official: The authors' keys (a `module.` before all of them is left out) and tensors.
+        name: A model that has official weights, or a family, of which the one that fits is taken.
+        official: Keys as the authors or a known port published them (a `module.` before all of
+            them is left out) and tensors.
+        part: Which part of the network the weights are, where they are not the whole; the rest
+            keeps the weights it is built with, the same every time.
         **options: Options of the model when the weights are not of its default form.
 
     Returns:
@@ -74,174 +61,185 @@ def convert_state_dict(
 
     Raises:
         CheckpointError: Keys are missing or surplus, or shapes differ: the first ten, the count.
-        ConfigError: The family or an option is unknown.
+        ConfigError: The model, the part or an option is unknown.
     """
-    entry = _family(family)
-    model = _skeleton(entry, options)
-    own_state = model.own_state()
-    if official and all(key.startswith('module.') for key in official):
-        official = {key.removeprefix('module.'): value for key, value in official.items()}
-    expected = {
-        entry.official_key(key): (key, value)
-        for key, value in model.state_dict().items()
-        if key not in own_state
-    }
-    shapes = [
-        f'{key} (given {tuple(value.shape)}, network {tuple(expected[key][1].shape)})'
-        for key, value in official.items()
-        if key in expected and value.shape != expected[key][1].shape
+    requests = [
+        _Request(name=model, part=part, options={**preset, **options})
+        for model, preset in _variants(name)
     ]
-    faults = [
-        *_listed('missing', (key for key in expected if key not in official)),
-        *_listed(
-            'surplus',
-            (key for key in official if key not in expected and key not in entry.dropped_keys),
-        ),
-        *_listed('of another shape', shapes),
-    ]
-    if faults:
-        message = (
-            f'these are not the official weights of {model.spec.name} as it was asked for:\n  '
-            + '\n  '.join(faults)
-            + '\nGive the file of this family, or the options of the network it was saved from.'
-        )
-        raise CheckpointError(message)
-    converted = {
-        key: official[name]
-        .detach()
-        .to('cpu', like.dtype)
-        .clone(memory_format=torch.preserve_format)
-        for name, (key, like) in expected.items()
-    }
-    return converted | own_state
+    return _best_fit(requests, official).converted()
 
 
-def read_official(family: str, path: Path | str, **options: object) -> dict[str, Tensor]:
-    """Read an official weight file: PyTorch, or Keras HDF5 where the authors published that.
+def read_official(name: str, path: Path | str, **options: object) -> dict[str, Tensor]:
+    """Read official weights: PyTorch, safetensors, or Keras HDF5 where the authors published that.
 
     Args:
-        family: One of those that have official weights.
-        path: The file.
+        name: A model or family that has official weights.
+        path: The file, or a folder of files.
         **options: As for `convert_state_dict`.
 
     Returns:
-        The authors' PyTorch keys and tensors, for `convert_state_dict`. Arrays of a Keras file
-        that have no PyTorch key keep their Keras name.
+        Keys and tensors for `convert_state_dict`. Arrays of a Keras file that have no PyTorch key
+        keep their Keras name.
 
     Raises:
-        CheckpointError: The file is missing, truncated, or of another kind.
-        ConfigError: The family or an option is unknown.
+        CheckpointError: The file is missing, truncated, of another kind, or would call something.
+        ConfigError: The model or an option is unknown.
     """
-    entry = _family(family)
-    path = Path(path)
-    if not path.is_file():
-        message = f'official weights {path}: there is no such file; check the path.'
-        raise CheckpointError(message)
-    with path.open('rb') as file:
-        is_hdf5 = file.read(len(_HDF5_SIGNATURE)) == _HDF5_SIGNATURE
-    if not is_hdf5:
-        return _read_pytorch(path)
-    if entry.keras_name is None:
-        message = f'{path} is an HDF5 file; official weights of {family} are PyTorch files.'
-        raise CheckpointError(message)
-    own_state, expected = (model := _skeleton(entry, options)).own_state(), model.state_dict()
-    keys = [entry.official_key(key) for key in expected if key not in own_state]
-    return _from_keras(_read_keras(path), keys, entry.keras_name)
+    model, preset = _variants(name)[0]
+    request = _Request(name=model, options={**preset, **options})
+    return _official_names(read_official_file(path), request)
 
 
-def _family(name: str) -> _Family:
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """A network that weights may be of."""
+
+    name: str
+    part: str | None = None
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> OfficialWeights:
+        return _OFFICIAL[self.name]
+
+    @property
+    def holds(self) -> Keep:
+        """Which of the authors' keys the weights must have."""
+        if self.part is None:
+            return everything
+        if self.part not in self.entry.parts:
+            raise ConfigError(unknown_name(f'part of {self.name}', self.part, self.entry.parts))
+        return self.entry.parts[self.part]
+
+    def skeleton(self) -> DepthModel:
+        """Build the network without memory for its weights: names and shapes alone."""
+        with torch.device('meta'):
+            return create_model(self.name, **self.options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fit:
+    """Official weights beside the network that they are said to be of."""
+
+    request: _Request
+    model: DepthModel
+    """Without memory for its weights."""
+    official: Mapping[str, Tensor]
+    """By the authors' names."""
+    expected: Mapping[str, str]
+    """Each of the authors' names that the weights must have, and ours."""
+    missing: Sequence[str]
+    surplus: Sequence[str]
+    of_another_shape: Sequence[str]
+
+    @property
+    def faults(self) -> int:
+        return len(self.missing) + len(self.surplus) + len(self.of_another_shape)
+
+    def converted(self) -> dict[str, Tensor]:
+        """Every weight of the network, by our names."""
+        if self.faults:
+            raise CheckpointError(self._refusal())
+        like = self.model.state_dict()
+        weights = {
+            ours: self.official[theirs]
+            .detach()
+            .to('cpu', like[ours].dtype)
+            .clone(memory_format=torch.preserve_format)
+            for theirs, ours in self.expected.items()
+        }
+        weights |= self.model.own_state()
+        rest = [key for key in like if key not in weights]
+        if rest:
+            built = _built_with_a_seed(self.request)
+            weights |= {key: built[key] for key in rest}
+        return weights
+
+    def _refusal(self) -> str:
+        name, part = self.request.name, self.request.part
+        lines = [
+            *_listed('missing', self.missing),
+            *_listed('surplus', self.surplus),
+            *_listed('of another shape', self.of_another_shape),
+        ]
+        return (
+            f'these are not the official weights of {f"the part {part} of " if part else ""}'
+            f'{name} as it was asked for:\n  '
+            + '\n  '.join(lines)
+            + '\nGive the file of this model, or the options of the network it was saved from.'
+        )
+
+
+def _fit(request: _Request, official: Mapping[str, Tensor]) -> _Fit:
+    entry, holds, model = request.entry, request.holds, request.skeleton()
+    if official and all(key.startswith('module.') for key in official):
+        official = {key.removeprefix('module.'): value for key, value in official.items()}
+    official = entry.to_authors(official)
+    own_state = model.own_state()
+    names = {key: entry.official_key(key) for key in model.state_dict() if key not in own_state}
+    expected = {theirs: ours for ours, theirs in names.items() if holds(theirs)}
+    shapes = {theirs: model.state_dict()[ours].shape for theirs, ours in expected.items()}
+    return _Fit(
+        request=request,
+        model=model,
+        official=official,
+        expected=expected,
+        missing=[key for key in expected if key not in official],
+        surplus=[key for key in official if key not in expected and not entry.dropped(key)],
+        of_another_shape=[
+            f'{key} (given {tuple(official[key].shape)}, network {tuple(shape)})'
+            for key, shape in shapes.items()
+            if key in official and official[key].shape != shape
+        ],
+    )
+
+
+def _best_fit(requests: Sequence[_Request], official: Mapping[str, Tensor]) -> _Fit:
+    """The one of `requests` that `official` differs least from."""
+    fits = sorted((_fit(request, official) for request in requests), key=lambda fit: fit.faults)
+    equal = [fit.request.name for fit in fits if fit.faults == fits[0].faults]
+    if len(equal) > 1:
+        message = f'these weights fit {", ".join(equal)} equally; name the model instead.'
+        raise ConfigError(message)
+    return fits[0]
+
+
+def _built_with_a_seed(request: _Request) -> dict[str, Tensor]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_SEED_OF_THE_REST)
+        return create_model(request.name, **request.options).state_dict()
+
+
+def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:
+    """The models, with options, that the name of a model or family stands for."""
+    if name in _OFFICIAL:
+        return ((name, {}),)
     if name not in _FAMILIES:
-        raise ConfigError(unknown_name('family of official weights', name, _FAMILIES))
+        known = [*_OFFICIAL, *_FAMILIES]
+        raise ConfigError(unknown_name('model or family with official weights', name, known))
     return _FAMILIES[name]
 
 
-def _skeleton(entry: _Family, options: Mapping[str, object]) -> DepthModel:
-    """Build the network without memory for its weights: only names and shapes are needed."""
-    with torch.device('meta'):
-        return create_model(entry.builder.__name__, **options)
-
-
-def _listed(rule: str, keys: Iterable[str]) -> list[str]:
-    found = list(keys)
-    if not found:
+def _listed(rule: str, keys: Sequence[str]) -> list[str]:
+    if not keys:
         return []
-    more = f', and {len(found) - _KEYS_SHOWN} more' if len(found) > _KEYS_SHOWN else ''
-    return [f'{len(found)} {rule}: {", ".join(found[:_KEYS_SHOWN])}{more}']
+    more = f', and {len(keys) - _KEYS_SHOWN} more' if len(keys) > _KEYS_SHOWN else ''
+    return [f'{len(keys)} {rule}: {", ".join(keys[:_KEYS_SHOWN])}{more}']
 
 
-def _read_pytorch(path: Path) -> dict[str, Tensor]:
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        ValueError,
-        KeyError,
-    ) as error:
-        message = (
-            f'{path} ({path.stat().st_size} bytes) is neither an HDF5 file nor a complete PyTorch '
-            'file that holds only tensors; check the path, or download it again.'
-        )
-        raise CheckpointError(message) from error
-    if isinstance(content, Mapping) and 'format' in content and 'options' in content:
-        message = f'{path} is a checkpoint of this package already; it needs no conversion.'
+def _official_names(file: OfficialFile, request: _Request) -> dict[str, Tensor]:
+    """Bring the names and axes of a Keras file to those of the authors' PyTorch class."""
+    keras_name = request.entry.keras_name
+    if not file.is_keras:
+        return dict(file.tensors)
+    if keras_name is None:
+        message = f'{file.paths[0]} is an HDF5 file; official weights of {request.name} are none.'
         raise CheckpointError(message)
-    for name in _STATE_NAMES:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        message = f'{path} holds no state dict (names and tensors); save model.state_dict().'
-        raise CheckpointError(message)
-    return {str(key): value for key, value in content.items()}
-
-
-def _read_keras(path: Path) -> dict[str, Tensor]:
-    """Read the weights of a Keras model file by `layer/parameter`; needs no Keras.
-
-    The file lists its layers in an attribute of `model_weights` (of the root, when only weights
-    were saved), and each layer its arrays; `/` in a layer's name becomes `_`.
-    """
-    try:
-        with h5py.File(path, 'r') as file:
-            root = file.get('model_weights', file)
-            arrays: dict[str, Tensor] = {}
-            for layer in _names(root, 'layer_names'):
-                group = root[layer]
-                for name in _names(group, 'weight_names'):
-                    parameter = name.rsplit('/', 1)[-1].split(':')[0]
-                    array = torch.from_numpy(group[name][()])
-                    arrays[f'{layer.replace("/", "_")}/{parameter}'] = array
-            return arrays
-    except (OSError, KeyError, RuntimeError, TypeError, AttributeError) as error:
-        message = (
-            f'{path} ({path.stat().st_size} bytes) is no complete Keras weight file ({error}); '
-            'download it again: the published ones have about 173 MB.'
-        )
-        raise CheckpointError(message) from error
-
-
-def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """Names that Keras stores as one attribute, or numbered ones where HDF5 limits its size."""
-    if attribute in group.attrs:
-        chunks = [group.attrs[attribute]]
-    else:
-        count = sum(name.startswith(attribute) for name in group.attrs)
-        chunks = [group.attrs[f'{attribute}{index}'] for index in range(max(count, 1))]
-    return [
-        name.decode() if isinstance(name, bytes) else str(name) for part in chunks for name in part
-    ]
-
-
-def _from_keras(
-    arrays: dict[str, Tensor], keys: Sequence[str], keras_name: Callable[[str], str | None]
-) -> dict[str, Tensor]:
+    own_state, expected = (model := request.skeleton()).own_state(), model.state_dict()
     official = {}
-    remaining = dict(arrays)
-    for key in keys:
+    remaining = dict(file.tensors)
+    for key in (request.entry.official_key(key) for key in expected if key not in own_state):
         name = keras_name(key)
         if name is None:
             official[key] = torch.zeros((), dtype=torch.int64)  # the batch counter, unused at 0
@@ -252,25 +250,100 @@ def _from_keras(
     return official | remaining
 
 
+# The command
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read official weights, convert them, write a checkpoint."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    settings = _parse(given)
-    family, source, output = settings.pop('family'), settings.pop('source'), settings.pop('output')
-    official = read_official(family, source, **settings)
-    model = create_model(_FAMILIES[family].builder.__name__, **settings)
-    model.load_state_dict(convert_state_dict(family, official, **settings))
-    digest = hashlib.sha256(Path(source).read_bytes()).hexdigest()
-    provenance = {'converted_from': Path(source).name, 'sha256': digest, 'family': family}
+    source, output, requests = _parse(given)
+    if output.exists() and source.exists() and output.samefile(source):
+        message = f'--output {output} is the official file itself; give another name.'
+        raise ConfigError(message)
+    file = read_official_file(source)
+    fit = _best_fit(requests, _official_names(file, requests[0]))
+    model = fit.model
+    model.load_state_dict(fit.converted(), assign=True)
+    provenance = {
+        'converted_from': source.name,
+        'sha256': _sha256(file.paths),
+        'family': model.spec.family,
+        'part': fit.request.part,
+    }
     save_model(output, model, provenance=provenance)
-    count = sum(parameter.numel() for parameter in model.parameters())
-    sys.stdout.write(
-        f'{output}: {model.spec.name}, {count / 1e6:.1f} M parameters, depth '
-        f'{model.spec.min_depth} to {model.spec.max_depth} m; sigma is 0.2 depth until trained\n'
+    sys.stdout.write(f'{output}: {_summary(fit)}\n')
+
+
+def _summary(fit: _Fit) -> str:
+    spec = fit.model.spec
+    count = sum(parameter.numel() for parameter in fit.model.parameters())
+    text = (
+        f'{spec.name}, {count / 1e6:.1f} M parameters, depth {spec.min_depth} to '
+        f'{spec.max_depth} m'
     )
+    if fit.request.part is not None:
+        text += (
+            f'; only {len(fit.expected)} tensors of the part {fit.request.part} come from the '
+            'file, the rest is untrained'
+        )
+    own = sorted({key.split('.')[0] for key in fit.model.own_state()})
+    if own:
+        text += f'; {", ".join(own)} neutral until trained, since the file has none'
+    return text
 
 
-def _parse(given: Sequence[str]) -> dict[str, Any]:
+def _sha256(paths: Iterable[Path]) -> str:
+    """Hash the content of `paths`, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open('rb') as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _parse(given: Sequence[str]) -> tuple[Path, Path, list[_Request]]:
+    """Read the command line once for each model that the name given may stand for."""
+    name = _value_of('--family', given)
+    if name is None:
+        _parse_with(_parser(None), given)
+    variants = _variants(name or '')
+    asked = {argument.partition('=')[0] for argument in given if argument.startswith('--')}
+    for option in asked:
+        known = [option for model, _ in variants for option in _options_of(model)]
+        if option.partition('.')[0] not in known:
+            raise ConfigError(unknown_name('option', option, known))
+    requests = []
+    for model, preset in variants:
+        if not asked <= _options_of(model):
+            continue
+        parser = _parser(_OFFICIAL[model])
+        parser.set_defaults(preset)
+        settings = _parse_with(parser, given)
+        del settings['family']
+        source, output = Path(settings.pop('source')), Path(settings.pop('output'))
+        part = settings.pop('part', None)
+        requests.append(_Request(name=model, part=part, options=settings))
+    return source, output, requests
+
+
+def _options_of(model: str) -> set[str]:
+    entry = _OFFICIAL[model]
+    names = {'family', 'source', 'output', 'help'} | ({'part'} if entry.parts else set())
+    names |= inspect.signature(entry.builder).parameters.keys() - _NOT_ASKED
+    return {f'--{name}' for name in names}
+
+
+def _parse_with(parser: ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
+    try:
+        return parser.parse_args(list(given)).as_dict()
+    except ArgumentError as error:
+        reason = ' '.join(str(error).split()).rstrip('.')
+        message = f'{reason}. See python -m depth_core.convert --family NAME --help.'
+        raise ConfigError(message) from error
+
+
+def _parser(entry: OfficialWeights | None) -> ArgumentParser:
     parser = ArgumentParser(
         prog='python -m depth_core.convert',
         description='Convert official weights into a checkpoint of this package. '
@@ -278,24 +351,19 @@ def _parse(given: Sequence[str]) -> dict[str, Any]:
         exit_on_error=False,
         allow_abbrev=False,
     )
-    parser.add_argument('--family', required=True, help=f'One of: {", ".join(_FAMILIES)}.')
-    parser.add_argument('--source', type=str, required=True, help='Official weight file.')
+    names = ', '.join([*_OFFICIAL, *_FAMILIES])
+    parser.add_argument('--family', required=True, help=f'Model or family, one of: {names}.')
+    parser.add_argument(
+        '--source', type=str, required=True, help='Official weight file or folder.'
+    )
     parser.add_argument('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
-    family = _value_of('--family', given)
-    known = ['--family', '--source', '--output', '--help']
-    if family is not None:
-        parser.add_function_arguments(_family(family).builder, skip=_NOT_ASKED)
-        parameters = inspect.signature(_family(family).builder).parameters
-        known += [f'--{name}' for name in parameters if name not in _NOT_ASKED]
-    for option in (argument.partition('=')[0] for argument in given):
-        if option.startswith('--') and option not in known:
-            raise ConfigError(unknown_name('option', option, known))
-    try:
-        return parser.parse_args(list(given)).as_dict()
-    except ArgumentError as error:
-        reason = ' '.join(str(error).split()).rstrip('.')
-        message = f'{reason}. See python -m depth_core.convert --family NAME --help.'
-        raise ConfigError(message) from error
+    if entry is not None and entry.parts:
+        parts = ', '.join(entry.parts)
+        help_text = f'The part of the network that the file holds, if not the whole: {parts}.'
+        parser.add_argument('--part', type=str, help=help_text)
+    if entry is not None:
+        parser.add_function_arguments(entry.builder, skip=_NOT_ASKED)
+    return parser
 
 
 def _value_of(option: str, given: Sequence[str]) -> str | None:

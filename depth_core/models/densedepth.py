@@ -41,6 +41,7 @@ from depth_core.models.blocks import (
     SigmaHead,
     resize_bilinear,
 )
+from depth_core.models.official import OfficialWeights
 
 _LEAKY_SLOPE: Final = 0.2
 _RANGE_MARGIN: Final = 1.25
@@ -320,10 +321,7 @@ def _spec(
 
 # Key map of the official weights
 
-DROPPED_KEYS: Final = (
-    'encoder.original_model.classifier.weight',
-    'encoder.original_model.classifier.bias',
-)
+_CLASSIFIER: Final = 'encoder.original_model.classifier.'
 """The ImageNet classifier: the authors' PyTorch class holds it, and nothing uses it."""
 
 _OFFICIAL_FEATURES: Final = 'encoder.original_model.features.'
@@ -379,3 +377,12 @@ def keras_name(official: str) -> str | None:
 
 def _bn_or_conv(name: str) -> str:
     return 'bn' if name.startswith('norm') else 'conv'
+
+
+OFFICIAL: Final = OfficialWeights(
+    builder=densedepth,
+    official_key=official_key,
+    dropped=lambda key: key.startswith(_CLASSIFIER),
+    keras_name=keras_name,
+)
+"""The authors' PyTorch class, or their Keras file."""

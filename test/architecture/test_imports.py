@@ -36,7 +36,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     'export': SERVING | DATA | COMMAND | {'onnx_file'},
     'evaluate': SERVING | DATA | COMMAND,
     'train': DATA | COMMAND | {'losses', 'models'},
-    'convert': GROUND | COMMAND | {'manifest', 'models'},
+    'pickle_names': set(),
+    'official_files': GROUND | {'pickle_names'},
+    'convert': GROUND | COMMAND | {'manifest', 'models', 'official_files'},
     'predict': SERVING | DATA | COMMAND,
     'bench': SERVING | DATA | COMMAND,
 }
@@ -51,6 +53,7 @@ TORCH_FREE = {
     'manifest',
     'metrics',
     'onnx_file',
+    'pickle_names',
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
