@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every source of scale answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class ScaleState(str, Enum):
+    """Whether a scale may be used, and if not, why."""
+
+    VALID = 'valid'
+    TOO_FEW_POINTS = 'too_few_points'
+    """Less to go by than was asked for: no depth in the lower image, no lidar in the view."""
+    NO_PLANE = 'no_plane'
+    """No plane of a plausible tilt holds enough of the lower points."""
+    INCONSISTENT = 'inconsistent'
+    """What there is contradicts itself: points under the ground, or ratios without a centre."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleEstimate:
+    """The factor from a prediction to metres."""
+
+    state: ScaleState
+    scale: float
+    """Metres in one unit of the prediction; NaN unless the state is valid."""
+    residual: float
+    """How well it fits, as a share: root mean square distance of the ground points from their
+    plane by the height of the camera, or the typical |ratio - 1| to the sparse depths. Also told
+    where the state is inconsistent; NaN where nothing could be fitted."""
+    points: int
+    """Points the answer rests on."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the scale may be used."""
+        return self.state is ScaleState.VALID
+
+
+def refused(state: ScaleState, *, points: int, residual: float = float('nan')) -> ScaleEstimate:
+    """Answer no scale, and why."""
+    return ScaleEstimate(state=state, scale=float('nan'), residual=residual, points=points)
