@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Augmentation: image, depth, validity, intrinsics, labels, poses and neighbours move together.
+
+A transform is a frozen dataclass, called with a sample and a `torch.Generator`; the same sample
+and the same state of the generator give the same result. Those that draw nothing leave the
+generator as it is. `depth_core.data.augmentations` puts them together under the names that
+training knows.
+"""
+
+from __future__ import annotations
+
+from depth_core.data.transforms.base import Compose, Transform, Transformed
+from depth_core.data.transforms.colour import (
+    CHANNEL_ORDERS,
+    ChannelPermutation,
+    ColourJitter,
+    GammaBrightnessColour,
+    HueJitter,
+    densedepth_augmentation,
+)
+from depth_core.data.transforms.framing import (
+    KB_WINDOW,
+    BottomCentreCrop,
+    CenterCrop,
+    Crop,
+    MaskBorder,
+    RandomCrop,
+    Resize,
+)
+from depth_core.data.transforms.moving import CutFlip, HorizontalFlip, RandomRotation
+
+__all__ = [
+    'CHANNEL_ORDERS',
+    'KB_WINDOW',
+    'BottomCentreCrop',
+    'CenterCrop',
+    'ChannelPermutation',
+    'ColourJitter',
+    'Compose',
+    'Crop',
+    'CutFlip',
+    'GammaBrightnessColour',
+    'HorizontalFlip',
+    'HueJitter',
+    'MaskBorder',
+    'RandomCrop',
+    'RandomRotation',
+    'Resize',
+    'Transform',
+    'Transformed',
+    'densedepth_augmentation',
+]
