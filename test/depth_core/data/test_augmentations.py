@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, replace
+from functools import lru_cache
 
 import pytest
 import torch
@@ -27,6 +28,11 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def drawn(name: str, *, neighbours: tuple[int, ...] = (), index: int = 0) -> Sample:
     height, width = loading_size(name, height=HEIGHT, width=WIDTH)
+    return rendered(height, width, neighbours, index)
+
+
+@lru_cache
+def rendered(height: int, width: int, neighbours: tuple[int, ...], index: int) -> Sample:
     return SyntheticDataset(
         seed=3,
         length=4,
@@ -71,7 +77,7 @@ def test_every_augmentation_gives_what_the_network_sees(name: str) -> None:
 @pytest.mark.parametrize('name', AUGMENTATIONS)
 def test_scene_classes_arrive_in_the_batch(name: str) -> None:
     augment = build_augmentation(name, height=HEIGHT, width=WIDTH)
-    sources = [drawn(name, index=index) for index in range(3)]
+    sources = [drawn(name, index=index) for index in (0, 1)]
     batch = collate([augment(item, generator(1)) for item in sources])
     assert batch.scene_class is not None
     assert batch.scene_class.dtype == torch.int64
@@ -154,12 +160,8 @@ def test_gamma_brightness_and_colour_by_hand() -> None:
     assert float(ratio.min()) >= 0.9 / 1.1 - 1e-6
     assert float(ratio.max()) <= 1.1 / 0.9 + 1e-6
     bent = GammaBrightnessColour(gamma=0.1, brightness=0.0, colour=0.0, probability=1.0)
-    exponents = [
-        float(
-            torch.log(bent(source, generator(seed)).image[0, 0, 0]) / torch.log(torch.tensor(0.5))
-        )
-        for seed in range(200)
-    ]
+    halves = [float(bent(source, generator(seed)).image[0, 0, 0]) for seed in range(200)]
+    exponents = [-math.log2(half) for half in halves]
     assert 0.9 - 1e-5 <= min(exponents) < 0.92
     assert 1.08 < max(exponents) <= 1.1 + 1e-5
     bright = replace(source, image=torch.ones(3, 57, 76))
