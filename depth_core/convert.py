@@ -22,14 +22,16 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
-from depth_core.models import create_model, densedepth
+from depth_core.models import cliffnet, create_model, densedepth, urcdc
 from depth_core.models.base import DepthModel
 from depth_core.models.official import Keep, OfficialWeights, everything
 from depth_core.models.weights import save_model
 from depth_core.official_files import OfficialFile, read_official_file
 
 _OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
+    'cliffnet': cliffnet.OFFICIAL,
     'densedepth': densedepth.OFFICIAL,
+    'urcdc': urcdc.OFFICIAL,
 }
 """The models that have official weights."""
 

@@ -170,14 +170,14 @@ def _state_inside(content: object) -> object:
 
 
 def _unpickle(path: Path) -> object:
-    is_zip = zipfile.is_zipfile(path)
     try:
+        is_zip = zipfile.is_zipfile(path)
         if is_zip:
             _check_zip(path)
         with _allowing(_ALLOWED):
             # Mapped, since some files hold three times as much beside the weights.
             return torch.load(str(path), map_location='cpu', weights_only=True, mmap=is_zip)
-    except (CheckpointError, MemoryError):
+    except CheckpointError:
         raise
     except Exception as error:  # no pickle, or a broken one, ends anywhere in torch's reader
         names = foreign_names(path, known=_ALLOWED)

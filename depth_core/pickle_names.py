@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import _compat_pickle
+import contextlib
 import io
 import pickletools
 import re
 import zipfile
+import zlib
 from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import IO, Final
@@ -23,6 +25,20 @@ _OF_TORCH: Final = re.compile(
 _PICKLES_IN_A_FILE: Final = 5
 """The old format of torch is five pickles and the values after them."""
 
+_END_OF_THE_READABLE: Final = (
+    zipfile.BadZipFile,
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    TypeError,
+    ValueError,
+    zlib.error,
+)
+"""How the standard library says that a file is broken, or no pickle, from here on."""
+
 
 def foreign_names(path: Path, *, known: Container[str]) -> list[str]:
     """List what a pickled file would call that neither torch's reader nor `known` allows.
@@ -35,9 +51,10 @@ def foreign_names(path: Path, *, known: Container[str]) -> list[str]:
         Dotted names of Python 3, each once, in the order of the file; none for other files.
     """
     found: dict[str, None] = {}
-    for name in _names_in(path):
-        if name not in known and not _OF_TORCH.fullmatch(name):
-            found.setdefault(name)
+    with contextlib.suppress(*_END_OF_THE_READABLE):
+        for name in _names_in(path):
+            if name not in known and not _OF_TORCH.fullmatch(name):
+                found.setdefault(name)
     return list(found)
 
 
@@ -50,33 +67,26 @@ def _names_in(path: Path) -> Iterator[str]:
     with zipfile.ZipFile(path) as archive:
         for member in archive.namelist():
             if member.endswith('.pkl'):
-                try:
-                    content = archive.read(member)
-                except (zipfile.BadZipFile, OSError, ValueError):
-                    continue
-                yield from _names_of_pickle(io.BytesIO(content))
+                yield from _names_of_pickle(io.BytesIO(archive.read(member)))
 
 
 def _names_of_pickle(file: IO[bytes]) -> Iterator[str]:
     """Walk the instructions of one pickle; a name may also be two strings put before."""
     strings: list[str] = []
     stored: dict[int, str] = {}
-    try:
-        for opcode, argument, _ in pickletools.genops(file):
-            if opcode.name in ('GLOBAL', 'INST'):
-                yield _of_python_3(*str(argument).split(' ', 1))
-            elif opcode.name == 'STACK_GLOBAL':
-                yield _of_python_3(*['?', '?', *strings][-2:])
-            elif opcode.name in ('GET', 'BINGET', 'LONG_BINGET'):
-                strings.append(stored.get(int(str(argument)), '?'))
-            elif opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and strings:
-                stored[int(str(argument))] = strings[-1]
-            elif opcode.name == 'MEMOIZE':
-                stored[len(stored)] = strings[-1] if strings else '?'
-            elif isinstance(argument, str):
-                strings.append(argument)
-    except (ValueError, EOFError, IndexError, UnicodeDecodeError):
-        return  # the file ends, or is no pickle from here on
+    for opcode, argument, _ in pickletools.genops(file):
+        if opcode.name in ('GLOBAL', 'INST'):
+            yield _of_python_3(*str(argument).split(' ', 1))
+        elif opcode.name == 'STACK_GLOBAL':
+            yield _of_python_3(*['?', '?', *strings][-2:])
+        elif opcode.name in ('GET', 'BINGET', 'LONG_BINGET'):
+            strings.append(stored.get(int(str(argument)), '?'))
+        elif opcode.name in ('PUT', 'BINPUT', 'LONG_BINPUT') and strings:
+            stored[int(str(argument))] = strings[-1]
+        elif opcode.name == 'MEMOIZE':
+            stored[len(stored)] = strings[-1] if strings else '?'
+        elif isinstance(argument, str):
+            strings.append(argument)
 
 
 def _of_python_3(module: str, name: str) -> str:

@@ -124,7 +124,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
             'values, or is no torch file at all. Official weights are read by depth_core.convert.'
         )
         raise CheckpointError(message) from error
-    except (zipfile.BadZipFile, OSError, RuntimeError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
         raise _unreadable(path, str(error)) from error
     if not isinstance(payload, dict) or payload.get('format') != _FORMAT:
         message = (
