@@ -20,6 +20,17 @@ from depth_core.losses.densedepth import (
     reciprocal_target,
     ssim,
 )
+from depth_core.losses.embedding import (
+    embedding_l1,
+    embedding_warm_up,
+    hierarchical_embedding,
+    sobel_l1,
+)
+from depth_core.losses.distillation import (
+    cross_distillation,
+    depth_confidence,
+    relative_distillation,
+)
 from depth_core.losses.photometric import photometric_map, ssim_map
 from depth_core.losses.pointwise import l1, laplace_nll, log_l1, silog
 from depth_core.losses.selfsup_supervised import inverse_depth_loss
@@ -28,10 +39,15 @@ from depth_core.losses.velocity import velocity_loss
 from depth_core.losses.view_synthesis import synthesised
 
 __all__ = [
+    'cross_distillation',
     'densedepth_loss_keras',
     'densedepth_loss_pytorch',
+    'depth_confidence',
     'edge',
+    'embedding_l1',
+    'embedding_warm_up',
     'gaussian_window',
+    'hierarchical_embedding',
     'inverse_depth_loss',
     'l1',
     'laplace_nll',
@@ -39,7 +55,9 @@ __all__ = [
     'multi_scale_smoothness',
     'photometric_map',
     'reciprocal_target',
+    'relative_distillation',
     'silog',
+    'sobel_l1',
     'ssim',
     'ssim_map',
     'synthesised',

@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Final
 
 from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.cliffnet import CliffNetRecipe
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
 
 RECIPES: Final[dict[str, type[Recipe]]] = {
+    'cliffnet': CliffNetRecipe,
     'densedepth': DenseDepthRecipe,
 }
 """Every recipe by its name; a recipe is a dataclass of its settings."""

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CLIFFNet: L1 on depth and, seen through frozen networks, on what depth maps are made of.
+
+With a trained HEG-S the depth path is trained as by the authors' code: L1 in metres, plus 10 and
+15 times the L1 of the two embeddings, which fade in over the first 100 steps. Which embeddings
+there are is chosen by name: HEG-S and HEG-R from files that `python -m depth_core.train.embedding`
+writes, the Sobel gradients (a HEG of fixed weights), or a HEG of random weights. Losses see the
+depth before it is clamped, so that none of it is out of their reach.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from depth_core import losses
+from depth_core.data.sample import Sample
+from depth_core.errors import ModelError
+from depth_core.losses.embedding import EmbeddingMask
+from depth_core.models.base import DepthModel
+from depth_core.models.cliffnet import CliffNetPrediction
+from depth_core.models.embedding import frozen, random_trunk, sobel_trunk
+from depth_core.models.embedding_file import read_trunk
+from depth_core.train.recipes.base import Recipe, TrainingStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class CliffNetRecipe(Recipe):
+    """CLIFFNet: L1 in metres and the hierarchical embedding loss."""
+
+    name: Literal['cliffnet'] = 'cliffnet'
+    """Name of the recipe."""
+    depth_weight: float = 1.0
+    """Weight of the L1 of depth in metres; 1 = faithful."""
+    heg_s: Path | None = None
+    """File of a HEG that learnt to classify scenes, as python -m depth_core.train.embedding writes
+    it; the authors' training has one. none = without."""
+    heg_s_weights: tuple[float, float] = (10.0, 15.0)
+    """Weights of the L1 of its first and second embedding; (10, 15) = the authors' last code."""
+    heg_r: Path | None = None
+    """File of a HEG that learnt to give depth maps back; none = without, as the authors' code."""
+    heg_r_weights: tuple[float, float] = (10.0, 15.0)
+    """Weights of the L1 of its embeddings; the authors' code has no HEG-R to know them from."""
+    sobel_weight: float = 0.0
+    """Weight of the L1 of the Sobel gradients, which the authors had at 2 before the embeddings
+    replaced it; 0 = faithful."""
+    random_heg_weights: tuple[float, float] = (0.0, 0.0)
+    """Weights of the L1 of the embeddings of a HEG of random weights, which needs no file."""
+    embedding_mask: EmbeddingMask = 'whole'
+    """Which embedding pixels count where ground truth has holes: whole = those that see no hole;
+    fill = all that see a known pixel, the prediction standing in the holes (for LiDAR); dense =
+    all, holes being -1 m, as the authors do with their padding. Equal where nothing is missing."""
+    warm_up_steps: int = 100
+    """Steps in which the embedding losses fade in; 100 = faithful."""
+    log_l1_weight: float = 0.0
+    """Weight of mean |ln depth - ln true depth|; 0 = faithful."""
+    sigma_weight: float = 1.0
+    """Weight of the Laplace likelihood that trains sigma (ours); it cannot move the depth."""
+    sky_as_max_depth: bool = False
+    """Train sky as being at max_depth; false leaves it out."""
+
+    def faults(self, model: DepthModel) -> list[str]:
+        """Say what contradicts itself or does not go with `model`."""
+        weights = {
+            'depth_weight': self.depth_weight,
+            'log_l1_weight': self.log_l1_weight,
+            'sobel_weight': self.sobel_weight,
+            'heg_s_weights': min(self.heg_s_weights),
+            'heg_r_weights': min(self.heg_r_weights),
+            'random_heg_weights': min(self.random_heg_weights),
+            'warm_up_steps': self.warm_up_steps,
+        }
+        faults = [
+            f'recipe.{key} is {getattr(self, key)}; give at least 0.'
+            for key, weight in weights.items()
+            if not weight >= 0.0
+        ]
+        if not (self.depth_weight or self.log_l1_weight):
+            faults.append(
+                'recipe: depth_weight and log_l1_weight are both 0, so that nothing trains depth '
+                'itself; embeddings are blind to some of it.'
+            )
+        if not self.sigma_weight > 0.0:
+            faults.append(
+                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
+                'head would keep its random weights.'
+            )
+        faults += [
+            f'recipe.{key} {path} does not exist; train it with python -m '
+            f'depth_core.train.embedding, or leave it out.'
+            for key, path in (('heg_s', self.heg_s), ('heg_r', self.heg_r))
+            if path is not None and not path.is_file()
+        ]
+        if model.spec.family != 'cliffnet':
+            faults.append(
+                f'recipe cliffnet trains models of the cliffnet family, and {model.spec.name} is '
+                f'of family {model.spec.family}.'
+            )
+        return faults
+
+    def open(self, model: DepthModel) -> CliffNetStep:
+        """Put `model` together with the embeddings its answers are compared in.
+
+        Raises:
+            CheckpointError: The file of a HEG cannot be read, or holds something else.
+        """
+        return CliffNetStep(model, self)
+
+
+class CliffNetStep(TrainingStep):
+    """A network of the CLIFFNet family, frozen embeddings, and what its answer costs."""
+
+    def __init__(self, model: DepthModel, recipe: CliffNetRecipe) -> None:
+        super().__init__(model)
+        self.recipe = recipe
+        self.embeddings = nn.ModuleDict()
+        if recipe.heg_s is not None:
+            self.embeddings['heg_s'] = read_trunk(recipe.heg_s, kind='heg_s')
+        if recipe.heg_r is not None:
+            self.embeddings['heg_r'] = read_trunk(recipe.heg_r, kind='heg_r')
+        if any(recipe.random_heg_weights):
+            self.embeddings['random_heg'] = frozen(random_trunk())
+        if recipe.sobel_weight:
+            self.embeddings['sobel'] = frozen(sobel_trunk())
+
+    def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
+        """Run the model on a batch and weigh its answer."""
+        model, recipe = self.model, self.recipe
+        prediction = model(sample.image)
+        if not isinstance(prediction, CliffNetPrediction):
+            message = f'{model.spec.name} gives no depth before clamping; use another recipe.'
+            raise ModelError(message)
+        target_m, valid = self._target(sample)
+        terms = {
+            'sigma': recipe.sigma_weight
+            * losses.laplace_nll(prediction.depth, prediction.sigma, target_m, valid)
+        }
+        if recipe.depth_weight:
+            l1 = losses.l1(prediction.raw_m.squeeze(1), target_m, valid)
+            terms['depth'] = recipe.depth_weight * l1
+        if recipe.log_l1_weight:
+            log_l1 = losses.log_l1(prediction.depth, target_m, valid)
+            terms['log_l1'] = recipe.log_l1_weight * log_l1
+        rise = losses.embedding_warm_up(step, steps=recipe.warm_up_steps)
+        for name, trunk in self.embeddings.items():
+            terms[name] = rise * losses.hierarchical_embedding(
+                trunk,
+                prediction.raw_m,
+                target_m.unsqueeze(1),
+                valid.unsqueeze(1),
+                weights=self._weights_of(name),
+                masking=recipe.embedding_mask,
+            )
+        return terms
+
+    def _weights_of(self, name: str) -> tuple[float, ...]:
+        """Weights of the levels of an embedding, the finest first."""
+        recipe = self.recipe
+        return {
+            'heg_s': recipe.heg_s_weights,
+            'heg_r': recipe.heg_r_weights,
+            'random_heg': recipe.random_heg_weights,
+            'sobel': (recipe.sobel_weight,),
+        }[name]
+
+    def _target(self, sample: Sample) -> tuple[Tensor, Tensor]:
+        """True depth within the range of the model, 1 where not valid, and where it is valid."""
+        low, high = self.model.spec.min_depth, self.model.spec.max_depth
+        depth_m, valid = sample.depth_m, sample.valid
+        if self.recipe.sky_as_max_depth:
+            valid = valid | torch.isposinf(depth_m)
+        return torch.where(valid, depth_m.clamp(low, high), 1.0), valid
