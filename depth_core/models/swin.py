@@ -13,7 +13,8 @@ maps. Names of weights are those of the original where that costs no clarity.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -290,3 +291,19 @@ def _initialise(module: nn.Module) -> None:
         nn.init.trunc_normal_(module.weight, std=_INITIAL_SPREAD)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
+
+
+def swin_from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name the weights of timm's Swin as ours; the classifier and its norm are left out.
+
+    timm counts the merging of patches to the stage it leads to, the original to the one before.
+    """
+
+    def before(found: re.Match[str]) -> str:
+        return f'layers.{int(found[1]) - 1}.downsample.'
+
+    return {
+        re.sub(r'^layers\.(\d)\.downsample\.', before, key): value
+        for key, value in state.items()
+        if not key.startswith(('head.', 'norm.'))
+    }

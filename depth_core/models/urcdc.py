@@ -39,11 +39,11 @@ from depth_core.models.confidence import sigma_from_confidence
 from depth_core.models.coupling import CoupledDenseNet, FullHead, FusionDecoder
 from depth_core.models.neural_crf import CrfDecoder, QuarterHead
 from depth_core.models.official import OfficialWeights
-from depth_core.models.swin import SwinEncoder
+from depth_core.models.swin import SwinEncoder, swin_from_timm
 
 _MEAN: Final = (0.485, 0.456, 0.406)
 _STD: Final = (0.229, 0.224, 0.225)
-_LEVELS: Final = 4
+LEVELS: Final = 4
 _PRETRAINED_SWIN: Final = 'swin_large_patch4_window7_224.ms_in22k'
 
 
@@ -199,7 +199,7 @@ def urcdc(
         ConfigError: An option is out of range, or they do not go together.
         ModelError: Pretrained weights cannot be downloaded.
     """
-    _check_sizes(
+    check_sizes(
         {
             'depths': depths,
             'heads': heads,
@@ -208,7 +208,7 @@ def urcdc(
             'cnn_blocks': cnn_blocks,
         },
         [
-            *zip([embed_dim * 2**level for level in range(_LEVELS)], heads, strict=False),
+            *zip([embed_dim * 2**level for level in range(LEVELS)], heads, strict=False),
             *zip(crf_channels, crf_heads, strict=False),
             *((channels, 4) for channels in crf_channels[1:]),
             (pooled_channels, pooled_groups),
@@ -257,15 +257,25 @@ def urcdc_spec(
     )
 
 
-def _check_sizes(
+def check_sizes(
     lists: Mapping[str, Sequence[int]],
     divided: Sequence[tuple[int, int]],
     shares: Mapping[str, float],
 ) -> None:
+    """Refuse sizes that make no network.
+
+    Args:
+        lists: Options that give one number for each level.
+        divided: Channels, and the heads or groups they are parted into.
+        shares: Options that are a probability.
+
+    Raises:
+        ConfigError: All faults together.
+    """
     faults = [
-        f'{name} {list(values)}: give {_LEVELS} positive numbers, for strides 4, 8, 16 and 32.'
+        f'{name} {list(values)}: give {LEVELS} positive numbers, for strides 4, 8, 16 and 32.'
         for name, values in lists.items()
-        if len(values) != _LEVELS or min(values) < 1
+        if len(values) != LEVELS or min(values) < 1
     ]
     if not faults:
         faults = [
@@ -308,22 +318,6 @@ def _load_pretrained(swin: SwinEncoder, densenet: CoupledDenseNet) -> None:
         raise ConfigError(message)
     swin.load_state_dict(own | swin_state)
     densenet.features.load_state_dict(cnn)
-
-
-def swin_from_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name the weights of timm's Swin as ours; the classifier and its norm are left out.
-
-    timm counts the merging of patches to the stage it leads to, the original to the one before.
-    """
-
-    def before(found: re.Match[str]) -> str:
-        return f'layers.{int(found[1]) - 1}.downsample.'
-
-    return {
-        re.sub(r'^layers\.(\d)\.downsample\.', before, key): value
-        for key, value in state.items()
-        if not key.startswith(('head.', 'norm.'))
-    }
 
 
 # Key map of the official weights
