@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the networks of the self-supervised family share: inverse depth at four scales, and sigma.
+
+They are trained without depth, by how well one image explains its neighbours. Nothing in that
+fixes the unit of length, so their depth is up to scale by contract. A network that was trained
+with speeds or with depth is built with `metric=True`, and its depth is metres.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from depth_core.contracts import DepthKind
+from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.models.blocks import SigmaHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class InverseDepthPrediction(Prediction):
+    """Depth and sigma, and what the losses of training without depth are computed on."""
+
+    inv_depths: tuple[Tensor, ...]
+    """[B, 1, H / 2^i, W / 2^i] inverse depth, finest first, 1 / unit of the depth, not clipped."""
+    features: Tensor
+    """[B, C, H, W] what sigma is computed from; detached."""
+
+
+class InverseDepthModel(DepthModel):
+    """A network to inverse depth at four scales, with the sigma head every family has.
+
+    Args:
+        spec: What the network is and within which range it answers.
+        feature_channels: Channels of the finest features of its decoder.
+    """
+
+    def __init__(self, spec: ModelSpec, *, feature_channels: int) -> None:
+        super().__init__()
+        self.spec = spec
+        self.sigma_head = SigmaHead(feature_channels)
+
+    @abstractmethod
+    def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return inverse depth, finest first, and the finest features, both at full size."""
+
+    def forward(self, images: Tensor) -> InverseDepthPrediction:
+        """Predict depth and sigma at the size of `images`."""
+        self.check_input(images)
+        inv_depths, features = self.inverse_depths(images)
+        low, high = self.spec.min_depth, self.spec.max_depth
+        depth = 1.0 / inv_depths[0].clamp(1.0 / high, 1.0 / low)
+        depth = depth.clamp(low, high)  # a rounded reciprocal may lie just outside
+        sigma = self.sigma_head(features, depth)
+        return InverseDepthPrediction(
+            depth=depth.squeeze(1),
+            sigma=sigma.squeeze(1),
+            inv_depths=inv_depths,
+            features=features.detach(),
+        )
+
+    def official_forward(self, x: Tensor) -> dict[str, Tensor]:
+        """Run the authors' network on RGB in [0, 1], not normalised.
+
+        Returns:
+            `inv_depth0` to `inv_depth3`: [B, 1, H / 2^i, W / 2^i] inverse depth, in evaluation
+            too, where theirs gives the finest alone.
+        """
+        inv_depths, _ = self.inverse_depths(x)
+        return {f'inv_depth{scale}': value for scale, value in enumerate(inv_depths)}
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The sigma head, answering 0.2 depth everywhere."""
+        head = SigmaHead(self.sigma_head.hidden.in_channels).make_neutral()
+        return {f'sigma_head.{key}': value for key, value in head.state_dict().items()}
+
+
+def inverse_depth_spec(
+    name: str, *, min_depth: float, max_depth: float, metric: bool, divisor: int = 32
+) -> ModelSpec:
+    """Describe a network of the family; `metric` says that its unit of depth is the metre."""
+    return ModelSpec(
+        name=name,
+        family='packnet',
+        kind=DepthKind.METRIC if metric else DepthKind.UP_TO_SCALE,
+        min_depth=min_depth,
+        max_depth=max_depth,
+        divisor=divisor,
+        default_size=(192, 640),
+    )
