@@ -20,16 +20,16 @@ from depth_core.losses.densedepth import (
     reciprocal_target,
     ssim,
 )
+from depth_core.losses.distillation import (
+    cross_distillation,
+    depth_confidence,
+    relative_distillation,
+)
 from depth_core.losses.embedding import (
     embedding_l1,
     embedding_warm_up,
     hierarchical_embedding,
     sobel_l1,
-)
-from depth_core.losses.distillation import (
-    cross_distillation,
-    depth_confidence,
-    relative_distillation,
 )
 from depth_core.losses.photometric import photometric_map, ssim_map
 from depth_core.losses.pointwise import l1, laplace_nll, log_l1, silog
