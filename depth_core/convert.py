@@ -22,7 +22,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
-from depth_core.models import cliffnet, create_model, densedepth, urcdc
+from depth_core.models import cliffnet, create_model, densedepth, packnet_keys, urcdc
 from depth_core.models.base import DepthModel
 from depth_core.models.official import Keep, OfficialWeights, everything
 from depth_core.models.weights import save_model
@@ -32,10 +32,13 @@ _OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
     'cliffnet': cliffnet.OFFICIAL,
     'densedepth': densedepth.OFFICIAL,
     'urcdc': urcdc.OFFICIAL,
+    **packnet_keys.OFFICIAL,
 }
 """The models that have official weights."""
 
-_FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {}
+_FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {
+    'packnet': packnet_keys.VARIANTS,
+}
 """Families of several such models, each with options: the weights tell which of them it is."""
 
 _KEYS_SHOWN: Final = 10

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models import cliffnet, densedepth, urcdc
+from depth_core.models import cliffnet, densedepth, packnet, selfsup_resnet, urcdc
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 
 __all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
@@ -18,6 +18,10 @@ _BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
     'cliffnet_small': cliffnet.cliffnet_small,
     'densedepth': densedepth.densedepth,
     'densedepth_small': densedepth.densedepth_small,
+    'packnet01': packnet.packnet01,
+    'packnet_slim': packnet.packnet_slim,
+    'selfsup_resnet18': selfsup_resnet.selfsup_resnet18,
+    'selfsup_resnet50': selfsup_resnet.selfsup_resnet50,
     'urcdc': urcdc.urcdc,
 }
 
