@@ -22,7 +22,15 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
-from depth_core.models import cliffnet, create_model, densedepth, packnet_keys, urcdc
+from depth_core.models import (
+    cliffnet,
+    create_model,
+    densedepth,
+    packnet_keys,
+    urcdc,
+    zoedepth,
+    zoedepth_nk,
+)
 from depth_core.models.base import DepthModel
 from depth_core.models.official import Keep, OfficialWeights, everything
 from depth_core.models.weights import save_model
@@ -33,11 +41,14 @@ _OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
     'densedepth': densedepth.OFFICIAL,
     'urcdc': urcdc.OFFICIAL,
     **packnet_keys.OFFICIAL,
+    **zoedepth.OFFICIAL,
+    **zoedepth_nk.OFFICIAL,
 }
 """The models that have official weights."""
 
 _FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {
     'packnet': packnet_keys.VARIANTS,
+    'zoedepth': zoedepth_nk.VARIANTS,
 }
 """Families of several such models, each with options: the weights tell which of them it is."""
 
@@ -68,11 +79,26 @@ def convert_state_dict(
         CheckpointError: Keys are missing or surplus, or shapes differ: the first ten, the count.
         ConfigError: The model, the part or an option is unknown.
     """
-    requests = [
-        _Request(name=model, part=part, options={**preset, **options})
-        for model, preset in _variants(name)
-    ]
-    return _best_fit(requests, official).converted()
+    return _best_fit(_requests(name, part, options), official).converted()
+
+
+def mismatches(
+    name: str, official: Mapping[str, Tensor], *, part: str | None = None, **options: object
+) -> list[str]:
+    """Say what keeps official weights from being converted; nothing when they fit.
+
+    Only names and shapes are looked at: tensors on the meta device do.
+
+    Args:
+        name: As for `convert_state_dict`, and so are the others.
+        official: Names and tensors.
+        part: Which part of the network they are.
+        **options: Options of the model.
+
+    Returns:
+        A line for each way in which they differ: the first ten names and the count.
+    """
+    return _best_fit(_requests(name, part, options), official).faults
 
 
 def read_official(name: str, path: Path | str, **options: object) -> dict[str, Tensor]:
@@ -91,9 +117,7 @@ def read_official(name: str, path: Path | str, **options: object) -> dict[str, T
         CheckpointError: The file is missing, truncated, of another kind, or would call something.
         ConfigError: The model or an option is unknown.
     """
-    model, preset = _variants(name)[0]
-    request = _Request(name=model, options={**preset, **options})
-    return _official_names(read_official_file(path), request)
+    return _official_names(read_official_file(path), _requests(name, None, options)[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +163,16 @@ class _Fit:
     of_another_shape: Sequence[str]
 
     @property
-    def faults(self) -> int:
+    def differences(self) -> int:
         return len(self.missing) + len(self.surplus) + len(self.of_another_shape)
+
+    @property
+    def faults(self) -> list[str]:
+        return [
+            *_listed('missing', self.missing),
+            *_listed('surplus', self.surplus),
+            *_listed('of another shape', self.of_another_shape),
+        ]
 
     def converted(self) -> dict[str, Tensor]:
         """Every weight of the network, by our names."""
@@ -163,15 +195,10 @@ class _Fit:
 
     def _refusal(self) -> str:
         name, part = self.request.name, self.request.part
-        lines = [
-            *_listed('missing', self.missing),
-            *_listed('surplus', self.surplus),
-            *_listed('of another shape', self.of_another_shape),
-        ]
         return (
             f'these are not the official weights of {f"the part {part} of " if part else ""}'
             f'{name} as it was asked for:\n  '
-            + '\n  '.join(lines)
+            + '\n  '.join(self.faults)
             + '\nGive the file of this model, or the options of the network it was saved from.'
         )
 
@@ -202,8 +229,9 @@ def _fit(request: _Request, official: Mapping[str, Tensor]) -> _Fit:
 
 def _best_fit(requests: Sequence[_Request], official: Mapping[str, Tensor]) -> _Fit:
     """The one of `requests` that `official` differs least from."""
-    fits = sorted((_fit(request, official) for request in requests), key=lambda fit: fit.faults)
-    equal = [fit.request.name for fit in fits if fit.faults == fits[0].faults]
+    fits = [_fit(request, official) for request in requests]
+    fits.sort(key=lambda fit: fit.differences)
+    equal = [fit.request.name for fit in fits if fit.differences == fits[0].differences]
     if len(equal) > 1:
         message = f'these weights fit {", ".join(equal)} equally; name the model instead.'
         raise ConfigError(message)
@@ -214,6 +242,13 @@ def _built_with_a_seed(request: _Request) -> dict[str, Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED_OF_THE_REST)
         return create_model(request.name, **request.options).state_dict()
+
+
+def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[_Request]:
+    return [
+        _Request(name=model, part=part, options={**preset, **options})
+        for model, preset in _variants(name)
+    ]
 
 
 def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:

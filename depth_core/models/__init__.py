@@ -8,7 +8,16 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models import cliffnet, densedepth, packnet, selfsup_resnet, urcdc
+from depth_core.models import (
+    cliffnet,
+    densedepth,
+    packnet,
+    selfsup_resnet,
+    urcdc,
+    urcdc_small,
+    zoedepth,
+    zoedepth_nk,
+)
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 
 __all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
@@ -23,6 +32,10 @@ _BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
     'selfsup_resnet18': selfsup_resnet.selfsup_resnet18,
     'selfsup_resnet50': selfsup_resnet.selfsup_resnet50,
     'urcdc': urcdc.urcdc,
+    'urcdc_small': urcdc_small.urcdc_small,
+    'zoedepth_k': zoedepth.zoedepth_k,
+    'zoedepth_n': zoedepth.zoedepth_n,
+    'zoedepth_nk': zoedepth_nk.zoedepth_nk,
 }
 
 
