@@ -172,8 +172,17 @@ def transform(points_m: NDArray[np.floating], matrix: NDArray[np.floating]) -> N
     return result
 
 
-def median_scale(prediction: Float32Array, target_m: Float32Array, valid: BoolArray) -> float:
+def median_scale(
+    prediction: Float32Array, target_m: Float32Array, valid: BoolArray, *, lower: bool = False
+) -> float:
     """Return median(target) / median(prediction) over `valid`.
+
+    Args:
+        prediction: Predicted depth.
+        target_m: True depth of the same shape, metres.
+        valid: Where both count.
+        lower: Of an even number of values take the lower middle one, as torch.median and with it
+            packnet-sfm; else the mean of both, as np.median and with it monodepth2.
 
     Raises:
         DataError: No valid pixel, or the median prediction is not positive and finite.
@@ -181,14 +190,21 @@ def median_scale(prediction: Float32Array, target_m: Float32Array, valid: BoolAr
     if not valid.any():
         message = 'median alignment needs at least one valid pixel; the image has no ground truth.'
         raise DataError(message)
-    centre = float(np.median(prediction[valid]))
+    middle = _lower_median if lower else np.median
+    centre = float(middle(prediction[valid]))
     if not (np.isfinite(centre) and centre > 0.0):
         message = (
             f'median alignment divides by the median prediction, which is {centre}; '
             'it must be positive and finite.'
         )
         raise DataError(message)
-    return float(np.median(target_m[valid])) / centre
+    return float(middle(target_m[valid])) / centre
+
+
+def _lower_median(values: NDArray[np.floating]) -> np.floating:
+    place = (values.size - 1) // 2
+    median: np.floating = np.partition(values, place)[place]
+    return median
 
 
 def scale_and_shift(

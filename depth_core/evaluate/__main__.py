@@ -30,6 +30,7 @@ from depth_core.evaluate.page import (
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
 from depth_core.evaluate.run import Run, choose_indices, evaluate_dataset
+from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.metrics import ALIGNMENTS, METRIC_NAMES, PROTOCOLS, ImageScore, find_protocol
 from depth_core.runtime import Predictor
 
@@ -94,6 +95,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             protocol=protocol,
             align=options.align,
             flip_average=options.flip_average,
+            camera_height_m=options.camera_height_m,
+            sparse_points=options.sparse_points,
             limit=options.limit,
             panels=options.pictures,
             on_image=count,
@@ -170,7 +173,16 @@ def _parser() -> argparse.ArgumentParser:
     add('--protocol', required=True, help='which pixels are scored, see below')
     add('--min_depth_m', type=float, help="smallest depth scored, protocol 'none' only, metres")
     add('--max_depth_m', type=float, help="largest depth scored, protocol 'none' only, metres")
-    add('--align', default='none', choices=ALIGNMENTS, help='scale each image to its median')
+    add(
+        '--align',
+        default='none',
+        choices=ALIGNMENTS,
+        help='before scoring an image: nothing; scale it to the median of its ground truth '
+        '(lower_median as packnet-sfm), by the ground seen in it (ground_plane), or by some true '
+        'depths (sparse); or fit scale and shift of inverse depth',
+    )
+    add('--camera_height_m', type=float, help='ground_plane: height of the camera, metres')
+    add('--sparse_points', type=int, default=SPARSE_POINTS, help='sparse: true depths an image')
     add(
         '--flip_average',
         nargs='?',
@@ -224,6 +236,9 @@ def _print_table(run: Run, page: Path) -> None:
     console = Console()
     console.print(table)
     lines = [describe_options(run), describe_counts(run)]
+    if evaluation.class_mean is not None:
+        each = ', '.join(f'{item.name} {item.metrics.abs_rel:.3f}' for item in evaluation.by_class)
+        lines.append(f'AbsRel by class: mean {evaluation.class_mean.abs_rel:.3f} ({each}).')
     if evaluation.uncertainty is not None:
         pooled = evaluation.uncertainty.pooled
         curve = evaluation.uncertainty.sparsification['abs_rel']

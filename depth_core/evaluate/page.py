@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.run import Panel, Run
-from depth_core.metrics import METRIC_NAMES, DepthMetrics, UncertaintyResult
+from depth_core.metrics import GIVEN, METRIC_NAMES, DepthMetrics, UncertaintyResult
 
 LABELS: Final = {
     'abs_rel': 'AbsRel',
@@ -100,6 +100,8 @@ def render_page(
         _metrics_table(run),
         f'<p class="soft">{escape(describe_counts(run))}</p>',
     ]
+    if evaluation.by_class:
+        parts += ['<h2>By class</h2>', _class_table(run)]
     if evaluation.uncertainty is not None:
         parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
@@ -135,11 +137,20 @@ def describe_options(run: Run) -> str:
     scale = {
         'none': 'Predictions are scored as they are, in metres',
         'median': "Each prediction is scaled to the median of its image's ground truth",
+        'lower_median': "Each prediction is scaled to the lower median of its image's ground "
+        'truth',
+        'ground_plane': 'Each prediction is scaled by the ground seen in it and the height of the '
+        f'camera, {run.source.camera_height_m} m',
+        'sparse': f'Each prediction is scaled by {run.source.sparse_points} true depths of its '
+        'image, which are not scored',
+        'affine_inverse': 'Scale and shift of each inverse depth are fitted to its ground truth',
     }[run.evaluation.align]
     flip = {
         'none': 'one pass an image',
         'mean': 'averaged with the pass on the mirrored image',
         'blended': 'blended with the pass on the mirrored image, each border from one pass',
+        'blended_inverse': 'inverse depth blended with that of the mirrored image, each border '
+        'from one pass',
     }[run.flip_average]
     reduction = 'over all pixels of the set' if protocol.pooled else 'the mean over images'
     swapped = (
@@ -156,10 +167,18 @@ def describe_counts(run: Run) -> str:
     return (
         f'{evaluation.images} images: {evaluation.images_scored} scored, '
         f'{evaluation.images_without_ground_truth} without ground truth under this protocol, '
-        f'{evaluation.images_without_prediction} without a usable prediction. '
+        f'{evaluation.images_without_prediction} without a usable prediction'
+        f'{_describe_scales(run)}. '
         f'{evaluation.pixels} pixels with ground truth, {evaluation.coverage:.2%} of them '
         'predicted; the others are in no number.'
     )
+
+
+def _describe_scales(run: Run) -> str:
+    if not run.scale_states:
+        return ''
+    states = ', '.join(f'{count} {state}' for state, count in sorted(run.scale_states.items()))
+    return f', {run.evaluation.images_without_scale} without a scale (scales: {states})'
 
 
 def format_metrics(metrics: DepthMetrics) -> list[str]:
@@ -170,7 +189,7 @@ def format_metrics(metrics: DepthMetrics) -> list[str]:
 
 def describe_baseline(run: Run) -> str:
     """What the baseline row of the tables is."""
-    if run.evaluation.align == 'median':
+    if run.evaluation.align not in ('none', *GIVEN):
         return "each image's median"
     return f'constant {run.evaluation.constant_depth_m:.2f} m'
 
@@ -210,6 +229,20 @@ def _metrics_table(run: Run) -> str:
         if metrics is not None
     )
     return _table(['', *(LABELS[name] for name in METRIC_NAMES)], body)
+
+
+def _class_table(run: Run) -> str:
+    """Each class over all its pixels, and their mean, in which each counts alike."""
+    evaluation = run.evaluation
+    rows = [
+        [item.name, str(item.images), str(item.pixels), *format_metrics(item.metrics)]
+        for item in evaluation.by_class
+    ]
+    body = ''.join(f'<tr>{_cells(row)}</tr>' for row in rows)
+    if evaluation.class_mean is not None:
+        mean = ['mean of the classes', '', '', *format_metrics(evaluation.class_mean)]
+        body = f'<tr class="headline">{_cells(mean)}</tr>{body}'
+    return _table(['', 'images', 'pixels', *(LABELS[name] for name in METRIC_NAMES)], body)
 
 
 def _uncertainty_table(uncertainty: UncertaintyResult) -> str:

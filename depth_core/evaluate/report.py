@@ -23,7 +23,7 @@ from depth_core.evaluate.pictures import draw_panel
 from depth_core.evaluate.plots import draw_plots
 from depth_core.evaluate.provenance import ReportContext, environment
 from depth_core.evaluate.run import Run
-from depth_core.metrics import ImageScore
+from depth_core.metrics import GIVEN, ImageScore
 
 JSON_NAME: Final = 'report.json'
 HTML_NAME: Final = 'report.html'
@@ -114,11 +114,17 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
             'protocol': evaluation.protocol,
             'align': evaluation.align,
             'flip_average': run.flip_average,
+            'scale': {
+                'camera_height_m': run.source.camera_height_m,
+                'sparse_points': run.source.sparse_points,
+                'states': run.scale_states,
+            },
             'counts': {
                 'images': evaluation.images,
                 'images_scored': evaluation.images_scored,
                 'images_without_ground_truth': evaluation.images_without_ground_truth,
                 'images_without_prediction': evaluation.images_without_prediction,
+                'images_without_scale': evaluation.images_without_scale,
                 'pixels_with_ground_truth': evaluation.pixels,
                 'coverage': evaluation.coverage,
             },
@@ -129,10 +135,11 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
             },
             'baseline': {
                 'constant_depth_m': evaluation.constant_depth_m,
-                'aligned': evaluation.align == 'median',
+                'aligned': evaluation.align not in ('none', *GIVEN),
                 'mean': evaluation.constant_mean,
             },
             'by_distance': evaluation.by_distance,
+            'per_class': {'mean': evaluation.class_mean, 'classes': evaluation.by_class},
             'uncertainty': evaluation.uncertainty,
             'timing': {
                 'inference_median_s': float(np.median(inference_s)),
@@ -152,6 +159,7 @@ def _image(score: ImageScore) -> dict[str, object]:
         'pixels_with_ground_truth': score.targets,
         'coverage': score.predicted / score.targets if score.targets else None,
         'scale': score.scale,
+        'shift': score.shift,
         'metrics': None if score.sums is None else score.sums.metrics(),
     }
 

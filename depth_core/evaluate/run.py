@@ -4,17 +4,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 import numpy as np
 
-from depth_core.contracts import BoolArray, DepthKind, DepthMap, Float32Array, Uint8Array
-from depth_core.data.sample import DepthDataset
+from depth_core.contracts import (
+    BoolArray,
+    DepthKind,
+    DepthMap,
+    Float32Array,
+    Intrinsics,
+    Uint8Array,
+)
+from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.evaluate.flip import FLIP_AVERAGES, FlipAverage, average_flipped
+from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
+from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
 from depth_core.metrics import Align, Evaluation, ImageScore, MetricAccumulator, Protocol
+from depth_core.metrics.alignment import depth_of_inverse
 
 
 class Predicts(Interface):
@@ -32,9 +43,9 @@ class Panel:
     image: Uint8Array
     """[H, W, 3] RGB."""
     depth_m: Float32Array
-    """[H, W] prediction times the alignment scale."""
+    """[H, W] prediction after alignment."""
     sigma_m: Float32Array
-    """[H, W] standard deviation times the alignment scale."""
+    """[H, W] standard deviation after alignment."""
     target_m: Float32Array
     """[H, W] ground truth, NaN where the protocol scores nothing."""
 
@@ -50,6 +61,10 @@ class Run:
     worst: Panel | None
     """The scored image of largest AbsRel."""
     flip_average: FlipAverage
+    source: ScaleSource
+    """Where the scale came from."""
+    scale_states: Mapping[str, int]
+    """How many images each state of the scale had; empty where it is not found from the image."""
     backend: str
     """What computed the depth, as the predictor named it."""
     inference_s: tuple[float, ...] = field(compare=False)
@@ -64,6 +79,8 @@ def evaluate_dataset(
     protocol: Protocol,
     align: Align = 'none',
     flip_average: FlipAverage = 'none',
+    camera_height_m: float | None = None,
+    sparse_points: int = SPARSE_POINTS,
     limit: int | None = None,
     panels: int = 6,
     on_image: Callable[[ImageScore], None] | None = None,
@@ -74,8 +91,10 @@ def evaluate_dataset(
         predictor: Gives depth for an image.
         dataset: Images with ground truth; those without are counted.
         protocol: Which pixels are scored.
-        align: Whether each prediction is scaled to the median of its ground truth first.
+        align: How each prediction is brought to the metres of its ground truth first.
         flip_average: Whether and how a second pass on the mirrored image is averaged in.
+        camera_height_m: Height of the camera above the ground, metres; for ground_plane alone.
+        sparse_points: True depths of each image that `sparse` is given; they are not scored.
         limit: Take this many images at even distances; all when None.
         panels: How many images are kept for pictures.
         on_image: Called after each image, for progress.
@@ -86,12 +105,14 @@ def evaluate_dataset(
     """
     if flip_average not in FLIP_AVERAGES:
         raise ConfigError(unknown_name('flip average', flip_average, FLIP_AVERAGES))
+    source = ScaleSource(align=align, camera_height_m=camera_height_m, sparse_points=sparse_points)
     indices = choose_indices(len(dataset), limit)
     shown = {indices[place] for place in choose_indices(len(indices), panels)}
     accumulator = MetricAccumulator(protocol, align=align)
     kept: list[Panel] = []
     worst: Panel | None = None
     inference_s: list[float] = []
+    states: Counter[str] = Counter()
     backend = ''
     started_s = time.perf_counter()
     for index in indices:
@@ -103,8 +124,21 @@ def evaluate_dataset(
         valid = sample.valid.numpy()[window]
         answer = _predict(predictor, image, flip_average)
         _check_kind(answer, align)
+        scale = None
+        if source.applies:
+            camera = _camera(sample, window, target_m)
+            scored = protocol.scored(target_m, valid)
+            found, valid = source.find(answer.depth_m, camera, target_m, scored, seed=index)
+            states[str(found.state)] += 1
+            scale = found.scale
         score = accumulator.update(
-            answer.depth_m, target_m, valid, _known(answer.sigma_m), key=str(sample.key)
+            answer.depth_m,
+            target_m,
+            valid,
+            _known(answer.sigma_m),
+            key=str(sample.key),
+            scale=scale,
+            semantic=None if sample.semantic is None else sample.semantic.numpy()[window],
         )
         inference_s.append(answer.inference_s)
         backend = answer.backend
@@ -120,7 +154,8 @@ def evaluate_dataset(
         message = (
             f'none of {evaluation.images} images could be scored under protocol '
             f'{protocol.name!r}: {evaluation.images_without_ground_truth} have no ground truth '
-            f'there and {evaluation.images_without_prediction} no usable prediction; check the '
+            f'there, {evaluation.images_without_prediction} no usable prediction and '
+            f'{evaluation.images_without_scale} no scale; check the '
             'ground truth of the data set, its unit, and the range of the protocol '
             f'({protocol.min_depth_m} to {protocol.max_depth_m} m).'
         )
@@ -131,6 +166,8 @@ def evaluate_dataset(
         panels=tuple(kept),
         worst=worst,
         flip_average=flip_average,
+        source=source,
+        scale_states=dict(states),
         backend=backend,
         inference_s=tuple(inference_s),
         elapsed_s=time.perf_counter() - started_s,
@@ -167,13 +204,14 @@ def _check_kind(answer: DepthMap, align: Align) -> None:
     if answer.kind is DepthKind.UP_TO_SCALE and align == 'none':
         message = (
             'the model gives depth up to an unknown scale, which cannot be scored in metres; '
-            'use --align median.'
+            'use --align median, or ground_plane with the height of the camera.'
         )
         raise ConfigError(message)
-    if answer.kind is DepthKind.INVERSE:
+    if (answer.kind is DepthKind.INVERSE) != (align == 'affine_inverse'):
         message = (
-            'the model gives inverse depth of unknown scale and shift, and no protocol here fits '
-            'both; evaluate a metric model, or one up to scale with --align median.'
+            f'the model gives depth of kind {answer.kind}, which cannot be scored with --align '
+            f'{align}; --align affine_inverse fits scale and shift of inverse depth, and only '
+            'that.'
         )
         raise ConfigError(message)
 
@@ -185,13 +223,31 @@ def _panel(
     target_m: Float32Array,
     scored: BoolArray,
 ) -> Panel:
-    scale = np.float32(score.scale if np.isfinite(score.scale) else 1.0)
+    depth_m, sigma_m = answer.depth_m, answer.sigma_m
+    if answer.kind is DepthKind.INVERSE and np.isfinite(score.scale):
+        depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, score.scale, score.shift)
+    elif np.isfinite(score.scale):
+        scale = np.float32(score.scale)
+        depth_m, sigma_m = depth_m * scale, sigma_m * scale
     return Panel(
         score=score,
         image=image,
-        depth_m=answer.depth_m * scale,
-        sigma_m=answer.sigma_m * scale,
+        depth_m=depth_m,
+        sigma_m=sigma_m,
         target_m=np.where(scored, target_m, np.float32(np.nan)),
+    )
+
+
+def _camera(sample: Sample, window: tuple[slice, slice], target_m: Float32Array) -> Intrinsics:
+    """The camera of the window that is predicted."""
+    height, width = sample.depth_m.shape
+    whole = intrinsics_from_matrix(sample.intrinsics.numpy(), height=height, width=width)
+    return crop_intrinsics(
+        whole,
+        top=window[0].start or 0,
+        left=window[1].start or 0,
+        height=target_m.shape[0],
+        width=target_m.shape[1],
     )
 
 

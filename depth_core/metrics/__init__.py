@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from depth_core.metrics.accumulator import (
     ALIGNMENTS,
+    GIVEN,
     Align,
     Evaluation,
     ImageScore,
@@ -22,6 +23,7 @@ from depth_core.metrics.accumulator import (
     UncertaintyResult,
     mean_metrics,
 )
+from depth_core.metrics.classes import CLASS_NAMES, ClassMetrics
 from depth_core.metrics.depth import (
     DISTANCE_EDGES_M,
     METRIC_NAMES,
@@ -46,7 +48,9 @@ from depth_core.metrics.uncertainty import (
 
 __all__ = [
     'ALIGNMENTS',
+    'CLASS_NAMES',
     'DISTANCE_EDGES_M',
+    'GIVEN',
     'METRIC_NAMES',
     'PROTOCOLS',
     'RELIABILITY_BINS',
@@ -55,6 +59,7 @@ __all__ = [
     'Align',
     'CalibrationMetrics',
     'CalibrationSums',
+    'ClassMetrics',
     'Crop',
     'DepthMetrics',
     'DistanceBin',

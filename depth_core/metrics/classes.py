@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth errors by what is looked at: a thin pole counts as much as all of the road.
+
+A set is mostly road, so that its mean hides what happens to the rest. Here errors are summed for
+each Cityscapes class over all images, and the classes are averaged, each counting alike, as in
+Guizilini et al., Semantically-Guided Representation Learning, ICLR 2020. (They took the labels
+from a semantic network; where the data has labels, those are used.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.metrics.depth import METRIC_NAMES, DepthMetrics, ErrorSums
+
+CLASS_NAMES: Final = (
+    'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
+    'vegetation', 'terrain', 'sky', 'person', 'rider', 'car', 'truck', 'bus', 'train',
+    'motorcycle', 'bicycle',
+)  # fmt: skip
+"""Names of the Cityscapes train ids 0..18."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetrics:
+    """The errors on one class of things."""
+
+    train_id: int
+    """Cityscapes train id."""
+    name: str
+    images: int
+    """Images in which it was scored."""
+    pixels: int
+    """Scored pixels of it in all images."""
+    metrics: DepthMetrics
+    """Over these pixels together."""
+
+
+def class_sums(
+    prediction: NDArray[np.floating], target: NDArray[np.floating], label: NDArray[np.integer]
+) -> dict[int, ErrorSums]:
+    """Sum the errors of each class over vectors of positive, finite depths.
+
+    Args:
+        prediction: [N] predicted depths.
+        target: [N] true depths.
+        label: [N] train ids; those outside 0..18 are no class.
+    """
+    sums = {}
+    for train_id in np.unique(label).tolist():
+        if 0 <= train_id < len(CLASS_NAMES):
+            own = label == train_id
+            sums[train_id] = ErrorSums.of(prediction[own], target[own])
+    return sums
+
+
+def class_metrics(images: Sequence[Mapping[int, ErrorSums]]) -> tuple[ClassMetrics, ...]:
+    """Add the sums of images up; classes by train id, those never scored left out."""
+    found = []
+    for train_id, name in enumerate(CLASS_NAMES):
+        sums = [image[train_id] for image in images if train_id in image]
+        if not sums:
+            continue
+        total = sums[0]
+        for item in sums[1:]:
+            total += item
+        found.append(
+            ClassMetrics(
+                train_id=train_id,
+                name=name,
+                images=len(sums),
+                pixels=int(total.count),
+                metrics=total.metrics(),
+            )
+        )
+    return tuple(found)
+
+
+def class_mean(classes: Sequence[ClassMetrics]) -> DepthMetrics | None:
+    """Mean of each metric over classes, each counting alike; None when there are none."""
+    if not classes:
+        return None
+    values = np.mean([astuple(item.metrics) for item in classes], axis=0).tolist()
+    return DepthMetrics(**dict(zip(METRIC_NAMES, values, strict=True)))
