@@ -64,6 +64,20 @@ class Sample:
         }
         return Sample(**moved)
 
+    def split(self, parts: int) -> tuple[Sample, ...]:
+        """Part a batch into `parts` batches of equal size, which must divide its own."""
+        if parts == 1:
+            return (self,)
+        size = len(self.key) // parts
+        cuts = [slice(first, first + size) for first in range(0, len(self.key), size)]
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        return tuple(
+            Sample(
+                **{name: None if value is None else value[cut] for name, value in columns.items()}
+            )
+            for cut in cuts
+        )
+
 
 @runtime_checkable
 class DepthDataset(Protocol):

@@ -32,10 +32,12 @@ def open_fabric(trainer: TrainerSettings, *, partial: bool = False) -> Fabric:
         ConfigError: There is no GPU, too few of them, or processes and batch do not fit.
     """
     world, here = _processes(trainer)
-    if trainer.batch_size % world:
+    shares = world * trainer.gradient_accumulation
+    if trainer.batch_size % shares:
         message = (
             f'trainer.batch_size is {trainer.batch_size} images over all processes, which '
-            f'{world} processes cannot share evenly; give a multiple of {world}.'
+            f'{world} processes cannot share evenly in {trainer.gradient_accumulation} parts '
+            f'(trainer.gradient_accumulation); give a multiple of {shares}.'
         )
         raise ConfigError(message)
     accelerator = _accelerator(trainer, here)

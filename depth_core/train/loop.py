@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DepthError
-from depth_core.metrics import Evaluation
 from depth_core.models import create_model
-from depth_core.models.weights import load_weights, read_checkpoint, save_model
+from depth_core.models.weights import load_weights, read_checkpoint
+from depth_core.train.best import check_best_is_there, keep_best, reload_best
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.launch import open_fabric, seed_of
-from depth_core.train.optim import average_of, build_optimizer, learning_rate
+from depth_core.train.optim import average_of, build_optimizer, freeze_norms, set_rate
 from depth_core.train.progress import Progress
 from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
@@ -54,7 +54,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
     trainer = settings.trainer
     fabric = open_fabric(trainer, partial=settings.recipe.partial)
     torch.manual_seed(trainer.seed)
-    training_step = _open_training_step(settings).to(fabric.device).train()
+    training_step = _open_training_step(settings).to(fabric.device)
     model = training_step.model
     averaged = average_of(model, settings.optimizer)
     distributed_step, optimizer = fabric.setup(
@@ -67,7 +67,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
     made_with = describe(settings, train_set=train_set, held_out=held_out, world=fabric.world_size)
     fabric.barrier()  # nobody writes before everybody has looked
     if fabric.is_global_zero:
-        write_description(run, settings, made_with)
+        write_description(run, settings, made_with, first_step=learner.step)
         _LOG.info(
             '%s: %s on %s, %d training images, %d held out, steps %d to %d',
             run.path, model.spec.name, fabric.device, len(train_set),
@@ -86,43 +86,45 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         settings, console, run, first_step=learner.step, active=fabric.is_global_zero
     ) as progress:
         for batch in loader:
-            lr = learning_rate(learner.step, settings)
-            for group in optimizer.param_groups:
-                group['lr'] = lr
+            reload_best(run, learner, settings)
+            lr = set_rate(optimizer, learner.step, settings)
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
-            sample = _on_device(batch, fabric, channels_last=trainer.channels_last)
-            terms = distributed_step(step=learner.step, **vars(sample))
-            loss = torch.stack(tuple(terms.values())).sum()
-            _refuse_non_finite('loss', loss, terms, learner.step, sample)
-            fabric.backward(loss)
+            shares = []
+            for part in batch.split(trainer.gradient_accumulation):
+                sample = _on_device(part, fabric, channels_last=trainer.channels_last)
+                terms = distributed_step(step=learner.step, **vars(sample))
+                loss = torch.stack(tuple(terms.values())).sum()
+                _refuse_non_finite('loss', loss, terms, learner.step, sample)
+                fabric.backward(loss / trainer.gradient_accumulation)
+                shares.append({'loss': loss.detach(), **terms})
             if settings.optimizer.clip_norm is not None:
                 norm = nn.utils.clip_grad_norm_(
                     training_step.parameters(), settings.optimizer.clip_norm
                 )
-                _refuse_non_finite('length of the gradient', norm, terms, learner.step, sample)
+                _refuse_non_finite('length of the gradient', norm, terms, learner.step, batch)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
             learner.step += 1
             if averaged is not None:
                 averaged.update(model, learner.step)
-            progress.advance(learner.step, loss.item(), terms, lr)
+            progress.advance(learner.step, _mean(shares), lr)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
                 evaluation = validate(
                     learner.result, held_out, fabric, batch_size=trainer.batch_size
+                )
+                keep_best(
+                    run, learner, evaluation, settings, made_with, writes=fabric.is_global_zero
                 )
                 if fabric.is_global_zero:
                     run.record(learner.step, evaluation)
                     drawn = draw(learner.result, held_out, fabric, count=trainer.images_logged)
                     progress.show(learner.step, evaluation, drawn)
-                    _keep_best(run, learner, evaluation, made_with)
                 progress.restart_clock()
             due = _due(trainer.checkpoint_every_steps, learner.step, trainer)
             if due and fabric.is_global_zero:
-                path = run.step_checkpoint(learner.step)
-                save_checkpoint(path, learner, settings, made_with)
-                run.point_last_to(path, keep=trainer.keep_checkpoints)
+                _write_checkpoint(run, learner, settings, made_with)
     fabric.barrier()
     return run
 
@@ -142,6 +144,9 @@ def _open_training_step(settings: TrainSettings) -> TrainingStep:
         for weight in training_step.parameters():
             if weight.ndim == _IMAGES_NDIM:  # those of 3D convolutions stay as they are
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    training_step.train()
+    if settings.optimizer.frozen_norm:
+        freeze_norms(training_step)
     return training_step
 
 
@@ -150,9 +155,11 @@ def _open_run(settings: TrainSettings, learner: Learner) -> RunFolder:
     source = find_resumed(settings.trainer)
     if source is not None:
         load_checkpoint(source, learner, settings)
-    return open_run_folder(
+    run = open_run_folder(
         settings.trainer, learner.model.spec.name, resumed_step=learner.step if source else None
     )
+    check_best_is_there(run, learner, settings)
+    return run
 
 
 def _on_device(batch: Sample, fabric: Fabric, *, channels_last: bool) -> Sample:
@@ -163,14 +170,21 @@ def _on_device(batch: Sample, fabric: Fabric, *, channels_last: bool) -> Sample:
     return dataclasses.replace(sample, image=image)
 
 
-def _keep_best(
-    run: RunFolder, learner: Learner, evaluation: Evaluation, made_with: Mapping[str, object]
+def _write_checkpoint(
+    run: RunFolder, learner: Learner, settings: TrainSettings, made_with: Mapping[str, object]
 ) -> None:
-    """Write best.ckpt, weights only, when no earlier validation was as good."""
-    if evaluation.mean is None or evaluation.mean.abs_rel >= learner.best_abs_rel:
-        return
-    learner.best_abs_rel = evaluation.mean.abs_rel
-    save_model(run.best, learner.result, provenance=made_with)
+    path = run.step_checkpoint(learner.step)
+    save_checkpoint(path, learner, settings, made_with)
+    run.point_last_to(path, keep=settings.trainer.keep_checkpoints, best_step=learner.best_step)
+
+
+def _mean(shares: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The terms of a step that was worked through in parts."""
+    if len(shares) == 1:
+        return shares[0]
+    return {
+        name: torch.stack([share[name].detach() for share in shares]).mean() for name in shares[0]
+    }
 
 
 def _due(every: int, step: int, trainer: TrainerSettings) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one sees of a run while it goes: a bar on the terminal, curves in TensorBoard."""
+"""What one sees of a run while it goes: a bar, curves in TensorBoard, training.jsonl."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Progress:
         """Leave out of the throughput what happened since the last step."""
         self._clock_s = time.perf_counter()
 
-    def advance(self, step: int, loss: float, terms: Mapping[str, Tensor], lr: float) -> None:
-        """Show that `step` steps are done."""
+    def advance(self, step: int, terms: Mapping[str, Tensor], lr: float) -> None:
+        """Show that `step` steps are done; `terms` are the loss and what it is the sum of."""
         trainer = self._settings.trainer
         now_s = time.perf_counter()
         self._spent_s += now_s - self._clock_s
         self._clock_s = now_s
         self._steps_timed += 1
-        self._losses.append(loss)
+        self._losses.append(terms['loss'].item())
         rate = trainer.batch_size * self._steps_timed / self._spent_s
         left_s = (trainer.max_steps - step) * trainer.batch_size / rate
         mean = sum(self._losses) / len(self._losses)
@@ -133,11 +133,11 @@ class Progress:
     ) -> None:
         if self._writer is None:
             return
-        self._writer.add_scalar('train/loss', loss, step)
-        for name, term in terms.items():
-            self._writer.add_scalar(f'train/{name}', term.item(), step)
-        self._writer.add_scalar('train/learning_rate', lr, step)
-        self._writer.add_scalar('train/images_per_second', rate, step)
+        numbers = {name: term.item() for name, term in terms.items()}
+        numbers |= {'loss': loss, 'learning_rate': lr, 'images_per_second': rate}
+        for name, value in numbers.items():
+            self._writer.add_scalar(f'train/{name}', value, step)
+        self._run.log(step, numbers)
         if torch.cuda.is_available():
             gigabytes = torch.cuda.max_memory_allocated() / 1e9
             self._writer.add_scalar('train/gpu_memory_gb', gigabytes, step)

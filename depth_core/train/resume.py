@@ -20,7 +20,7 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.models.base import DepthModel
-from depth_core.models.weights import load_weights, read_checkpoint, save_model
+from depth_core.models.weights import Checkpoint, load_weights, read_checkpoint, save_model
 from depth_core.train.command_line import plain
 from depth_core.train.optim import AveragedModel
 from depth_core.train.recipes import TrainingStep
@@ -59,8 +59,10 @@ class Learner:
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Steps done."""
-    best_abs_rel: float = math.inf
-    """Lowest AbsRel on the held-out images so far."""
+    best_cost: float = math.inf
+    """The best on the held-out images so far: AbsRel, RMSE, or minus delta1."""
+    best_step: int = 0
+    """Steps done when it was reached; 0 = not yet."""
 
     @property
     def model(self) -> DepthModel:
@@ -86,7 +88,8 @@ def save_checkpoint(
         learner.result,
         training={
             'step': learner.step,
-            'best_abs_rel': learner.best_abs_rel,
+            'best_cost': learner.best_cost,
+            'best_step': learner.best_step,
             'settings': plain(settings),
             'schedule_steps': settings.schedule_steps,
             'optimizer': learner.optimizer.state_dict(),
@@ -127,14 +130,24 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
             f'{settings.trainer.max_steps}: nothing is left to do; give more steps in all.'
         )
         raise CheckpointError(message)
+    restore(path, learner, checkpoint)
+    learner.step = training['step']
+    learner.best_cost, learner.best_step = training['best_cost'], training['best_step']
+
+
+def restore(path: Path, learner: Learner, checkpoint: Checkpoint) -> None:
+    """Put weights and optimizer state of a checkpoint that was read from `path` into `learner`.
+
+    Raises:
+        CheckpointError: They do not fit.
+    """
+    training = cast('Mapping[str, Any]', checkpoint.training)
     load_weights(learner.result, checkpoint.state, source=str(path))
     if learner.averaged is not None:
         weights = cast('Mapping[str, Tensor]', training['weights'])
         load_weights(learner.model, weights, source=str(path))
-    _load_companions(path, learner.training_step, training.get('companions', {}))
+    _load_companions(path, learner.training_step, training['companions'])
     learner.optimizer.load_state_dict(training['optimizer'])
-    learner.step = training['step']
-    learner.best_abs_rel = training['best_abs_rel']
 
 
 def _load_companions(path: Path, step: TrainingStep, state: Mapping[str, Tensor]) -> None:

@@ -51,15 +51,22 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The weights with the lowest AbsRel on the held-out images."""
+        """The weights that did best on the held-out images."""
         return self.checkpoints / f'best{SUFFIX}'
 
     def step_checkpoint(self, step: int) -> Path:
         """The checkpoint after `step` steps."""
         return self.checkpoints / f'step-{step:06d}{SUFFIX}'
 
-    def point_last_to(self, checkpoint: Path, *, keep: int) -> None:
-        """Make `last` the same file as `checkpoint`, then drop all but the `keep` newest."""
+    def best_state(self, step: int) -> Path:
+        """The whole state of the best validation, reached after `step` steps."""
+        return self.checkpoints / f'best-state-{step:06d}{SUFFIX}'
+
+    def point_last_to(self, checkpoint: Path, *, keep: int, best_step: int) -> None:
+        """Make `last` the same file as `checkpoint`, then drop all but the `keep` newest.
+
+        Of the best states only that of `best_step` stays, the one the checkpoint speaks of.
+        """
         with replaced_atomically(self.last) as temporary:
             temporary.unlink()
             try:
@@ -68,6 +75,9 @@ class RunFolder:
                 shutil.copyfile(checkpoint, temporary)
         for old in sorted(self.checkpoints.glob(f'step-*{SUFFIX}'), key=_step_of)[:-keep]:
             old.unlink()
+        for old in self.checkpoints.glob(f'best-state-*{SUFFIX}'):
+            if _step_of(old) != best_step:
+                old.unlink()
 
     def record(self, step: int, evaluation: Evaluation) -> None:
         """Add the numbers of a validation to metrics.json."""
@@ -75,6 +85,25 @@ class RunFolder:
         write_text_atomically(
             self.path / 'metrics.json', json.dumps(self.records, indent=2, allow_nan=True) + '\n'
         )
+
+    def log(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Add the numbers of training since the last entry as a line of training.jsonl."""
+        with self.history.open('a', encoding='utf-8') as file:
+            file.write(json.dumps({'step': step, **numbers}) + '\n')
+
+    @property
+    def history(self) -> Path:
+        """One JSON object a line: step, loss and its terms, learning rate."""
+        return self.path / 'training.jsonl'
+
+    def forget_history_after(self, step: int) -> None:
+        """Drop the lines of training.jsonl beyond `step`, where a resumed run goes on."""
+        if not self.history.is_file():
+            return
+        lines = self.history.read_text(encoding='utf-8').splitlines(keepends=True)
+        # The last line of a run that was killed may be cut off.
+        kept = [line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= step]
+        write_text_atomically(self.history, ''.join(kept))
 
 
 def open_run_folder(
@@ -150,9 +179,10 @@ def describe(
 
 
 def write_description(
-    folder: RunFolder, settings: TrainSettings, description: Mapping[str, Any]
+    folder: RunFolder, settings: TrainSettings, description: Mapping[str, Any], *, first_step: int
 ) -> None:
-    """Write settings.yaml, and add this start to run.json."""
+    """Write settings.yaml, add this start to run.json, and forget what came after its step."""
+    folder.forget_history_after(first_step)
     write_text_atomically(folder.path / 'settings.yaml', to_yaml(settings))
     path = folder.path / 'run.json'
     starts = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []

@@ -65,16 +65,26 @@ class DataSettings:
 class OptimizerSettings:
     """How gradients become steps."""
 
-    name: Literal['adam', 'adamw'] = 'adamw'
-    """adam (weight decay added to the gradient) or adamw (decoupled)."""
+    name: Literal['adam', 'adamw', 'sgd'] = 'adamw'
+    """adam (weight decay added to the gradient), adamw (decoupled), or sgd (added, too)."""
     lr: float = 1e-4
     """Peak learning rate."""
+    lr_factors: dict[str, float] = field(default_factory=dict)
+    """Factors on the rate by patterns of weight names, as {'model.encoder.*': 0.1}; * is any run
+    of characters, the first pattern that matches counts, others keep 1. The names of the network
+    start with model., those of others trained with it by what the recipe calls them."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the running mean and of the running square of the gradient, per step."""
     eps: float = 1e-8
     """Added to the denominator of the step."""
     weight_decay: float = 0.0
     """Pull of the weights to zero; biases and norm layers are exempt."""
+    decay_all: bool = False
+    """Let weight_decay pull at biases and norm layers too."""
+    momentum: float = 0.9
+    """Decay of the running mean of the gradient, per step; sgd only."""
+    frozen_norm: bool = False
+    """Keep statistics, scales and shifts of batch norm layers as they are before training."""
     amsgrad: bool = False
     """Divide by the largest running square seen so far."""
     clip_norm: float | None = None
@@ -88,13 +98,28 @@ class OptimizerSettings:
 class ScheduleSettings:
     """The learning rate over the steps."""
 
-    name: Literal['constant', 'cosine', 'onecycle'] = 'constant'
+    name: Literal['constant', 'cosine', 'onecycle', 'polynomial', 'step'] = 'constant'
     """constant; cosine = from the peak down along half a cosine; onecycle = cosine up during the
-    warm-up, cosine down after it."""
+    warm-up, cosine down after it, as OneCycleLR of torch; polynomial = down to final_factor as
+    (1 - share gone) ^ power; step = times gamma at each milestone."""
     warmup_steps: int = 0
     """Steps in which the rate rises to its peak (linearly, or as a cosine for onecycle)."""
     final_factor: float = 0.01
-    """Rate at the end of cosine and onecycle, as a fraction of the peak."""
+    """Rate at the end of cosine, onecycle and polynomial, as a fraction of the peak."""
+    div_factor: float = 25.0
+    """onecycle starts at the peak divided by this; 1 = no warm-up of the rate."""
+    cycled_momentum: tuple[float, float] | None = None
+    """Lowest and highest momentum (beta1 of adam and adamw) of onecycle, the lowest where the
+    rate is highest; none = constant."""
+    power: float = 0.9
+    """Exponent of polynomial."""
+    milestones: list[int] = field(default_factory=list)
+    """Steps done when step multiplies the rate by gamma, each time once more."""
+    gamma: float = 0.1
+    """Factor of step."""
+    reload_best: bool = False
+    """At each milestone of step, go on from the weights and the optimizer state of the best
+    validation so far."""
     steps: int | None = None
     """Length of the schedule, steps; none = trainer.max_steps."""
 
@@ -107,6 +132,9 @@ class TrainerSettings:
     """Optimizer steps in all, those before a resume included."""
     batch_size: int
     """Images in a step, over all processes together."""
+    gradient_accumulation: int = 1
+    """Parts a batch is worked through one after another, for less memory; the gradient is the
+    mean over the parts, and batch norm sees one part at a time."""
     accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
     """Where to compute; auto = a CUDA GPU when there is one, else the CPU."""
     devices: int | Literal['auto'] = 'auto'
@@ -136,6 +164,8 @@ class TrainerSettings:
     """Steps between entries in TensorBoard."""
     images_logged: int = 4
     """Held-out images drawn in TensorBoard at each validation."""
+    best_metric: Literal['abs_rel', 'a1', 'rmse'] = 'abs_rel'
+    """Metric on the held-out images that best.ckpt is the best in: AbsRel, delta1 or RMSE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +226,13 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
         for key, value in (
             ('optimizer.lr', optimizer.lr),
             ('optimizer.clip_norm', optimizer.clip_norm),
+            ('schedule.div_factor', schedule.div_factor),
+            ('schedule.power', schedule.power),
+            ('schedule.gamma', schedule.gamma),
+            *(
+                (f'optimizer.lr_factors {key!r}', item)
+                for key, item in optimizer.lr_factors.items()
+            ),
         )
         if value is not None and not value > 0.0
     ]
@@ -204,7 +241,12 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
         for key, value in (
             ('optimizer.betas[0]', optimizer.betas[0]),
             ('optimizer.betas[1]', optimizer.betas[1]),
+            ('optimizer.momentum', optimizer.momentum),
             ('optimizer.ema_decay', optimizer.ema_decay),
+            *(
+                (f'schedule.cycled_momentum[{place}]', item)
+                for place, item in enumerate(schedule.cycled_momentum or ())
+            ),
         )
         if value is not None and not 0.0 <= value < 1.0
     ]
@@ -214,6 +256,33 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
         faults.append(
             f'schedule.warmup_steps is {schedule.warmup_steps}, but the whole {schedule.name} '
             f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps.'
+        )
+    return faults + _schedule_faults(settings)
+
+
+def _schedule_faults(settings: TrainSettings) -> list[str]:
+    schedule, every = settings.schedule, settings.trainer.validate_every_steps
+    faults = []
+    if schedule.cycled_momentum is not None and schedule.name != 'onecycle':
+        faults.append(
+            f'schedule.cycled_momentum is given, but schedule.name is {schedule.name}; only '
+            'onecycle cycles it.'
+        )
+    if (schedule.name == 'step') != bool(schedule.milestones):
+        faults.append(
+            f'schedule.milestones is {schedule.milestones} and schedule.name is {schedule.name}; '
+            'step needs milestones, and nothing else has them.'
+        )
+    if any(step < 1 for step in schedule.milestones):
+        faults.append(f'schedule.milestones is {schedule.milestones}; give steps of at least 1.')
+    if schedule.reload_best and not (
+        schedule.milestones
+        and settings.data.validation.name is not None
+        and 0 < every <= min(schedule.milestones)
+    ):
+        faults.append(
+            'schedule.reload_best needs a best validation at each milestone; give schedule.name '
+            'step, data.validation, and trainer.validate_every_steps not above the first one.'
         )
     return faults
 
@@ -225,6 +294,7 @@ def _trainer_faults(settings: TrainSettings) -> list[str]:
         {
             'trainer.max_steps': trainer.max_steps,
             'trainer.batch_size': trainer.batch_size,
+            'trainer.gradient_accumulation': trainer.gradient_accumulation,
             'trainer.checkpoint_every_steps': trainer.checkpoint_every_steps,
             'trainer.keep_checkpoints': trainer.keep_checkpoints,
             'trainer.log_every_steps': trainer.log_every_steps,
