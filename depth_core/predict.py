@@ -18,7 +18,8 @@ from depth_core.arguments import CommandParser, count, names, positive
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import replaced_atomically
-from depth_core.runtime import BACKENDS, Precision, Predictor
+from depth_core.runtime import BACKENDS, Framing, Precision, Predictor
+from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.runtime.image_file import IMAGE_SUFFIXES, read_image
 from depth_core.runtime.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime.video_file import VIDEO_SUFFIXES, open_video, write_video
@@ -41,6 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         precision=options.precision,
         strict=options.strict,
         threads=options.threads,
+        framing=Framing(
+            padding=options.padding,
+            keep_aspect=options.keep_aspect,
+            flip_average=options.flip_average,
+        ),
     )
     writer = _Writer(predictor, options)
     failed = 0
@@ -216,6 +222,14 @@ def _parser() -> CommandParser:
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add('--strict', action='store_true', help='use the first backend or none')
     add('--threads', type=count, help='most CPU threads to compute with; all when left out')
+    add('--padding', action='store_true', help='reflect the image around its edges first')
+    add('--keep_aspect', action='store_true', help='do not stretch; checkpoints on torch only')
+    add(
+        '--flip_average',
+        default='none',
+        choices=FLIP_AVERAGES,
+        help='average with the answer for the mirrored image',
+    )
     add('--near_m', type=positive, help="first colour of the preview, metres; the model's own")
     add('--far_m', type=positive, help="last colour of the preview, metres; the model's own")
     add('--frames', action='store_true', help='of videos, also write the arrays of every frame')

@@ -8,6 +8,6 @@ that is opened.
 from __future__ import annotations
 
 from depth_core.runtime.backends import BACKENDS, Precision
-from depth_core.runtime.predictor import Predictor, StageTimes
+from depth_core.runtime.predictor import Framing, Predictor, StageTimes
 
-__all__ = ['BACKENDS', 'Precision', 'Predictor', 'StageTimes']
+__all__ = ['BACKENDS', 'Framing', 'Precision', 'Predictor', 'StageTimes']

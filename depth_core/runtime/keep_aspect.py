@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +22,8 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import ConfigError
 
 _BORDER_FACTOR: Final = 3.0
+
+ScalarT = TypeVar('ScalarT', np.uint8, np.float32)
 
 
 def keep_aspect_size(
@@ -63,13 +65,11 @@ def reflect_padding(height: int, width: int) -> tuple[int, int]:
     return rows, columns
 
 
-def pad_reflect(image: NDArray[np.generic], padding: tuple[int, int]) -> NDArray[np.generic]:
+def pad_reflect(image: NDArray[ScalarT], padding: tuple[int, int]) -> NDArray[ScalarT]:
     """Surround [H, W, 3] or [H, W] with its own reflection; the border pixel is not repeated."""
     rows, columns = padding
-    padded: NDArray[np.generic] = cv2.copyMakeBorder(
-        image, rows, rows, columns, columns, cv2.BORDER_REFLECT_101
-    )
-    return padded
+    padded = cv2.copyMakeBorder(image, rows, rows, columns, columns, cv2.BORDER_REFLECT_101)
+    return np.asarray(padded, image.dtype)
 
 
 def fit_image(
@@ -93,7 +93,7 @@ def fit_image(
         [h, w, 3] float32, bilinear with corners aligned and without antialiasing.
     """
     if padding:
-        image = pad_reflect(image, reflect_padding(*image.shape[:2])).astype(np.float32)
+        image = pad_reflect(image, reflect_padding(*image.shape[:2]))
     if keep_aspect:
         size = keep_aspect_size(*image.shape[:2], target=size, multiple=multiple)
     return resize_aligned(image, size)

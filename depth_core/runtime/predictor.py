@@ -6,15 +6,22 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from depth_core.contracts import DepthMap, Uint8Array
+from depth_core.errors import ConfigError
 from depth_core.runtime.backends import Backend, BackendRequest, Precision, open_backend
+from depth_core.runtime.flip import FlipAverage, average_flipped
 from depth_core.runtime.graph import input_shape
+from depth_core.runtime.keep_aspect import keep_aspect_size, pad_reflect, reflect_padding
 from depth_core.runtime.preprocessing import Postprocessor, Preprocessor, check_image
+
+_FREE_SIZE: Final = 'torch'
+"""What the names of the backends begin with that take images of any size the network takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +32,28 @@ class StageTimes:
     inference_s: float
     postprocess_s: float
 
+    def plus(self, other: StageTimes) -> StageTimes:
+        """The time of two passes."""
+        return StageTimes(
+            preprocess_s=self.preprocess_s + other.preprocess_s,
+            inference_s=self.inference_s + other.inference_s,
+            postprocess_s=self.postprocess_s + other.postprocess_s,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Framing:
+    """How an image is brought to the network; all off for the fastest answer."""
+
+    padding: bool = False
+    """Surround the image with its reflection first, as ZoeDepth does: the network does not see
+    the edge of the image."""
+    keep_aspect: bool = False
+    """Choose the input size for the shape of each image, as ZoeDepth does, not one size for all;
+    only a checkpoint on torch can take it, a graph has one size."""
+    flip_average: FlipAverage = 'none'
+    """Average with the answer for the mirror image: twice the time."""
+
 
 class Predictor:
     """A model that is ready to answer.
@@ -33,13 +62,20 @@ class Predictor:
     """
 
     def __init__(
-        self, backend: Backend, *, name: str, path: Path, precision: Precision = 'fp32'
+        self,
+        backend: Backend,
+        *,
+        name: str,
+        path: Path,
+        precision: Precision = 'fp32',
+        framing: Framing = Framing(),
     ) -> None:
         self.backend = name
         """The backend really in use."""
         self.path = path
         self.precision = precision
         self.manifest = backend.manifest
+        self.framing = framing
         self.stage_times = StageTimes(preprocess_s=0.0, inference_s=0.0, postprocess_s=0.0)
         """Of the last answer."""
         self._run = backend.run
@@ -56,6 +92,7 @@ class Predictor:
         precision: Precision = 'fp32',
         strict: bool = False,
         threads: int | None = None,
+        framing: Framing = Framing(),
     ) -> Predictor:
         """Open an `.onnx` file or a `.ckpt` checkpoint, and run it once to warm it up.
 
@@ -67,10 +104,12 @@ class Predictor:
             precision: What the backend computes in.
             strict: Use the first backend or none.
             threads: Most CPU threads to compute with; None means all cores.
+            framing: How images are brought to the network.
 
         Raises:
             BackendError: A backend is unknown, or none can run the model as asked.
-            ConfigError: The path, the manifest, the precision or the threads are wrong.
+            ConfigError: The path, the manifest, the precision or the threads are wrong, or the
+                aspect is to be kept in a graph of one size.
             ModelError: The model is missing, corrupt or contradicts its manifest.
             CheckpointError: The same, for a checkpoint.
         """
@@ -80,13 +119,22 @@ class Predictor:
         name, opened = open_backend(request, chain, strict=strict)
         # The first run allocates and tunes, and shows whether the outputs are planes.
         opened.run(np.zeros(input_shape(opened.manifest), opened.manifest.input.dtype))
-        return cls(opened, name=name, path=path, precision=precision)
+        if framing.keep_aspect and not name.startswith(_FREE_SIZE):
+            spec = opened.manifest.input
+            message = (
+                f'{path} takes images of {spec.height}x{spec.width} on {name}, and the aspect of '
+                'each image is to be kept; open the checkpoint on torch, or export the graph at '
+                'the size that fits your camera.'
+            )
+            raise ConfigError(message)
+        return cls(opened, name=name, path=path, precision=precision, framing=framing)
 
     def predict(self, image: Uint8Array, *, stamp_ns: int = 0) -> DepthMap:
         """Predict the depth of `image`.
 
         Args:
-            image: [H, W, 3] uint8 RGB of any size; it is stretched to the size of the graph.
+            image: [H, W, 3] uint8 RGB of any size; it is stretched to the size of the graph,
+                unless `framing` says otherwise.
             stamp_ns: Handed through to the answer, nanoseconds.
 
         Returns:
@@ -97,19 +145,36 @@ class Predictor:
             BackendError: The backend failed.
         """
         pixels = check_image(image)
-        height, width = pixels.shape[:2]
+        flip = self.framing.flip_average
         with self._lock:
-            start = time.perf_counter()
-            network_input = self._preprocess(pixels)
-            prepared = time.perf_counter()
-            depth, sigma = self._run(network_input)
-            answered = time.perf_counter()
-            depth_m, sigma_m = self._postprocess(depth, sigma, height=height, width=width)
-            self.stage_times = StageTimes(
-                preprocess_s=prepared - start,
-                inference_s=answered - prepared,
-                postprocess_s=time.perf_counter() - answered,
-            )
+            answer = self._once(pixels, stamp_ns)
+            if flip != 'none':
+                times = self.stage_times
+                mirrored = self._once(np.ascontiguousarray(pixels[:, ::-1]), stamp_ns)
+                self.stage_times = times.plus(self.stage_times)
+                answer = average_flipped(answer, mirrored, flip)
+        return answer
+
+    def _once(self, pixels: Uint8Array, stamp_ns: int) -> DepthMap:
+        height, width = pixels.shape[:2]
+        start = time.perf_counter()
+        rows, columns = reflect_padding(height, width) if self.framing.padding else (0, 0)
+        padded = pad_reflect(pixels, (rows, columns)) if rows or columns else pixels
+        network_input = self._preprocessor(padded)(padded)
+        prepared = time.perf_counter()
+        depth, sigma = self._run(network_input)
+        answered = time.perf_counter()
+        depth_m, sigma_m = self._postprocess(
+            depth, sigma, height=padded.shape[0], width=padded.shape[1]
+        )
+        if rows or columns:
+            inner = slice(rows, rows + height), slice(columns, columns + width)
+            depth_m, sigma_m = depth_m[inner].copy(), sigma_m[inner].copy()
+        self.stage_times = StageTimes(
+            preprocess_s=prepared - start,
+            inference_s=answered - prepared,
+            postprocess_s=time.perf_counter() - answered,
+        )
         return DepthMap(
             depth_m=depth_m,
             sigma_m=sigma_m,
@@ -118,3 +183,19 @@ class Predictor:
             backend=self.backend,
             inference_s=answered - prepared,
         )
+
+    def _preprocessor(self, image: Uint8Array) -> Preprocessor:
+        """The one for the input size of `image`; the last is kept, cameras do not change size."""
+        if not self.framing.keep_aspect:
+            return self._preprocess
+        spec = self.manifest.input
+        height, width = keep_aspect_size(
+            image.shape[0],
+            image.shape[1],
+            target=(spec.height, spec.width),
+            multiple=self.manifest.divisor,
+        )
+        if self._preprocess.size != (height, width):
+            resized = replace(spec, height=height, width=width)
+            self._preprocess = Preprocessor(replace(self.manifest, input=resized))
+        return self._preprocess

@@ -66,6 +66,11 @@ class Preprocessor:
             self._pixels = self._input[0]
         self._gain, self._offset = _affine(self._spec)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the input it makes."""
+        return self._spec.height, self._spec.width
+
     def __call__(self, image: Uint8Array) -> NDArray[Any]:
         """Return the graph's input for `image`; the next call writes to the same memory."""
         height, width = image.shape[:2]

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reflected borders, kept aspect and flip averaging of the predictor and of its command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from depth_core.errors import ConfigError
+from depth_core.models import create_model
+from depth_core.models.weights import save_model
+from depth_core.predict import main
+from depth_core.runtime import Framing, Predictor
+from depth_core.runtime.keep_aspect import reflect_padding
+from test.standin import write_standin_onnx
+
+
+@pytest.fixture(scope='module')
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_standin_onnx(tmp_path_factory.mktemp('model') / 'standin.onnx')
+
+
+def opened(path: Path, framing: Framing) -> Predictor:
+    return Predictor.open(path, backend='onnxruntime', threads=1, framing=framing)
+
+
+def ramp(height: int = 60, width: int = 160) -> Any:
+    codes = (40 + np.arange(width)).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(codes[:, None], (height, width, 3)))
+
+
+@pytest.mark.parametrize('size', [(60, 160), (61, 33), (1, 1), (2, 300)])
+def test_padding_is_cut_away_again(standin: Path, size: tuple[int, int]) -> None:
+    predictor = opened(standin, Framing(padding=True))
+    image = np.full((*size, 3), 51, np.uint8)
+    answer = predictor.predict(image)
+    for plane in (answer.depth_m, answer.sigma_m, answer.confidence):
+        assert plane.shape == size
+        assert plane.flags.c_contiguous
+    np.testing.assert_allclose(answer.depth_m, 4.0, rtol=1e-6)
+
+
+def test_padding_moves_nothing(standin: Path) -> None:
+    answer = opened(standin, Framing(padding=True)).predict(ramp())
+    expected = 2.0 + 10.0 / 255.0 * (40 + np.arange(160))
+    # The graph has 96 columns for 160 and the border: half of its pixel is 0.05 m.
+    np.testing.assert_allclose(answer.depth_m[30, 8:-8], expected[8:-8], atol=0.06)
+
+
+def test_the_graph_sees_the_reflection(standin: Path) -> None:
+    seen: list[Any] = []
+    predictor = opened(standin, Framing(padding=True))
+    run = predictor._run
+    predictor._run = lambda image: (seen.append(image.copy()), run(image))[1]
+    predictor.predict(ramp())
+    rows, columns = reflect_padding(60, 160)
+    assert (rows, columns) == (16, 26)
+    border = round(columns * 96 / (160 + 2 * columns))
+    row = seen[0][0, 32, :, 0].astype(int)
+    assert row[0] > row[border] < row[-border - 1] > row[-1]
+
+
+def test_flip_average_is_the_mean_of_both_passes(standin: Path) -> None:
+    plain = opened(standin, Framing())
+    both = opened(standin, Framing(flip_average='mean'))
+    answer, averaged = plain.predict(ramp()), both.predict(ramp())
+    # The stand-in answers a mirror image with the mirror image.
+    np.testing.assert_allclose(averaged.depth_m, answer.depth_m, rtol=1e-5)
+    assert averaged.inference_s == pytest.approx(both.stage_times.inference_s)
+
+
+def test_a_graph_of_one_size_cannot_keep_the_aspect(standin: Path) -> None:
+    with pytest.raises(ConfigError, match=r'takes images of 64x96 on onnxruntime.*on torch'):
+        opened(standin, Framing(keep_aspect=True))
+
+
+def test_a_checkpoint_on_torch_keeps_the_aspect(tmp_path: Path) -> None:
+    model = create_model('densedepth_small', pretrained=False)
+    path = tmp_path / 'small.ckpt'
+    save_model(path, model)
+    predictor = Predictor.open(path, backend='torch', threads=1, framing=Framing(keep_aspect=True))
+    seen: list[tuple[int, ...]] = []
+    run = predictor._run
+    predictor._run = lambda image: (seen.append(image.shape), run(image))[1]
+    height, width = model.spec.default_size
+    for size in ((height, width), (height, 2 * width), (2 * height, width)):
+        assert predictor.predict(np.zeros((*size, 3), np.uint8)).depth_m.shape == size
+    assert seen[0] == (1, height, width, 3)
+    assert seen[1] == (1, height, 2 * width, 3), 'the side that fits already decides'
+    assert seen[2] == (1, 2 * height, width, 3)
+
+
+def test_the_command_offers_it(standin: Path, tmp_path: Path) -> None:
+    image = tmp_path / 'ramp.png'
+    assert cv2.imwrite(str(image), ramp())
+    words = ['--model', str(standin), '--backend', 'onnxruntime', '--threads', '1', str(image)]
+    main([*words, '--output', str(tmp_path / 'plain')])
+    framed = [*words, '--padding', '--flip_average', 'mean', '--output', str(tmp_path / 'framed')]
+    main(framed)
+    plain, both = (np.load(tmp_path / name / 'ramp_depth.npy') for name in ('plain', 'framed'))
+    assert plain.shape == both.shape == (60, 160)
+    np.testing.assert_allclose(plain[:, 8:-8], both[:, 8:-8], atol=0.06)
+    assert not np.array_equal(plain, both)
+    with pytest.raises(ConfigError, match='64x96'):
+        main([*words, '--keep_aspect', '--output', str(tmp_path / 'none')])
+    with pytest.raises(ConfigError, match="invalid choice: 'both'"):
+        main([*words, '--flip_average', 'both'])
