@@ -55,7 +55,12 @@ def test_the_graph_sees_the_reflection(standin: Path) -> None:
     seen: list[Any] = []
     predictor = opened(standin, Framing(padding=True))
     run = predictor._run
-    predictor._run = lambda image: (seen.append(image.copy()), run(image))[1]
+
+    def watched(image: Any) -> Any:
+        seen.append(image.copy())
+        return run(image)
+
+    predictor._run = watched
     predictor.predict(ramp())
     rows, columns = reflect_padding(60, 160)
     assert (rows, columns) == (16, 26)
@@ -85,7 +90,12 @@ def test_a_checkpoint_on_torch_keeps_the_aspect(tmp_path: Path) -> None:
     predictor = Predictor.open(path, backend='torch', threads=1, framing=Framing(keep_aspect=True))
     seen: list[tuple[int, ...]] = []
     run = predictor._run
-    predictor._run = lambda image: (seen.append(image.shape), run(image))[1]
+
+    def watched(image: Any) -> Any:
+        seen.append(image.shape)
+        return run(image)
+
+    predictor._run = watched
     height, width = model.spec.default_size
     for size in ((height, width), (height, 2 * width), (2 * height, width)):
         assert predictor.predict(np.zeros((*size, 3), np.uint8)).depth_m.shape == size

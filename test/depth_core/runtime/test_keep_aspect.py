@@ -84,20 +84,19 @@ def test_the_depth_of_hugging_face(repository: Path, version: str) -> None:
     arrays = arrays_of(repository, f'hf_zoedepth_processor_{version}')
     plain, flipped = arrays['post/pred'][0], arrays['post/pred_flip'][0]
     # The depths reach 10: a few roundings of float32 in two bicubic passes.
-    close = {'rtol': 1e-5, 'atol': 5e-5}
-    ours = depth_of_source(plain, (60, 84))
-    np.testing.assert_allclose(ours, arrays['post/source(60,84)'], **close)
     averaged = np.float32(0.5) * (plain + flipped[:, ::-1])
-    ours = depth_of_source(averaged, (60, 84))
-    np.testing.assert_allclose(ours, arrays['post/source+flip'], **close)
-    ours = depth_of_source(plain, (60, 84), target_size=(30, 42))
-    np.testing.assert_allclose(ours, arrays['post/source+target(30,42)'], **close)
+    for ours, name in (
+        (depth_of_source(plain, (60, 84)), 'post/source(60,84)'),
+        (depth_of_source(averaged, (60, 84)), 'post/source+flip'),
+        (depth_of_source(plain, (60, 84), target_size=(30, 42)), 'post/source+target(30,42)'),
+    ):
+        np.testing.assert_allclose(ours, arrays[name], rtol=1e-5, atol=5e-5, err_msg=name)
 
 
 def test_without_padding_or_flip_the_answer_is_only_resized(repository: Path) -> None:
     arrays = arrays_of(repository, 'zoe_infer')
     image = arrays['infer/image_u8'][0].transpose(1, 2, 0).astype(np.float32) / np.float32(255.0)
-    answer = arrays['infer/forward_only'][0, 0]
+    answer: Float32Array = arrays['infer/forward_only'][0, 0]
 
     def predict(pixels: Float32Array) -> Float32Array:
         assert pixels.shape == (64, 96, 3)
