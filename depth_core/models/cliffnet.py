@@ -245,13 +245,13 @@ def clamp_passing_gradient(x: Tensor, lowest: float, highest: float) -> Tensor:
 def _predict(
     spec: ModelSpec, sigma_head: SigmaHead, raw_m: Tensor, features: Tensor, images: Tensor
 ) -> CliffNetPrediction:
-    """Enlarge, then clamp, in the order of the original evaluation."""
+    """Enlarge, then clamp, in the order of the original evaluation; sigma follows the clamped."""
     raw_m = raw_m.float()  # metres do not fit the half precision of autocast
-    sigma = sigma_head(features, raw_m.detach().clamp(spec.min_depth, spec.max_depth))
+    relative = _resize_to(sigma_head(features, torch.ones_like(raw_m)), images)
     raw_m = _resize_to(raw_m, images)
     depth = clamp_passing_gradient(raw_m, spec.min_depth, spec.max_depth)
     return CliffNetPrediction(
-        depth=depth.squeeze(1), sigma=_resize_to(sigma, images).squeeze(1), raw_m=raw_m
+        depth=depth.squeeze(1), sigma=(relative * depth.detach()).squeeze(1), raw_m=raw_m
     )
 
 
