@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training without depth: an image is explained by its neighbours, through depth and motion.
+
+The recipe of monodepth2 (Godard et al., ICCV 2019) and of packnet-sfm (Guizilini et al., CVPR and
+ICLR 2020), whose codes differ in a dozen choices; each is a setting here, and the files in
+config/train put them together. A pose network is trained beside the depth network and kept in the
+checkpoint, but serves no purpose afterwards.
+
+What is logged as photometric is the photometric term alone. (packnet-sfm adds the smoothness to
+it in place, so that its log shows their sum under that name; its optimised loss is this one.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from depth_core import losses
+from depth_core.contracts import DepthKind
+from depth_core.data.sample import Sample
+from depth_core.errors import DataError, ModelError
+from depth_core.losses import photometric, smoothness, view_synthesis
+from depth_core.losses.selfsup_supervised import InverseDepthLoss
+from depth_core.models.base import DepthModel
+from depth_core.models.inverse_depth import InverseDepthPrediction
+from depth_core.models.pose import Motion, create_pose_network
+from depth_core.train.recipes.base import Recipe, TrainingStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfSupRecipe(Recipe):
+    """Photometric error of views from neighbouring frames; the defaults are packnet-sfm's."""
+
+    name: Literal['selfsup'] = 'selfsup'
+    """Name of the recipe."""
+    pose_network: Literal[
+        'posenet',
+        'poseresnet18',
+        'poseresnet50',
+        'monodepth2_resnet18',
+        'monodepth2_resnet50',
+        'monodepth2_posecnn',
+    ] = 'posenet'
+    """Network that tells the motion between frames; posenet and poseresnet as in packnet-sfm."""
+    pose_pretrained: bool = False
+    """Start a ResNet pose encoder from ImageNet weights, which are downloaded."""
+    neighbours: int = 2
+    """Neighbouring frames of a sample, as many as data.train.options.neighbours names."""
+    scales: int = 4
+    """How many of the network's inverse depths are compared, finest first."""
+    upsampling: photometric.Upsampling = 'nearest'
+    """How coarse inverse depths come to full size before comparing: nearest (packnet-sfm),
+    bilinear (monodepth2), or none: each scale is compared at its own size."""
+    padding: view_synthesis.Padding = 'zeros'
+    """What a view shows beyond its image: zeros (packnet-sfm) or border (monodepth2)."""
+    align_corners: bool = True
+    """Sample views exactly; false is half a pixel off, as monodepth2 under torch 1.3 and later."""
+    mask_out_of_view: bool = False
+    """Leave out pixels whose view lies beyond its image; both codes let them take part."""
+    ssim_weight: float = 0.85
+    """Share of SSIM in the photometric error, the rest is L1."""
+    clip: float = 0.0
+    """Errors above mean + clip * deviation are cut there; 0 = off, as configured there."""
+    reduction: photometric.Reduction = 'min'
+    """min = the neighbour that explains a pixel best counts; mean = all alike."""
+    automask: bool = True
+    """Let the neighbours as they are compete, so that what moves along teaches nothing."""
+    tie_break: float = 0.0
+    """Deviation of the noise on these: 1e-5 in monodepth2, none in packnet-sfm."""
+    smoothness_weight: float = 1e-3
+    """Weight of the edge-aware smoothness, halved at each coarser scale."""
+    smoothness_guard: smoothness.MeanGuard = 'floor'
+    """What keeps its mean from zero: floor (packnet-sfm) or added (monodepth2)."""
+    smoothness_native: bool = False
+    """Smooth each scale at its own size, as monodepth2 does although it compares at full size."""
+    flip_probability: float = 0.0
+    """Of showing the depth network the mirrored batch and mirroring its answer back; the rest of
+    the step does not notice. 0.5 in packnet-sfm."""
+    velocity_weight: float = 0.0
+    """Weight of the speed of the camera, which makes depth metric: 0.1 in packnet-sfm's code,
+    0.05 in its paper."""
+    supervised_weight: float = 0.0
+    """Share w of depth from the data, as (1 - w) photometric and smoothness + w supervised: 0.9
+    in packnet-sfm's semi-supervised networks."""
+    supervised_loss: InverseDepthLoss = 'l1'
+    """How it is compared, on inverse depth: l1, mse, berhu, silog, abs_rel."""
+    sigma: Literal['flip', 'photometric'] = 'flip'
+    """What teaches sigma, which cannot move the depth: flip = how much depth differs from that
+    of the mirrored image; photometric = the error of the best view, as a likelihood. The recipe
+    self_teaching gives a third."""
+    sigma_weight: float = 0.01
+    """Weight of the likelihood that trains sigma."""
+
+    def faults(self, model: DepthModel) -> list[str]:
+        """Say what contradicts itself or does not go with `model`."""
+        faults = [
+            f'recipe.{key} is {value}; give a share in [0, 1].'
+            for key, value in (
+                ('ssim_weight', self.ssim_weight),
+                ('flip_probability', self.flip_probability),
+                ('supervised_weight', self.supervised_weight),
+            )
+            if not 0.0 <= value <= 1.0
+        ]
+        faults += [
+            f'recipe.{key} is {value}; give at least 0.'
+            for key, value in (
+                ('smoothness_weight', self.smoothness_weight),
+                ('velocity_weight', self.velocity_weight),
+                ('clip', self.clip),
+                ('tie_break', self.tie_break),
+            )
+            if not value >= 0.0
+        ]
+        if not 1 <= self.scales <= 4:  # noqa: PLR2004  inverse depths of the family's networks
+            faults.append(f'recipe.scales is {self.scales}; the networks give 1 to 4.')
+        if self.neighbours < 1:
+            faults.append(f'recipe.neighbours is {self.neighbours}; give at least 1.')
+        if not self.sigma_weight > 0.0:
+            faults.append(
+                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
+                'head would keep its random weights.'
+            )
+        if self.automask and self.reduction == 'mean':
+            faults.append(
+                'recipe.automask needs the minimum over views and recipe.reduction is mean; give '
+                'reduction min or automask false.'
+            )
+        if model.spec.family != 'packnet':
+            faults.append(
+                f'recipe selfsup trains models of the packnet family, and {model.spec.name} is of '
+                f'family {model.spec.family}.'
+            )
+            return faults
+        return faults + self._scale_faults(metric=model.spec.kind is DepthKind.METRIC)
+
+    def open(self, model: DepthModel) -> SelfSupStep:
+        """Put `model` together with its pose network."""
+        return SelfSupStep(model, self)
+
+    def _scale_faults(self, *, metric: bool) -> list[str]:
+        told = self.velocity_weight > 0.0 or self.supervised_weight > 0.0
+        if told == metric:
+            return []
+        fault = (
+            'recipe.velocity_weight or recipe.supervised_weight makes depth metric, and the model '
+            'says it is up to scale; give model.options.metric true.'
+            if told
+            else 'model.options.metric is true, but nothing in the recipe tells the network what '
+            'a metre is; give a velocity_weight or a supervised_weight, or metric false.'
+        )
+        return [fault]
+
+
+class SelfSupStep(TrainingStep):
+    """A depth network, a pose network, and what their answers cost together."""
+
+    def __init__(self, model: DepthModel, recipe: SelfSupRecipe) -> None:
+        super().__init__(model)
+        self.pose = create_pose_network(
+            recipe.pose_network, neighbours=recipe.neighbours, pretrained=recipe.pose_pretrained
+        )
+        self.recipe = recipe
+
+    def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
+        """Predict depth and motion, look from the neighbours, and weigh what is seen."""
+        del step
+        recipe = self.recipe
+        neighbours, dt_s = _sequence(sample)
+        prediction = self._predict(sample.image)
+        inverse_depths = prediction.inv_depths[: recipe.scales]
+        motion = self.pose(sample.image, neighbours, dt_s < 0.0)
+        image = sample.image if sample.clean_image is None else sample.clean_image
+        if sample.clean_neighbour_images is not None:
+            neighbours = sample.clean_neighbour_images
+        with torch.autocast(image.device.type, enabled=False):
+            own = 1.0 - recipe.supervised_weight
+            terms = {'smoothness': own * self._smoothness(inverse_depths, image)}
+            error, view_error = self._photometric(
+                inverse_depths, image, neighbours, sample.intrinsics, poses_of(motion)
+            )
+            terms['photometric'] = own * error
+            if recipe.velocity_weight:
+                terms['velocity'] = recipe.velocity_weight * _velocity(sample, motion, dt_s)
+            if recipe.supervised_weight:
+                terms['supervised'] = recipe.supervised_weight * losses.inverse_depth_loss(
+                    inverse_depths,
+                    sample.depth_m.unsqueeze(1),
+                    sample.valid.unsqueeze(1),
+                    method=recipe.supervised_loss,
+                )
+            sigma = self._sigma(sample, prediction, view_error)
+            terms['sigma'] = recipe.sigma_weight * sigma
+        return terms
+
+    def _predict(self, images: Tensor) -> InverseDepthPrediction:
+        """Ask the depth network, now and then about the mirrored batch."""
+        chance = self.recipe.flip_probability
+        mirror = chance > 0.0 and torch.rand(()).item() < chance
+        prediction = self.model(images.flip(-1) if mirror else images)
+        if not isinstance(prediction, InverseDepthPrediction):
+            message = f'{self.model.spec.name} gives no inverse depths; use another recipe.'
+            raise ModelError(message)
+        if not mirror:
+            return prediction
+        return InverseDepthPrediction(
+            depth=prediction.depth.flip(-1),
+            sigma=prediction.sigma.flip(-1),
+            inv_depths=tuple(item.flip(-1) for item in prediction.inv_depths),
+            features=prediction.features.flip(-1),
+        )
+
+    def _smoothness(self, inverse_depths: Sequence[Tensor], image: Tensor) -> Tensor:
+        recipe = self.recipe
+        maps = list(inverse_depths)
+        if not recipe.smoothness_native:
+            maps = [photometric.at_size(item, _size(image), recipe.upsampling) for item in maps]
+        images = [photometric.shrunk(image, _size(item)) for item in maps]
+        return recipe.smoothness_weight * losses.multi_scale_smoothness(
+            maps, images, guard=recipe.smoothness_guard
+        )
+
+    def _photometric(
+        self,
+        inverse_depths: Sequence[Tensor],
+        image: Tensor,
+        neighbours: Tensor,
+        camera: Tensor,
+        poses: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """The mean over scales, and the error of each pixel's best view at full size."""
+        recipe = self.recipe
+        terms = []
+        finest = None
+        for inverse_depth in inverse_depths:
+            compared = photometric.at_size(inverse_depth, _size(image), recipe.upsampling)
+            maps, seen = photometric.view_errors(
+                image,
+                neighbours,
+                compared,
+                camera,
+                poses,
+                padding=recipe.padding,
+                align_corners=recipe.align_corners,
+                ssim_weight=recipe.ssim_weight,
+                clip=recipe.clip,
+            )
+            still = []
+            if recipe.automask:
+                still = photometric.still_errors(
+                    image,
+                    neighbours,
+                    _size(compared),
+                    ssim_weight=recipe.ssim_weight,
+                    clip=recipe.clip,
+                    tie_break=recipe.tie_break,
+                )
+            within = seen if recipe.mask_out_of_view else None
+            terms.append(photometric.reduced(maps, recipe.reduction, seen=within, still=still))
+            if finest is None:
+                finest = torch.cat(maps, dim=1).detach().amin(dim=1)
+        if finest is None:
+            message = 'the network gave no inverse depth; use another recipe.'
+            raise ModelError(message)
+        return torch.stack(terms).mean(), finest
+
+    def _sigma(
+        self, sample: Sample, prediction: InverseDepthPrediction, view_error: Tensor
+    ) -> Tensor:
+        """What teaches sigma; neither of the two reaches the depth."""
+        depth = prediction.depth.detach()
+        if self.recipe.sigma == 'photometric':
+            # The head answers sigma = r depth: r is taught to be the deviation of the error.
+            relative = prediction.sigma / depth
+            return losses.laplace_nll(torch.zeros_like(depth), relative, view_error)
+        with torch.no_grad(), evaluating(self.model):
+            mirrored = self.model(sample.image.flip(-1)).depth.flip(-1)
+        return losses.laplace_nll(depth / depth, prediction.sigma / depth, mirrored / depth)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put every layer in eval mode for a while, so that asking it leaves no statistics behind."""
+    trained = [layer for layer in model.modules() if layer.training]
+    for layer in trained:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in trained:
+            layer.training = True
+
+
+def poses_of(motion: Motion) -> Tensor:
+    """Rigid transforms [B, N, 4, 4] from the image's camera to each neighbour's."""
+    matrix = {
+        'euler_xyz': view_synthesis.euler_to_matrix,
+        'axis_angle': view_synthesis.axis_angle_to_matrix,
+    }[motion.form]
+    pose = view_synthesis.rigid(matrix(motion.rotation), motion.translation)
+    inverse = view_synthesis.inverse_rigid(pose)
+    return torch.where(motion.inverted[..., None, None], inverse, pose)
+
+
+def _sequence(sample: Sample) -> tuple[Tensor, Tensor]:
+    """The neighbours of a batch and the seconds to each."""
+    if sample.neighbour_images is None or sample.neighbour_dt_s is None:
+        message = (
+            f'sample {sample.key[0]} has no neighbouring frames, and training without depth needs '
+            'some; give data.train.options.neighbours, as [-1, 1], for a data set of sequences.'
+        )
+        raise DataError(message)
+    return sample.neighbour_images, sample.neighbour_dt_s
+
+
+def _velocity(sample: Sample, motion: Motion, dt_s: Tensor) -> Tensor:
+    """How far the predicted motion is from the one the speed tells."""
+    if sample.speed_mps is None:
+        message = (
+            f'sample {sample.key[0]} has no speed, and recipe.velocity_weight needs it; give a '
+            'data set with odometry, or velocity_weight 0.'
+        )
+        raise DataError(message)
+    speed_mps = sample.speed_mps.view(len(dt_s), -1)
+    distance_m = speed_mps * dt_s.abs()
+    return losses.velocity_loss(motion.translation, distance_m, torch.isfinite(distance_m))
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[-2], maps.shape[-1]
