@@ -11,9 +11,9 @@ from __future__ import annotations
 import hashlib
 import inspect
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,15 +24,14 @@ from torch import Tensor
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
 from depth_core.models import (
     cliffnet,
-    create_model,
     densedepth,
     packnet_keys,
     urcdc,
     zoedepth,
     zoedepth_nk,
 )
-from depth_core.models.base import DepthModel
-from depth_core.models.official import Keep, OfficialWeights, everything
+from depth_core.models.conversion import OfficialFit, OfficialRequest, best_fit
+from depth_core.models.official import OfficialWeights
 from depth_core.models.weights import save_model
 from depth_core.official_files import OfficialFile, read_official_file
 
@@ -52,8 +51,6 @@ _FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {
 }
 """Families of several such models, each with options: the weights tell which of them it is."""
 
-_KEYS_SHOWN: Final = 10
-_SEED_OF_THE_REST: Final = 0
 _CHUNK_BYTES: Final = 2**24
 _NOT_ASKED: Final[set[str | int]] = {'pretrained'}
 
@@ -79,7 +76,7 @@ def convert_state_dict(
         CheckpointError: Keys are missing or surplus, or shapes differ: the first ten, the count.
         ConfigError: The model, the part or an option is unknown.
     """
-    return _best_fit(_requests(name, part, options), official).converted()
+    return best_fit(_requests(name, part, options), official).converted()
 
 
 def mismatches(
@@ -98,7 +95,7 @@ def mismatches(
     Returns:
         A line for each way in which they differ: the first ten names and the count.
     """
-    return _best_fit(_requests(name, part, options), official).faults
+    return best_fit(_requests(name, part, options), official).faults
 
 
 def read_official(name: str, path: Path | str, **options: object) -> dict[str, Tensor]:
@@ -120,133 +117,11 @@ def read_official(name: str, path: Path | str, **options: object) -> dict[str, T
     return _official_names(read_official_file(path), _requests(name, None, options)[0])
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """A network that weights may be of."""
-
-    name: str
-    part: str | None = None
-    options: Mapping[str, object] = field(default_factory=dict)
-
-    @property
-    def entry(self) -> OfficialWeights:
-        return _OFFICIAL[self.name]
-
-    @property
-    def holds(self) -> Keep:
-        """Which of the authors' keys the weights must have."""
-        if self.part is None:
-            return everything
-        if self.part not in self.entry.parts:
-            raise ConfigError(unknown_name(f'part of {self.name}', self.part, self.entry.parts))
-        return self.entry.parts[self.part]
-
-    def skeleton(self) -> DepthModel:
-        """Build the network without memory for its weights: names and shapes alone."""
-        with torch.device('meta'):
-            return create_model(self.name, **self.options)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Fit:
-    """Official weights beside the network that they are said to be of."""
-
-    request: _Request
-    model: DepthModel
-    """Without memory for its weights."""
-    official: Mapping[str, Tensor]
-    """By the authors' names."""
-    expected: Mapping[str, str]
-    """Each of the authors' names that the weights must have, and ours."""
-    missing: Sequence[str]
-    surplus: Sequence[str]
-    of_another_shape: Sequence[str]
-
-    @property
-    def differences(self) -> int:
-        return len(self.missing) + len(self.surplus) + len(self.of_another_shape)
-
-    @property
-    def faults(self) -> list[str]:
-        return [
-            *_listed('missing', self.missing),
-            *_listed('surplus', self.surplus),
-            *_listed('of another shape', self.of_another_shape),
-        ]
-
-    def converted(self) -> dict[str, Tensor]:
-        """Every weight of the network, by our names."""
-        if self.faults:
-            raise CheckpointError(self._refusal())
-        like = self.model.state_dict()
-        weights = {
-            ours: self.official[theirs]
-            .detach()
-            .to('cpu', like[ours].dtype)
-            .clone(memory_format=torch.preserve_format)
-            for theirs, ours in self.expected.items()
-        }
-        weights |= self.model.own_state()
-        rest = [key for key in like if key not in weights]
-        if rest:
-            built = _built_with_a_seed(self.request)
-            weights |= {key: built[key] for key in rest}
-        return weights
-
-    def _refusal(self) -> str:
-        name, part = self.request.name, self.request.part
-        return (
-            f'these are not the official weights of {f"the part {part} of " if part else ""}'
-            f'{name} as it was asked for:\n  '
-            + '\n  '.join(self.faults)
-            + '\nGive the file of this model, or the options of the network it was saved from.'
-        )
-
-
-def _fit(request: _Request, official: Mapping[str, Tensor]) -> _Fit:
-    entry, holds, model = request.entry, request.holds, request.skeleton()
-    if official and all(key.startswith('module.') for key in official):
-        official = {key.removeprefix('module.'): value for key, value in official.items()}
-    official = entry.to_authors(official)
-    own_state = model.own_state()
-    names = {key: entry.official_key(key) for key in model.state_dict() if key not in own_state}
-    expected = {theirs: ours for ours, theirs in names.items() if holds(theirs)}
-    shapes = {theirs: model.state_dict()[ours].shape for theirs, ours in expected.items()}
-    return _Fit(
-        request=request,
-        model=model,
-        official=official,
-        expected=expected,
-        missing=[key for key in expected if key not in official],
-        surplus=[key for key in official if key not in expected and not entry.dropped(key)],
-        of_another_shape=[
-            f'{key} (given {tuple(official[key].shape)}, network {tuple(shape)})'
-            for key, shape in shapes.items()
-            if key in official and official[key].shape != shape
-        ],
-    )
-
-
-def _best_fit(requests: Sequence[_Request], official: Mapping[str, Tensor]) -> _Fit:
-    """The one of `requests` that `official` differs least from."""
-    fits = [_fit(request, official) for request in requests]
-    fits.sort(key=lambda fit: fit.differences)
-    equal = [fit.request.name for fit in fits if fit.differences == fits[0].differences]
-    if len(equal) > 1:
-        message = f'these weights fit {", ".join(equal)} equally; name the model instead.'
-        raise ConfigError(message)
-    return fits[0]
-
-
-def _built_with_a_seed(request: _Request) -> dict[str, Tensor]:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_SEED_OF_THE_REST)
-        return create_model(request.name, **request.options).state_dict()
-
-
-def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[_Request]:
+def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[OfficialRequest]:
     return [
-        _Request(name=model, part=part, options={**preset, **options})
+        OfficialRequest(
+            name=model, entry=_OFFICIAL[model], part=part, options={**preset, **options}
+        )
         for model, preset in _variants(name)
     ]
 
@@ -261,20 +136,16 @@ def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:
     return _FAMILIES[name]
 
 
-def _listed(rule: str, keys: Sequence[str]) -> list[str]:
-    if not keys:
-        return []
-    more = f', and {len(keys) - _KEYS_SHOWN} more' if len(keys) > _KEYS_SHOWN else ''
-    return [f'{len(keys)} {rule}: {", ".join(keys[:_KEYS_SHOWN])}{more}']
-
-
-def _official_names(file: OfficialFile, request: _Request) -> dict[str, Tensor]:
+def _official_names(file: OfficialFile, request: OfficialRequest) -> dict[str, Tensor]:
     """Bring the names and axes of a Keras file to those of the authors' PyTorch class."""
     keras_name = request.entry.keras_name
     if not file.is_keras:
         return dict(file.tensors)
     if keras_name is None:
-        message = f'{file.paths[0]} is an HDF5 file; official weights of {request.name} are none.'
+        message = (
+            f'{file.paths[0]} is an HDF5 file; the official weights of {request.name} are '
+            'published for PyTorch.'
+        )
         raise CheckpointError(message)
     own_state, expected = (model := request.skeleton()).own_state(), model.state_dict()
     official = {}
@@ -301,11 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         message = f'--output {output} is the official file itself; give another name.'
         raise ConfigError(message)
     file = read_official_file(source)
-    fit = _best_fit(requests, _official_names(file, requests[0]))
+    fit = best_fit(requests, _official_names(file, requests[0]))
     model = fit.model
     model.load_state_dict(fit.converted(), assign=True)
     provenance = {
-        'converted_from': source.name,
+        'converted_from': source.resolve().name,
         'sha256': _sha256(file.paths),
         'family': model.spec.family,
         'part': fit.request.part,
@@ -314,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(f'{output}: {_summary(fit)}\n')
 
 
-def _summary(fit: _Fit) -> str:
+def _summary(fit: OfficialFit) -> str:
     spec = fit.model.spec
     count = sum(parameter.numel() for parameter in fit.model.parameters())
     text = (
@@ -342,17 +213,16 @@ def _sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _parse(given: Sequence[str]) -> tuple[Path, Path, list[_Request]]:
+def _parse(given: Sequence[str]) -> tuple[Path, Path, list[OfficialRequest]]:
     """Read the command line once for each model that the name given may stand for."""
     name = _value_of('--family', given)
     if name is None:
         _parse_with(_parser(None), given)
     variants = _variants(name or '')
-    asked = {argument.partition('=')[0] for argument in given if argument.startswith('--')}
-    for option in asked:
-        known = [option for model, _ in variants for option in _options_of(model)]
-        if option.partition('.')[0] not in known:
-            raise ConfigError(unknown_name('option', option, known))
+    asked = {re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')}
+    known = {option for model, _ in variants for option in _options_of(model)}
+    for option in asked - known:
+        raise ConfigError(unknown_name('option', option, known))
     requests = []
     for model, preset in variants:
         if not asked <= _options_of(model):
@@ -363,7 +233,12 @@ def _parse(given: Sequence[str]) -> tuple[Path, Path, list[_Request]]:
         del settings['family']
         source, output = Path(settings.pop('source')), Path(settings.pop('output'))
         part = settings.pop('part', None)
-        requests.append(_Request(name=model, part=part, options=settings))
+        requests.append(
+            OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=settings)
+        )
+    if not requests:
+        message = f'no single model of {name} takes all of {", ".join(sorted(asked))}.'
+        raise ConfigError(message)
     return source, output, requests
 
 
