@@ -13,6 +13,7 @@ from depth_core.models import (
     densedepth,
     packnet,
     selfsup_resnet,
+    semantic_packnet,
     urcdc,
     urcdc_small,
     zoedepth,
@@ -31,12 +32,17 @@ _BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
     'packnet_slim': packnet.packnet_slim,
     'selfsup_resnet18': selfsup_resnet.selfsup_resnet18,
     'selfsup_resnet50': selfsup_resnet.selfsup_resnet50,
+    'semantic_packnet': semantic_packnet.semantic_packnet,
+    'semantic_resnet18': semantic_packnet.semantic_resnet18,
     'urcdc': urcdc.urcdc,
     'urcdc_small': urcdc_small.urcdc_small,
     'zoedepth_k': zoedepth.zoedepth_k,
     'zoedepth_n': zoedepth.zoedepth_n,
     'zoedepth_nk': zoedepth_nk.zoedepth_nk,
 }
+
+_NO_WEIGHTS: Final[Mapping[str, object]] = {'pretrained': False, 'semantic_weights': None}
+"""Options that say where weights come from, as they stand where none are brought."""
 
 
 def list_models() -> list[str]:
@@ -53,8 +59,8 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
 
     Returns:
         The network in training mode. Its `options` name every option, defaults included, so that
-        a checkpoint survives a change of a default, except that `pretrained` is False: a
-        checkpoint brings its weights along.
+        a checkpoint survives a change of a default, except those that say where weights come
+        from, which name none: a checkpoint brings its weights along.
 
     Raises:
         ConfigError: The name or an option is unknown, or an option is out of range.
@@ -69,5 +75,6 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
             raise ConfigError(unknown_name(f'option of model {name!r}', option, parameters))
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     model = builder(**options)
-    model.options = {**defaults, **options, 'pretrained': False}
+    without = {key: value for key, value in _NO_WEIGHTS.items() if key in parameters}
+    model.options = {**defaults, **options, **without}
     return model

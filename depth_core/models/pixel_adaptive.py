@@ -101,24 +101,20 @@ def pixel_adaptive_conv2d(
     scale = None if sigma is None else sigma.reshape(1, -1, 1, 1).to(guide.dtype) ** -2
     window = _Window(weight.shape[-1], stride, dilation, (x.shape[-2], x.shape[-1]))
 
-    def pair(row: int, column: int) -> tuple[Tensor, Tensor | None]:
-        """Sum the tap at (row, column) from the centre and the one opposite to it."""
+    def pair(offset: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
+        """Sum the tap at an offset from the centre and the one opposite to it."""
         weighed, total = [], []
-        for tap, weights in _kernels(guide, scale, kernel, window, row, column):
+        for tap, weights in _kernels(guide, scale, kernel, window, offset):
             weighed.append(weights * _tap(x, weight, window, tap))
             if mask is not None:
                 total.append(weights * window.at(mask, *tap))
         return _sum(weighed), _sum(total) if total else None
 
-    sums: list[Tensor | None] = [None, None]
+    y, total = pair((0, 0))
     for offset in window.half():
-        terms = checkpoint(pair, *offset, use_reentrant=False) if recompute else pair(*offset)
-        for index, term in enumerate(terms):
-            if term is not None:
-                before = sums[index]
-                sums[index] = term if before is None else before + term
-    y, total = sums
-    assert y is not None  # the centre is always there
+        terms = checkpoint(pair, offset, use_reentrant=False) if recompute else pair(offset)
+        y = y + terms[0]
+        total = total if total is None or terms[1] is None else total + terms[1]
     y = y if total is None else y / total
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
@@ -190,8 +186,7 @@ class _Window:
         """Rows and columns between the first and the last output, both included."""
 
     def half(self) -> Iterator[tuple[int, int]]:
-        """Offsets of the centre and of one of each two opposite taps."""
-        yield 0, 0
+        """Offsets of one of each two opposite taps."""
         for row in range(self.centre + 1):
             for column in range(-self.centre, self.centre + 1):
                 if (row, column) > (0, 0):
@@ -211,17 +206,16 @@ def _kernels(
     scale: Tensor | None,
     kernel: Kernel,
     window: _Window,
-    row: int,
-    column: int,
+    offset: tuple[int, int],
 ) -> Iterator[tuple[tuple[int, int], Tensor]]:
     """Give the kernel of a tap and of the opposite one, with their offsets.
 
     K at pixel q for offset o is a function of f(q) and f(q + o); for offset -o the same number
     belongs to pixel q + o. So it is computed once, over all q that either tap needs, and sliced.
     """
-    if (row, column) == (0, 0):
-        alike = kernel(guide.new_zeros(1, 1, 1, 1))
-        yield (0, 0), alike
+    row, column = offset
+    if offset == (0, 0):
+        yield offset, kernel(guide.new_zeros(1, 1, 1, 1))
         return
     down, right = row * window.dilation, column * window.dilation
     top, left = window.reach - down, window.reach - max(right, 0)
@@ -233,7 +227,7 @@ def _kernels(
     first = weights[..., down :: window.stride, max(right, 0) :: window.stride]
     second = weights[..., :: window.stride, max(-right, 0) :: window.stride]
     rows, columns = ((span - 1) // window.stride + 1 for span in window.spans)
-    yield (row, column), first[..., :rows, :columns]
+    yield offset, first[..., :rows, :columns]
     yield (-row, -column), second[..., :rows, :columns]
 
 

@@ -142,7 +142,7 @@ class PoseResNet(PoseNetwork):
 
 
 class PoseDecoder(nn.Module):
-    """Four convolutions from the last map of an encoder to `motions` rotations and translations."""
+    """Four convolutions from the last map of an encoder to rotations and translations."""
 
     def __init__(self, in_channels: int, *, motions: int = 2) -> None:
         super().__init__()

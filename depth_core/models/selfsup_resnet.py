@@ -212,7 +212,7 @@ class SelfSupResNet(InverseDepthModel):
 
     def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return inverse depth, finest first, and the features at stride 1."""
-        disparities, features = self._disparities(images)
+        disparities, features = self.disparities(images)
         return self._scaled(disparities), features
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
@@ -222,13 +222,14 @@ class SelfSupResNet(InverseDepthModel):
             `disp0` to `disp3`: [B, 1, H / 2^i, W / 2^i] disparity in (0, 1), as monodepth2 names
             it; `inv_depth0` to `inv_depth3`: inverse depth.
         """
-        disparities, _ = self._disparities(x)
+        disparities, _ = self.disparities(x)
         outputs = {f'disp{scale}': value for scale, value in enumerate(disparities)}
         for scale, value in enumerate(self._scaled(disparities)):
             outputs[f'inv_depth{scale}'] = value
         return outputs
 
-    def _disparities(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+    def disparities(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Return disparity in (0, 1), finest first, and the features at stride 1."""
         answer: tuple[tuple[Tensor, ...], Tensor] = self.decoder(self.encoder(images))
         return answer
 

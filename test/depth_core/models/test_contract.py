@@ -31,7 +31,24 @@ TINY_DPT: Final[Mapping[str, object]] = {
     'bin_embedding_dim': 32,
 }
 
+TINY_PACKNET: Final[Mapping[str, object]] = {
+    'channels': (16, 16, 16, 32, 32),
+    'blocks': (1, 1, 1, 1),
+    'features_3d': 2,
+}
+
+TINY_SEMANTICS: Final[Mapping[str, object]] = {
+    'semantic_encoder': 'tu-mobilenetv3_small_050',
+    'semantic_channels': 16,
+    'semantic_head_channels': 32,
+    'guide_channels': 16,
+}
+
 TINY: Final[Mapping[str, Mapping[str, object]]] = {
+    'packnet01': TINY_PACKNET,
+    'packnet_slim': TINY_PACKNET,
+    'semantic_packnet': {**TINY_PACKNET, **TINY_SEMANTICS},
+    'semantic_resnet18': TINY_SEMANTICS,
     'urcdc': {
         'embed_dim': 24,
         'depths': (2, 2, 2, 2),
@@ -127,7 +144,8 @@ def test_every_parameter_gets_a_gradient(model: DepthModel) -> None:
         # Depth may be clipped everywhere at random weights; the raw outputs are not.
         loss = loss + sum(output.square().mean() for output in outputs.values())
         loss.backward()
-        without = [key for key, weight in model.named_parameters() if weight.grad is None]
+        trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+        without = [key for key, weight in trained.items() if weight.grad is None]
         broken = [
             key
             for key, weight in model.named_parameters()

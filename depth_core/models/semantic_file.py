@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights for the semantic network: from a checkpoint of ours, or of segmentation-models-pytorch.
+
+Three kinds of file are taken: a checkpoint of any guided depth network, of which the semantic part
+is read; a state dict of `segmentation_models_pytorch.FPN` as a PyTorch or safetensors file; and a
+folder that its `save_pretrained` wrote. Nothing in them is executed.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from depth_core.errors import CheckpointError
+from depth_core.models.semantic import SemanticNetwork
+from depth_core.models.weights import SUFFIX, read_checkpoint
+
+STATE_PREFIX: Final = 'semantics.network.'
+"""Where the semantic network stands in the state of a guided depth network."""
+
+_OWN_PREFIX: Final = 'network.'
+_SAFETENSORS: Final = '.safetensors'
+_WRAPPERS: Final = ('state_dict', 'model_state_dict', 'model')
+_PREFIXES: Final = ('module.', 'model.')
+_KEYS_SHOWN: Final = 10
+
+
+def load_semantic_weights(network: SemanticNetwork, path: Path | str) -> None:
+    """Put the weights of a file into `network`, all of them or none.
+
+    Args:
+        network: Built with the encoder, widths and classes of the file.
+        path: One of the kinds above.
+
+    Raises:
+        CheckpointError: The file is missing, broken, of another kind, or of another network.
+    """
+    path = Path(path)
+    state = _read(path)
+    own = network.state_dict()
+    other_shape = [
+        f'{key} (file {tuple(state[key].shape)}, network {tuple(own[key].shape)})'
+        for key in own
+        if key in state and state[key].shape != own[key].shape
+    ]
+    faults = [
+        *_listed('missing in the file', (key for key in own if key not in state)),
+        *_listed('unknown to the network', (key for key in state if key not in own)),
+        *_listed('of another shape', other_shape),
+    ]
+    if faults:
+        message = (
+            f'{path} does not fit this semantic network:\n  '
+            + '\n  '.join(faults)
+            + '\nNothing was loaded; give semantic_encoder, semantic_channels, '
+            'semantic_head_channels and semantic_classes of the network it was saved from.'
+        )
+        raise CheckpointError(message)
+    network.load_state_dict(dict(state))
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Weights by the names of `SemanticNetwork`."""
+    if path.is_dir():
+        path /= f'model{_SAFETENSORS}'
+    if not path.is_file():
+        message = f'semantic weights {path} do not exist; check the path.'
+        raise CheckpointError(message)
+    if path.suffix == SUFFIX and _is_of_ours(path):
+        state = read_checkpoint(path).state
+        inside = {
+            key.removeprefix(STATE_PREFIX): value
+            for key, value in state.items()
+            if key.startswith(STATE_PREFIX)
+        }
+        if not inside:
+            message = (
+                f'{path} is a checkpoint of a network without semantic guidance; give one of '
+                'semantic_packnet or semantic_resnet18.'
+            )
+            raise CheckpointError(message)
+        return inside
+    state = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_pytorch(path)
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return {f'{_OWN_PREFIX}{key}': value for key, value in state.items()}
+
+
+def _is_of_ours(path: Path) -> bool:
+    """Other tools end their files in .ckpt too."""
+    try:
+        read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        message = f'{path} is no complete safetensors file ({error}); download it again.'
+        raise CheckpointError(message) from error
+
+
+def _read_pytorch(path: Path) -> dict[str, Tensor]:
+    try:
+        content: Any = torch.load(path, map_location='cpu', weights_only=True)
+    except (
+        pickle.UnpicklingError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as error:
+        message = (
+            f'{path} ({path.stat().st_size} bytes) is no complete PyTorch file of tensors and '
+            'plain values; save the state dict alone, or download it again.'
+        )
+        raise CheckpointError(message) from error
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    if not isinstance(content, Mapping) or not all(
+        isinstance(value, Tensor) for value in content.values()
+    ):
+        message = f'{path} holds no state dict (names and tensors); save model.state_dict().'
+        raise CheckpointError(message)
+    return {str(key): value for key, value in content.items()}
+
+
+def _listed(rule: str, keys: Iterable[str]) -> list[str]:
+    found = list(keys)
+    if not found:
+        return []
+    more = f', and {len(found) - _KEYS_SHOWN} more' if len(found) > _KEYS_SHOWN else ''
+    return [f'{len(found)} {rule}: {", ".join(found[:_KEYS_SHOWN])}{more}']
