@@ -18,8 +18,9 @@ DATASETS: Final[Mapping[str, tuple[str, str]]] = {
     'nyu': ('depth_core.data.nyu', 'NyuDataset'),
     'folder': ('depth_core.data.folder', 'FolderDataset'),
     'bag': ('depth_core.data.bag', 'BagDataset'),
+    'mix': ('depth_core.data.mix', 'open_mix'),
 }
-"""Module and class of each data set, by the name `open_dataset` takes."""
+"""Module and class (or function) of each data set, by the name `open_dataset` takes."""
 
 _REQUIREMENT: Final = {'bag': 'rosbags and rosbags-image'}
 
@@ -36,7 +37,7 @@ def open_dataset(
     """Open a data set by name.
 
     Args:
-        name: synthetic, kitti, nyu, folder, bag, or auto: whatever `root` looks like.
+        name: synthetic, kitti, nyu, folder, bag, mix, or auto: whatever `root` looks like.
         root: Folder (or bag) of the data; none for synthetic.
         split: List of the samples to take, in the form of the data set; all when None.
         height: Rows of a sample; native when None.

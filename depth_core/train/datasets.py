@@ -5,28 +5,29 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from depth_core.data import DepthDataset, open_dataset
+from torch import Generator
+
+from depth_core.data import DepthDataset, Sample
+from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
-from depth_core.data.transforms import (
-    ColourJitter,
-    Compose,
-    HorizontalFlip,
-    densedepth_augmentation,
-)
-from depth_core.errors import DataError
-from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.data.mix import MixDataset, MixPart, read_parts
+from depth_core.errors import ConfigError, DataError
+from depth_core.train.settings import DatasetSettings, DataSettings, TrainSettings
 from depth_core.train.stream import Augmentation
 
 
 def open_training_set(settings: TrainSettings) -> DepthDataset:
-    """Open the images trained on.
+    """Open the images trained on, as large as their augmentation needs them.
 
     Raises:
         ConfigError: The data set or an option is unknown.
         DataError: The data is missing, malformed or empty.
     """
-    return _open('data.train', settings.data.train, settings)
+    data = settings.data
+    return _open('data.train', data.train, data, augmented=True)
 
 
 def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
@@ -36,39 +37,84 @@ def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
         ConfigError: The data set or an option is unknown.
         DataError: The data is missing, malformed or empty.
     """
-    if settings.data.validation.name is None:
+    data = settings.data
+    if data.validation.name is None:
         return None
-    return _open('data.validation', settings.data.validation, settings)
+    return _open('data.validation', data.validation, data, augmented=False)
 
 
 def open_augmentation(settings: TrainSettings) -> Augmentation:
-    """Make the random change that training samples undergo."""
-    return {
-        'none': Compose(()),
-        'densedepth': densedepth_augmentation(),
-        'jitter': Compose((ColourJitter(), HorizontalFlip())),
-        'strong_jitter': Compose(
-            (
-                ColourJitter(brightness=0.4, contrast=0.6, gamma=0.8, saturation=0.6),
-                HorizontalFlip(),
-            )
-        ),
-    }[settings.data.augmentation]
+    """Make the random change that training samples undergo.
 
-
-def _open(key: str, chosen: DatasetSettings, settings: TrainSettings) -> DepthDataset:
+    Raises:
+        ConfigError: A name is unknown, or CutFlip is asked of sequences.
+    """
     data = settings.data
-    dataset = open_dataset(
-        str(chosen.name),
+    augmentations = [
+        build_augmentation(
+            part.augmentation or data.augmentation,
+            height=part.height or data.height,
+            width=part.width or data.width,
+            cutflip_probability=data.cutflip_probability,
+        )
+        for part in _parts(data.train, data)
+    ]
+    return augmentations[0] if len(augmentations) == 1 else _ByDomain(augmentations)
+
+
+@dataclass(frozen=True)
+class _ByDomain:
+    """Of a mix each data set has its own."""
+
+    augmentations: Sequence[Augmentation]
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        assert sample.domain is not None  # noqa: S101  samples of a mix have one
+        return self.augmentations[int(sample.domain)](sample, generator)
+
+
+def _parts(chosen: DatasetSettings, data: DataSettings) -> tuple[MixPart, ...]:
+    """The data sets of a mix, or the only one."""
+    size = {'height': data.height, 'width': data.width}
+    if chosen.name == 'mix':
+        given = {'root': chosen.root, 'split': chosen.split, **chosen.options}
+        surplus = [key for key, value in given.items() if key != 'datasets' and value is not None]
+        if surplus:
+            message = (
+                f'a mix takes the option datasets alone, and was given {surplus[0]}='
+                f'{given[surplus[0]]}; give it to one of the datasets.'
+            )
+            raise ConfigError(message)
+        return read_parts(chosen.options.get('datasets', ()), **size)
+    only = MixPart(
+        name=str(chosen.name),
         root=chosen.root,
         split=chosen.split,
-        height=data.height,
-        width=data.width,
-        **chosen.options,
+        options=chosen.options,
+        **size,
     )
+    return (only,)
+
+
+def _open(
+    key: str, chosen: DatasetSettings, data: DataSettings, *, augmented: bool
+) -> DepthDataset:
+    opened = []
+    for part in _parts(chosen, data):
+        height, width = part.height or data.height, part.width or data.width
+        if augmented:
+            height, width = loading_size(
+                part.augmentation or data.augmentation, height=height, width=width
+            )
+        opened.append(_open_part(key, replace(part, height=height, width=width), data))
+    return MixDataset(opened) if chosen.name == 'mix' else opened[0]
+
+
+def _open_part(key: str, part: MixPart, data: DataSettings) -> DepthDataset:
+    dataset = part.open()
     if len(dataset) == 0:
         message = (
-            f'{key} ({chosen.name}, root {chosen.root}, split {chosen.split}) holds no image; '
+            f'{key} ({part.name}, root {part.root}, split {part.split}) holds no image; '
             'check root and split.'
         )
         raise DataError(message)
@@ -77,4 +123,4 @@ def _open(key: str, chosen: DatasetSettings, settings: TrainSettings) -> DepthDa
     # One folder for each data set and its settings, so that none is in the way of another.
     identity = json.dumps(describe(dataset), sort_keys=True)
     digest = hashlib.sha256(identity.encode()).hexdigest()[:12]
-    return cached(dataset, data.cache / f'{chosen.name}-{digest}', workers=data.workers)
+    return cached(dataset, data.cache / f'{part.name}-{digest}', workers=data.workers)

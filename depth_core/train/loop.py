@@ -74,10 +74,9 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
             len(held_out) if held_out else 0, learner.step, trainer.max_steps,
         )  # fmt: skip
     loader = batches(
-        SampleStream(train_set, open_augmentation(settings), trainer.seed),
+        SampleStream(train_set, open_augmentation(settings), trainer.seed, trainer.batch_size),
         first_step=learner.step,
         steps=trainer.max_steps,
-        batch_size=trainer.batch_size,
         rank=fabric.global_rank,
         world_size=fabric.world_size,
         workers=settings.data.workers,

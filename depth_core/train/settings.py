@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from depth_core.errors import ConfigError
+from depth_core.data.augmentations import AUGMENTATIONS
+from depth_core.errors import ConfigError, unknown_name
 from depth_core.train.recipes import Recipe
 
 
@@ -28,13 +29,14 @@ class DatasetSettings:
     """Where images with depth come from."""
 
     name: str | None = None
-    """Dataset: synthetic, kitti, nyu, folder, bag."""
+    """Dataset: synthetic, kitti, nyu, folder, bag; mix = several, each batch from one in turn."""
     root: Path | None = None
-    """Folder or bag it is read from; none for synthetic."""
+    """Folder or bag it is read from; none for synthetic and mix."""
     split: str | None = None
     """Split of the dataset, where it has several."""
     options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword options of that dataset, as seed and length of synthetic."""
+    """Further keyword options of that dataset, as seed and length of synthetic; of mix datasets, a
+    list of {name, root, split, options, height, width, augmentation}."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +51,13 @@ class DataSettings:
     """Images trained on."""
     validation: DatasetSettings = field(default_factory=DatasetSettings)
     """Images held out; without a name there is no validation."""
-    augmentation: Literal['none', 'densedepth', 'jitter', 'strong_jitter'] = 'none'
-    """none; densedepth = mirror with probability 0.5, permute colours with 0.5 * 5/7, as its
-    authors; jitter = mirror with 0.5, change brightness, contrast, gamma and saturation by up to
-    20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras than those trained on."""
+    augmentation: str = 'none'
+    """none; jitter = mirror with probability 0.5, change brightness, contrast, gamma and
+    saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras than
+    those trained on; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti, urcdc_nyu,
+    urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
+    cutflip_probability: float = 0.0
+    """How often an image is cut at a random row and its two parts change places (URCDC: 0.5)."""
     cache: Path | None = None
     """Folder in which samples are kept before augmentation, depth rounded by at most 0.05 %, so
     that each is made once; none = make them anew in each epoch."""
@@ -202,6 +207,12 @@ def _data_faults(settings: TrainSettings) -> list[str]:
     data = settings.data
     faults = _at_least(1, {'data.height': data.height, 'data.width': data.width})
     faults += _at_least(0, {'data.workers': data.workers})
+    if data.augmentation not in AUGMENTATIONS:
+        faults.append(unknown_name('data.augmentation', data.augmentation, AUGMENTATIONS))
+    if not 0.0 <= data.cutflip_probability <= 1.0:
+        faults.append(
+            f'data.cutflip_probability is {data.cutflip_probability}; give a number in [0, 1].'
+        )
     if data.train.name is None:
         faults.append('data.train.name is not given; name a dataset, as synthetic.')
     if data.validation.name is not None and data.validation == data.train:

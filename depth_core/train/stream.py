@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from depth_core.data.mix import MixDataset
 from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.errors import DataError, DepthError
 from depth_core.train.launch import seed_of
@@ -26,22 +27,37 @@ Augmentation = Callable[[Sample, Generator], Sample]
 
 @dataclass
 class SampleStream:
-    """Samples of `dataset` by their number in the run, shuffled anew in each epoch."""
+    """Samples of `dataset` by their number in the run, shuffled anew in each epoch.
+
+    Of a mix each batch is of one data set, in turn. Each has epochs of its own, so that a short
+    one is seen more often.
+    """
 
     dataset: DepthDataset
     augment: Augmentation
     seed: int
-    _epoch: int = field(default=-1, init=False)
-    _order: Tensor = field(default_factory=lambda: torch.empty(0), init=False)
+    batch_size: int = 1
+    """Samples in a row that are of one data set."""
+    _orders: dict[int, tuple[int, Tensor]] = field(default_factory=dict, init=False)
 
     def __getitem__(self, counter: int) -> Sample:
-        epoch, position = divmod(counter, len(self.dataset))
-        if epoch != self._epoch:
-            shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch))
-            self._order = torch.randperm(len(self.dataset), generator=shuffled)
-            self._epoch = epoch
-        sample = self.dataset[int(self._order[position])]
+        mix = self.dataset if isinstance(self.dataset, MixDataset) else None
+        domains = 1 if mix is None else len(mix.parts)
+        batch, position = divmod(counter, self.batch_size)
+        turn, domain = divmod(batch, domains)
+        length = len(self.dataset if mix is None else mix.parts[domain])
+        epoch, place = divmod(turn * self.batch_size + position, length)
+        index = int(self._order(domain, epoch, length)[place])
+        sample = self.dataset[index] if mix is None else mix.of(domain, index)
         return self.augment(sample, Generator().manual_seed(seed_of(self.seed, 2, counter)))
+
+    def _order(self, domain: int, epoch: int, length: int) -> Tensor:
+        known, order = self._orders.get(domain, (-1, torch.empty(0)))
+        if known != epoch:
+            shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch + (domain << 32)))
+            order = torch.randperm(length, generator=shuffled)
+            self._orders[domain] = (epoch, order)
+        return order
 
 
 def batches(
@@ -49,7 +65,6 @@ def batches(
     *,
     first_step: int,
     steps: int,
-    batch_size: int,
     rank: int = 0,
     world_size: int = 1,
     workers: int = 0,
@@ -57,10 +72,10 @@ def batches(
     """Yield this process's part of the batches of steps `first_step` to `steps` - 1.
 
     Args:
-        stream: Where samples come from.
+        stream: Where samples come from; its batch size, the images in a step over all processes,
+            is a multiple of `world_size`.
         first_step: Steps done before.
         steps: Steps in all.
-        batch_size: Images in a step over all processes, a multiple of `world_size`.
         rank: Number of this process.
         world_size: How many processes share a step.
         workers: Loading processes; 0 loads in this one.
@@ -68,10 +83,10 @@ def batches(
     Raises:
         DataError: An image cannot be read.
     """
-    share = batch_size // world_size
+    share = stream.batch_size // world_size
     loader = DataLoader(
         _Guarded(stream),
-        batch_sampler=_Counters(first_step, steps, batch_size, rank * share, share),
+        batch_sampler=_Counters(first_step, steps, stream.batch_size, rank * share, share),
         num_workers=workers,
         collate_fn=_collate,
         prefetch_factor=4 if workers else None,

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Generator
 
+from depth_core.data.mix import MixDataset
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
 from depth_core.train.launch import seed_of
@@ -23,9 +24,10 @@ class Numbers:
 
     broken: int | None = None
     growing: bool = False
+    length: int = LENGTH
 
     def __len__(self) -> int:
-        return LENGTH
+        return self.length
 
     def __getitem__(self, index: int) -> Sample:
         if index == self.broken:
@@ -50,10 +52,10 @@ def images(
     *, first_step: int = 0, steps: int = 6, seed: int = 0, rank: int = 0, world_size: int = 1,
     workers: int = 0,
 ) -> torch.Tensor:  # fmt: skip
-    stream = SampleStream(Numbers(), add_noise, seed)
+    stream = SampleStream(Numbers(), add_noise, seed, batch_size=4)
     loaded = batches(
-        stream, first_step=first_step, steps=steps, batch_size=4, rank=rank,
-        world_size=world_size, workers=workers,
+        stream, first_step=first_step, steps=steps, rank=rank, world_size=world_size,
+        workers=workers,
     )  # fmt: skip
     return torch.stack([batch.image for batch in loaded])  # [steps, batch, 3, 2, 2]
 
@@ -101,16 +103,62 @@ def test_loading_does_not_draw_from_the_generator_of_the_model() -> None:
 
 @pytest.mark.parametrize('workers', [0, 1])
 def test_an_unreadable_image_is_one_sentence(workers: int) -> None:
-    stream = SampleStream(Numbers(broken=2), add_noise, 0)
+    stream = SampleStream(Numbers(broken=2), add_noise, 0, batch_size=4)
     with pytest.raises(DataError) as caught:
-        list(batches(stream, first_step=0, steps=2, batch_size=4, workers=workers))
+        list(batches(stream, first_step=0, steps=2, workers=workers))
     assert str(caught.value) == 'image 2 is truncated; copy it again.'
 
 
 def test_images_of_different_size_are_refused() -> None:
-    stream = SampleStream(Numbers(growing=True), lambda sample, _: sample, 0)
+    stream = SampleStream(Numbers(growing=True), lambda sample, _: sample, 0, batch_size=4)
     with pytest.raises(DataError, match=r'differ in size .*give data\.height and data\.width'):
-        list(batches(stream, first_step=0, steps=1, batch_size=4))
+        list(batches(stream, first_step=0, steps=1))
+
+
+def mixed(
+    *, lengths: tuple[int, ...] = (5, 2), first_step: int = 0, steps: int = 8, rank: int = 0,
+    world_size: int = 1,
+) -> list[Sample]:  # fmt: skip
+    mix = MixDataset([Numbers(length=length) for length in lengths])
+    stream = SampleStream(mix, lambda sample, _: sample, 0, batch_size=2)
+    return list(
+        batches(stream, first_step=first_step, steps=steps, rank=rank, world_size=world_size)
+    )
+
+
+def test_a_batch_of_a_mix_is_of_one_data_set_in_turn() -> None:
+    domains = [batch.domain.tolist() for batch in mixed() if batch.domain is not None]
+    assert domains == [[0, 0], [1, 1]] * 4
+
+
+def test_the_shorter_data_set_comes_round_more_often() -> None:
+    """Ten batches of two, five of each: both images of the short set five times, none skipped."""
+    seen: list[list[str]] = [[], []]
+    for batch in mixed(steps=10):
+        assert batch.domain is not None
+        seen[int(batch.domain[0])] += batch.key
+    assert [seen[1].count(f'number/{index}') for index in range(2)] == [5, 5]
+    assert [seen[0].count(f'number/{index}') for index in range(5)] == [2] * 5
+
+
+def test_a_resumed_mix_goes_on_where_it_stopped() -> None:
+    assert [batch.key for batch in mixed(first_step=3)] == [batch.key for batch in mixed()[3:]]
+
+
+def test_processes_share_the_batches_of_a_mix() -> None:
+    shares = [mixed(rank=rank, world_size=2) for rank in range(2)]
+    joined = [first.key + second.key for first, second in zip(*shares, strict=True)]
+    assert joined == [batch.key for batch in mixed()]
+    for first, second in zip(*shares, strict=True):
+        assert first.domain is not None
+        assert second.domain is not None
+        assert torch.equal(first.domain, second.domain)
+
+
+def test_one_data_set_is_seen_alike_within_a_mix_and_alone() -> None:
+    alone = SampleStream(Numbers(length=5), lambda sample, _: sample, 0, batch_size=2)
+    first = [batch.key for batch in mixed(lengths=(5,))]
+    assert first == [batch.key for batch in batches(alone, first_step=0, steps=8)]
 
 
 def test_neighbouring_seeds_are_far_apart() -> None:

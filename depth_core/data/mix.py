@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several data sets as one, each sample with the index of the one it comes from.
+
+Training takes each batch from one data set, in turn; the shorter ones come round more often (see
+`depth_core.train.stream`). What counts as depth in which of them is the recipe's business.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from depth_core.data.registry import open_dataset
+from depth_core.data.sample import DepthDataset, Sample
+from depth_core.errors import ConfigError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixPart:
+    """One data set of a mix, as it is asked for."""
+
+    name: str
+    """Name of the data set."""
+    root: Path | str | None = None
+    """Folder or bag it is read from."""
+    split: Path | str | None = None
+    """List of its samples."""
+    height: int | None = None
+    """Rows of its samples; those of the mix when None."""
+    width: int | None = None
+    """Columns of its samples; those of the mix when None."""
+    augmentation: str | None = None
+    """What its samples undergo in training; that of all when None."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further options of that data set."""
+
+    def open(self) -> DepthDataset:
+        """Open it.
+
+        Raises:
+            ConfigError: The data set or an option is unknown.
+            DataError: The data is missing or malformed.
+        """
+        return open_dataset(
+            self.name,
+            root=self.root,
+            split=self.split,
+            height=self.height,
+            width=self.width,
+            **self.options,
+        )
+
+
+class MixDataset:
+    """Data sets one after another; `Sample.domain` says which one it is, from 0.
+
+    Raises:
+        ConfigError: There is none.
+    """
+
+    def __init__(self, parts: Sequence[DepthDataset]) -> None:
+        if not parts:
+            message = 'a mix of no data sets has no sample; name at least one.'
+            raise ConfigError(message)
+        self.parts = tuple(parts)
+        self._ends = list(accumulate(len(part) for part in self.parts))
+
+    def __len__(self) -> int:
+        return self._ends[-1]
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample at `index` of all, in the order of the data sets."""
+        if not -len(self) <= index < len(self):
+            message = f'index {index} is outside a mix of {len(self)} samples.'
+            raise IndexError(message)
+        place = index % len(self)
+        domain = bisect_right(self._ends, place)
+        return self.of(domain, place - (self._ends[domain] - len(self.parts[domain])))
+
+    def of(self, domain: int, index: int) -> Sample:
+        """The sample at `index` of data set number `domain`."""
+        return replace(self.parts[domain][index], domain=torch.tensor(domain))
+
+
+def read_parts(
+    datasets: Sequence[Mapping[str, Any]], *, height: int | None = None, width: int | None = None
+) -> tuple[MixPart, ...]:
+    """Read what a mix is made of.
+
+    Args:
+        datasets: One mapping a data set, with the keys of `MixPart`.
+        height: Rows of samples, for those that do not say.
+        width: Columns of samples, for those that do not say.
+
+    Raises:
+        ConfigError: It is no list of such mappings, or a key is unknown.
+    """
+    known = [item.name for item in fields(MixPart)]
+    mappings = isinstance(datasets, Sequence) and all(isinstance(d, Mapping) for d in datasets)
+    if not mappings or not all('name' in item for item in datasets):
+        message = (
+            f'datasets of a mix is {datasets!r}; give a list of mappings, each with a name, as '
+            '[{name: nyu, root: data/nyu}, {name: kitti, root: data/kitti}].'
+        )
+        raise ConfigError(message)
+    for item in datasets:
+        for key in item:
+            if key not in known:
+                raise ConfigError(unknown_name('key of a data set in a mix', key, known))
+        if item['name'] == 'mix':
+            message = 'a mix cannot be part of a mix; list its data sets one by one.'
+            raise ConfigError(message)
+    size = {'height': height, 'width': width}
+    return tuple(MixPart(**(size | dict(item))) for item in datasets)
+
+
+def open_mix(
+    *,
+    datasets: Sequence[Mapping[str, Any]],
+    height: int | None = None,
+    width: int | None = None,
+) -> MixDataset:
+    """Open several data sets as one.
+
+    Args:
+        datasets: One mapping a data set: name, and root, split, options, height, width,
+            augmentation where it has them.
+        height: Rows of samples, for those that do not say; native when None.
+        width: Columns of samples, for those that do not say; native when None.
+
+    Raises:
+        ConfigError: A data set, a key or an option is unknown.
+        DataError: The data is missing or malformed.
+    """
+    return MixDataset([part.open() for part in read_parts(datasets, height=height, width=width)])

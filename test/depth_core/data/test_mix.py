@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several data sets as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from depth_core.data import open_dataset
+from depth_core.data.mix import MixDataset
+from depth_core.errors import ConfigError
+
+ROOMS = {'name': 'synthetic', 'options': {'seed': 1, 'length': 3, 'scenes': 'indoor'}}
+STREETS = {
+    'name': 'synthetic',
+    'options': {'seed': 2, 'length': 2, 'scenes': 'outdoor'},
+    'height': 24,
+    'augmentation': 'jitter',
+}
+
+
+def refusal(datasets: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        open_dataset('mix', datasets=datasets, height=16, width=32)
+    return str(caught.value)
+
+
+def test_samples_are_those_of_the_parts_with_their_domain() -> None:
+    mix = open_dataset('mix', datasets=[ROOMS, STREETS], height=16, width=32)
+    assert len(mix) == 5
+    domains = [sample.domain for sample in (mix[index] for index in range(5))]
+    assert [int(domain) for domain in domains if domain is not None] == [0, 0, 0, 1, 1]
+    assert mix[0].image.shape == (3, 16, 32)
+    assert mix[3].image.shape == (3, 24, 32)  # a size of its own
+    alone = open_dataset('synthetic', height=24, width=32, seed=2, length=2, scenes='outdoor')
+    assert torch.equal(mix[4].image, alone[1].image)
+    assert mix[-1].key == mix[4].key
+
+
+def test_an_index_outside_is_one() -> None:
+    mix = MixDataset([open_dataset('synthetic', height=16, width=32, seed=1, length=2)])
+    for index in (2, -3):
+        with pytest.raises(IndexError, match=f'index {index} is outside a mix of 2 samples'):
+            mix[index]
+
+
+def test_what_is_no_mix_is_refused() -> None:
+    assert "did you mean 'root'?" in refusal([ROOMS | {'rot': 'data'}])
+    assert "did you mean 'synthetic'?" in refusal([{'name': 'sintetic'}])
+    assert 'cannot be part of a mix' in refusal([{'name': 'mix'}])
+    assert 'give a list of mappings, each with a name' in refusal('nyu')
+    assert 'give a list of mappings, each with a name' in refusal([{'root': 'data/nyu'}])
+    assert 'name at least one' in refusal([])
