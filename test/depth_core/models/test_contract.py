@@ -42,6 +42,7 @@ TINY_SEMANTICS: Final[Mapping[str, object]] = {
     'semantic_channels': 16,
     'semantic_head_channels': 32,
     'guide_channels': 16,
+    'guided_strides': (8, 1),
 }
 
 TINY: Final[Mapping[str, Mapping[str, object]]] = {
