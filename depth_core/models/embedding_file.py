@@ -183,7 +183,10 @@ def convert_embedding(
 
 def _read(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
-        message = f'embedding network {path} does not exist; check the path.'
+        message = (
+            f'embedding network {path} does not exist; check the path, or train one with '
+            'python -m depth_core.train.embedding.'
+        )
         raise CheckpointError(message)
     try:
         with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums it writes

@@ -89,12 +89,6 @@ class CliffNetRecipe(Recipe):
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
                 'head would keep its random weights.'
             )
-        faults += [
-            f'recipe.{key} {path} does not exist; train it with python -m '
-            f'depth_core.train.embedding, or leave it out.'
-            for key, path in (('heg_s', self.heg_s), ('heg_r', self.heg_r))
-            if path is not None and not path.is_file()
-        ]
         if model.spec.family != 'cliffnet':
             faults.append(
                 f'recipe cliffnet trains models of the cliffnet family, and {model.spec.name} is '
