@@ -164,12 +164,17 @@ def make_sample(
     with np.errstate(invalid='ignore'):
         valid = np.isfinite(truth) & (truth > 0.0)
     return Sample(
-        image=torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255.0)),
+        image=image_tensor(image),
         depth_m=torch.from_numpy(np.array(truth, np.float32)),
         valid=torch.from_numpy(valid),
         intrinsics=torch.from_numpy(matrix).float(),
         key=key,
     )
+
+
+def image_tensor(image: Uint8Array) -> torch.Tensor:
+    """Turn [H, W, 3] uint8 into [3, H, W] float32 in [0, 1]."""
+    return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255.0))
 
 
 CameraT = TypeVar('CameraT', Intrinsics, Intrinsics | None)

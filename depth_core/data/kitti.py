@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""KITTI raw drives (Geiger et al., IJRR 2013) with lidar as ground truth.
+"""KITTI raw drives (Geiger et al., IJRR 2013) with lidar as ground truth, alone or in sequence.
 
 Layout, as the official archives unpack:
 
@@ -13,51 +13,49 @@ subtracting one (the development kit is written in Matlab) misplaces the depth a
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.images import (
     check_size,
-    depth_plane,
     make_sample,
     read_depth_png,
     read_image,
     require_folder,
     resize_together,
 )
-from depth_core.data.kitti_split import KittiFrame, frames_on_disk, read_split
-from depth_core.data.sample import Sample
-from depth_core.errors import ConfigError, DataError, unknown_name
-from depth_core.geometry import (
-    intrinsics_from_matrix,
-    render_sparse_depth,
-    transform,
+from depth_core.data.kitti_files import read_calibration, read_projected, read_velodyne
+from depth_core.data.kitti_split import (
+    KittiFrame,
+    frames_on_disk,
+    read_excluded,
+    read_split,
+    sequences,
 )
+from depth_core.data.sample import Sample
+from depth_core.data.sequences import check_offsets, with_neighbours
+from depth_core.data.sequences_kitti import camera_poses, mean_speed, read_timestamps, speed_at
+from depth_core.errors import ConfigError, DataError, unknown_name
+from depth_core.geometry import crop_intrinsics, render_sparse_depth, transform
+from depth_core.metrics import PROTOCOLS
 
-GroundTruth: TypeAlias = Literal['velodyne', 'annotated', 'proj_depth']
-GROUND_TRUTHS: Final = ('velodyne', 'annotated', 'proj_depth')
+GroundTruth: TypeAlias = Literal['velodyne', 'annotated', 'proj_depth', 'none']
+GROUND_TRUTHS: Final = ('velodyne', 'annotated', 'proj_depth', 'none')
+CROPS: Final = ('none', 'kb')
 
 _ANNOTATED_UNIT_M: Final = 1.0 / 256.0
-_POINT_BYTES: Final = 16
 _MISSING_SHOWN: Final = 3
 
+_BENCHMARK: Final = PROTOCOLS['kitti_window_garg_80m']
+_calibration = lru_cache(maxsize=64)(read_calibration)
 
-@dataclass(frozen=True, kw_only=True)
-class KittiCalibration:
-    """What a day's two calibration files say about one rectified camera."""
-
-    intrinsics: Intrinsics
-    """Of the rectified image, from P_rect."""
-    camera_from_velodyne: NDArray[np.float64]
-    """[4, 4] lidar frame to the rectified frame of this camera, metres."""
+_LOG = logging.getLogger(__name__)
 
 
 class KittiDataset:
@@ -71,10 +69,20 @@ class KittiDataset:
         split: List of frames, plain or .gz; every frame on disk when None.
         ground_truth: 'velodyne' projects the raw scan; 'annotated' reads the 16-bit PNG files of
             the depth benchmark (11 scans, cleaned); 'proj_depth' reads NPZ files of projected
-            scans (`proj_depth/velodyne`).
+            scans (`proj_depth/velodyne`); 'none' reads nothing, for training without labels.
         depth_root: Where `annotated` and `proj_depth` files are; `root` when None. The layout of
             the depth benchmark (train|val/<drive>/proj_depth/groundtruth) is understood.
         camera: Which cameras are taken when there is no split.
+        crop: 'kb' cuts the bottom-centre window of 352 x 1216 of the KITTI benchmark from every
+            image before it is resized.
+        neighbours: Offsets, in frames of about 0.1 s, of the neighbouring frames to give too,
+            with the time to them, the forward speed of the car and camera poses where the drive
+            has timestamps.txt and oxts. Frames without all of them, at the ends of a drive or
+            beside a gap, are left out; neighbours need not be in the split.
+        exclude: List of frames to leave out, plain or .gz, in the form of a split or of the
+            static frames of SfMLearner (`day drive frame`, then for all cameras).
+        min_speed_mps: Leave out frames at which the car is known to be slower: a camera that
+            stands still says nothing about depth. Frames of unknown speed stay.
         height: Rows of a sample; native when None.
         width: Columns of a sample; native when None.
 
@@ -91,28 +99,67 @@ class KittiDataset:
         ground_truth: GroundTruth = 'velodyne',
         depth_root: Path | str | None = None,
         camera: Literal['left', 'right', 'both'] = 'left',
+        crop: Literal['none', 'kb'] = 'none',
+        neighbours: Sequence[int] = (),
+        exclude: Path | str | None = None,
+        min_speed_mps: float = 0.0,
         height: int | None = None,
         width: int | None = None,
     ) -> None:
         if ground_truth not in GROUND_TRUTHS:
             raise ConfigError(unknown_name('ground truth', ground_truth, GROUND_TRUTHS))
+        if crop not in CROPS:
+            raise ConfigError(unknown_name('crop', crop, CROPS))
         check_size(height, width)
         self.root = Path(root)
         require_folder(self.root, 'KITTI raw')
         self.ground_truth = ground_truth
         self.depth_root = self.root if depth_root is None else Path(depth_root)
         self.height, self.width = height, width
+        self.crop = crop
+        self.neighbours = check_offsets(neighbours)
         if split is None:
             self.frames: Sequence[KittiFrame] = frames_on_disk(self.root, camera)
         else:
             self.frames = read_split(Path(split))
             self._check_present(Path(split))
+        self._windows: dict[KittiFrame, tuple[KittiFrame, ...]] = {}
+        if self.neighbours:
+            self._windows = sequences(self.root, self.frames, self.neighbours)
+            self._keep(lambda frame: frame in self._windows, 'have no neighbours on disk')
+        if exclude is not None:
+            excluded = read_excluded(Path(exclude))
+            self._keep(lambda frame: frame not in excluded, f'are in {exclude}')
+        if min_speed_mps > 0.0:
+            self._keep(
+                lambda frame: not speed_at(self._drive(frame), frame.frame) < min_speed_mps,
+                f'are slower than {min_speed_mps} m/s',
+            )
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> Sample:
         frame = self.frames[index]
+        image, camera = self._picture(frame)
+        if self.ground_truth == 'velodyne':
+            # Points are projected at the size of the sample: no value is lost to resizing.
+            image, camera = resize_together(image, camera, self.height, self.width)
+            sample = make_sample(image, self._projected_scan(frame, camera), camera, key=frame.key)
+        else:
+            sample = make_sample(
+                image,
+                self._stored_depth(frame),
+                camera,
+                key=frame.key,
+                height=self.height,
+                width=self.width,
+                sparse=True,
+            )
+        return self._in_sequence(sample, frame) if self.neighbours else sample
+
+    def _picture(self, frame: KittiFrame) -> tuple[Uint8Array, Intrinsics]:
+        """The image of a frame and its camera, cut to the window asked for."""
         path = self._image_path(frame)
         if path is None:
             message = (
@@ -121,8 +168,7 @@ class KittiDataset:
             )
             raise DataError(message)
         image = read_image(path)
-        calibration = _calibration(self.root / frame.day, frame.camera)
-        camera = calibration.intrinsics
+        camera = _calibration(self.root / frame.day, frame.camera).intrinsics
         if image.shape[:2] != (camera.height, camera.width):
             message = (
                 f'image {path} is {image.shape[0]}x{image.shape[1]}, but its calibration is for '
@@ -130,32 +176,71 @@ class KittiDataset:
                 'data set resize them (height, width).'
             )
             raise DataError(message)
-        if self.ground_truth == 'velodyne':
-            # Points are projected at the size of the sample: no value is lost to resizing.
-            image, camera = resize_together(image, camera, self.height, self.width)
-            return make_sample(
-                image, self._projected_scan(frame, calibration, camera), camera, key=frame.key
-            )
-        return make_sample(
-            image,
-            self._stored_depth(frame),
-            camera,
-            key=frame.key,
-            height=self.height,
-            width=self.width,
-            sparse=True,
+        if self.crop == 'none':
+            return image, camera
+        rows, columns = _benchmark_window((camera.height, camera.width))
+        image = np.ascontiguousarray(image[rows, columns])
+        height, width = image.shape[:2]
+        return image, crop_intrinsics(
+            camera, top=rows.start, left=columns.start, height=height, width=width
         )
 
-    def _projected_scan(
-        self, frame: KittiFrame, calibration: KittiCalibration, camera: Intrinsics
-    ) -> Float32Array | None:
-        path = self.root / frame.day / frame.drive / f'velodyne_points/data/{frame.stem}.bin'
+    def _in_sequence(self, sample: Sample, frame: KittiFrame) -> Sample:
+        """Put images, times, speeds and poses of the neighbours beside a frame."""
+        others = self._windows[frame]
+        drive = self._drive(frame)
+        pictures = [
+            resize_together(*self._picture(other), self.height, self.width)[0] for other in others
+        ]
+        stamps_s = read_timestamps(drive / f'image_{frame.camera:02d}/timestamps.txt')
+        dt_s = [
+            float('nan') if stamps_s is None else stamps_s[other.frame] - stamps_s[frame.frame]
+            for other in others
+        ]
+        return with_neighbours(
+            sample,
+            pictures,
+            dt_s=dt_s,
+            speed_mps=[mean_speed(drive, frame.frame, other.frame) for other in others],
+            poses=camera_poses(
+                drive,
+                tuple(item.frame for item in (frame, *others)),
+                _calibration(self.root / frame.day, frame.camera).camera_from_velodyne,
+            ),
+        )
+
+    def _drive(self, frame: KittiFrame) -> Path:
+        return self.root / frame.day / frame.drive
+
+    def _keep(self, wanted: Callable[[KittiFrame], bool], reason: str) -> None:
+        """Leave out the frames that are not wanted, and say how many."""
+        kept = [frame for frame in self.frames if wanted(frame)]
+        if len(kept) < len(self.frames):
+            _LOG.info(
+                '%d of %d frames %s: left out',
+                len(self.frames) - len(kept),
+                len(self.frames),
+                reason,
+            )
+        if not kept:
+            message = (
+                f'all {len(self.frames)} frames of {self.root} {reason}, so that none is left; '
+                'give a longer drive, other neighbours, or a weaker filter.'
+            )
+            raise DataError(message)
+        self.frames = kept
+
+    def _projected_scan(self, frame: KittiFrame, camera: Intrinsics) -> Float32Array | None:
+        path = self._drive(frame) / f'velodyne_points/data/{frame.stem}.bin'
         if not path.is_file():
             return None
+        calibration = _calibration(self.root / frame.day, frame.camera)
         points = transform(read_velodyne(path), calibration.camera_from_velodyne)
         return render_sparse_depth(points, camera)
 
     def _stored_depth(self, frame: KittiFrame) -> Float32Array | None:
+        if self.ground_truth == 'none':
+            return None
         kind, suffix = {
             'annotated': ('groundtruth', 'png'),
             'proj_depth': ('velodyne', 'npz'),
@@ -165,8 +250,12 @@ class KittiDataset:
             path = self.depth_root / folder / inside
             if path.is_file():
                 if suffix == 'png':
-                    return read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
-                return _read_projected(path)
+                    depth_m = read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
+                else:
+                    depth_m = read_projected(path)
+                return (
+                    depth_m if self.crop == 'none' else depth_m[_benchmark_window(depth_m.shape)]
+                )
         return None
 
     def _image_path(self, frame: KittiFrame) -> Path | None:
@@ -185,91 +274,8 @@ class KittiDataset:
             raise DataError(message)
 
 
-def read_velodyne(path: Path) -> NDArray[np.float32]:
-    """Read a scan (x, y, z, reflectance as float32) as [N, 3] metres in the lidar frame.
-
-    Raises:
-        DataError: It is missing, empty or truncated.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        message = f'scan {path} cannot be read: {error.strerror or error}; check the data set.'
-        raise DataError(message) from error
-    if not content or len(content) % _POINT_BYTES:
-        message = (
-            f'scan {path} has {len(content)} bytes, which is not a positive multiple of '
-            f'{_POINT_BYTES} (x, y, z, reflectance as float32); it is truncated: unpack it again.'
-        )
-        raise DataError(message)
-    return np.frombuffer(content, '<f4').reshape(-1, 4)[:, :3]
-
-
-def read_calibration(day: Path, camera: int) -> KittiCalibration:
-    """Read the calibration of one camera (2 = left colour, 3 = right colour) of a day.
-
-    Raises:
-        DataError: A file or an entry is missing or malformed.
-    """
-    cameras = _CalibrationFile(day / 'calib_cam_to_cam.txt')
-    lidar = _CalibrationFile(day / 'calib_velo_to_cam.txt')
-    projection = cameras.numbers(f'P_rect_{camera:02d}', 12).reshape(3, 4)
-    width, height = cameras.numbers(f'S_rect_{camera:02d}', 2)
-    rectify = np.eye(4)
-    rectify[:3, :3] = cameras.numbers('R_rect_00', 9).reshape(3, 3)
-    reference_from_velodyne = np.eye(4)
-    reference_from_velodyne[:3, :3] = lidar.numbers('R', 9).reshape(3, 3)
-    reference_from_velodyne[:3, 3] = lidar.numbers('T', 3)
-    # P = K [I | t]: the fourth column carries this camera's place beside the reference camera.
-    own_from_reference = np.eye(4)
-    own_from_reference[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
-    return KittiCalibration(
-        intrinsics=intrinsics_from_matrix(projection, height=int(height), width=int(width)),
-        camera_from_velodyne=own_from_reference @ rectify @ reference_from_velodyne,
-    )
-
-
-_calibration = lru_cache(maxsize=64)(read_calibration)
-
-
-class _CalibrationFile:
-    """The `name: numbers` lines of a calibration file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            lines = path.read_text(encoding='ascii').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            message = (
-                f'calibration {path} cannot be read: {error}; unpack the calibration archive of '
-                'that day into the folder of the day.'
-            )
-            raise DataError(message) from error
-        self._entries = dict(line.split(':', 1) for line in lines if ':' in line)
-
-    def numbers(self, name: str, count: int) -> NDArray[np.float64]:
-        words = self._entries.get(name, '').split()
-        try:
-            values = np.array([float(word) for word in words])
-        except ValueError:
-            values = np.empty(0)
-        if values.size != count:
-            message = (
-                f'calibration {self._path} gives {len(words)} numbers for {name!r}; it must give '
-                f'{count}: the file is truncated or of another kind.'
-            )
-            raise DataError(message)
-        return values
-
-
-def _read_projected(path: Path) -> Float32Array:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            values = archive['velodyne_depth']
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        message = (
-            f'projected depth {path} cannot be read: {error}; it must be an NPZ file with an '
-            "array 'velodyne_depth' in metres."
-        )
-        raise DataError(message) from error
-    return depth_plane(values, source=str(path))
+def _benchmark_window(size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the bottom-centre window of the KITTI benchmark."""
+    assert _BENCHMARK.window is not None  # noqa: S101  it is what the protocol is about
+    top, left = _BENCHMARK.window_origin(size[0], size[1])
+    return slice(top, top + _BENCHMARK.window[0]), slice(left, left + _BENCHMARK.window[1])

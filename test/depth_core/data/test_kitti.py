@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from depth_core.data import open_dataset
-from depth_core.data.kitti import KittiDataset, read_calibration
+from depth_core.data.kitti import KittiDataset
+from depth_core.data.kitti_files import read_calibration
 from depth_core.data.kitti_split import LEFT, RIGHT, read_split
 from depth_core.data.sample import DepthDataset
 from depth_core.errors import ConfigError, DataError

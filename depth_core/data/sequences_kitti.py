@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the car of a KITTI raw drive moved: time stamps, forward speed and poses.
+
+Layout, as the official archives unpack: image_02/timestamps.txt with a line an image, and
+oxts/data/0000000000.txt, one a frame, of what GPS and inertial unit say (30 numbers, named in
+oxts/dataformat.txt). Both may be missing; what they would tell is then unknown.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.data.sequences import SpeedTrack
+from depth_core.errors import DataError
+
+_NUMBERS: Final = 30
+_FORWARD_SPEED: Final = 8
+_EARTH_RADIUS_M: Final = 6378137.0
+
+
+@lru_cache(maxsize=64)
+def read_timestamps(path: Path) -> NDArray[np.float64] | None:
+    """Read the times of a drive's frames, seconds after the first; None when there is no file.
+
+    Raises:
+        DataError: A line is no time.
+    """
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding='ascii', errors='replace').split('\n')
+    words = [line.strip().replace(' ', 'T') for line in lines if line.strip()]
+    try:
+        stamps = np.array(words, 'datetime64[ns]')
+    except ValueError as error:
+        message = (
+            f"time stamps {path} cannot be read: {error}; a line is '2011-09-26 13:02:25.964389' "
+            'for each image: unpack the file again.'
+        )
+        raise DataError(message) from error
+    seconds: NDArray[np.float64] = (stamps - stamps[:1]).astype(np.float64) * 1e-9
+    return seconds
+
+
+@lru_cache(maxsize=4096)
+def read_oxts(drive: Path, frame: int) -> NDArray[np.float64] | None:
+    """Read what GPS and inertial unit say at a frame, [30]; None when there is no file.
+
+    Raises:
+        DataError: It holds something else than 30 numbers.
+    """
+    path = drive / f'oxts/data/{frame:010d}.txt'
+    if not path.is_file():
+        return None
+    words = path.read_text(encoding='ascii', errors='replace').split()
+    try:
+        values = np.array([float(word) for word in words])
+    except ValueError:
+        values = np.empty(0)
+    if values.size != _NUMBERS:
+        message = (
+            f'{path} holds {len(words)} words; it must hold {_NUMBERS} numbers: '
+            'unpack the drive again.'
+        )
+        raise DataError(message)
+    return values
+
+
+def speed_at(drive: Path, frame: int) -> float:
+    """Forward speed of the car at a frame, m/s, backwards counted too; NaN = unknown."""
+    values = read_oxts(drive, frame)
+    return float('nan') if values is None else abs(float(values[_FORWARD_SPEED]))
+
+
+def mean_speed(drive: Path, first: int, second: int) -> float:
+    """Mean forward speed between two frames of a drive, m/s; NaN = unknown.
+
+    The measurements of a synchronised drive belong to its frames, so that frames stand for time.
+    """
+    frames = np.arange(min(first, second), max(first, second) + 1)
+    speeds = np.array([speed_at(drive, int(frame)) for frame in frames])
+    track = SpeedTrack(stamps_s=frames.astype(np.float64), speed_mps=speeds, tolerance_s=0.0)
+    return track.mean(float(first), float(second))
+
+
+def camera_poses(
+    drive: Path, frames: tuple[int, ...], camera_from_velodyne: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """[N, 4, 4] camera-to-world of frames, metres; None when a measurement is missing.
+
+    The world is the frame of the drive's first measurement: east, north, up, by the Mercator
+    projection at its latitude, as the development kit of KITTI computes it.
+
+    Raises:
+        DataError: A file is malformed.
+    """
+    calibration = drive.parent / 'calib_imu_to_velo.txt'
+    first = _first_frame(drive)
+    measured = [read_oxts(drive, frame) for frame in frames]
+    if first is None or not calibration.is_file() or any(item is None for item in measured):
+        return None
+    origin = read_oxts(drive, first)
+    assert origin is not None  # noqa: S101  listed a moment ago
+    imu_from_camera = np.linalg.inv(camera_from_velodyne @ _velodyne_from_imu(calibration))
+    scale = np.cos(np.radians(origin[0]))
+    start = _imu_pose(origin, scale)[:3, 3]
+    poses = []
+    for item in measured:
+        assert item is not None  # noqa: S101  refused above
+        pose = _imu_pose(item, scale)
+        pose[:3, 3] -= start
+        poses.append(pose @ imu_from_camera)
+    return np.stack(poses)
+
+
+@lru_cache(maxsize=64)
+def _first_frame(drive: Path) -> int | None:
+    names = (path.stem for path in (drive / 'oxts/data').glob('*.txt'))
+    return min((int(name) for name in names if name.isdigit()), default=None)
+
+
+@lru_cache(maxsize=64)
+def _velodyne_from_imu(path: Path) -> NDArray[np.float64]:
+    lines = path.read_text(encoding='ascii', errors='replace').splitlines()
+    entries = dict(line.split(':', 1) for line in lines if ':' in line)
+    try:
+        matrix = np.eye(4)
+        matrix[:3, :3] = np.array(entries['R'].split(), np.float64).reshape(3, 3)
+        matrix[:3, 3] = np.array(entries['T'].split(), np.float64)
+    except (KeyError, ValueError) as error:
+        message = (
+            f'calibration {path} does not hold nine numbers R and three numbers T ({error}); '
+            'unpack the calibration archive of that day again.'
+        )
+        raise DataError(message) from error
+    return matrix
+
+
+def _imu_pose(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
+    latitude, longitude, altitude, roll, pitch, yaw = values[:6]
+    pose = np.eye(4)
+    pose[:3, :3] = _turn(yaw, 0, 1) @ _turn(pitch, 2, 0) @ _turn(roll, 1, 2)
+    east = scale * _EARTH_RADIUS_M * np.radians(longitude)
+    north = scale * _EARTH_RADIUS_M * np.log(np.tan(np.radians(90.0 + latitude) / 2.0))
+    pose[:3, 3] = east, north, altitude
+    return pose
+
+
+def _turn(angle: float, first: int, second: int) -> NDArray[np.float64]:
+    """The right-handed rotation that turns axis `first` towards axis `second`."""
+    matrix = np.eye(3)
+    matrix[first, first] = matrix[second, second] = np.cos(angle)
+    matrix[second, first] = np.sin(angle)
+    matrix[first, second] = -np.sin(angle)
+    return matrix
