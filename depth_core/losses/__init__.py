@@ -33,12 +33,22 @@ from depth_core.losses.embedding import (
 )
 from depth_core.losses.photometric import photometric_map, ssim_map
 from depth_core.losses.pointwise import l1, laplace_nll, log_l1, silog
+from depth_core.losses.scale_invariant import (
+    aligned,
+    gradient_l1,
+    gradient_matching,
+    scale_and_shift,
+    scale_shift_invariant,
+    silog_unbiased,
+    trimmed_scale_shift_invariant,
+)
 from depth_core.losses.selfsup_supervised import inverse_depth_loss
 from depth_core.losses.smoothness import multi_scale_smoothness
 from depth_core.losses.velocity import velocity_loss
 from depth_core.losses.view_synthesis import synthesised
 
 __all__ = [
+    'aligned',
     'cross_distillation',
     'densedepth_loss_keras',
     'densedepth_loss_pytorch',
@@ -47,6 +57,8 @@ __all__ = [
     'embedding_l1',
     'embedding_warm_up',
     'gaussian_window',
+    'gradient_l1',
+    'gradient_matching',
     'hierarchical_embedding',
     'inverse_depth_loss',
     'l1',
@@ -56,10 +68,14 @@ __all__ = [
     'photometric_map',
     'reciprocal_target',
     'relative_distillation',
+    'scale_and_shift',
+    'scale_shift_invariant',
     'silog',
+    'silog_unbiased',
     'sobel_l1',
     'ssim',
     'ssim_map',
     'synthesised',
+    'trimmed_scale_shift_invariant',
     'velocity_loss',
 ]
