@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded bags (rosbag2 in mcap or sqlite3, and ROS 1) with lidar as ground truth."""
+"""Recorded bags (rosbag2 in mcap or sqlite3, and ROS 1): images, lidar as ground truth, speed."""
 
 from __future__ import annotations
 
 import bisect
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.typesys import Stores, get_typestore
 
@@ -24,6 +26,8 @@ from depth_core.data.bag_messages import (
 )
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
+from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
+from depth_core.data.sequences_bag import ODOMETRY_TYPES, VELOCITY_TYPES, read_speeds
 from depth_core.errors import ConfigError, DataError, DepthError, unknown_name
 from depth_core.geometry import render_sparse_depth, transform
 
@@ -32,6 +36,8 @@ _CAMERA_INFOS: Final = ('sensor_msgs/msg/CameraInfo',)
 _CLOUDS: Final = ('sensor_msgs/msg/PointCloud2',)
 _STATIC_TOPIC: Final = '/tf_static'
 _STORAGE_SUFFIXES: Final = ('.mcap', '.db3')
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +48,8 @@ class BagTopics:
     camera_info: str
     cloud: str | None
     """None when the bag has no lidar: no sample then has ground truth."""
+    speed: str | None = None
+    """Odometry or velocities; None when no neighbours are asked for, or the bag has none."""
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
@@ -59,6 +67,11 @@ class BagDataset:
     Images with lens distortion are rectified by their camera_info, so that the intrinsics of a
     sample describe it. An image without a scan within `max_offset_s` stays, with no valid pixel.
 
+    With `neighbours` a sample holds the frames around an image, the time to them and the mean
+    speed of the robot on the way, so that a robot's own recording trains a network without
+    labels. The speed is that of the frame the topic is about, usually the middle of the robot:
+    it is that of the camera but for turns on the spot.
+
     Args:
         root: Bag folder, one of its storage files, or a .bag file of ROS 1.
         image_topic: Image or CompressedImage; found when the bag has one camera.
@@ -67,6 +80,13 @@ class BagDataset:
         rectified: Whether the images are rectified already, so that P and R describe them and
             not K and D; None means yes when 'rect' is in the name of the image topic.
         max_offset_s: Largest time between image and scan, seconds.
+        neighbours: Offsets, in images, of the neighbouring images to give too. An image without
+            all of them, at the ends or where images were dropped, is left out.
+        odometry_topic: Odometry to read the speed from; found when the bag has one and no
+            velocity topic is given. Without any the speed is NaN (unknown).
+        velocity_topic: TwistStamped, TwistWithCovarianceStamped or Twist to read the speed from
+            instead. Never chosen by itself: many such topics are commands, not measurements.
+        max_speed_offset_s: Largest time between an image and the nearest speed, seconds.
         height: Rows of a sample; native when None.
         width: Columns of a sample; native when None.
 
@@ -84,12 +104,24 @@ class BagDataset:
         cloud_topic: str | None = None,
         rectified: bool | None = None,
         max_offset_s: float = 0.05,
+        neighbours: Sequence[int] = (),
+        odometry_topic: str | None = None,
+        velocity_topic: str | None = None,
+        max_speed_offset_s: float = 0.2,
         height: int | None = None,
         width: int | None = None,
     ) -> None:
         check_size(height, width)
         self.root = Path(root)
         self.height, self.width = height, width
+        self.neighbours = check_offsets(neighbours)
+        named = odometry_topic or velocity_topic
+        if named and not self.neighbours:
+            message = (
+                f'topic {named!r} is to give the speed, but no neighbours are asked for, and '
+                'only sequences have one; give neighbours, as [-1, 1], or leave the topic out.'
+            )
+            raise ConfigError(message)
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
         with _opened(self.root) as reader:
@@ -98,12 +130,20 @@ class BagDataset:
             cloud = None
             if cloud_topic is not None or _topics(reader, _CLOUDS):
                 cloud = _choose(reader, 'lidar', _CLOUDS, cloud_topic, option='cloud_topic')
-            self.topics = BagTopics(image=image, camera_info=info, cloud=cloud)
+            speed = None
+            if self.neighbours:
+                speed = _choose_speed(reader, odometry_topic, velocity_topic)
+            self.topics = BagTopics(image=image, camera_info=info, cloud=cloud, speed=speed)
             self._images = [_record(*item) for item in _messages(reader, image)]
             self._clouds = sorted(
                 _record(*item) for item in (_messages(reader, cloud) if cloud else ())
             )
             self._info = next((message for _, message in _messages(reader, info)), None)
+            self._speeds = speed and read_speeds(
+                _messages(reader, speed),
+                tolerance_s=max_speed_offset_s,
+                source=f'topic {speed} of bag {self.root}',
+            )
             for _, message in _messages(reader, _STATIC_TOPIC):
                 self._frames.add(message)
         for topic, found in ((image, self._images), (info, self._info)):
@@ -111,29 +151,75 @@ class BagDataset:
                 message = f'bag {self.root} has no message on its topic {topic}; record it again.'
                 raise DataError(message)
         self._rectified = 'rect' in image if rectified is None else rectified
+        self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._windows)
 
     def __getitem__(self, index: int) -> Sample:
-        record = self._images[index]
+        window = self._windows[index]
+        record = window[0]
         scan = self._nearest_scan(record.stamp_ns)
         with _opened(self.root) as reader:
-            message = _read(reader, self.topics.image, record)
+            messages = [_read(reader, self.topics.image, item) for item in window]
             cloud = scan and self.topics.cloud and _read(reader, self.topics.cloud, scan)
-        key = f'{self.topics.image} {record.stamp_ns}'
-        image = decode_image_message(message, source=f'{key} of bag {self.root}')
-        camera = camera_of(
-            self._info,
-            (image.shape[0], image.shape[1]),
-            rectified=self._rectified,
-            source=f'{self.topics.camera_info} of bag {self.root}',
-        )
-        image, intrinsics = resize_together(
-            camera.rectify(image), camera.intrinsics, self.height, self.width
-        )
+        pictures = []
+        for item, message in zip(window, messages, strict=True):
+            image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
+            camera = camera_of(
+                self._info,
+                (image.shape[0], image.shape[1]),
+                rectified=self._rectified,
+                source=f'{self.topics.camera_info} of bag {self.root}',
+            )
+            picture, intrinsics = resize_together(
+                camera.rectify(image), camera.intrinsics, self.height, self.width
+            )
+            pictures.append(picture)
         depth_m = self._project(cloud, camera, intrinsics) if cloud else None
-        return make_sample(image, depth_m, intrinsics, key=key)
+        sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
+        if not self.neighbours:
+            return sample
+        times_s = [item.stamp_ns * 1e-9 for item in window]
+        unknown = float('nan')
+        return with_neighbours(
+            sample,
+            pictures[1:],
+            dt_s=[(item.stamp_ns - record.stamp_ns) * 1e-9 for item in window[1:]],
+            speed_mps=[
+                self._speeds.mean(times_s[0], time_s) if self._speeds else unknown
+                for time_s in times_s[1:]
+            ],
+        )
+
+    def _key(self, record: _Record) -> str:
+        return f'{self.topics.image} {record.stamp_ns}'
+
+    def _pair(self) -> list[tuple[_Record, ...]]:
+        """Each image that has all its neighbours, with them."""
+        images = sorted(self._images)
+        start_ns = images[0].stamp_ns
+        stamps_s = np.array([(item.stamp_ns - start_ns) * 1e-9 for item in images])
+        windows = [
+            (images[place], *(images[other] for other in others))
+            for place, others in enumerate(neighbour_indices(stamps_s, self.neighbours))
+            if others is not None
+        ]
+        if not windows:
+            message = (
+                f'none of the {len(images)} images on {self.topics.image} of bag {self.root} has '
+                f'neighbours at {list(self.neighbours)}; record longer, or without gaps.'
+            )
+            raise DataError(message)
+        if len(windows) < len(images):
+            _LOG.info(
+                '%d of %d images of %s have no neighbours at %s (ends, gaps): left out',
+                len(images) - len(windows),
+                len(images),
+                self.topics.image,
+                list(self.neighbours),
+            )
+        return windows
 
     def _nearest_scan(self, stamp_ns: int) -> _Record | None:
         place = bisect.bisect_left(self._clouds, _Record(stamp_ns=stamp_ns, recorded_ns=0))
@@ -219,7 +305,7 @@ def _choose(
 ) -> str:
     """The asked-for topic, or the only one of its types."""
     candidates = _topics(reader, types)
-    if topic is not None:
+    if topic is not None and candidates:
         if topic not in candidates:
             raise ConfigError(unknown_name(f'{what} topic', topic, candidates))
         return topic
@@ -234,9 +320,31 @@ def _choose(
     recorded = ', '.join(f'{item.topic} ({item.msgtype})' for item in reader.connections)
     message = (
         f'the bag has no {what} topic ({" or ".join(types)}); it holds {recorded or "nothing"}: '
-        'record the camera, its camera_info, the lidar and /tf_static.'
+        'record the camera, its camera_info, the lidar, /tf_static and the odometry.'
     )
     raise DataError(message)
+
+
+def _choose_speed(reader: AnyReader, odometry: str | None, velocity: str | None) -> str | None:
+    """The topic speeds are read from; None when none is named and there is no odometry."""
+    if odometry is not None and velocity is not None:
+        message = (
+            f'odometry_topic {odometry!r} and velocity_topic {velocity!r} both say where the '
+            'speed comes from; give one of them.'
+        )
+        raise ConfigError(message)
+    if velocity is not None:
+        return _choose(reader, 'velocity', VELOCITY_TYPES, velocity, option='velocity_topic')
+    if odometry is None and not _topics(reader, ODOMETRY_TYPES):
+        velocities = _topics(reader, VELOCITY_TYPES)
+        if velocities:
+            _LOG.info(
+                'the bag has no odometry; if %s is measured, and no command, name it as '
+                'velocity_topic',
+                ' or '.join(velocities),
+            )
+        return None
+    return _choose(reader, 'odometry', ODOMETRY_TYPES, odometry, option='odometry_topic')
 
 
 def _choose_info(reader: AnyReader, image: str, topic: str | None) -> str:

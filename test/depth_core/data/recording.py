@@ -139,6 +139,40 @@ def transforms(*edges: tuple[str, str, Sequence[float], Sequence[float]]) -> Any
     return make('tf2_msgs/msg/TFMessage', transforms=items)
 
 
+def vector(x: float, y: float = 0.0, z: float = 0.0) -> Any:
+    return make('geometry_msgs/msg/Vector3', x=x, y=y, z=z)
+
+
+def twist(speed_mps: float) -> Any:
+    """A velocity of this length, not along an axis."""
+    linear = vector(-0.6 * speed_mps, 0.8 * speed_mps)
+    return make('geometry_msgs/msg/Twist', linear=linear, angular=vector(0.0, 0.0, 9.0))
+
+
+def twist_stamped(stamp_ns: int, speed_mps: float) -> Any:
+    return make(
+        'geometry_msgs/msg/TwistStamped', header=header(stamp_ns, 'base'), twist=twist(speed_mps)
+    )
+
+
+def odometry(stamp_ns: int, speed_mps: float, *, x_m: float = 0.0) -> Any:
+    covariance = np.zeros(36)
+    pose = make(
+        'geometry_msgs/msg/Pose',
+        position=make('geometry_msgs/msg/Point', x=x_m, y=0.0, z=0.0),
+        orientation=make('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=0.0, w=1.0),
+    )
+    return make(
+        'nav_msgs/msg/Odometry',
+        header=header(stamp_ns, 'odom'),
+        child_frame_id='base',
+        pose=make('geometry_msgs/msg/PoseWithCovariance', pose=pose, covariance=covariance),
+        twist=make(
+            'geometry_msgs/msg/TwistWithCovariance', twist=twist(speed_mps), covariance=covariance
+        ),
+    )
+
+
 IDENTITY = (0.0, 0.0, 0.0, 1.0)
 BOTH_FRAMES = transforms(
     ('base', 'velo', (0.0, 0.0, 1.5), IDENTITY),
