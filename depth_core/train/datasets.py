@@ -17,6 +17,7 @@ from depth_core.data.mix import MixDataset, MixPart, read_parts
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.settings import DatasetSettings, DataSettings, TrainSettings
 from depth_core.train.stream import Augmentation
+from depth_core.train.two_stage.frames import KeptFrames
 
 
 def open_training_set(settings: TrainSettings) -> DepthDataset:
@@ -107,6 +108,14 @@ def _open(
                 part.augmentation or data.augmentation, height=height, width=width
             )
         opened.append(_open_part(key, replace(part, height=height, width=width), data))
+    if chosen.frames is not None:
+        if chosen.name == 'mix':
+            message = (
+                f'{key}.frames is {chosen.frames}, and a list of frames belongs to one data set, '
+                'not to a mix; train on that data set alone.'
+            )
+            raise ConfigError(message)
+        return KeptFrames(opened[0], chosen.frames)
     return MixDataset(opened) if chosen.name == 'mix' else opened[0]
 
 

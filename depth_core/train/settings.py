@@ -37,6 +37,9 @@ class DatasetSettings:
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword options of that dataset, as seed and length of synthetic; of mix datasets, a
     list of {name, root, split, options, height, width, augmentation}."""
+    frames: Path | None = None
+    """List of frames written by depth_core.train.two_stage; those it does not keep are left
+    out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +130,11 @@ class ScheduleSettings:
     validation so far."""
     steps: int | None = None
     """Length of the schedule, steps; none = trainer.max_steps."""
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the rate depends on how long the schedule is."""
+        return self.name not in {'constant', 'step'}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,7 +271,7 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
     ]
     if schedule.steps is not None and schedule.steps < 1:
         faults.append(f'schedule.steps is {schedule.steps}; give at least 1, or leave it out.')
-    elif schedule.name != 'constant' and schedule.warmup_steps >= settings.schedule_steps:
+    elif schedule.has_end and schedule.warmup_steps >= settings.schedule_steps:
         faults.append(
             f'schedule.warmup_steps is {schedule.warmup_steps}, but the whole {schedule.name} '
             f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps.'

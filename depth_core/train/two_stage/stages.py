@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Both stages and what lies between them, each done once: a stopped run goes on where it was."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from depth_core.contracts import DepthKind
+from depth_core.data.sample import DepthDataset, collate
+from depth_core.errors import ConfigError
+from depth_core.files import write_text_atomically
+from depth_core.metrics import Evaluation, MetricAccumulator, find_protocol
+from depth_core.models.base import DepthModel
+from depth_core.models.weights import load_model, read_checkpoint
+from depth_core.train.datasets import open_training_set, open_validation_set
+from depth_core.train.loop import train
+from depth_core.train.run_folder import RunFolder
+from depth_core.train.settings import TrainSettings
+from depth_core.train.two_stage.frames import FrameVerdict, read_verdicts, write_verdicts
+from depth_core.train.two_stage.holes import HoleSettings, judge_frames
+
+_LOG = logging.getLogger(__name__)
+
+_CAR = 'car'
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwoStageResult:
+    """What a two-stage training leaves behind."""
+
+    folder: Path
+    frames: Path
+    """The list of frames, JSON lines."""
+    first: RunFolder
+    second: RunFolder
+    verdicts: tuple[FrameVerdict, ...]
+    comparison: Path | None
+    """JSON of both networks on the held-out images; None when there are none."""
+
+
+def train_two_stages(
+    settings: TrainSettings, holes: HoleSettings, *, console: Console | None = None
+) -> TwoStageResult:
+    """Train, look for holes, drop the frames that have them, and train again from scratch.
+
+    Everything goes into trainer.run_dir: stage_1 and stage_2 (runs as any other), frames.jsonl
+    and comparison.json. What is already there and finished is taken over.
+
+    Raises:
+        ConfigError: trainer.run_dir is not given, or the settings cannot be used.
+        DepthError: A stage fails.
+    """
+    folder = settings.trainer.run_dir
+    if folder is None:
+        message = (
+            'two-stage training keeps both stages in one folder; give --trainer.run_dir, as '
+            'runs/two_stage.'
+        )
+        raise ConfigError(message)
+    first = _stage(settings, folder / 'stage_1', console)
+    frames = folder / 'frames.jsonl'
+    if not frames.is_file():
+        _LOG.info('%s: looking for holes in the training set', folder)
+        model = load_model(first.last)
+        write_verdicts(frames, judge_frames(model, open_training_set(settings), holes))
+    verdicts = tuple(read_verdicts(frames))
+    dropped = sum(not verdict.kept for verdict in verdicts)
+    _LOG.info('%s: %d of %d frames dropped', frames, dropped, len(verdicts))
+    remaining = dataclasses.replace(settings.data.train, frames=frames)
+    data = dataclasses.replace(settings.data, train=remaining)
+    second = _stage(dataclasses.replace(settings, data=data), folder / 'stage_2', console)
+    return TwoStageResult(
+        folder=folder,
+        frames=frames,
+        first=first,
+        second=second,
+        verdicts=verdicts,
+        comparison=_compare(settings, folder, first, second),
+    )
+
+
+def compare(model: DepthModel, dataset: DepthDataset) -> Evaluation:
+    """Score a network on held-out images, class by class; up to scale, it is median-scaled."""
+    spec = model.spec
+    scores = MetricAccumulator(
+        find_protocol('none', min_depth_m=spec.min_depth, max_depth_m=spec.max_depth),
+        align='none' if spec.kind is DepthKind.METRIC else 'median',
+    )
+    model.eval()
+    with torch.no_grad():
+        for index in range(len(dataset)):
+            sample = collate([dataset[index]])
+            prediction = model(sample.image)
+            scores.update(
+                prediction.depth[0].numpy(),
+                sample.depth_m[0].numpy(),
+                sample.valid[0].numpy(),
+                prediction.sigma[0].numpy(),
+                key=sample.key[0],
+                semantic=None if sample.semantic is None else sample.semantic[0].numpy(),
+            )
+    return scores.result()
+
+
+def car_numbers(evaluation: Evaluation) -> dict[str, float] | None:
+    """AbsRel and bias of the cars, which holes make much too far; None without any."""
+    for item in evaluation.by_class:
+        if item.name == _CAR:
+            return {
+                'abs_rel': item.metrics.abs_rel,
+                'rmse': item.metrics.rmse,
+                'a1': item.metrics.a1,
+                'pixels': item.pixels,
+            }
+    return None
+
+
+def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> RunFolder:
+    """Train in `folder`, go on with what is there, or take over what is finished."""
+    resume = None
+    run = RunFolder(folder)
+    if run.last.exists():
+        training: Any = read_checkpoint(run.last).training
+        if training is not None and training['step'] >= settings.trainer.max_steps:
+            _LOG.info('%s is finished', folder)
+            return run
+        resume = run.last
+    trainer = dataclasses.replace(settings.trainer, run_dir=folder, resume=resume)
+    return train(dataclasses.replace(settings, trainer=trainer), console=console)
+
+
+def _compare(
+    settings: TrainSettings, folder: Path, first: RunFolder, second: RunFolder
+) -> Path | None:
+    held_out = open_validation_set(settings)
+    if held_out is None:
+        return None
+    content = {}
+    for name, run in (('stage_1', first), ('stage_2', second)):
+        evaluation = compare(load_model(run.last), held_out)
+        content[name] = {
+            'all': None if evaluation.mean is None else dataclasses.asdict(evaluation.mean),
+            'car': car_numbers(evaluation),
+            'by_class': {item.name: item.metrics.abs_rel for item in evaluation.by_class},
+        }
+    path = folder / 'comparison.json'
+    write_text_atomically(path, json.dumps(content, indent=2) + '\n')
+    return path
