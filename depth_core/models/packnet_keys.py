@@ -40,20 +40,20 @@ def packnet_key(key: str) -> str:
     if part == 'encoder':
         place, _, rest = rest.partition('.')
         if place == 'stem':
-            return f'pre_calc.{_layer(rest)}'
+            return f'pre_calc.{layer_key(rest)}'
         index, _, rest = rest.partition('.')
         stage = 'conv' if place == 'blocks' else 'pack'
-        return f'{stage}{int(index) + 1}.{_layer(rest)}'
+        return f'{stage}{int(index) + 1}.{layer_key(rest)}'
     level = re.fullmatch(r'decoder\.levels\.(\d)\.(unpack|merge|head)\.(.+)', key)
     if level is None:
         return key
     number, place, rest = _LEVELS - int(level[1]), level[2], level[3]
     if place == 'head':
         return f'disp{number}_layer.{rest.replace("conv.", "conv1.")}'
-    return f'{"iconv" if place == "merge" else "unpack"}{number}.{_layer(rest)}'
+    return f'{"iconv" if place == "merge" else "unpack"}{number}.{layer_key(rest)}'
 
 
-def _layer(rest: str) -> str:
+def layer_key(rest: str) -> str:
     """Names inside the layers: their 2-D convolution, norm, shortcut and 3-D convolution."""
     *path, layer, parameter = rest.split('.')
     if path and path[-1] == 'conv3d':

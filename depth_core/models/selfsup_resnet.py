@@ -39,6 +39,7 @@ DECODER_CHANNELS: Final = (256, 128, 64, 32, 16)
 _MEAN: Final = 0.45
 _STD: Final = 0.225
 _SCALES: Final = 4
+_SMALLEST_SIDE: Final = 64
 
 
 # Blocks
@@ -209,6 +210,21 @@ class SelfSupResNet(InverseDepthModel):
         super().__init__(spec, feature_channels=decoder.out_channels)
         self.encoder = encoder
         self.decoder = decoder
+
+    def check_input(self, images: Tensor) -> None:
+        """Refuse a size the network cannot take, naming the nearest ones that fit.
+
+        Raises:
+            ModelError: `images` is not [B, 3, H, W] with H and W multiples of 32 from 64 on: an
+                image is mirrored at its border, and one row of features has nothing to mirror.
+        """
+        super().check_input(images)
+        if min(images.shape[-2:]) < _SMALLEST_SIDE:
+            message = (
+                f'{self.spec.name} cannot take {images.shape[-2]}x{images.shape[-1]} pixels: both '
+                f'sides must be at least {_SMALLEST_SIDE}.'
+            )
+            raise ModelError(message)
 
     def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return inverse depth, finest first, and the features at stride 1."""
