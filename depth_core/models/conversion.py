@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -101,23 +102,23 @@ class OfficialFit:
 
     def _refusal(self) -> str:
         name, part = self.request.name, self.request.part
+        remedy = 'Give the file of this model, or the options of the network it was saved from.'
+        for known in () if part is not None else self.request.entry.parts:
+            if _fit(dataclasses.replace(self.request, part=known), self.official).differences == 0:
+                remedy = f'They are the part {known} of it alone: ask for that part.'
         return (
             f'these are not the official weights of {f"the part {part} of " if part else ""}'
-            f'{name} as it was asked for:\n  '
-            + '\n  '.join(self.faults)
-            + '\nGive the file of this model, or the options of the network it was saved from.'
+            f'{name} as it was asked for:\n  ' + '\n  '.join(self.faults) + f'\n{remedy}'
         )
 
 
 def _fit(request: OfficialRequest, official: Mapping[str, Tensor]) -> OfficialFit:
     entry, holds, model = request.entry, request.holds, request.skeleton()
-    if official and all(key.startswith('module.') for key in official):
-        official = {key.removeprefix('module.'): value for key, value in official.items()}
-    official = entry.to_authors(official)
-    own_state = model.own_state()
-    names = {key: entry.official_key(key) for key in model.state_dict() if key not in own_state}
+    official = _by_the_authors_names(request, official)
+    own_state, state = model.own_state(), model.state_dict()
+    names = {key: entry.official_key(key) for key in state if key not in own_state}
     expected = {theirs: ours for ours, theirs in names.items() if holds(theirs)}
-    shapes = {theirs: model.state_dict()[ours].shape for theirs, ours in expected.items()}
+    shapes = {theirs: state[ours].shape for theirs, ours in expected.items()}
     return OfficialFit(
         request=request,
         model=model,
@@ -131,6 +132,18 @@ def _fit(request: OfficialRequest, official: Mapping[str, Tensor]) -> OfficialFi
             if key in official and official[key].shape != shape
         ],
     )
+
+
+def _by_the_authors_names(
+    request: OfficialRequest, official: Mapping[str, Tensor]
+) -> Mapping[str, Tensor]:
+    if official and all(key.startswith('module.') for key in official):
+        official = {key.removeprefix('module.'): value for key, value in official.items()}
+    try:
+        return request.entry.to_authors(official)
+    except RuntimeError as error:  # a port parts a weight, and the parts do not go together
+        message = f'these are not the official weights of {request.name}: {error}'
+        raise CheckpointError(message) from error
 
 
 def best_fit(requests: Sequence[OfficialRequest], official: Mapping[str, Tensor]) -> OfficialFit:
