@@ -161,10 +161,12 @@ def _refuse_unknown_keys(
 def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
     """All keys of a section, groups included; True for those under which any key may stand."""
     keys = [(prefix, False)]
-    for name, kind in typing.get_type_hints(section).items():
+    kinds = typing.get_type_hints(section)
+    for name in (item.name for item in dataclasses.fields(section)):
+        kind = kinds[name]
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             keys += _keys(f'{prefix}.{name}', kind)
-        elif not name.startswith('_'):
+        else:
             keys.append((f'{prefix}.{name}', typing.get_origin(kind) is dict))
     return keys
 

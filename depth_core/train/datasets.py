@@ -76,7 +76,6 @@ class _ByDomain:
 
 def _parts(chosen: DatasetSettings, data: DataSettings) -> tuple[MixPart, ...]:
     """The data sets of a mix, or the only one."""
-    size = {'height': data.height, 'width': data.width}
     if chosen.name == 'mix':
         given = {'root': chosen.root, 'split': chosen.split, **chosen.options}
         surplus = [key for key, value in given.items() if key != 'datasets' and value is not None]
@@ -86,13 +85,15 @@ def _parts(chosen: DatasetSettings, data: DataSettings) -> tuple[MixPart, ...]:
                 f'{given[surplus[0]]}; give it to one of the datasets.'
             )
             raise ConfigError(message)
-        return read_parts(chosen.options.get('datasets', ()), **size)
+        datasets = chosen.options.get('datasets', ())
+        return read_parts(datasets, height=data.height, width=data.width)
     only = MixPart(
         name=str(chosen.name),
         root=chosen.root,
         split=chosen.split,
         options=chosen.options,
-        **size,
+        height=data.height,
+        width=data.width,
     )
     return (only,)
 

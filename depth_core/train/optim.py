@@ -85,11 +85,12 @@ def learning_rate(step: int, settings: TrainSettings) -> float:
     if schedule.name == 'constant':
         return peak
     if schedule.name == 'step':
-        return peak * schedule.gamma ** bisect_right(sorted(schedule.milestones), step)
+        falls = bisect_right(sorted(schedule.milestones), step)
+        return peak * math.pow(schedule.gamma, falls)
     length = settings.schedule_steps - schedule.warmup_steps
     gone = min(1.0, (step - schedule.warmup_steps) / length)
     if schedule.name == 'polynomial':
-        return final + (peak - final) * (1.0 - gone) ** schedule.power
+        return final + (peak - final) * math.pow(1.0 - gone, schedule.power)
     return _cosine(peak, final, gone)
 
 

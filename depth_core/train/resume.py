@@ -173,7 +173,7 @@ def _differences(training: Mapping[str, Any], settings: TrainSettings) -> list[s
         and not any(key == free or key.startswith(f'{free}.') for free in _FREE)
     ]
     length = training['schedule_steps']
-    if settings.schedule.name != 'constant' and length != settings.schedule_steps:
+    if settings.schedule.has_end and length != settings.schedule_steps:
         differences.append(
             f'length of the {settings.schedule.name} schedule: {length} steps in the checkpoint, '
             f'{settings.schedule_steps} now; add --schedule.steps {length}'

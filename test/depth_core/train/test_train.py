@@ -103,6 +103,51 @@ def test_held_out_numbers_are_recorded_beside_the_best_constant(finished: RunFol
         assert 0.0 <= record['a1'] <= 1.0
 
 
+def history(run: RunFolder) -> list[dict[str, float]]:
+    return [json.loads(line) for line in run.history.read_text(encoding='utf-8').splitlines()]
+
+
+def test_the_history_of_the_loss_is_lines_of_json(finished: RunFolder) -> None:
+    entries = history(finished)
+    assert [entry['step'] for entry in entries] == [1, 2, 3, 4]
+    for entry in entries:
+        terms = entry['reciprocal'] + entry['sigma'] + entry['log_l1']
+        assert entry['loss'] == pytest.approx(terms, rel=1e-5)
+        assert entry['learning_rate'] > 0.0
+
+
+def test_a_resumed_run_forgets_the_history_it_repeats(start: Start, tmp_path: Path) -> None:
+    run = start(tmp_path / 'run')
+    with run.history.open('a', encoding='utf-8') as file:
+        file.write('{"step": 5, "lo')  # killed in the middle of a line
+    start(run.path, '--trainer.resume', run.step_checkpoint(2))
+    assert [entry['step'] for entry in history(run)] == [1, 2, 3, 4]
+
+
+def test_a_mix_is_trained_and_validated(start: Start, tmp_path: Path) -> None:
+    """Two data sets, one of them in a size of its own."""
+    rooms = {'name': 'synthetic', 'options': {'seed': 1, 'length': 3, 'scenes': 'indoor'}}
+    streets = {'name': 'synthetic', 'options': {'seed': 2, 'length': 2, 'scenes': 'outdoor'},
+               'height': 32, 'augmentation': 'jitter'}  # fmt: skip
+    held_out = {'name': 'synthetic', 'options': {'seed': 3, 'length': 1, 'scenes': 'indoor'}}
+    config = tmp_path / 'mix.yaml'
+    config.write_text(
+        yaml.safe_dump(
+            {
+                'data': {
+                    'train': {'name': 'mix', 'options': {'datasets': [rooms, streets]}},
+                    'validation': {'name': 'mix', 'options': {'datasets': [held_out, streets]}},
+                    'cache': str(tmp_path / 'cache'),
+                }
+            }
+        )
+    )
+    run = start(tmp_path / 'run', '--config', config)
+    records = json.loads((run.path / 'metrics.json').read_text(encoding='utf-8'))
+    assert [record['images_scored'] for record in records] == [3, 3]
+    assert len(list((tmp_path / 'cache').iterdir())) == 3
+
+
 def test_tensorboard_has_curves_and_pictures(finished: RunFolder) -> None:
     events = EventAccumulator(str(finished.path / 'tensorboard'))
     events.Reload()

@@ -3,23 +3,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, Final
 
 import pytest
+import torch
 
 from depth_core.models import create_model
+from depth_core.models.base import DepthModel
 from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
+from depth_core.train.recipes import Recipe
+from depth_core.train.settings import DatasetSettings, TrainSettings
+from test.depth_core.models.test_contract import TINY
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
 
-LIGHTER = {
-    'densedepth': ('--model.options.encoder', 'densenet121', '--model.options.decoder_width', 0.05,
-                   '--model.options.pretrained', 'false'),
-    'densedepth_small': ('--model.options.encoder', 'mobilenetv3_small_050'),
-}  # fmt: skip
+LIGHTER: Final[Mapping[str, Mapping[str, object]]] = {
+    'densedepth': {'encoder': 'densenet121', 'decoder_width': 0.05},
+    'densedepth_small': {'encoder': 'mobilenetv3_small_050'},
+    'cliffnet': {'layers': (1, 1, 1, 1), 'channels': 16},
+    'cliffnet_small': {'encoder': 'mobilenetv3_small_050'},
+    **TINY,
+}
+"""Options that make a network quick to train for a step."""
+
+
+def read(name: str) -> TrainSettings:
+    return parse(['--config', str(FOLDER / f'{name}.yaml')])
+
+
+def without_files(recipe: Recipe) -> Recipe:
+    """The recipe as if the user had none of the files it starts from."""
+    absent: dict[str, Any] = {
+        item.name: None for item in fields(recipe) if isinstance(getattr(recipe, item.name), Path)
+    }
+    absent |= {item.name: False for item in fields(recipe) if item.name.endswith('pretrained')}
+    return replace(recipe, **absent)
+
+
+def stand_in(chosen: DatasetSettings, recipe: Recipe, *, seed: int) -> DatasetSettings:
+    """Synthetic images in the place of the data set."""
+    own = chosen.options if chosen.name == 'synthetic' else {}
+    options = own | {'seed': seed, 'length': 2}
+    if neighbours := getattr(recipe, 'neighbours', 0):
+        options['neighbours'] = [-1, 1, -2, 2][:neighbours]
+    if chosen.name != 'mix':
+        return DatasetSettings(name='synthetic', options=options)
+    parts = [
+        {key: value for key, value in part.items() if key == 'augmentation'}
+        | {'name': 'synthetic', 'options': options}
+        for part in chosen.options['datasets']
+    ]
+    return DatasetSettings(name='mix', options={'datasets': parts})
+
+
+def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
+    """The same settings for one step of a tiny network."""
+    model, data, trainer = settings.model, settings.data, settings.trainer
+    options = model.options | dict(LIGHTER.get(model.name, {}))
+    recipe = without_files(settings.recipe)
+    return replace(
+        settings,
+        model=replace(model, options=options | {'pretrained': False}, weights=None),
+        recipe=recipe,
+        data=replace(
+            data, height=64, width=64, workers=0,
+            train=stand_in(data.train, recipe, seed=1),
+            validation=stand_in(data.validation, recipe, seed=2),
+            cache=None if data.cache is None else folder / 'cache',
+        ),
+        schedule=replace(settings.schedule, warmup_steps=0, steps=None),
+        trainer=replace(
+            trainer, max_steps=1, batch_size=2 * trainer.gradient_accumulation,
+            accelerator='cpu', threads=1, run_dir=folder / 'run', resume=None,
+        ),
+    )  # fmt: skip
+
+
+def described(settings: TrainSettings) -> DepthModel:
+    """The network at its full size, without numbers: the largest have 300 million."""
+    with torch.device('meta'):
+        return create_model(settings.model.name, **settings.model.options | {'pretrained': False})
 
 
 def test_the_schemes_of_the_house_are_there() -> None:
@@ -30,10 +99,9 @@ def test_the_schemes_of_the_house_are_there() -> None:
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_model_named_is_the_model_built(name: str) -> None:
-    settings = parse(['--config', str(FOLDER / f'{name}.yaml')])
-    options = settings.model.options | {'pretrained': False}
-    model = create_model(settings.model.name, **options)
-    assert settings.recipe.faults(model) == []
+    settings = read(name)
+    model = described(settings)
+    assert without_files(settings.recipe).faults(model) == []
     assert settings.data.height % model.spec.divisor == 0
     assert settings.data.width % model.spec.divisor == 0
     for key, value in settings.model.options.items():
@@ -43,24 +111,7 @@ def test_the_model_named_is_the_model_built(name: str) -> None:
 
 @pytest.mark.parametrize('name', NAMES)
 def test_it_trains(tmp_path: Path, name: str) -> None:
-    path = FOLDER / f'{name}.yaml'
-    settings = parse(['--config', str(path)])
-    arguments: list[object] = [
-        '--config', path, *LIGHTER[settings.model.name], '--data.height', 64, '--data.width', 64,
-        '--data.train.options.seed', 1, '--data.train.options.length', 2,
-        '--data.validation.options.seed', 2, '--data.validation.options.length', 1,
-        '--data.workers', 0, '--trainer.max_steps', 1, '--trainer.batch_size', 2,
-        '--trainer.accelerator', 'cpu', '--trainer.threads', 1,
-        '--trainer.run_dir', tmp_path / 'run', '--schedule.warmup_steps', 0,
-        '--model.weights', 'null',
-    ]  # fmt: skip
-    if settings.data.train.name != 'synthetic':  # real data has a synthetic stand-in here
-        for part in ('train', 'validation'):
-            arguments += [f'--data.{part}.name', 'synthetic', f'--data.{part}.root', 'null',
-                          f'--data.{part}.split', 'null']  # fmt: skip
-    else:
-        arguments += ['--data.cache', tmp_path / 'cache']
-    run = train(parse([str(argument) for argument in arguments]))
+    run = train(quick(read(name), tmp_path))
     training = read_checkpoint(run.last).training
     assert training is not None
     assert training['step'] == 1
