@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -87,9 +88,7 @@ def _keys(prefix: str, content: Mapping[str, Any]) -> list[str]:
 
 def _config_files(arguments: Sequence[str]) -> list[Path]:
     paths = [
-        after
-        for argument, after in zip(arguments, [*arguments[1:], ''], strict=True)
-        if argument == '--config'
+        after for argument, after in itertools.pairwise([*arguments, '']) if argument == '--config'
     ]
     paths += [
         argument.partition('=')[2] for argument in arguments if argument.startswith('--config=')

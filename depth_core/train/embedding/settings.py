@@ -76,6 +76,12 @@ class EmbeddingSettings:
             for key, dataset in (('train', self.train), ('validation', self.validation))
             if dataset.name is None
         ]
+        faults += [
+            f'{key}.frames is {dataset.frames}; lists of frames are for sequences, and depth maps '
+            'are learnt one by one: leave it out.'
+            for key, dataset in (('train', self.train), ('validation', self.validation))
+            if dataset.frames is not None
+        ]
         if self.train == self.validation:
             faults.append(
                 'validation is the same as train, so that nothing is held out; give it another '
