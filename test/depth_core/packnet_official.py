@@ -7,9 +7,12 @@ The archives hold no weights of whole networks: each is drawn from a seed made o
 from __future__ import annotations
 
 import ast
+import sys
+import types
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -95,3 +98,28 @@ def monodepth2_pose_decoder() -> dict[str, Tensor]:
     """What monodepth2 writes to pose.pth."""
     lines = key_list('monodepth2_nets_procedural', 'posedec_keys')
     return drawn('md2_posedec.', lines, scale=0.7)
+
+
+def write_training_file(path: Path, state: Mapping[str, Tensor], *, zipped: bool = True) -> None:
+    """Write a checkpoint as packnet-sfm and vidar do: weights beside settings and an optimizer.
+
+    The settings are of a class of yacs, which is not installed: a stand-in of its name is there
+    while the file is written, and gone when it is read.
+    """
+    made = type('CfgNode', (dict,), {'__module__': 'yacs.config'})
+    modules = {name: types.ModuleType(name) for name in ('yacs', 'yacs.config')}
+    modules['yacs.config'].CfgNode = made  # type: ignore[attr-defined]
+    with patch.dict(sys.modules, modules):
+        content = {
+            'config': made(arch=made(max_epochs=50), name='drawn'),
+            'epoch': 49,
+            'state_dict': dict(state),
+            'optimizer': {'state': {0: {'step': 3}}, 'param_groups': [{'lr': 2e-4}]},
+            'scheduler': {'last_epoch': 49},
+        }
+        torch.save(content, path, _use_new_zipfile_serialization=zipped)
+
+
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same weights with something before each name."""
+    return {f'{prefix}{key}': value for key, value in state.items()}

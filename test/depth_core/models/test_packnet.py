@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from depth_core.contracts import DepthKind
-from depth_core.convert import convert_state_dict
+from depth_core.convert import convert_state_dict, read_official
 from depth_core.errors import ConfigError
 from depth_core.models import create_model
 from depth_core.models.inverse_depth import InverseDepthModel, InverseDepthPrediction
@@ -26,7 +26,13 @@ from depth_core.models.packnet_blocks import (
     UnpackLayer,
 )
 from depth_core.models.packnet_keys import layer_key
-from test.depth_core.packnet_official import arrays, key_list, packnet
+from test.depth_core.packnet_official import (
+    arrays,
+    key_list,
+    packnet,
+    prefixed,
+    write_training_file,
+)
 
 LAYER_TOLERANCE = 1e-5
 """Absolute, on values of about 1: float32 sums of up to 4608 products in another order."""
@@ -72,14 +78,25 @@ def test_packing_is_space_to_depth_with_the_channel_outermost() -> None:
 
 
 @pytest.fixture(scope='module', params=['1A', '1B'])
-def official(request: pytest.FixtureRequest) -> Iterator[tuple[str, PackNet]]:
-    """A whole network with the weights of the reference outputs, one at a time: 0.5 GB."""
+def official(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, PackNet]]:
+    """A whole network with the weights of the reference outputs, one at a time: 0.5 GB.
+
+    1A comes from a training file as packnet-sfm publishes them, 1B from the weights alone.
+    """
     version = request.param
+    weights: Mapping[str, Tensor] = packnet(version)
+    if version == '1A':
+        path = tmp_path_factory.mktemp('packnet') / 'PackNet01.ckpt'
+        write_training_file(path, prefixed('model.depth_net.', weights))
+        weights = read_official('packnet', path)
     with torch.device('meta'):
         model = create_model('packnet01', version=version)
     assert isinstance(model, PackNet)
-    converted = convert_state_dict('packnet01', packnet(version), version=version)
-    model.load_state_dict(converted, assign=True)
+    model.load_state_dict(convert_state_dict('packnet', weights), assign=True)
+    if version == '1A':
+        path.unlink()  # 513 MB, and pytest keeps the folders of three runs
     yield version, model.eval()
     model.to_empty(device='meta')
 
