@@ -8,12 +8,14 @@ from typing import Final
 from depth_core.train.recipes.base import Recipe, TrainingStep
 from depth_core.train.recipes.cliffnet import CliffNetRecipe
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
+from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
 from depth_core.train.recipes.selfsup import SelfSupRecipe
 from depth_core.train.recipes.urcdc import UrcdcRecipe
 
 RECIPES: Final[dict[str, type[Recipe]]] = {
     'cliffnet': CliffNetRecipe,
     'densedepth': DenseDepthRecipe,
+    'self_teaching': SelfTeachingRecipe,
     'selfsup': SelfSupRecipe,
     'urcdc': UrcdcRecipe,
 }

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Self-teaching: a network learns the depth of a frozen one, and how far it stays from it.
+
+After Poggi et al., On the uncertainty of self-supervised monocular depth estimation, CVPR 2020
+(formulas only). A network trained without labels has no error to learn a sigma from; one that is
+taught by another has: what a second network cannot reproduce, the first did not know for sure.
+
+Ours: they minimise |d - d_teacher| / sigma + ln sigma over depth and sigma together. Here, as in
+every recipe of this package, sigma cannot move the depth: depth learns the teacher's by the
+difference of logarithms at every scale, which has no unit, and sigma learns what is left.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from depth_core import losses
+from depth_core.data.sample import Sample
+from depth_core.errors import ModelError
+from depth_core.models.base import DepthModel
+from depth_core.models.inverse_depth import InverseDepthPrediction
+from depth_core.models.weights import load_model
+from depth_core.train.recipes.base import Recipe, TrainingStep
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfTeachingRecipe(Recipe):
+    """A frozen teacher's depth, and a sigma of the distance to it."""
+
+    name: Literal['self_teaching'] = 'self_teaching'
+    """Name of the recipe."""
+    teacher: Path | None = None
+    """Checkpoint of the network that teaches; none = the weights this run starts from
+    (model.weights), so that only what a jittered image changes is left for sigma."""
+    sigma_weight: float = 0.1
+    """Weight of the likelihood that trains sigma."""
+
+    def faults(self, model: DepthModel) -> list[str]:
+        """Say what contradicts itself or does not go with `model`."""
+        faults = []
+        if not self.sigma_weight > 0.0:
+            faults.append(
+                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
+                'head would keep its random weights.'
+            )
+        if model.spec.family != 'packnet':
+            faults.append(
+                f'recipe self_teaching trains models of the packnet family, and '
+                f'{model.spec.name} is of family {model.spec.family}.'
+            )
+        return faults
+
+    def open(self, model: DepthModel) -> SelfTeachingStep:
+        """Put `model` together with its teacher.
+
+        Raises:
+            CheckpointError: The teacher cannot be read.
+            ModelError: It gives another kind of depth than `model`, or none of its family.
+        """
+        return SelfTeachingStep(model, self)
+
+
+class SelfTeachingStep(TrainingStep):
+    """A network, its teacher, and the distance between them."""
+
+    def __init__(self, model: DepthModel, recipe: SelfTeachingRecipe) -> None:
+        super().__init__(model)
+        teacher = copy.deepcopy(model) if recipe.teacher is None else load_model(recipe.teacher)
+        if (teacher.spec.family, teacher.spec.kind) != (model.spec.family, model.spec.kind):
+            message = (
+                f'the teacher {recipe.teacher} is a {teacher.spec.name} of {teacher.spec.kind} '
+                f'depth, and {model.spec.name} is to give {model.spec.kind} depth; give a teacher '
+                'of the same family and kind (model.options.metric).'
+            )
+            raise ModelError(message)
+        self.teacher = teacher.requires_grad_(requires_grad=False).eval()
+        self.recipe = recipe
+
+    def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
+        """Ask both networks, the teacher about the image before its colours were changed."""
+        del step
+        answer = self.model(sample.image)
+        clean = sample.image if sample.clean_image is None else sample.clean_image
+        with torch.no_grad():
+            taught = self.teacher(clean)
+        if not isinstance(answer, InverseDepthPrediction):
+            message = f'{self.model.spec.name} gives no inverse depths; use another recipe.'
+            raise ModelError(message)
+        # Scales that only the teacher has are of no use.
+        distances = [
+            losses.log_l1(own, other)
+            for own, other in zip(answer.inv_depths, taught.inv_depths, strict=False)
+        ]
+        depth = answer.depth.detach()
+        sigma = losses.laplace_nll(
+            torch.ones_like(depth), answer.sigma / depth, taught.depth / depth
+        )
+        return {
+            'depth': torch.stack(distances).mean(),
+            'sigma': self.recipe.sigma_weight * sigma,
+        }
