@@ -53,6 +53,9 @@ _FIELD_TYPES = {
     'scene_class': 'int64',
     'neighbour_images': 'uint8',
     'neighbour_poses': 'float32',
+    'neighbour_dt_s': 'float32',
+    'speed_mps': 'float32',
+    'domain': 'int64',
 }
 _IMAGES = ('image', 'neighbour_images')
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.images import (
@@ -76,9 +77,10 @@ class KittiDataset:
         crop: 'kb' cuts the bottom-centre window of 352 x 1216 of the KITTI benchmark from every
             image before it is resized.
         neighbours: Offsets, in frames of about 0.1 s, of the neighbouring frames to give too,
-            with the time to them, the forward speed of the car and camera poses where the drive
-            has timestamps.txt and oxts. Frames without all of them, at the ends of a drive or
-            beside a gap, are left out; neighbours need not be in the split.
+            with the time to them and the mean forward speed of the car on the way, NaN where the
+            drive has no timestamps.txt or no oxts. Frames without all of them, at the ends of a
+            drive or beside a gap, are left out; neighbours need not be in the split.
+        poses: Give the camera poses of a sequence too, from oxts; frames without are left out.
         exclude: List of frames to leave out, plain or .gz, in the form of a split or of the
             static frames of SfMLearner (`day drive frame`, then for all cameras).
         min_speed_mps: Leave out frames at which the car is known to be slower: a camera that
@@ -101,6 +103,7 @@ class KittiDataset:
         camera: Literal['left', 'right', 'both'] = 'left',
         crop: Literal['none', 'kb'] = 'none',
         neighbours: Sequence[int] = (),
+        poses: bool = False,
         exclude: Path | str | None = None,
         min_speed_mps: float = 0.0,
         height: int | None = None,
@@ -127,6 +130,15 @@ class KittiDataset:
         if self.neighbours:
             self._windows = sequences(self.root, self.frames, self.neighbours)
             self._keep(lambda frame: frame in self._windows, 'have no neighbours on disk')
+        self.poses = poses
+        if poses and not self.neighbours:
+            message = (
+                'poses are those of a sequence, but no neighbours are asked for; give neighbours, '
+                'as [-1, 1], or leave poses out.'
+            )
+            raise ConfigError(message)
+        if poses:
+            self._keep(lambda frame: self._camera_poses(frame) is not None, 'have no oxts')
         if exclude is not None:
             excluded = read_excluded(Path(exclude))
             self._keep(lambda frame: frame not in excluded, f'are in {exclude}')
@@ -202,11 +214,17 @@ class KittiDataset:
             pictures,
             dt_s=dt_s,
             speed_mps=[mean_speed(drive, frame.frame, other.frame) for other in others],
-            poses=camera_poses(
-                drive,
-                tuple(item.frame for item in (frame, *others)),
-                _calibration(self.root / frame.day, frame.camera).camera_from_velodyne,
-            ),
+            poses=self._camera_poses(frame) if self.poses else None,
+        )
+
+    def _camera_poses(self, frame: KittiFrame) -> NDArray[np.float64] | None:
+        """[1 + N, 4, 4] of a frame and its neighbours."""
+        frames = (frame, *self._windows.get(frame, ()))
+        calibration = _calibration(self.root / frame.day, frame.camera)
+        return camera_poses(
+            self._drive(frame),
+            tuple(item.frame for item in frames),
+            calibration.camera_from_velodyne,
         )
 
     def _drive(self, frame: KittiFrame) -> Path:

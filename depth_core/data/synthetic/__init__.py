@@ -9,12 +9,14 @@ from depth_core.data.synthetic.dataset import (
     SyntheticDataset,
     SyntheticSequence,
 )
+from depth_core.data.synthetic.motion import Pace
 
 __all__ = [
     'CAMERAS',
     'FRAME_S',
     'SCENE_CLASSES',
     'SCENE_SETS',
+    'Pace',
     'SyntheticDataset',
     'SyntheticSequence',
 ]

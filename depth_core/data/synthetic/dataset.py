@@ -16,6 +16,8 @@ from depth_core.contracts import Intrinsics
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic.cameras import CAMERAS, MIXED, draw_camera
 from depth_core.data.synthetic.layout import STREET_LENGTH_M
+from depth_core.data.synthetic.leader import add_leader
+from depth_core.data.synthetic.motion import Pace, camera_speed, primitive_paces
 from depth_core.data.synthetic.room import ROOM_KINDS, make_room
 from depth_core.data.synthetic.scene import Scene
 from depth_core.data.synthetic.sensor import Sensor, draw_sensor
@@ -52,7 +54,14 @@ class _Take:
 
 
 def _draw(
-    identity: str, *, scenes: str, camera: str, height: int, width: int, wrap: bool = False
+    identity: str,
+    *,
+    scenes: str,
+    camera: str,
+    height: int,
+    width: int,
+    leaders: float = 0.0,
+    wrap: bool = False,
 ) -> _Take:
     # Seeding by a string goes through SHA-512: equal on every machine and in every process.
     source = Random(identity)  # noqa: S311 - scenes are drawn, no secrets
@@ -61,6 +70,10 @@ def _draw(
     scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
     if wrap and name in STREET_KINDS:
         scene.wrap_m = STREET_LENGTH_M + 30.0
+    # Drawn apart, so that scenes without a leader are the same for any share of them.
+    own = Random(f'{identity}/leader')  # noqa: S311 - as above
+    if name in STREET_KINDS and own.random() < leaders:
+        add_leader(scene, own)
     # Cameras on cars keep the sky in mind: real drives are darker than rooms.
     sensor = draw_sensor(source, exposure=0.075 if name in STREET_KINDS else 0.12)
     return _Take(
@@ -72,7 +85,7 @@ def _draw(
     )
 
 
-def _check(scenes: str, camera: str, height: int, width: int) -> None:
+def _check(scenes: str, camera: str, height: int, width: int, leaders: float) -> None:
     if scenes not in SCENE_SETS:
         raise ConfigError(unknown_name('scene', scenes, SCENE_SETS))
     if camera != MIXED and camera not in CAMERAS:
@@ -80,10 +93,20 @@ def _check(scenes: str, camera: str, height: int, width: int) -> None:
     if height < 1 or width < 1:
         message = f'image size {height}x{width} is not positive; give pixels, at least 1.'
         raise ConfigError(message)
+    if not 0.0 <= leaders <= 1.0:
+        message = f'leaders={leaders} is no share; give 0 (none) to 1 (in every street).'
+        raise ConfigError(message)
 
 
 def _sample(
-    take: _Take, *, key: str, time_s: float, step: int, neighbours: Sequence[int], device: str
+    take: _Take,
+    *,
+    key: str,
+    time_s: float,
+    frame_s: float,
+    step: int,
+    neighbours: Sequence[int],
+    device: str,
 ) -> Sample:
     target = torch.device(device)
     frame = render(take.scene, take.intrinsics, time_s, target)
@@ -93,9 +116,10 @@ def _sample(
         return take.sensor.expose(item.radiance, gain, take.noise_seed + at)
 
     others = [
-        (render(take.scene, take.intrinsics, time_s + offset * FRAME_S, target), step + offset)
+        (render(take.scene, take.intrinsics, time_s + offset * frame_s, target), step + offset)
         for offset in neighbours
     ]
+    speeds = [camera_speed(take.scene, time_s, time_s + offset * frame_s) for offset in neighbours]
     return Sample(
         image=expose(frame, step),
         depth_m=frame.depth_m,
@@ -111,6 +135,8 @@ def _sample(
         neighbour_poses=torch.stack([_pose(item, target) for item, _ in others])
         if others
         else None,
+        neighbour_dt_s=torch.tensor(neighbours, device=target) * frame_s if others else None,
+        speed_mps=torch.tensor(speeds, device=target) if others else None,
     )
 
 
@@ -129,7 +155,11 @@ class SyntheticDataset:
         scenes: A key of `SCENE_SETS`: `'mixed'`, `'indoor'`, `'outdoor'` or a scene class.
         camera: A key of `CAMERAS`, whose intrinsics are scaled to `height` x `width`, or
             `'mixed'` to draw one of them for every sample.
-        neighbours: Offsets, in frames of 0.1 s, of the neighbouring frames to render too.
+        neighbours: Offsets, in frames of 0.1 s, of the neighbouring frames to render too, with
+            the time to them and the mean speed of the camera on the way.
+        leaders: Share of the streets in which a car drives 9 to 18 m ahead as fast as the
+            camera, so that it looks infinitely far to what learns from motion. Cars of ordinary
+            traffic in the own lane often do so too, farther away.
         device: Where to render; the samples stay there.
 
     Raises:
@@ -146,9 +176,10 @@ class SyntheticDataset:
         scenes: str = MIXED,
         camera: str = MIXED,
         neighbours: Sequence[int] = (),
+        leaders: float = 0.0,
         device: str = 'cpu',
     ) -> None:
-        _check(scenes, camera, height, width)
+        _check(scenes, camera, height, width, leaders)
         if length < 1:
             message = f'a synthetic dataset of length {length} has no sample; give at least 1.'
             raise ConfigError(message)
@@ -159,6 +190,7 @@ class SyntheticDataset:
         self.scenes = scenes
         self.camera = camera
         self.neighbours = tuple(neighbours)
+        self.leaders = leaders
         self.device = device
 
     def __len__(self) -> int:
@@ -166,25 +198,43 @@ class SyntheticDataset:
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`; negative indices count from the end."""
+        place = self._place(index)
+        return _sample(
+            self._take(place),
+            key=f'synthetic/{self.seed}/{place}',
+            time_s=0.0,
+            frame_s=FRAME_S,
+            step=0,
+            neighbours=self.neighbours,
+            device=self.device,
+        )
+
+    def pace(self, index: int) -> Tensor:
+        """[H, W] int64: how what sample `index` shows moves, a `Pace`; the sky stands.
+
+        What moves with the camera looks infinitely far to whoever learns depth from motion.
+        """
+        take = self._take(self._place(index))
+        seen = render(take.scene, take.intrinsics, 0.0, torch.device(self.device)).primitive
+        # The sky has index -1, the last entry.
+        table = torch.tensor([*primitive_paces(take.scene), Pace.STANDING], device=seen.device)
+        return table[seen.long()]
+
+    def _place(self, index: int) -> int:
         place = operator.index(index)
         if not -self.length <= place < self.length:
             message = f'index {place} is outside a dataset of {self.length} samples.'
             raise IndexError(message)
-        place %= self.length
-        take = _draw(
+        return place % self.length
+
+    def _take(self, place: int) -> _Take:
+        return _draw(
             f'{self.seed}/{place}',
             scenes=self.scenes,
             camera=self.camera,
             height=self.height,
             width=self.width,
-        )
-        return _sample(
-            take,
-            key=f'synthetic/{self.seed}/{place}',
-            time_s=0.0,
-            step=0,
-            neighbours=self.neighbours,
-            device=self.device,
+            leaders=self.leaders,
         )
 
 
@@ -201,6 +251,9 @@ class SyntheticSequence:
         height: Rows of the images, pixels.
         width: Columns of the images, pixels.
         rate_hz: Frames per second of scene time.
+        neighbours: Offsets, in frames, of the neighbouring frames to render with each, with the
+            time to them and the mean speed of the camera on the way.
+        leaders: Probability that a car drives ahead as fast as the camera, on a street.
         device: Where to render.
 
     Raises:
@@ -216,17 +269,26 @@ class SyntheticSequence:
         height: int = 480,
         width: int = 640,
         rate_hz: float = 10.0,
+        neighbours: Sequence[int] = (),
+        leaders: float = 0.0,
         device: str = 'cpu',
     ) -> None:
-        _check(scene, camera, height, width)
+        _check(scene, camera, height, width, leaders)
         if not rate_hz > 0.0:
             message = f'a frame rate of {rate_hz} Hz is not positive; give frames per second.'
             raise ConfigError(message)
         self.seed = seed
         self.rate_hz = rate_hz
+        self.neighbours = tuple(neighbours)
         self.device = device
         self._take = _draw(
-            f'sequence/{seed}', scenes=scene, camera=camera, height=height, width=width, wrap=True
+            f'sequence/{seed}',
+            scenes=scene,
+            camera=camera,
+            height=height,
+            width=width,
+            leaders=leaders,
+            wrap=True,
         )
 
     @property
@@ -239,13 +301,19 @@ class SyntheticSequence:
         """Name of the scene class that was drawn."""
         return SCENE_CLASSES[self._take.scene_class]
 
+    @property
+    def speed_mps(self) -> float:
+        """Speed of the camera at the beginning, metres a second; it hardly changes."""
+        return camera_speed(self._take.scene, 0.0, 0.0)
+
     def frame(self, index: int) -> Sample:
         """The sample of frame `index`, at `index / rate_hz` seconds of the scene."""
         return _sample(
             self._take,
             key=f'synthetic/sequence/{self.seed}/{index}',
             time_s=index / self.rate_hz,
+            frame_s=1.0 / self.rate_hz,
             step=index,
-            neighbours=(),
+            neighbours=self.neighbours,
             device=self.device,
         )

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.data.synthetic.rotation import pitch_matrix, roll_matrix, yaw_matrix
-from depth_core.data.synthetic.scene import PrimitiveArrays, Scene
+from depth_core.data.synthetic.scene import Body, PrimitiveArrays, Scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,40 @@ def camera_pose(scene: Scene, time_s: float) -> NDArray[np.float64]:
     )
     pose[:3, 3] = (x, -motion.height_m, z)
     return pose
+
+
+def camera_speed(scene: Scene, start_s: float, end_s: float) -> float:
+    """Distance between the camera's places at two times over the time between, m/s."""
+    if start_s == end_s:
+        end_s = start_s + 1e-3
+    change = camera_pose(scene, end_s)[:3, 3] - camera_pose(scene, start_s)[:3, 3]
+    return float(np.linalg.norm(change)) / abs(end_s - start_s)
+
+
+class Pace(IntEnum):
+    """How a thing moves, as a pixel of `SyntheticDataset.pace` says it."""
+
+    STANDING = 0
+    MOVING = 1
+    WITH_CAMERA = 2
+    """As fast as the camera and the same way: it keeps its place in the camera's frame."""
+
+
+def primitive_paces(scene: Scene) -> list[Pace]:
+    """How each primitive moves.
+
+    What is carried along with the camera (the ground, distant hills) stands: its pattern stays in
+    the world.
+    """
+    ego = scene.motion.speed_m_s
+
+    def pace(body: Body) -> Pace:
+        if body.follows_ego or body.speed_m_s == 0.0:
+            return Pace.STANDING
+        return Pace.WITH_CAMERA if body.speed_m_s == ego else Pace.MOVING
+
+    paces = [pace(body) for body in scene.bodies]
+    return [paces[item.body] for item in scene.primitives]
 
 
 BEHIND_M = 30.0

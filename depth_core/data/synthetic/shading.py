@@ -31,6 +31,8 @@ class Render:
     """[H, W] int64 Cityscapes train ids, 255 = none."""
     pose: NDArray[np.float64]
     """[4, 4] camera-to-world."""
+    primitive: Tensor
+    """[H, W] int32 index of the primitive that is seen, -1 for the sky."""
 
 
 def render(scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.device) -> Render:
@@ -61,6 +63,7 @@ def render(scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.de
         depth_m=seen.depth_m,
         label=surface.label.view(intrinsics.height, intrinsics.width),
         pose=view.pose,
+        primitive=seen.primitive,
     )
 
 

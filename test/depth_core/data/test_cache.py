@@ -67,7 +67,13 @@ def test_cached_samples_equal_the_originals(tmp_path: Path) -> None:
         for name in ('image', 'depth_m', 'valid', 'intrinsics', 'pose', 'semantic'):
             assert torch.equal(getattr(stored, name), getattr(fresh, name)), name
             assert getattr(stored, name).dtype == getattr(fresh, name).dtype
-        for name in ('scene_class', 'neighbour_images', 'neighbour_poses'):
+        for name in (
+            'scene_class',
+            'neighbour_images',
+            'neighbour_poses',
+            'neighbour_dt_s',
+            'speed_mps',
+        ):
             assert torch.equal(getattr(stored, name), getattr(fresh, name)), name
     with pytest.raises(IndexError, match='5 samples'):
         store[5]

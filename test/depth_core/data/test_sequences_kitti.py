@@ -76,7 +76,7 @@ def grey(sample: Sample) -> list[int]:
 
 
 def test_neighbours_come_with_time_speed_and_poses(root: Path) -> None:
-    dataset = opened(root)
+    dataset = opened(root, poses=True)
     assert [frame.frame for frame in dataset.frames] == [1, 2, 3, 4]
     sample = dataset[1]
     assert grey(sample) == [40, 20, 60]
@@ -114,6 +114,8 @@ def test_without_neighbours_nothing_is_added(root: Path) -> None:
     assert sample.neighbour_images is None
     assert sample.speed_mps is None
     assert sample.pose is None
+    with pytest.raises(ConfigError, match='poses are those of a sequence, but no neighbours'):
+        opened(root, neighbours=[], poses=True)
 
 
 def test_frames_beside_a_missing_file_or_a_gap_are_left_out(root: Path) -> None:
@@ -148,6 +150,7 @@ def test_what_the_drive_does_not_say_is_unknown(root: Path) -> None:
     assert sample.neighbour_poses is None
     assert math.isnan(speed_at(drive, 2))
     assert math.isnan(mean_speed(drive, 1, 3))
+    assert [frame.frame for frame in opened(root, poses=True).frames] == [4]
 
 
 def test_slow_frames_can_be_left_out(root: Path) -> None:
@@ -230,6 +233,11 @@ def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> No
     dataset = KittiDataset(root, neighbours=[-1, 1], ground_truth='none', height=96, width=320)
     drives = {frame.drive[-9:-5] for frame in dataset.frames}
     assert drives == {'0011', '0023', '0052'}
+    unknown = dataset[0].speed_mps
+    assert unknown is not None
+    assert unknown.isnan().all(), 'drive 0011 is here without oxts'
+    settings = {'height': 96, 'width': 320, 'ground_truth': 'none'}
+    dataset = opened(root, poses=True, **settings)
     places = [
         place for place, frame in enumerate(dataset.frames) if frame.drive.endswith('0023_sync')
     ]
@@ -254,10 +262,6 @@ def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> No
         assert float(sample.neighbour_dt_s[1]) == pytest.approx(0.1036, abs=2e-4)
     # GPS places and speeds of five steps agree; single steps differ by their time stamps.
     assert told == pytest.approx(travelled, rel=0.02)
-    first = next(place for place, item in enumerate(dataset.frames) if '0011' in item.drive)
-    unknown = dataset[first].speed_mps
-    assert unknown is not None
-    assert unknown.isnan().all()
 
 
 def test_the_recorded_split_and_static_list(shared_dir: Path) -> None:
