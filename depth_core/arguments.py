@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from depth_core.errors import ConfigError, unknown_name
@@ -16,7 +16,7 @@ class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """States the default of each option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.default in (None, '', False):
+        if action.default is None or action.default is False or action.default in ('', ()):
             return action.help
         return super()._get_help_string(action)
 
@@ -59,26 +59,17 @@ class CommandParser(argparse.ArgumentParser):
 
 def positive(text: str) -> float:
     """Read a finite number above 0; an argparse type."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 < value < math.inf:
-        message = f'{text!r} is not a number above 0'
-        raise argparse.ArgumentTypeError(message)
-    return value
+    return _number(text, float, 'above 0', lambda value: 0.0 < value < math.inf)
+
+
+def not_negative(text: str) -> float:
+    """Read a finite number, at least 0; an argparse type."""
+    return _number(text, float, 'of at least 0', lambda value: 0.0 <= value < math.inf)
 
 
 def count(text: str) -> int:
     """Read a whole number, at least 1; an argparse type."""
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        message = f'{text!r} is not a whole number of at least 1'
-        raise argparse.ArgumentTypeError(message)
-    return value
+    return int(_number(text, int, 'of at least 1', lambda value: value >= 1))
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -88,3 +79,14 @@ def names(text: str) -> tuple[str, ...]:
         message = f'{text!r} holds no name; separate names by commas'
         raise argparse.ArgumentTypeError(message)
     return found
+
+
+def _number(text: str, kind: type[float], rule: str, accepted: Callable[[float], bool]) -> float:
+    message = f'{text!r} is not a {"whole " if kind is int else ""}number {rule}'
+    try:
+        value = kind(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(message) from None
+    if not accepted(value):
+        raise argparse.ArgumentTypeError(message)
+    return value

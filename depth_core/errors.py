@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import NoReturn
 
 
@@ -58,7 +59,24 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
 
 
-def run_command(main: Callable[[], None]) -> NoReturn:
+def answer_interrupts() -> None:
+    """Let Ctrl-C end this process with one word instead of a traceback, wherever it is.
+
+    For commands, whose imports take seconds before `run_command` is reached.
+    """
+    sys.excepthook = _say_interrupted
+
+
+def _say_interrupted(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write('interrupted\n')
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+def run_command(main: Callable[[], object]) -> NoReturn:
     """Run a command and turn what a user can cause into one line on stderr and a status.
 
     Exits with 0 on success, 2 on a `DepthError`, 130 on Ctrl-C; anything else is a defect of

@@ -8,4 +8,11 @@ package loads neither rclpy nor a message package.
 
 from __future__ import annotations
 
+import sys
+
+from depth_core.errors import answer_interrupts
+
 __all__: list[str] = []
+
+if sys.argv[:1] == ['-m']:  # so Python says that it looks for the command it is to run
+    answer_interrupts()

@@ -8,22 +8,29 @@ from __future__ import annotations
 
 import runpy
 
+from depth_core.errors import run_command
+
 
 def mono_depth() -> None:
     """Run the lifecycle node that turns camera images into depth."""
-    runpy.run_module('depth_ros.mono_depth_node', run_name='__main__', alter_sys=True)
+    _run('depth_ros.mono_depth_node')
 
 
 def play_bag() -> None:
     """Play a rosbag2 into ROS."""
-    runpy.run_module('depth_ros.play_bag', run_name='__main__', alter_sys=True)
+    _run('depth_ros.play_bag')
 
 
 def synthetic_camera() -> None:
     """Publish rendered images with their exact depth."""
-    runpy.run_module('depth_ros.synthetic_camera', run_name='__main__', alter_sys=True)
+    _run('depth_ros.synthetic_camera')
 
 
 def demo() -> None:
     """Run the synthetic camera through the node and show what comes out."""
-    runpy.run_module('depth_ros.demo', run_name='__main__', alter_sys=True)
+    _run('depth_ros.demo')
+
+
+def _run(module: str) -> None:
+    # The module runs as a command itself; this one answers Ctrl-C while it is still imported.
+    run_command(lambda: runpy.run_module(module, run_name='__main__', alter_sys=True))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from types import FrameType
 from typing import Final
@@ -24,7 +25,7 @@ START_FAILED: Final = 2
 """Exit status when the node could not be made, configured or activated."""
 
 
-class StartableNode(LifecycleNode):
+class StartableNode(LifecycleNode, ABC):
     """A lifecycle node that knows whether to start itself."""
 
     @property
@@ -33,9 +34,9 @@ class StartableNode(LifecycleNode):
         return str(self._state_machine.current_state[1])
 
     @property
+    @abstractmethod
     def autostart(self) -> bool:
         """Whether to configure and activate at start."""
-        raise NotImplementedError
 
 
 class _NodeLog(logging.Handler):

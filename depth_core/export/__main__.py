@@ -59,8 +59,8 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add('--checkpoint', type=Path, required=True, help='.ckpt file of this package')
     add('--output', type=Path, required=True, help='.onnx file to write; <stem>.json beside it')
-    add('--height', type=count, help="rows of the input, pixels; the network's own when left out")
-    add('--width', type=count, help="columns, pixels; the network's own when left out")
+    add('--height', type=count, help='rows of the input, pixels; as trained when left out')
+    add('--width', type=count, help='columns of the input, pixels; as trained when left out')
     add('--licence', default='', help='licence of the weights; what the checkpoint says if empty')
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(

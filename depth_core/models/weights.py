@@ -8,6 +8,7 @@ the file is needed to rebuild the network.
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ SUFFIX: Final = '.ckpt'
 _FORMAT: Final = 'depth_ros.checkpoint'
 _VERSION: Final = 1
 _KEYS_SHOWN: Final = 10
+_ZIP_SIGNATURE: Final = b'PK'
 _PLAIN: Final = (Tensor, nn.Parameter, str, int, float, bool, type(None))
 
 
@@ -45,6 +47,13 @@ class Checkpoint:
     """What `depth_core.train` needs to resume; None in files that were not written by it."""
     provenance: Mapping[str, object] | None
     """With what and from what it was made, for a reader."""
+
+    @property
+    def trained_size(self) -> tuple[int, int] | None:
+        """(height, width) of the images it was trained on, where the provenance tells."""
+        made_with = self.provenance or {}
+        height, width = made_with.get('height'), made_with.get('width')
+        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
 
 
 def save_model(
@@ -104,7 +113,10 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """
     path = Path(path)
     if path.is_dir():
-        message = f'checkpoint {path} is a folder; give the {SUFFIX} file inside it.'
+        message = (
+            f'checkpoint {path} is a folder; give the {SUFFIX} file inside it. Official weights '
+            'in a folder are read by depth_core.convert.'
+        )
         raise CheckpointError(message)
     if not path.is_file():
         beside = sorted(item.name for item in path.parent.glob(f'*{SUFFIX}'))
@@ -125,13 +137,13 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         )
         raise CheckpointError(message) from error
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
+        with path.open('rb') as file:
+            start = file.read(len(_ZIP_SIGNATURE))
+        if start and start != _ZIP_SIGNATURE:  # torch's old format, Keras, safetensors, or none
+            raise _foreign(path) from error
         raise _unreadable(path, str(error)) from error
     if not isinstance(payload, dict) or payload.get('format') != _FORMAT:
-        message = (
-            f'{path} is a torch file, but not a checkpoint of this package; official weights are '
-            'brought into its format by depth_core.convert.'
-        )
-        raise CheckpointError(message)
+        raise _foreign(path)
     if payload.get('version') != _VERSION:
         message = (
             f'checkpoint {path} has format version {payload.get("version")!r}; this package reads '
@@ -150,6 +162,8 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 def load_model(path: Path | str, device: torch.device | str = 'cpu') -> DepthModel:
     """Rebuild the network of a checkpoint, with its weights, in eval mode on `device`.
 
+    Its `spec.default_size` is the size the weights were trained at, where the file tells.
+
     Raises:
         CheckpointError: The file cannot be read, or its weights are not those of the network.
         ConfigError: It names a model or option that this package does not know.
@@ -159,6 +173,8 @@ def load_model(path: Path | str, device: torch.device | str = 'cpu') -> DepthMod
     checkpoint = read_checkpoint(path)
     model = create_model(checkpoint.name, **checkpoint.options)
     load_weights(model, checkpoint.state, source=str(path))
+    if checkpoint.trained_size is not None:
+        model.spec = dataclasses.replace(model.spec, default_size=checkpoint.trained_size)
     return model.eval().to(device)
 
 
@@ -209,6 +225,13 @@ def _refuse_unreadable(place: str, value: object) -> None:
             'strings and containers of these.'
         )
         raise CheckpointError(message)
+
+
+def _foreign(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f'{path} is not a checkpoint of this package; official weights are brought into its '
+        'format by depth_core.convert.'
+    )
 
 
 def _unreadable(path: Path, reason: str) -> CheckpointError:

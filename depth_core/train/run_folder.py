@@ -171,6 +171,8 @@ def describe(
             'threads': torch.get_num_threads(),
             'processes': world,
         },
+        'height': settings.data.height,
+        'width': settings.data.width,
         'train': {**plain(settings.data.train), 'images': len(train_set)},
         'validation': None
         if held_out is None

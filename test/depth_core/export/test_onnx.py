@@ -191,11 +191,12 @@ def test_the_command_exports_a_checkpoint_that_answers_the_same(
         decoder_channels=(16, 16, 16, 8, 8),
     )
     checkpoint, output = tmp_path / 'a.ckpt', tmp_path / 'out' / 'a.onnx'
-    save_model(checkpoint, model, provenance={'command': 'none', 'licence': 'CC-BY-4.0'})
+    made_with = {'command': 'none', 'licence': 'CC-BY-4.0', 'height': 128, 'width': 160}
+    save_model(checkpoint, model, provenance=made_with)
     main(['--checkpoint', str(checkpoint), '--output', str(output)])
     said = capsys.readouterr().out
     assert 'opset 18' in said
-    assert '[1, 256, 320, 3] RGB' in said
+    assert '[1, 128, 160, 3] RGB' in said  # as it was trained
     manifest = read_manifest(output)
     assert manifest.options['encoder'] == 'mobilenetv3_small_050'
     assert manifest.licence == 'CC-BY-4.0'

@@ -6,7 +6,10 @@ from __future__ import annotations
 import resource
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -168,3 +171,30 @@ def test_a_disk_that_fills_up_leaves_the_former_file(checkpoint: Path, model: De
     assert str(caught.value).startswith(f'cannot write {checkpoint}: File too large.')
     assert checkpoint.read_bytes() == before
     assert list(checkpoint.parent.iterdir()) == [checkpoint]
+
+
+def test_the_network_of_a_checkpoint_has_the_size_it_was_trained_at(tmp_path: Path) -> None:
+    model = create_model('densedepth_small', encoder='mobilenetv3_small_050')
+    path = tmp_path / 'a.ckpt'
+    save_model(path, model, provenance={'height': 96, 'width': 128})
+    assert load_model(path).spec.default_size == (96, 128)
+    save_model(path, model, provenance={'height': 96})
+    assert load_model(path).spec == model.spec
+
+
+@pytest.mark.parametrize('kind', ['zip', 'legacy', 'numpy', 'safetensors', 'keras', 'folder'])
+def test_official_weights_are_sent_to_the_conversion(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / 'official'
+    state = {'conv.weight': torch.zeros(2)}
+    if kind == 'safetensors':
+        safetensors.torch.save_file(state, path)
+    elif kind == 'keras':
+        with h5py.File(path, 'w') as file:
+            file.create_group('model_weights')
+    elif kind == 'folder':
+        path.mkdir()
+    else:
+        content = {'model': state, 'steps': np.zeros(9)} if kind == 'numpy' else state
+        torch.save(content, path, _use_new_zipfile_serialization=kind != 'legacy')
+    with pytest.raises(CheckpointError, match=r'fficial weights .*by depth_core\.convert'):
+        read_checkpoint(path)
