@@ -20,7 +20,7 @@ StrideIn: TypeAlias = Literal['first_1x1', '3x3']
 PYRAMID_CHANNELS: Final = (256, 512, 1024, 2048)
 """Channels of the maps of the four stages."""
 
-_TORCHVISION_NETS: Final = {
+_TORCHVISION_NETS: Final[dict[tuple[int, ...], str]] = {
     (3, 4, 6, 3): 'resnet50',
     (3, 4, 23, 3): 'resnet101',
     (3, 8, 36, 3): 'resnet152',

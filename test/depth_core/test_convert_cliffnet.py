@@ -9,6 +9,7 @@ import types
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from depth_core.models.cliffnet import CliffNet, official_key, to_authors
 from depth_core.models.weights import load_model
 
 KEYS = Path(__file__).resolve().parents[1] / 'data' / 'cliff_state_dict_keys.txt'
-SMALL = {'layers': (1, 1, 1, 1), 'channels': 8}
+SMALL: dict[str, Any] = {'layers': (1, 1, 1, 1), 'channels': 8}
 
 Reference = Callable[[str], dict[str, Tensor]]
 
@@ -65,8 +66,9 @@ def training_checkpoint(
 ) -> Iterator[Path]:
     """What their training writes: epoch, steps, both states, a metric, and an EasyDict."""
     easy = type('EasyDict', (dict,), {'__module__': 'easydict'})
-    sys.modules['easydict'] = types.ModuleType('easydict')
-    sys.modules['easydict'].EasyDict = easy  # type: ignore[attr-defined]  a stand-in
+    module = types.ModuleType('easydict')
+    vars(module)['EasyDict'] = easy
+    sys.modules['easydict'] = module
     path = tmp_path_factory.mktemp('official') / 'epoch-53-py3.pth'
     some = next(iter(official.values()))
     content = {

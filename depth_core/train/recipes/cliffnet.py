@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from depth_core.errors import ModelError
 from depth_core.losses.embedding import EmbeddingMask
 from depth_core.models.base import DepthModel
 from depth_core.models.cliffnet import CliffNetPrediction
-from depth_core.models.embedding import frozen, random_trunk, sobel_trunk
+from depth_core.models.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
 from depth_core.models.embedding_file import read_trunk
 from depth_core.train.recipes.base import Recipe, TrainingStep
 
@@ -140,7 +140,7 @@ class CliffNetStep(TrainingStep):
             log_l1 = losses.log_l1(prediction.depth, target_m, valid)
             terms['log_l1'] = recipe.log_l1_weight * log_l1
         rise = losses.embedding_warm_up(step, steps=recipe.warm_up_steps)
-        for name, trunk in self.embeddings.items():
+        for name, trunk in self.trunks().items():
             terms[name] = rise * losses.hierarchical_embedding(
                 trunk,
                 prediction.raw_m,
@@ -150,6 +150,10 @@ class CliffNetStep(TrainingStep):
                 masking=recipe.embedding_mask,
             )
         return terms
+
+    def trunks(self) -> dict[str, EmbeddingTrunk]:
+        """The frozen embeddings by name."""
+        return {name: cast('EmbeddingTrunk', trunk) for name, trunk in self.embeddings.items()}
 
     def _weights_of(self, name: str) -> tuple[float, ...]:
         """Weights of the levels of an embedding, the finest first."""

@@ -19,7 +19,12 @@ from torch import Tensor, nn
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.data.synthetic import SCENE_CLASSES
 from depth_core.errors import CheckpointError, ConfigError, DataError
-from depth_core.models.embedding_file import read_embedding, read_trunk
+from depth_core.models.embedding_file import (
+    EMBEDDING_KINDS,
+    EmbeddingKind,
+    read_embedding,
+    read_trunk,
+)
 from depth_core.train.embedding import EmbeddingSettings, parse, train_embedding
 from depth_core.train.embedding.task import ReconstructionTask, SceneTask
 from depth_core.train.settings import DatasetSettings
@@ -133,23 +138,23 @@ def test_data_without_scene_classes_is_refused() -> None:
         SceneTask(80.0).loss(_Answer(torch.zeros(1, 3)), _sample(torch.ones(4, 4), None))
 
 
-@pytest.mark.parametrize('kind', ['heg_s', 'heg_r'])
-def test_a_run_leaves_a_trunk_and_its_numbers(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize('kind', EMBEDDING_KINDS)
+def test_a_run_leaves_a_trunk_and_its_numbers(tmp_path: Path, kind: EmbeddingKind) -> None:
     run = train_embedding(_settings(kind=kind, run_dir=tmp_path / 'run'))
     records = json.loads((run.path / 'metrics.json').read_text(encoding='utf-8'))
     assert [record['step'] for record in records] == [2, 4]
     settings = yaml.safe_load((run.path / 'settings.yaml').read_text(encoding='utf-8'))
     assert settings['kind'] == kind
-    assert read_trunk(run.best, kind=kind).channels == (16, 32)  # type: ignore[arg-type]  as given
+    assert read_trunk(run.best, kind=kind).channels == (16, 32)
     file = read_embedding(run.best)
     assert file.training is None
     assert file.classes == (SCENE_CLASSES if kind == 'heg_s' else ())
     assert list((run.path / 'tensorboard').iterdir())
 
 
-@pytest.mark.parametrize('kind', ['heg_s', 'heg_r'])
+@pytest.mark.parametrize('kind', EMBEDDING_KINDS)
 def test_two_and_two_steps_are_four(
-    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kind: EmbeddingKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train_embedding(_settings(kind=kind, run_dir=tmp_path / 'whole'))
 

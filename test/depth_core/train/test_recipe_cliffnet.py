@@ -12,6 +12,7 @@ import torch
 from depth_core import losses
 from depth_core.data.sample import Sample
 from depth_core.errors import CheckpointError
+from depth_core.losses.embedding import EMBEDDING_MASKS, EmbeddingMask
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.models.cliffnet import CliffNet, CliffNetPrediction
@@ -68,7 +69,7 @@ def test_with_a_heg_it_is_the_authors_loss_and_a_sigma(
     assert isinstance(prediction, CliffNetPrediction)
     target = sample.depth_m.unsqueeze(1)
     torch.testing.assert_close(terms['depth'], losses.l1(prediction.raw_m, target))
-    trunk = opened.embeddings['heg_s']
+    trunk = opened.trunks()['heg_s']
     expected = sum(
         weight * (found - true).abs().mean()
         for weight, found, true in zip(
@@ -90,7 +91,7 @@ def test_every_embedding_has_its_own_weights(
     assert set(terms) == {'depth', 'sigma', 'heg_s', 'heg_r', 'sobel', 'random_heg'}
     prediction, target = model(sample.image), sample.depth_m.unsqueeze(1)
     for name, level, weight in (('heg_s', 0, 1.0), ('heg_r', 1, 2.0), ('random_heg', 0, 4.0)):
-        distances = losses.embedding_l1(opened.embeddings[name], prediction.raw_m, target)
+        distances = losses.embedding_l1(opened.trunks()[name], prediction.raw_m, target)
         torch.testing.assert_close(terms[name], weight * distances[level])
     sobel = losses.sobel_l1(prediction.raw_m, target)
     torch.testing.assert_close(terms['sobel'], 3.0 * sobel)
@@ -122,14 +123,14 @@ def test_sigma_cannot_move_the_depth(model: DepthModel, sample: Sample) -> None:
     assert moved == {name for name, _ in model.named_parameters() if name.startswith('sigma_head')}
 
 
-@pytest.mark.parametrize('masking', ['whole', 'fill'])
+@pytest.mark.parametrize('masking', EMBEDDING_MASKS[:2])
 @pytest.mark.parametrize('unknown', [float('nan'), 0.0, float('inf')])
 def test_what_is_not_valid_changes_nothing(
-    model: DepthModel, sample: Sample, unknown: float, masking: str
+    model: DepthModel, sample: Sample, unknown: float, masking: EmbeddingMask
 ) -> None:
     recipe = CliffNetRecipe(
         sobel_weight=1.0, random_heg_weights=(10.0, 15.0), log_l1_weight=1.0,
-        embedding_mask=masking,  # type: ignore[arg-type]  a parameter of the test
+        embedding_mask=masking,
     )  # fmt: skip
     opened = recipe.open(model)
     valid = sample.valid.clone()
