@@ -62,6 +62,7 @@ EXTRAS = {
         'PyYAML>=5.4,<7',
         'rich>=13.7,<16',
         'safetensors>=0.4,<1',
+        'segmentation-models-pytorch>=0.5,<0.7',
         'tensorboard>=2.16,<3',
         'timm>=1.0.12,<2',
         'torch>=2.6,<3',
