@@ -12,6 +12,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+from lightning_fabric import Fabric
+
 from depth_core.errors import CheckpointError
 from depth_core.metrics import Evaluation
 from depth_core.models.weights import read_checkpoint, save_model
@@ -56,7 +58,7 @@ def keep_best(
         save_checkpoint(run.best_state(learner.step), learner, settings, made_with)
 
 
-def reload_best(run: RunFolder, learner: Learner, settings: TrainSettings) -> None:
+def reload_best(run: RunFolder, learner: Learner, settings: TrainSettings, fabric: Fabric) -> None:
     """At a milestone, put weights and optimizer of the best validation so far into `learner`.
 
     The number of the step goes on: the milestone is about the rate, not about the data.
@@ -70,6 +72,7 @@ def reload_best(run: RunFolder, learner: Learner, settings: TrainSettings) -> No
     if learner.best_step == 0:
         _LOG.warning('step %d: no validation had ground truth, so none is best', learner.step)
         return
+    fabric.barrier()  # the first process may still be writing it
     path = run.best_state(learner.best_step)
     restore(path, learner, read_checkpoint(path))
     _LOG.info('step %d: going on from the best state, of step %d', learner.step, learner.best_step)

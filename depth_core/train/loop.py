@@ -85,7 +85,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         settings, console, run, first_step=learner.step, active=fabric.is_global_zero
     ) as progress:
         for batch in loader:
-            reload_best(run, learner, settings)
+            reload_best(run, learner, settings, fabric)
             lr = set_rate(optimizer, learner.step, settings)
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
