@@ -74,5 +74,13 @@ def _imagenet_weights(layers: Sequence[int]) -> dict[str, Tensor]:
             'or build with pretrained=False.'
         )
         raise ModelError(message) from error
+    return state | {'conv1.weight': for_bgr_255(state['conv1.weight'])}
+
+
+def for_bgr_255(weight: Tensor) -> Tensor:
+    """Turn a first convolution for torchvision's normalised RGB into one for BGR 0..255.
+
+    The mean that is taken off stays the one of the authors, 1 % of white from torchvision's.
+    """
     scale = 255.0 * torch.tensor(_TORCHVISION_STD).reshape(1, 3, 1, 1)
-    return state | {'conv1.weight': (state['conv1.weight'] / scale).flip(1)}
+    return (weight / scale).flip(1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
 from depth_core.models import create_model
-from depth_core.models.caffe_resnet import CaffeResNet
+from depth_core.models.caffe_resnet import CaffeResNet, for_bgr_255
 from depth_core.models.cliffnet import (
     CliffDecoder,
     CliffModule,
@@ -110,6 +110,18 @@ def test_the_size_is_halved_in_the_first_convolution_of_a_stage() -> None:
     assert [item.shape for item in first] == [item.shape for item in second]
     assert torch.equal(first[0], second[0])
     assert not torch.allclose(first[1], second[1])
+
+
+def test_a_first_layer_of_torchvision_is_turned_to_bgr() -> None:
+    weight = torch.rand(4, 3, 7, 7) - 0.5
+    mean = torch.tensor((0.485, 0.456, 0.406)).reshape(1, 3, 1, 1)
+    std = torch.tensor((0.229, 0.224, 0.225)).reshape(1, 3, 1, 1)
+    images = torch.rand(1, 3, 16, 16)
+    expected = nn.functional.conv2d((images - mean) / std, weight, stride=2)
+    x = (255.0 * (images - mean)).flip(1)
+    found = nn.functional.conv2d(x, for_bgr_255(weight), stride=2)
+    # Float32 sums of 147 products of up to 100 and 0.01.
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_published_size_in_parameters() -> None:
