@@ -228,7 +228,7 @@ def _parse(given: Sequence[str]) -> tuple[Path, Path, list[OfficialRequest]]:
         if not asked <= _options_of(model):
             continue
         parser = _parser(_OFFICIAL[model])
-        parser.set_defaults(preset)
+        parser.set_defaults(dict(preset))
         settings = _parse_with(parser, given)
         del settings['family']
         source, output = Path(settings.pop('source')), Path(settings.pop('output'))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,7 +28,11 @@ TINY = {
     'n_bins': 16,
     'bin_embedding_dim': 32,
 }
-TINY_PACKNET = {'channels': [16, 16, 16, 32, 32], 'blocks': [1, 1, 1, 1], 'features_3d': 2}
+TINY_PACKNET: dict[str, Any] = {
+    'channels': [16, 16, 16, 32, 32],
+    'blocks': [1, 1, 1, 1],
+    'features_3d': 2,
+}
 
 
 def _arguments(options: Mapping[str, object]) -> list[str]:
