@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Validation: each kind of depth in metres, and nothing of the network changed by it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from depth_core.contracts import DepthKind
+from depth_core.data.sample import Sample
+from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.train.validate import draw, validate
+
+
+class Told(DepthModel):
+    """Reads inverse depth off the red channel, and answers it in the unit of its kind."""
+
+    def __init__(self, kind: DepthKind) -> None:
+        super().__init__()
+        self.spec = ModelSpec(
+            name='told', family='densedepth', kind=kind, min_depth=0.5, max_depth=50.0, divisor=1,
+            default_size=(4, 6),
+        )  # fmt: skip
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, images: Tensor) -> Prediction:
+        assert not self.training
+        inverse = images[:, 0]
+        depth = {
+            DepthKind.METRIC: 1.0 / inverse,
+            DepthKind.UP_TO_SCALE: 7.0 / inverse,
+            DepthKind.INVERSE: 5.0 * inverse + 2.0,
+        }[self.spec.kind]
+        return Prediction(depth=depth, sigma=0.01 * depth)
+
+    def official_forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {'depth': x}
+
+
+@dataclass(frozen=True)
+class Ramps:
+    """Depths of 1 to 10 m told by the red channel; sizes and neighbours differ."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Sample:
+        depth_m = torch.linspace(1.0, 10.0 - index, 24 + 6 * (index // 2)).reshape(-1, 6)
+        return Sample(
+            image=(1.0 / depth_m).expand(3, -1, -1),
+            depth_m=depth_m,
+            valid=torch.ones_like(depth_m, dtype=torch.bool),
+            intrinsics=torch.eye(3),
+            key=f'ramp/{index}',
+            neighbour_images=torch.zeros(1 + index, 3, *depth_m.shape),
+        )
+
+
+@pytest.fixture(scope='module')
+def fabric() -> Fabric:
+    return Fabric(accelerator='cpu', devices=1)
+
+
+@pytest.mark.parametrize('kind', list(DepthKind))
+def test_each_kind_is_scored_in_metres(fabric: Fabric, kind: DepthKind) -> None:
+    evaluation = validate(Told(kind), Ramps(), fabric, batch_size=2)
+    assert evaluation.images_scored == 3
+    assert evaluation.mean is not None
+    assert evaluation.mean.abs_rel < 1e-5
+    assert (
+        evaluation.align
+        == {
+            DepthKind.METRIC: 'none',
+            DepthKind.UP_TO_SCALE: 'median',
+            DepthKind.INVERSE: 'affine_inverse',
+        }[kind]
+    )
+
+
+def test_every_layer_is_in_its_mode_afterwards(fabric: Fabric) -> None:
+    model = Told(DepthKind.METRIC).train()
+    model.norm.eval()  # frozen
+    validate(model, Ramps(), fabric, batch_size=2)
+    draw(model, Ramps(), fabric, count=1)
+    assert model.training
+    assert not model.norm.training
+
+
+def test_inverse_depth_is_drawn_as_the_depth_it_stands_for(fabric: Fabric) -> None:
+    """True and predicted depth in the same colours, whatever the sizes."""
+    drawn = draw(Told(DepthKind.INVERSE), Ramps(), fabric, count=3)
+    assert drawn is not None
+    assert drawn.shape == (4 + 4 + 5, 4 * 6, 3)
+    difference = drawn[:, 6:12].astype(int) - drawn[:, 12:18].astype(int)
+    assert abs(difference).max() <= 8  # one step of the colour map
