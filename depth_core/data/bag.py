@@ -122,6 +122,7 @@ class BagDataset:
                 'only sequences have one; give neighbours, as [-1, 1], or leave the topic out.'
             )
             raise ConfigError(message)
+        self.max_speed_offset_s = max_speed_offset_s
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
         with _opened(self.root) as reader:

@@ -58,7 +58,8 @@ def average_flipped(plain: DepthMap, flipped: DepthMap, how: FlipAverage) -> Dep
 def _inverse(depth_m: Float32Array) -> Float32Array:
     """1 / depth; -inf, nearer than the model can say, is an infinite inverse depth."""
     with np.errstate(divide='ignore'):
-        return np.float32(1.0) / np.where(np.isneginf(depth_m), np.float32(0.0), depth_m)
+        inverse = 1.0 / np.where(np.isneginf(depth_m), 0.0, depth_m)
+    return inverse.astype(np.float32)
 
 
 def _depth_of(inverse: Float32Array) -> Float32Array:

@@ -13,7 +13,7 @@ from depth_core.errors import ConfigError
 
 
 def test_frames_at_the_ends_have_no_window() -> None:
-    stamps_s = np.arange(5) * 0.1
+    stamps_s = np.linspace(0.0, 0.4, 5)
     assert neighbour_indices(stamps_s, (-1, 1)) == [None, (0, 2), (1, 3), (2, 4), None]
     assert neighbour_indices(stamps_s, (2,)) == [(2,), (3,), (4,), None, None]
     assert neighbour_indices(stamps_s, ()) == [()] * 5
