@@ -214,6 +214,7 @@ def urcdc(
             (pooled_channels, pooled_groups),
             (cnn_init_features, 2),
         ],
+        {'window': window, 'cnn_growth_rate': cnn_growth_rate},
         {'drop_path': drop_path, 'bypass': bypass},
     )
     spec = urcdc_spec('urcdc', min_depth, max_depth, default_size=(480, 640))
@@ -260,6 +261,7 @@ def urcdc_spec(
 def check_sizes(
     lists: Mapping[str, Sequence[int]],
     divided: Sequence[tuple[int, int]],
+    counts: Mapping[str, int],
     shares: Mapping[str, float],
 ) -> None:
     """Refuse sizes that make no network.
@@ -267,6 +269,7 @@ def check_sizes(
     Args:
         lists: Options that give one number for each level.
         divided: Channels, and the heads or groups they are parted into.
+        counts: Options that are one positive number.
         shares: Options that are a probability.
 
     Raises:
@@ -285,6 +288,9 @@ def check_sizes(
             for channels, parts in divided
             if parts < 1 or channels < 1 or channels % parts
         ]
+    faults += [
+        f'{name} is {count}; give at least 1.' for name, count in counts.items() if count < 1
+    ]
     faults += [
         f'{name} is {share}; give a number in [0, 1).'
         for name, share in shares.items()

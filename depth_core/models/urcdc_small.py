@@ -175,7 +175,16 @@ def urcdc_small(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown or gives no such pyramid.
     """
-    _check_options(crf_channels, crf_heads, cnn_channels, pooled_channels, bypass)
+    check_sizes(
+        {'crf_channels': crf_channels, 'crf_heads': crf_heads, 'cnn_channels': cnn_channels},
+        [
+            *zip(crf_channels, crf_heads, strict=False),
+            *((channels, 4) for channels in crf_channels[1:]),
+            *((channels, 2) for channels in (*cnn_channels[:1], pooled_channels)),
+        ],
+        {'window': window},
+        {'bypass': bypass},
+    )
     network = TimmEncoder(encoder, pretrained=pretrained)
     if len(network.channels) < LEVELS:
         message = (
@@ -196,23 +205,3 @@ def urcdc_small(
     )
     cnn = CoupledResNet(cnn_channels, transformer_channels=channels, bypass=bypass)
     return UrcdcSmall(spec, network, decoder, cnn)
-
-
-def _check_options(
-    crf_channels: Sequence[int],
-    crf_heads: Sequence[int],
-    cnn_channels: Sequence[int],
-    pooled_channels: int,
-    bypass: float,
-) -> None:
-    lists = {'crf_channels': crf_channels, 'crf_heads': crf_heads, 'cnn_channels': cnn_channels}
-    check_sizes(
-        lists,
-        [
-            *zip(crf_channels, crf_heads, strict=False),
-            *((channels, 4) for channels in crf_channels[1:]),
-            (cnn_channels[0] if cnn_channels else 0, 2),
-            (pooled_channels, 2),
-        ],
-        {'bypass': bypass},
-    )
