@@ -36,7 +36,7 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
     """
     angles = angles.float()
     (sx, sy, sz), (cx, cy, cz) = angles.sin().unbind(-1), angles.cos().unbind(-1)
-    return torch.stack(
+    matrix: Tensor = torch.stack(
         (
             cy * cz, -cy * sz, sy,
             cx * sz + sx * sy * cz, cx * cz - sx * sy * sz, -sx * cy,
@@ -44,6 +44,7 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
         ),
         dim=-1,
     ).unflatten(-1, (3, 3))  # fmt: skip
+    return matrix
 
 
 def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
@@ -67,7 +68,7 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
     angle = angle.squeeze(-1)
     s, c = angle.sin(), angle.cos()
     rest = 1.0 - c
-    return torch.stack(
+    matrix: Tensor = torch.stack(
         (
             x * x * rest + c, x * y * rest - z * s, z * x * rest + y * s,
             x * y * rest + z * s, y * y * rest + c, y * z * rest - x * s,
@@ -75,6 +76,7 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
         ),
         dim=-1,
     ).unflatten(-1, (3, 3))  # fmt: skip
+    return matrix
 
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:

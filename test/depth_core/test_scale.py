@@ -134,7 +134,7 @@ def test_synthetic_streets_have_the_height_of_their_camera(index: int) -> None:
     assert sample.pose is not None
     camera = intrinsics_from_matrix(sample.intrinsics.numpy(), height=96, width=160)
     true_height_m = -float(sample.pose[1, 3])
-    depth = sample.depth_m.numpy() / np.float32(3.7)
+    depth: Float32Array = (sample.depth_m / 3.7).numpy()
     found = ground_plane_scale(depth, camera, camera_height_m=true_height_m)
     assert found.valid
     assert found.scale == pytest.approx(3.7, rel=3e-3)  # beside it are kerbs and verges

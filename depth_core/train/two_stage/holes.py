@@ -119,7 +119,7 @@ def judge_frames(
     """
     model.eval()
     device = next(model.parameters()).device
-    verdicts = []
+    verdicts: list[FrameVerdict] = []
     for batch in _batches(dataset, batch_size):
         depths = model(batch.image.to(device)).depth.float().cpu().numpy()
         for row, depth in enumerate(depths):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depth_core.contracts import DepthKind, DepthMap, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import ConfigError
@@ -45,11 +45,11 @@ class Shrunk:
 
     def predict(self, image: Uint8Array) -> DepthMap:
         del image
-        depth = self.streets[self.asked].depth_m.numpy() / np.float32(5.0)
+        depth: Float32Array = (self.streets[self.asked].depth_m / 5.0).numpy()
         if self.asked == self.nothing_at:
             depth = np.full_like(depth, 7.0)  # a wall has no ground
         self.asked += 1
-        return DepthMap(depth_m=depth, sigma_m=0.1 * depth, kind=DepthKind.UP_TO_SCALE)
+        return DepthMap(depth_m=depth, sigma_m=np.float32(0.1) * depth, kind=DepthKind.UP_TO_SCALE)
 
 
 @pytest.fixture(scope='module')

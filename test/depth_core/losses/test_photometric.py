@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -115,13 +116,13 @@ def test_the_whole_loss_of_packnet_sfm(
         if key.startswith(f'loss/{variant}/')
     }
     # Means of a thousand float32 values.
-    close = {'rtol': 1e-6, 'atol': 1e-6}
-    torch.testing.assert_close(error, expected['photometric_loss'], **close)
-    torch.testing.assert_close(smooth, expected['smoothness_loss'], **close)
-    torch.testing.assert_close((error + smooth).view(1), expected['total'], **close)
+    close = partial(torch.testing.assert_close, rtol=1e-6, atol=1e-6)
+    close(error, expected['photometric_loss'])
+    close(smooth, expected['smoothness_loss'])
+    close((error + smooth).view(1), expected['total'])
     # What the authors' log calls photometric is the total; here each term is its own.
     logged = expected['photometric_loss_as_logged(includes smoothness)']
-    torch.testing.assert_close((error + smooth), logged, **close)
+    close(error + smooth, logged)
 
 
 def test_the_smallest_error_wins_and_out_of_view_takes_no_part() -> None:

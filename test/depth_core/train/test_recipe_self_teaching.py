@@ -56,7 +56,7 @@ def test_the_student_moves_and_the_teacher_does_not(
     assert all(key.startswith('model.sigma_head.') for key in moved)
     terms['depth'].backward()
     assert all(weight.grad is None for weight in step.teacher.parameters())
-    assert step.model.encoder.conv1.weight.grad is not None
+    assert step.model.get_parameter('encoder.conv1.weight').grad is not None
     assert any(key.startswith('teacher.') for key in step.companions_state())
 
 
@@ -79,7 +79,9 @@ def test_training_brings_the_student_to_its_teacher(sample: Sample, teacher: Pat
         for bias in biases:
             bias.add_(2.0)  # all it sees is too near
     step = SelfTeachingRecipe(teacher=teacher).open(student).eval()
-    optimizer = torch.optim.Adam([*biases, *student.sigma_head.parameters()], lr=0.1)
+    optimizer = torch.optim.Adam(
+        [*biases, *student.get_submodule('sigma_head').parameters()], lr=0.1
+    )
     values = []
     for _ in range(15):
         terms = step.losses(sample, 0)

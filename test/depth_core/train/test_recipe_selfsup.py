@@ -163,7 +163,8 @@ def test_every_setting_changes_the_loss_and_stays_finite(
         torch.manual_seed(1)
         step = recipe.open(metric_model).eval()
         with torch.no_grad():
-            step.pose.out.bias.copy_(torch.tensor([0.5, 0, 3, 0, 0.5, 0, -0.5, 0, -3, 0, 0.5, 0]))
+            motion = torch.tensor([0.5, 0, 3, 0, 0.5, 0, -0.5, 0, -3, 0, 0.5, 0])
+            step.pose.get_parameter('out.bias').copy_(motion)
         return float(sum(term.item() for term in step.losses(sample, 0).values()))
 
     base = SelfSupRecipe()
