@@ -14,6 +14,7 @@ import itertools
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,11 @@ from depth_core.models import (
 )
 from depth_core.models.conversion import OfficialFit, OfficialRequest, best_fit
 from depth_core.models.official import OfficialWeights
+from depth_core.models.pose_weights import (
+    convert_pose_state_dict,
+    identify_pose_network,
+    save_pose_network,
+)
 from depth_core.models.weights import save_model
 from depth_core.official_files import OfficialFile, read_official_file
 
@@ -53,6 +59,7 @@ _FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {
 
 _CHUNK_BYTES: Final = 2**24
 _NOT_ASKED: Final[set[str | int]] = {'pretrained'}
+_OF_THE_COMMAND: Final = frozenset({'family', 'source', 'output', 'part', 'pose_output'})
 
 
 def convert_state_dict(
@@ -167,22 +174,34 @@ def _official_names(file: OfficialFile, request: OfficialRequest) -> dict[str, T
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read official weights, convert them, write a checkpoint."""
     given = sys.argv[1:] if arguments is None else list(arguments)
-    source, output, requests = _parse(given)
-    if output.exists() and source.exists() and output.samefile(source):
-        message = f'--output {output} is the official file itself; give another name.'
-        raise ConfigError(message)
+    command = _parse(given)
+    source, output, requests = command.source, command.output, command.requests
+    for path in filter(None, (output, command.pose_output)):
+        if path.exists() and source.exists() and path.samefile(source):
+            message = f'the output {path} is the official file itself; give another name.'
+            raise ConfigError(message)
     file = read_official_file(source)
-    fit = best_fit(requests, _official_names(file, requests[0]))
+    official = _official_names(file, requests[0])
+    fit = best_fit(requests, official)
     model = fit.model
     model.load_state_dict(fit.converted(), assign=True)
-    provenance = {
-        'converted_from': source.resolve().name,
-        'sha256': _sha256(file.paths),
-        'family': model.spec.family,
-        'part': fit.request.part,
-    }
+    pose = None if command.pose_output is None else _pose_network(official, source)
+    origin = {'converted_from': source.resolve().name, 'sha256': _sha256(file.paths)}
+    provenance = {**origin, 'family': model.spec.family, 'part': fit.request.part}
     save_model(output, model, provenance=provenance)
     sys.stdout.write(f'{output}: {_summary(fit)}\n')
+    if pose is not None and command.pose_output is not None:
+        name, state = pose
+        save_pose_network(command.pose_output, name, state, provenance=origin)
+        sys.stdout.write(f'{command.pose_output}: pose network {name}\n')
+
+
+def _pose_network(official: Mapping[str, Tensor], source: Path) -> tuple[str, dict[str, Tensor]]:
+    name = identify_pose_network(official)
+    if name is None:
+        message = f'{source} holds no pose network; leave out --pose_output.'
+        raise CheckpointError(message)
+    return name, convert_pose_state_dict(name, official)
 
 
 def _summary(fit: OfficialFit) -> str:
@@ -213,39 +232,60 @@ def _sha256(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
-def _parse(given: Sequence[str]) -> tuple[Path, Path, list[OfficialRequest]]:
+@dataclass(frozen=True, kw_only=True)
+class _Command:
+    """What the command line asks for."""
+
+    source: Path
+    output: Path
+    pose_output: Path | None
+    requests: Sequence[OfficialRequest]
+    """One for each model that the name given may stand for."""
+
+
+def _parse(given: Sequence[str]) -> _Command:
     """Read the command line once for each model that the name given may stand for."""
     name = _value_of('--family', given)
     if name is None:
         _parse_with(_parser(None), given)
     variants = _variants(name or '')
-    asked = {re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')}
+    asked = [re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')]
     known = {option for model, _ in variants for option in _options_of(model)}
-    for option in asked - known:
-        raise ConfigError(unknown_name('option', option, known))
+    for option in asked:
+        if option not in known:
+            raise ConfigError(unknown_name('option', option, known))
     requests = []
+    settings: dict[str, Any] = {}
     for model, preset in variants:
-        if not asked <= _options_of(model):
+        if not _options_of(model).issuperset(asked):
             continue
-        parser = _parser(_OFFICIAL[model])
+        parser = _parser(model)
         parser.set_defaults(dict(preset))
         settings = _parse_with(parser, given)
-        del settings['family']
-        source, output = Path(settings.pop('source')), Path(settings.pop('output'))
-        part = settings.pop('part', None)
+        options = {key: settings[key] for key in settings if key not in _OF_THE_COMMAND}
+        part = settings.get('part')
         requests.append(
-            OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=settings)
+            OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=options)
         )
     if not requests:
-        message = f'no single model of {name} takes all of {", ".join(sorted(asked))}.'
+        message = f'no single model of {name} takes all of {", ".join(asked)}.'
         raise ConfigError(message)
-    return source, output, requests
+    pose_output = settings.get('pose_output')
+    return _Command(
+        source=Path(settings['source']),
+        output=Path(settings['output']),
+        pose_output=None if pose_output is None else Path(pose_output),
+        requests=requests,
+    )
 
 
-def _options_of(model: str) -> set[str]:
-    entry = _OFFICIAL[model]
-    names = {'family', 'source', 'output', 'help'} | ({'part'} if entry.parts else set())
-    names |= inspect.signature(entry.builder).parameters.keys() - _NOT_ASKED
+def _options_of(model: str | None) -> set[str]:
+    """Every option of the command line for `model`, or of any when None."""
+    names = {'family', 'source', 'output', 'help'}
+    if model is not None:
+        names |= {'part'} if _OFFICIAL[model].parts else set()
+        names |= {'pose_output'} if model in packnet_keys.OFFICIAL else set()
+        names |= inspect.signature(_OFFICIAL[model].builder).parameters.keys() - _NOT_ASKED
     return {f'--{name}' for name in names}
 
 
@@ -258,7 +298,7 @@ def _parse_with(parser: ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(message) from error
 
 
-def _parser(entry: OfficialWeights | None) -> ArgumentParser:
+def _parser(model: str | None) -> ArgumentParser:
     parser = ArgumentParser(
         prog='python -m depth_core.convert',
         description='Convert official weights into a checkpoint of this package. '
@@ -266,18 +306,20 @@ def _parser(entry: OfficialWeights | None) -> ArgumentParser:
         exit_on_error=False,
         allow_abbrev=False,
     )
+    add = parser.add_argument
     names = ', '.join([*_OFFICIAL, *_FAMILIES])
-    parser.add_argument('--family', required=True, help=f'Model or family, one of: {names}.')
-    parser.add_argument(
-        '--source', type=str, required=True, help='Official weight file or folder.'
-    )
-    parser.add_argument('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
-    if entry is not None and entry.parts:
+    add('--family', required=True, help=f'Model or family, one of: {names}.')
+    add('--source', type=str, required=True, help='Official weight file or folder.')
+    add('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
+    if model is None:
+        return parser
+    entry, options = _OFFICIAL[model], _options_of(model)
+    if '--part' in options:
         parts = ', '.join(entry.parts)
-        help_text = f'The part of the network that the file holds, if not the whole: {parts}.'
-        parser.add_argument('--part', type=str, help=help_text)
-    if entry is not None:
-        parser.add_function_arguments(entry.builder, skip=_NOT_ASKED)
+        add('--part', type=str, help=f'What the file holds, if not the whole network: {parts}.')
+    if '--pose_output' in options:
+        add('--pose_output', type=str, help='Write the pose network of the file too, to here.')
+    parser.add_function_arguments(entry.builder, skip=_NOT_ASKED)
     return parser
 
 

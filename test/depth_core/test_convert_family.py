@@ -16,7 +16,9 @@ from torch import Tensor
 from depth_core.convert import main, mismatches, read_official
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models import create_model
-from depth_core.models.packnet_keys import packnet_key
+from depth_core.models.packnet_keys import packnet_key, posenet_key
+from depth_core.models.pose import PoseNet
+from depth_core.models.pose_weights import read_pose_network
 from depth_core.models.weights import load_model, read_checkpoint
 from depth_core.models.zoedepth_keys import official_key
 
@@ -133,6 +135,7 @@ def test_an_option_in_which_published_networks_differ_is_found(
         (['--family', 'packnet', '--hooks', '[1]'], "unknown option '--hooks'"),
         (['--family', 'packnet', '--dropout=0.1', '--encoder', 'x'], 'no single model of packnet'),
         (['--family', 'cliffnet', '--encoder.depth', '3'], "unknown option '--encoder'"),
+        (['--family', 'cliffnet', '--pose_output', 'b'], "unknown option '--pose_output'"),
     ],
 )
 def test_what_no_model_of_a_family_takes(arguments: list[str], message: str) -> None:
@@ -182,3 +185,33 @@ def test_a_keras_file_for_a_family_that_has_none(tmp_path: Path) -> None:
         file['model_weights'].create_group('conv').attrs['weight_names'] = np.array([], 'S8')
     with pytest.raises(CheckpointError, match='zoedepth_n are published for PyTorch'):
         read_official('zoedepth', source)
+
+
+def test_the_pose_network_of_a_training_file_is_written_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    model, pose = create_model('packnet01', **TINY_PACKNET), PoseNet(neighbours=2)
+    own = model.own_state()
+    official = {
+        f'model.depth_net.{packnet_key(key)}': value
+        for key, value in model.state_dict().items()
+        if key not in own
+    }
+    of_pose = {
+        f'model.pose_net.{posenet_key(key)}': value for key, value in pose.state_dict().items()
+    }
+    source, output, pose_output = (tmp_path / name for name in ('a.ckpt', 'b.ckpt', 'pose.ckpt'))
+    command = ['--family', 'packnet01', '--source', str(source), '--output', str(output)]
+    command += ['--pose_output', str(pose_output), *_arguments(TINY_PACKNET)]
+    torch.save({'state_dict': official}, source)
+    with pytest.raises(CheckpointError, match='holds no pose network; leave out --pose_output'):
+        main(command)
+    assert not output.exists()
+    torch.save({'state_dict': official | of_pose}, source)
+    main(command)
+    assert f'{pose_output}: pose network posenet' in capsys.readouterr().out
+    name, network = read_pose_network(pose_output)
+    assert name == 'posenet'
+    for key, value in pose.state_dict().items():
+        assert torch.equal(network.state_dict()[key], value), key
