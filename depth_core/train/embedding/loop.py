@@ -37,7 +37,7 @@ def train_embedding(settings: EmbeddingSettings) -> RunFolder:
         torch.set_num_threads(settings.threads)
     torch.manual_seed(settings.seed)
     task = task_of(settings.kind, max_depth_m=settings.max_depth_m)
-    network = task.create()
+    network = task.create().to(memory_format=torch.channels_last)  # the faster order on CPUs
     learner = Learner(network=network, optimizer=_optimizer(network, settings))
     run = open_run(learner, task, settings)
     train_set = _open_data(settings, settings.train)
