@@ -94,10 +94,9 @@ class OfficialFit:
             for theirs, ours in self.expected.items()
         }
         weights |= self.model.own_state()
-        rest = [key for key in like if key not in weights]
-        if rest:
+        if self.request.part is not None:
             built = _built_with_a_seed(self.request)
-            weights |= {key: built[key] for key in rest}
+            weights |= {key: built[key] for key in like if key not in weights}
         return weights
 
     def _refusal(self) -> str:
