@@ -4,16 +4,13 @@
 from __future__ import annotations
 
 import bisect
-import contextlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from rosbags.highlevel import AnyReader
-from rosbags.typesys import Stores, get_typestore
 
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.bag_messages import (
@@ -21,21 +18,29 @@ from depth_core.data.bag_messages import (
     FrameTree,
     camera_of,
     decode_image_message,
-    header_stamp_ns,
     points_of,
+)
+from depth_core.data.bag_reading import (
+    CLOUD_TYPES,
+    IMAGE_TYPES,
+    Record,
+    choose_camera_info,
+    choose_speed,
+    choose_topic,
+    messages_of,
+    opened,
+    read_message,
+    record_of,
+    topics_of,
 )
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
-from depth_core.data.sequences_bag import ODOMETRY_TYPES, VELOCITY_TYPES, read_speeds
-from depth_core.errors import ConfigError, DataError, DepthError, unknown_name
+from depth_core.data.sequences_bag import read_speeds
+from depth_core.errors import ConfigError, DataError
 from depth_core.geometry import render_sparse_depth, transform
 
-_IMAGES: Final = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
-_CAMERA_INFOS: Final = ('sensor_msgs/msg/CameraInfo',)
-_CLOUDS: Final = ('sensor_msgs/msg/PointCloud2',)
 _STATIC_TOPIC: Final = '/tf_static'
-_STORAGE_SUFFIXES: Final = ('.mcap', '.db3')
 
 _LOG = logging.getLogger(__name__)
 
@@ -50,15 +55,6 @@ class BagTopics:
     """None when the bag has no lidar: no sample then has ground truth."""
     speed: str | None = None
     """Odometry or velocities; None when no neighbours are asked for, or the bag has none."""
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class _Record:
-    """Where a message is."""
-
-    stamp_ns: int
-    """Of its header; of its recording when the header has none."""
-    recorded_ns: int
 
 
 class BagDataset:
@@ -125,27 +121,29 @@ class BagDataset:
         self.max_speed_offset_s = max_speed_offset_s
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
-        with _opened(self.root) as reader:
-            image = _choose(reader, 'image', _IMAGES, image_topic, option='image_topic')
-            info = _choose_info(reader, image, camera_info_topic)
+        with opened(self.root) as reader:
+            image = choose_topic(reader, 'image', IMAGE_TYPES, image_topic, option='image_topic')
+            info = choose_camera_info(reader, image, camera_info_topic)
             cloud = None
-            if cloud_topic is not None or _topics(reader, _CLOUDS):
-                cloud = _choose(reader, 'lidar', _CLOUDS, cloud_topic, option='cloud_topic')
+            if cloud_topic is not None or topics_of(reader, CLOUD_TYPES):
+                cloud = choose_topic(
+                    reader, 'lidar', CLOUD_TYPES, cloud_topic, option='cloud_topic'
+                )
             speed = None
             if self.neighbours:
-                speed = _choose_speed(reader, odometry_topic, velocity_topic)
+                speed = choose_speed(reader, odometry_topic, velocity_topic)
             self.topics = BagTopics(image=image, camera_info=info, cloud=cloud, speed=speed)
-            self._images = [_record(*item) for item in _messages(reader, image)]
+            self._images = [record_of(*item) for item in messages_of(reader, image)]
             self._clouds = sorted(
-                _record(*item) for item in (_messages(reader, cloud) if cloud else ())
+                record_of(*item) for item in (messages_of(reader, cloud) if cloud else ())
             )
-            self._info = next((message for _, message in _messages(reader, info)), None)
+            self._info = next((message for _, message in messages_of(reader, info)), None)
             self._speeds = speed and read_speeds(
-                _messages(reader, speed),
+                messages_of(reader, speed),
                 tolerance_s=max_speed_offset_s,
                 source=f'topic {speed} of bag {self.root}',
             )
-            for _, message in _messages(reader, _STATIC_TOPIC):
+            for _, message in messages_of(reader, _STATIC_TOPIC):
                 self._frames.add(message)
         for topic, found in ((image, self._images), (info, self._info)):
             if not found:
@@ -161,9 +159,9 @@ class BagDataset:
         window = self._windows[index]
         record = window[0]
         scan = self._nearest_scan(record.stamp_ns)
-        with _opened(self.root) as reader:
-            messages = [_read(reader, self.topics.image, item) for item in window]
-            cloud = scan and self.topics.cloud and _read(reader, self.topics.cloud, scan)
+        with opened(self.root) as reader:
+            messages = [read_message(reader, self.topics.image, item) for item in window]
+            cloud = scan and self.topics.cloud and read_message(reader, self.topics.cloud, scan)
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
@@ -193,10 +191,10 @@ class BagDataset:
             ],
         )
 
-    def _key(self, record: _Record) -> str:
+    def _key(self, record: Record) -> str:
         return f'{self.topics.image} {record.stamp_ns}'
 
-    def _pair(self) -> list[tuple[_Record, ...]]:
+    def _pair(self) -> list[tuple[Record, ...]]:
         """Each image that has all its neighbours, with them."""
         images = sorted(self._images)
         start_ns = images[0].stamp_ns
@@ -222,8 +220,8 @@ class BagDataset:
             )
         return windows
 
-    def _nearest_scan(self, stamp_ns: int) -> _Record | None:
-        place = bisect.bisect_left(self._clouds, _Record(stamp_ns=stamp_ns, recorded_ns=0))
+    def _nearest_scan(self, stamp_ns: int) -> Record | None:
+        place = bisect.bisect_left(self._clouds, Record(stamp_ns=stamp_ns, recorded_ns=0))
         near = self._clouds[max(place - 1, 0) : place + 1]
         best = min(near, key=lambda record: abs(record.stamp_ns - stamp_ns), default=None)
         if best is None or abs(best.stamp_ns - stamp_ns) > self._max_offset_ns:
@@ -243,118 +241,3 @@ class BagDataset:
         points_m = points_of(cloud, source=f'{self.topics.cloud} of bag {self.root}')
         matrix = camera.rectified_from_optical @ optical_from_lidar
         return render_sparse_depth(transform(points_m, matrix), intrinsics)
-
-
-@contextlib.contextmanager
-def _opened(root: Path) -> Iterator[AnyReader]:
-    """Open a bag; whatever its reader stumbles on becomes one `DataError`."""
-    if root.suffix in _STORAGE_SUFFIXES and (root.parent / 'metadata.yaml').is_file():
-        root = root.parent
-    if not root.exists():
-        message = (
-            f'bag {root} does not exist; give a rosbag2 folder (with metadata.yaml), an .mcap or '
-            '.db3 file, or a ROS 1 .bag file.'
-        )
-        raise DataError(message)
-    try:
-        # Bags recorded before ROS 2 Iron carry no message definitions.
-        with AnyReader([root], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-            yield reader
-    except DepthError:
-        raise
-    except Exception as error:
-        # The readers let errors of YAML, SQLite, MCAP and zstd through as they come.
-        message = (
-            f'bag {root} cannot be read ({type(error).__name__}: {error}); it is truncated, '
-            'corrupt or no bag: copy it again, with its metadata.yaml.'
-        )
-        raise DataError(message) from error
-
-
-def _messages(
-    reader: AnyReader, topic: str, *, start_ns: int | None = None, stop_ns: int | None = None
-) -> Iterator[tuple[int, Any]]:
-    """(recording time in ns, message) of a topic, in the order of recording."""
-    connections = [item for item in reader.connections if item.topic == topic]
-    if not connections:
-        return
-    for connection, recorded_ns, data in reader.messages(
-        connections, start=start_ns, stop=stop_ns
-    ):
-        yield recorded_ns, reader.deserialize(data, connection.msgtype)
-
-
-def _record(recorded_ns: int, message: Any) -> _Record:  # noqa: ANN401  made at run time
-    return _Record(stamp_ns=header_stamp_ns(message) or recorded_ns, recorded_ns=recorded_ns)
-
-
-def _read(reader: AnyReader, topic: str, record: _Record) -> Any:  # noqa: ANN401  as above
-    time_ns = record.recorded_ns
-    for recorded_ns, message in _messages(reader, topic, start_ns=time_ns, stop_ns=time_ns + 1):
-        if _record(recorded_ns, message) == record:
-            return message
-    message = f'the message of {topic} recorded at {time_ns} ns is gone; the bag has changed.'
-    raise DataError(message)
-
-
-def _topics(reader: AnyReader, types: Iterable[str]) -> Sequence[str]:
-    return sorted({item.topic for item in reader.connections if item.msgtype in types})
-
-
-def _choose(
-    reader: AnyReader, what: str, types: Sequence[str], topic: str | None, *, option: str
-) -> str:
-    """The asked-for topic, or the only one of its types."""
-    candidates = _topics(reader, types)
-    if topic is not None and candidates:
-        if topic not in candidates:
-            raise ConfigError(unknown_name(f'{what} topic', topic, candidates))
-        return topic
-    if len(candidates) == 1:
-        return candidates[0]
-    if candidates:
-        message = (
-            f'the bag has {len(candidates)} {what} topics ({", ".join(candidates)}); '
-            f'choose one with {option}.'
-        )
-        raise ConfigError(message)
-    recorded = ', '.join(f'{item.topic} ({item.msgtype})' for item in reader.connections)
-    message = (
-        f'the bag has no {what} topic ({" or ".join(types)}); it holds {recorded or "nothing"}: '
-        'record the camera, its camera_info, the lidar, /tf_static and the odometry.'
-    )
-    raise DataError(message)
-
-
-def _choose_speed(reader: AnyReader, odometry: str | None, velocity: str | None) -> str | None:
-    """The topic speeds are read from; None when none is named and there is no odometry."""
-    if odometry is not None and velocity is not None:
-        message = (
-            f'odometry_topic {odometry!r} and velocity_topic {velocity!r} both say where the '
-            'speed comes from; give one of them.'
-        )
-        raise ConfigError(message)
-    if velocity is not None:
-        return _choose(reader, 'velocity', VELOCITY_TYPES, velocity, option='velocity_topic')
-    if odometry is None and not _topics(reader, ODOMETRY_TYPES):
-        velocities = _topics(reader, VELOCITY_TYPES)
-        if velocities:
-            _LOG.info(
-                'the bag has no odometry; if %s is measured, and no command, name it as '
-                'velocity_topic',
-                ' or '.join(velocities),
-            )
-        return None
-    return _choose(reader, 'odometry', ODOMETRY_TYPES, odometry, option='odometry_topic')
-
-
-def _choose_info(reader: AnyReader, image: str, topic: str | None) -> str:
-    """The camera_info beside an image topic: the one that shares most of its name."""
-    candidates = _topics(reader, _CAMERA_INFOS)
-    if topic is None and len(candidates) > 1:
-        folders = image.split('/')
-        for depth in range(len(folders), 0, -1):
-            beside = '/'.join([*folders[:depth], 'camera_info'])
-            if beside in candidates:
-                return beside
-    return _choose(reader, 'camera_info', _CAMERA_INFOS, topic, option='camera_info_topic')
