@@ -18,6 +18,7 @@ from depth_core.models import (
     urcdc_small,
     zoedepth,
     zoedepth_nk,
+    zoedepth_small,
 )
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 
@@ -39,6 +40,7 @@ _BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
     'zoedepth_k': zoedepth.zoedepth_k,
     'zoedepth_n': zoedepth.zoedepth_n,
     'zoedepth_nk': zoedepth_nk.zoedepth_nk,
+    'zoedepth_small': zoedepth_small.zoedepth_small,
 }
 
 _NO_WEIGHTS: Final[Mapping[str, object]] = {'pretrained': False, 'semantic_weights': None}

@@ -134,8 +134,8 @@ class AttractorLayer(nn.Module):
             range; with one these are normalised and unsorted, those sorted and in range.
         """
         size = (embedding.shape[-2], embedding.shape[-1])
-        raw = self.net(embedding + resize_bilinear(previous, size, 'align_corners'))
-        centres = resize_bilinear(centres, size, 'align_corners')
+        raw = self.net(embedding + _resized(previous, size))
+        centres = _resized(centres, size)
         if self.depth_range is None:
             moved = self._attracted(centres, F.softplus(raw))
             return moved, moved
@@ -235,11 +235,12 @@ class Bins:
 class BinEmbedding(nn.Module):
     """What the features say about the bins: one embedding a level."""
 
-    def __init__(self, in_channels: int, levels: int, *, hidden: int, embedding_dim: int) -> None:
+    def __init__(self, channels: Sequence[int], *, hidden: int, embedding_dim: int) -> None:
         super().__init__()
-        self.bottleneck = nn.Conv2d(in_channels, in_channels, 1)
+        coarsest = channels[0]
+        self.bottleneck = nn.Conv2d(coarsest, coarsest, 1)
         self.projectors = nn.ModuleList(
-            PointwiseMlp(in_channels, hidden, embedding_dim) for _ in range(1 + levels)
+            PointwiseMlp(count, hidden, embedding_dim) for count in channels
         )
 
     def forward(self, bottleneck: Tensor, fused: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -306,9 +307,9 @@ class BinHead(nn.Module):
         for level, attractor in enumerate(self.attractors):
             centres, metres = attractor(embeddings[level + 1], centres, embeddings[level])
         size = (last.shape[-2], last.shape[-1])
-        condition = resize_bilinear(embeddings[-1], size, 'align_corners')
+        condition = _resized(embeddings[-1], size)
         return Bins(
-            centres=resize_bilinear(metres, size, 'align_corners'),
+            centres=_resized(metres, size),
             probabilities=self.likelihood(last, condition),
         )
 
@@ -329,6 +330,13 @@ class SpreadCalibration(nn.Module):
     def forward(self, spread: Tensor, domain: int) -> Tensor:
         """Return sigma, metres, positive, the shape of `spread`."""
         return torch.exp(self.log_scale[domain] + self.slope[domain] * spread.detach().log())
+
+
+def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a map to `size`; one that has it already needs no node in a graph."""
+    if (x.shape[-2], x.shape[-1]) == size:
+        return x
+    return resize_bilinear(x, size, 'align_corners')
 
 
 def at_least_float32(x: Tensor) -> Tensor:

@@ -90,6 +90,12 @@ class ZoeDepth(DepthModel):
         features = self.core(x)
         return {'metric_depth': self._bins(features)[0], 'rel_depth': features.relative}
 
+    def relative_depth(self, images: Tensor) -> Tensor:
+        """Run the core alone: [B, H, W] inverse depth up to scale and shift, not negative."""
+        self.check_input(images)
+        features: DptFeatures = self.core(images)
+        return features.relative
+
     def own_state(self) -> dict[str, Tensor]:
         """The calibration of sigma, leaving the spread of the bins as it is."""
         return neutral_calibration(1)
@@ -296,7 +302,9 @@ def zoedepth_k(
 
 def _single(spec: ModelSpec, core: CoreOptions, bins: BinOptions) -> ZoeDepth:
     embedding = BinEmbedding(
-        core.features, LEVELS, hidden=bins.embedding_dim, embedding_dim=bins.embedding_dim
+        (core.features,) * (1 + LEVELS),
+        hidden=bins.embedding_dim,
+        embedding_dim=bins.embedding_dim,
     )
     head = bins.head(
         core.features,

@@ -136,6 +136,12 @@ class ZoeDepthNK(DepthModel):
             },
         }
 
+    def relative_depth(self, images: Tensor) -> Tensor:
+        """Run the core alone: [B, H, W] inverse depth up to scale and shift, not negative."""
+        self.check_input(images)
+        features: DptFeatures = self.core(images)
+        return features.relative
+
     def own_state(self) -> dict[str, Tensor]:
         """The calibration of sigma, leaving the spread of the bins as it is."""
         return neutral_calibration(len(self.heads))
@@ -272,7 +278,9 @@ def zoedepth_nk(
         heads=_ROUTER_HEADS,
         hidden_channels=router_ff,
     )
-    embedding = BinEmbedding(features, LEVELS, hidden=hidden, embedding_dim=bin_embedding_dim)
+    embedding = BinEmbedding(
+        (features,) * (1 + LEVELS), hidden=hidden, embedding_dim=bin_embedding_dim
+    )
     spec = spec_of('zoedepth_nk', min_depth, max_depth, default_size=core.input_size((384, 512)))
     return ZoeDepthNK(spec, core.build(), embedding, heads, router, routing=routing)
 
