@@ -133,8 +133,8 @@ class _Conv3d(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if not self.features:
             return x
-        # The new maps become the outer index of the channels.
-        return self.conv(x.unsqueeze(1)).flatten(1, 2)  # [B, C, H, W] -> [B, features * C, H, W]
+        maps: Tensor = self.conv(x.unsqueeze(1))  # [B, features, C, H, W]
+        return maps.flatten(1, 2)
 
 
 class InverseDepthHead(nn.Module):

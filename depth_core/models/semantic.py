@@ -19,7 +19,6 @@ import segmentation_models_pytorch as smp
 import timm
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from typing_extensions import Self
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
@@ -83,29 +82,22 @@ class SemanticNetwork(nn.Module):
     def pyramid(self, images: Tensor) -> list[Tensor]:
         """Return P2 to P5, [B, channels, H / s, W / s] at strides 4, 8, 16, 32.
 
+        Each level is the coarser one, doubled in size, plus what its own stride adds.
+
         Args:
             images: [B, 3, H, W] RGB in [0, 1], sides multiples of 32.
         """
-        return self._levels(images)[::-1]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return logits [B, classes, H, W] of RGB images in [0, 1]."""
-        decoder = self.network.decoder
-        levels = self._levels(images)
-        maps = [block(level) for block, level in zip(decoder.seg_blocks, levels, strict=True)]
-        logits = self.network.segmentation_head[0](decoder.dropout(decoder.merge(maps)))
-        size = (images.shape[-2], images.shape[-1])
-        return F.interpolate(logits.float(), size=size, mode='bilinear', align_corners=False)
-
-    def _levels(self, images: Tensor) -> list[Tensor]:
-        """P5 to P2: each the coarser one, doubled in size, plus what its own stride adds."""
         *_, c2, c3, c4, c5 = self.network.encoder((images - self.mean) / self.std)
         decoder = self.network.decoder
         p5 = decoder.p5(c5)
         p4 = decoder.p4(p5, c4)
         p3 = decoder.p3(p4, c3)
-        p2 = decoder.p2(p3, c2)
-        return [p5, p4, p3, p2]
+        return [decoder.p2(p3, c2), p3, p4, p5]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [B, classes, H, W] of RGB images in [0, 1]."""
+        logits: Tensor = self.network((images - self.mean) / self.std)
+        return logits.float()
 
 
 class FrozenSemantics(nn.Module):

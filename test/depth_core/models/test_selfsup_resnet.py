@@ -7,7 +7,8 @@ from functools import cache, partial
 
 import pytest
 import torch
-from torch import Tensor
+import torchvision
+from torch import Tensor, nn
 
 from depth_core.convert import convert_state_dict
 from depth_core.errors import ConfigError, ModelError
@@ -96,14 +97,11 @@ def test_the_deeper_network_has_wider_skips() -> None:
 def test_stacked_images_keep_the_strength_of_the_stem(monkeypatch: pytest.MonkeyPatch) -> None:
     """With weights to repeat, two equal images answer as one does."""
     one = ResNetEncoder('resnet18').eval()
-    networks = {'weights': one}
 
-    def ready_made(name: str, *, weights: str | None) -> torch.nn.Module:
+    def ready_made(name: str, *, weights: str | None) -> nn.Module:
         assert (name, weights) == ('resnet18', 'IMAGENET1K_V1')
-        import torchvision  # noqa: PLC0415  the real builder, without its download
-
-        network = torchvision.models.resnet18()
-        network.conv1.load_state_dict(networks['weights'].conv1.state_dict())
+        network: nn.Module = torchvision.models.resnet18()  # the real one, but not downloaded
+        network.get_submodule('conv1').load_state_dict(one.conv1.state_dict())
         return network
 
     monkeypatch.setattr('torchvision.models.get_model', ready_made)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The semantic network of a guided depth network, taught by labels; depth is left as it is.
+
+`python -m depth_core.train.semantic` trains by it and reports the mIoU. The checkpoint is one of
+the whole depth network: give it as `model.options.semantic_weights`, or as `model.weights` where
+the network is the same, and train depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
+from typing_extensions import Self
+
+from depth_core.data.sample import Sample
+from depth_core.errors import DataError, ModelError
+from depth_core.models.base import DepthModel
+from depth_core.models.semantic import FrozenSemantics, SemanticNetwork
+from depth_core.train.recipes.base import Recipe, TrainingStep
+
+NO_LABEL = 255
+"""Train id of pixels that nothing is known about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SemanticRecipe(Recipe):
+    """Cross-entropy of the semantic network's classes; nothing of depth is trained."""
+
+    name: Literal['semantic'] = 'semantic'
+    """Name of the recipe."""
+    label_smoothing: float = 0.0
+    """Share of the certainty spread over all classes; 0 = plain cross-entropy, as is usual."""
+    balance: float = 0.0
+    """How much rare classes count beside common ones: each pixel by its class's number of pixels
+    in the batch to the power of -balance; 0 = every pixel alike, 1 = every class alike."""
+
+    def faults(self, model: DepthModel) -> list[str]:
+        """Say what contradicts itself or does not go with `model`."""
+        faults = [
+            f'recipe.{key} is {value}; give a share in [0, 1].'
+            for key, value in (
+                ('label_smoothing', self.label_smoothing),
+                ('balance', self.balance),
+            )
+            if not 0.0 <= value <= 1.0
+        ]
+        if not isinstance(getattr(model, 'semantics', None), FrozenSemantics):
+            faults.append(
+                f'recipe semantic trains the semantic network of a guided depth network, and '
+                f'{model.spec.name} has none; take semantic_packnet or semantic_resnet18.'
+            )
+        return faults
+
+    def open(self, model: DepthModel) -> SemanticStep:
+        """Let the semantic network of `model` learn, and nothing else."""
+        return SemanticStep(model, self)
+
+
+class SemanticStep(TrainingStep):
+    """A guided depth network of which only the semantic part is trained."""
+
+    def __init__(self, model: DepthModel, recipe: SemanticRecipe) -> None:
+        super().__init__(model)
+        model.requires_grad_(requires_grad=False)
+        semantic_network(model).requires_grad_(requires_grad=True)
+        self.recipe = recipe
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of the semantic network, which the depth network would keep frozen."""
+        super().train(mode)
+        self.model.eval()
+        semantic_network(self.model).train(mode)
+        return self
+
+    def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
+        """Compare the classes of each labelled pixel."""
+        del step
+        if sample.semantic is None:
+            message = (
+                f'sample {sample.key[0]} has no semantic labels, and the recipe semantic learns '
+                'from them; take a data set that has, as synthetic.'
+            )
+            raise DataError(message)
+        logits = semantic_network(self.model)(sample.image)
+        loss = cross_entropy(
+            logits,
+            sample.semantic,
+            balance=self.recipe.balance,
+            label_smoothing=self.recipe.label_smoothing,
+        )
+        return {'cross_entropy': loss}
+
+
+def semantic_network(model: DepthModel) -> SemanticNetwork:
+    """Take the semantic network out of a guided depth network.
+
+    Raises:
+        ModelError: The network has none.
+    """
+    semantics = getattr(model, 'semantics', None)
+    if not isinstance(semantics, FrozenSemantics):
+        message = f'{model.spec.name} has no semantic network; take semantic_packnet.'
+        raise ModelError(message)
+    return semantics.network
+
+
+def cross_entropy(
+    logits: Tensor, labels: Tensor, *, balance: float = 0.0, label_smoothing: float = 0.0
+) -> Tensor:
+    """Mean cross-entropy of the labelled pixels, rare classes weighed up by `balance`.
+
+    Args:
+        logits: [B, C, H, W].
+        labels: [B, H, W] int64 below C; any other number is no label.
+        balance: See `SemanticRecipe.balance`.
+        label_smoothing: See `SemanticRecipe.label_smoothing`.
+
+    Returns:
+        [] scalar, float32; 0 where nothing is labelled.
+    """
+    classes = logits.shape[1]
+    labelled = (labels >= 0) & (labels < classes)
+    labels = torch.where(labelled, labels, NO_LABEL)
+    counts = torch.bincount(labels[labelled], minlength=classes).float()
+    weight = torch.where(counts > 0.0, counts.clamp(min=1.0) ** -balance, 0.0)
+    each = F.cross_entropy(
+        logits.float(),
+        labels,
+        weight=weight if balance else None,
+        ignore_index=NO_LABEL,
+        label_smoothing=label_smoothing,
+        reduction='sum',
+    )
+    total = (counts * weight).sum() if balance else counts.sum()
+    return each / total.clamp(min=torch.finfo(torch.float32).tiny)

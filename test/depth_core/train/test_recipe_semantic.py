@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The semantic network is taught by labels, alone, and its score is the mean of the classes."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from depth_core.data.sample import Sample
+from depth_core.errors import ConfigError, DataError, ModelError
+from depth_core.models import create_model
+from depth_core.models.weights import read_checkpoint
+from depth_core.train.command_line import parse
+from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, semantic_network
+from depth_core.train.semantic import main, score, score_of, train_semantic
+from depth_core.train.settings import DatasetSettings
+
+FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
+TINY: dict[str, Any] = {
+    'semantic_encoder': 'tu-mobilenetv3_small_050',
+    'semantic_channels': 16,
+    'semantic_head_channels': 32,
+    'guide_channels': 16,
+    'guided_strides': (8,),
+}
+
+
+def _batch(**fields: Any) -> Sample:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 19, (2, 64, 64), generator=generator)
+    return Sample(**{
+        'image': torch.rand(2, 3, 64, 64, generator=generator),
+        'depth_m': torch.ones(2, 64, 64),
+        'valid': torch.ones(2, 64, 64, dtype=torch.bool),
+        'intrinsics': torch.eye(3).repeat(2, 1, 1),
+        'key': ('a', 'b'),
+        'semantic': labels,
+        **fields,
+    })  # fmt: skip
+
+
+# The loss
+
+
+def test_cross_entropy_by_hand() -> None:
+    """Two pixels of class 0 and one of class 1, told by logits (1, 0), and one without label."""
+    logits = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
+    labels = torch.tensor([[[0, 0, 1, 255]]])
+    right, wrong = math.log(1.0 + math.exp(-1.0)), math.log(1.0 + math.exp(1.0))
+    found = cross_entropy(logits, labels)
+    torch.testing.assert_close(found, torch.tensor((2.0 * right + wrong) / 3.0))
+    # With full balance each class counts alike.
+    found = cross_entropy(logits, labels, balance=1.0)
+    torch.testing.assert_close(found, torch.tensor((right + wrong) / 2.0))
+    # A half: weights 1 / sqrt(2) and 1.
+    found = cross_entropy(logits, labels, balance=0.5)
+    weight = 1.0 / math.sqrt(2.0)
+    expected = (2.0 * weight * right + wrong) / (2.0 * weight + 1.0)
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+@pytest.mark.parametrize('balance', [0.0, 0.5])
+def test_cross_entropy_of_nothing_labelled_is_zero(balance: float) -> None:
+    logits = torch.rand(1, 3, 2, 2, requires_grad=True)
+    loss = cross_entropy(logits, torch.full((1, 2, 2), 255), balance=balance)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert logits.grad is not None
+    assert torch.isfinite(logits.grad).all()
+    # Classes the network does not know are no labels either.
+    assert cross_entropy(logits, torch.full((1, 2, 2), 18), balance=balance).item() == 0.0
+
+
+def test_only_the_semantic_network_learns() -> None:
+    torch.manual_seed(0)
+    model = create_model('semantic_resnet18', **TINY)
+    training_step = SemanticRecipe().open(model).train()
+    network = semantic_network(model)
+    assert network.training
+    assert not model.get_submodule('encoder').training
+    terms = training_step.losses(_batch(), 0)
+    assert list(terms) == ['cross_entropy']
+    terms['cross_entropy'].backward()
+    for key, weight in model.named_parameters():
+        learns = key.startswith('semantics.network.')
+        assert (weight.grad is not None) == weight.requires_grad == learns, key
+    assert not training_step.eval().training
+    assert not network.training
+
+
+# The score
+
+
+def test_the_score_by_hand() -> None:
+    """Class 0: 3 of 4 right; class 1: 1 of 2; class 2 does not occur but is told twice."""
+    confusion = np.array([[3, 0, 1], [0, 1, 1], [0, 0, 0]])
+    result = score_of(confusion, images=5)
+    assert result.iou == {'road': 0.75, 'sidewalk': 0.5}
+    assert result.miou == pytest.approx(0.625)
+    assert result.pixel_accuracy == pytest.approx(4.0 / 6.0)
+    assert result.images == 5
+    with pytest.raises(DataError, match='no held-out image has semantic labels'):
+        score_of(np.zeros((3, 3), dtype=np.int64), images=5)
+
+
+class _Labelled(list[Sample]):
+    """A data set of samples at hand."""
+
+
+def test_a_network_that_always_says_road() -> None:
+    torch.manual_seed(0)
+    network = semantic_network(create_model('semantic_resnet18', **TINY)).eval()
+    for weight in network.network.segmentation_head.parameters():
+        torch.nn.init.zeros_(weight)
+    network.network.segmentation_head[0].bias.data[0] = 1.0
+    labels = torch.full((64, 64), 255)
+    labels[:32] = 0
+    labels[32:48] = 8
+    batch = _batch()
+    sample = Sample(
+        image=batch.image[0],
+        depth_m=batch.depth_m[0],
+        valid=batch.valid[0],
+        intrinsics=batch.intrinsics[0],
+        key='a',
+        semantic=labels,
+    )
+    result = score(network, _Labelled([sample]))
+    assert result.iou == pytest.approx({'road': 2.0 / 3.0, 'vegetation': 0.0})
+    assert result.pixel_accuracy == pytest.approx(2.0 / 3.0)
+
+
+# The command
+
+
+def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = {key: value for key, value in TINY.items() if key != 'guided_strides'}
+    given = [f'--model.options.{key}={value}' for key, value in options.items()]
+    main([
+        '--config', str(FOLDER / 'semantic_synthetic.yaml'), *given,
+        '--data.height', '64', '--data.width', '64', '--data.workers', '0', '--data.cache', 'null',
+        '--data.train.options.length', '4', '--data.validation.options.length', '2',
+        '--trainer.max_steps', '2', '--trainer.batch_size', '2', '--schedule.warmup_steps', '1',
+        '--trainer.run_dir', str(tmp_path / 'run'),
+    ])  # fmt: skip
+    told = capsys.readouterr().out
+    assert 'mIoU' in told
+    written = json.loads((tmp_path / 'run' / 'semantic.json').read_text())
+    assert written['images'] == 2
+    assert f'mIoU {written["miou"]:.3f}' in told
+    last = tmp_path / 'run' / 'checkpoints' / 'last.ckpt'
+    trained = read_checkpoint(last).state
+    model = create_model('semantic_packnet', channels=(16,) * 5, blocks=(1,) * 4, features_3d=2,
+                         semantic_weights=str(last), **TINY)  # fmt: skip
+    for key, value in model.get_submodule('semantics').state_dict().items():
+        assert torch.equal(value, trained[f'semantics.{key}']), key
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    with pytest.raises(ConfigError, match='this command takes the recipe semantic'):
+        main(['--config', str(FOLDER / 'densedepth_synthetic.yaml')])
+    settings = parse(['--config', str(FOLDER / 'semantic_synthetic.yaml')])
+    data = replace(settings.data, validation=DatasetSettings())
+    with pytest.raises(ConfigError, match='name a dataset to score on'):
+        train_semantic(replace(settings, data=data))
+    plain = create_model('selfsup_resnet18')
+    assert 'selfsup_resnet18 has none; take semantic_packnet' in SemanticRecipe().faults(plain)[0]
+    with pytest.raises(ModelError, match='selfsup_resnet18 has no semantic network'):
+        semantic_network(plain)
+    faults = SemanticRecipe(balance=2.0).faults(create_model('semantic_resnet18', **TINY))
+    assert faults == ['recipe.balance is 2.0; give a share in [0, 1].']
+    training_step = SemanticRecipe().open(create_model('semantic_resnet18', **TINY))
+    with pytest.raises(DataError, match='sample a has no semantic labels'):
+        training_step.losses(_batch(semantic=None), 0)
