@@ -10,6 +10,7 @@ from depth_core.train.recipes.cliffnet import CliffNetRecipe
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
 from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
 from depth_core.train.recipes.selfsup import SelfSupRecipe
+from depth_core.train.recipes.semantic import SemanticRecipe
 from depth_core.train.recipes.urcdc import UrcdcRecipe
 
 RECIPES: Final[dict[str, type[Recipe]]] = {
@@ -17,6 +18,7 @@ RECIPES: Final[dict[str, type[Recipe]]] = {
     'densedepth': DenseDepthRecipe,
     'self_teaching': SelfTeachingRecipe,
     'selfsup': SelfSupRecipe,
+    'semantic': SemanticRecipe,
     'urcdc': UrcdcRecipe,
 }
 """Every recipe by its name; a recipe is a dataclass of its settings."""
