@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.errors import ModelError
 from depth_core.models.blocks import resize_bilinear
 from depth_core.models.swin import (
     Mlp,
@@ -167,7 +168,18 @@ class CrfStage(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: Tensor, values: Tensor) -> Tensor:
-        """Map [B, in, H, W] and [B, values, H, W] to [B, channels, H, W]."""
+        """Map [B, in, H, W] and [B, values, H, W] to [B, channels, H, W].
+
+        Raises:
+            ModelError: The two differ in size: an encoder does not halve it from map to map.
+        """
+        if x.shape[-2:] != values.shape[-2:]:
+            message = (
+                f'the encoder gives a map of {x.shape[-2]}x{x.shape[-1]} where '
+                f'{values.shape[-2]}x{values.shape[-1]} is due; choose an encoder whose maps '
+                'halve in size for every input that is a multiple of 32.'
+            )
+            raise ModelError(message)
         tokens = self.proj_x(x).permute(0, 2, 3, 1)
         values = self.proj_v(values).permute(0, 2, 3, 1)
         for block in self.blocks:
