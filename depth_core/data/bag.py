@@ -83,6 +83,8 @@ class BagDataset:
         velocity_topic: TwistStamped, TwistWithCovarianceStamped or Twist to read the speed from
             instead. Never chosen by itself: many such topics are commands, not measurements.
         max_speed_offset_s: Largest time between an image and the nearest speed, seconds.
+        min_speed_mps: Leave out images at which the robot is known to be slower, on the mean over
+            all its neighbours: a camera that stands still says nothing about depth.
         height: Rows of a sample; native when None.
         width: Columns of a sample; native when None.
 
@@ -104,6 +106,7 @@ class BagDataset:
         odometry_topic: str | None = None,
         velocity_topic: str | None = None,
         max_speed_offset_s: float = 0.2,
+        min_speed_mps: float = 0.0,
         height: int | None = None,
         width: int | None = None,
     ) -> None:
@@ -119,6 +122,7 @@ class BagDataset:
             )
             raise ConfigError(message)
         self.max_speed_offset_s = max_speed_offset_s
+        self.min_speed_mps = min_speed_mps
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
         with opened(self.root) as reader:
@@ -151,6 +155,8 @@ class BagDataset:
                 raise DataError(message)
         self._rectified = 'rect' in image if rectified is None else rectified
         self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
+        if min_speed_mps > 0.0:
+            self._windows = self._moving()
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -179,17 +185,18 @@ class BagDataset:
         sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
         if not self.neighbours:
             return sample
-        times_s = [item.stamp_ns * 1e-9 for item in window]
-        unknown = float('nan')
         return with_neighbours(
             sample,
             pictures[1:],
             dt_s=[(item.stamp_ns - record.stamp_ns) * 1e-9 for item in window[1:]],
-            speed_mps=[
-                self._speeds.mean(times_s[0], time_s) if self._speeds else unknown
-                for time_s in times_s[1:]
-            ],
+            speed_mps=[self._speed(record, item) for item in window[1:]],
         )
+
+    def _speed(self, first: Record, second: Record) -> float:
+        """Mean speed between two images, m/s; NaN = unknown."""
+        if not self._speeds:
+            return float('nan')
+        return self._speeds.mean(first.stamp_ns * 1e-9, second.stamp_ns * 1e-9)
 
     def _key(self, record: Record) -> str:
         return f'{self.topics.image} {record.stamp_ns}'
@@ -219,6 +226,37 @@ class BagDataset:
                 list(self.neighbours),
             )
         return windows
+
+    def _moving(self) -> list[tuple[Record, ...]]:
+        """The windows that are not known to be slower than asked for."""
+        if not self._speeds:
+            message = (
+                f'min_speed_mps is {self.min_speed_mps}, but bag {self.root} is read without '
+                'speeds; give neighbours and an odometry_topic or velocity_topic, or leave '
+                'min_speed_mps out.'
+            )
+            raise ConfigError(message)
+
+        def slow(window: tuple[Record, ...]) -> bool:
+            return self._speed(min(window), max(window)) < self.min_speed_mps
+
+        moving = [window for window in self._windows if not slow(window)]
+        if not moving:
+            message = (
+                f'all {len(self._windows)} sequences of bag {self.root} are slower than '
+                f'{self.min_speed_mps} m/s by {self.topics.speed}; record while driving, or lower '
+                'min_speed_mps.'
+            )
+            raise DataError(message)
+        if len(moving) < len(self._windows):
+            _LOG.info(
+                '%d of %d sequences of %s are slower than %g m/s: left out',
+                len(self._windows) - len(moving),
+                len(self._windows),
+                self.topics.image,
+                self.min_speed_mps,
+            )
+        return moving
 
     def _nearest_scan(self, stamp_ns: int) -> Record | None:
         place = bisect.bisect_left(self._clouds, Record(stamp_ns=stamp_ns, recorded_ns=0))

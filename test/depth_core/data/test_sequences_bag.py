@@ -184,6 +184,20 @@ def test_a_robot_that_stands_has_speed_zero(tmp_path: Path) -> None:
     assert speeds_of(BagDataset(recording.write(tmp_path / 'b'), neighbours=[1])[0]) == [0.0]
 
 
+def test_slow_sequences_can_be_left_out(tmp_path: Path) -> None:
+    path = add_speeds(drive(), ODOM, odometry).write(tmp_path / 'b')
+    # Means over 0.2 s about images 1, 2 and 3: 2, 3 and 4 m/s.
+    for limit_mps, left in ((1.9, 3), (2.1, 2), (3.9, 1)):
+        dataset = BagDataset(path, neighbours=[-1, 1], min_speed_mps=limit_mps)
+        assert len(dataset) == left
+        assert frames_of(dataset[-1]) == [3, 2, 4], 'the fastest is the last'
+    with pytest.raises(DataError, match=r'all 3 sequences .* slower than 4.1 m/s by /wheels/od'):
+        BagDataset(path, neighbours=[-1, 1], min_speed_mps=4.1)
+    bare = drive().write(tmp_path / 'bare')
+    with pytest.raises(ConfigError, match=r'min_speed_mps is 1.0, but bag .* without speeds'):
+        BagDataset(bare, neighbours=[-1, 1], min_speed_mps=1.0)
+
+
 def test_topics_are_chosen_or_named(tmp_path: Path) -> None:
     recording = add_speeds(add_speeds(drive(), ODOM, odometry), '/lidar/odometry', odometry)
     add_speeds(recording, '/vel', twist_stamped)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 
 import numpy as np
@@ -76,6 +77,22 @@ def test_resize_moves_everything_together(sample: Sample) -> None:
     expected = resize_intrinsics(camera, height=24, width=40).matrix
     assert small.intrinsics.numpy() == pytest.approx(expected, rel=1e-5)
     assert small.pose is sample.pose
+
+
+def test_resizing_moves_the_camera_as_packnet_scales_it(
+    reference: Callable[[str], dict[str, torch.Tensor]],
+) -> None:
+    arrays = reference('packnet_losses')
+    for matrix, expected in zip(arrays['K'], arrays['scale_intrinsics_half'], strict=True):
+        whole = Sample(
+            image=torch.zeros(3, 24, 40),
+            depth_m=torch.ones(24, 40),
+            valid=torch.ones(24, 40, dtype=torch.bool),
+            intrinsics=matrix,
+            key='k',
+        )
+        half = Resize(height=12, width=20)(whole, generator())
+        assert torch.allclose(half.intrinsics, expected, rtol=1e-6)
 
 
 def test_resize_averages_images_and_picks_depth() -> None:

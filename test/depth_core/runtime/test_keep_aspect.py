@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
+from depth_core.convert import convert_state_dict
 from depth_core.errors import ConfigError
+from depth_core.models import create_model
 from depth_core.runtime.keep_aspect import (
     depth_of_source,
     fit_image,
@@ -106,6 +109,46 @@ def test_without_padding_or_flip_the_answer_is_only_resized(repository: Path) ->
     # A few roundings of float32; small values lie beside depths of 15.
     expected = arrays['infer/pad=False,flip=False'][0, 0]
     np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('flip', [True, False])
+@pytest.mark.parametrize('padding', [True, False])
+def test_infer_is_that_of_the_authors(shared_dir: Path, *, padding: bool, flip: bool) -> None:
+    options: dict[str, Any] = {
+        'encoder': 'beit',
+        'encoder_options': {
+            'img_size': 64,
+            'patch_size': 16,
+            'embed_dim': 32,
+            'depth': 4,
+            'num_heads': 2,
+        },
+        'hooks': (0, 1, 2, 3),
+        'neck_channels': (16, 24, 32, 32),
+        'features': 32,
+        'n_bins': 16,
+    }
+    with np.load(shared_dir / 'fixtures/zoe_tiny_N_official.npz') as arrays:
+        official = {
+            key.removeprefix('sd/'): torch.from_numpy(arrays[key])
+            for key in arrays
+            if key.startswith('sd/')
+        }
+        pixels = arrays['infer/image_u8'][0].transpose(1, 2, 0)
+        expected = arrays[f'infer/pad={padding},flip={flip}'][0, 0]
+    model = create_model('zoedepth_n', **options).eval()
+    model.load_state_dict(convert_state_dict('zoedepth_n', official, **options))
+
+    def predict(image: Float32Array) -> Float32Array:
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
+            answer: Float32Array = model.official_forward(batch)['metric_depth'][0, 0].numpy()
+        return answer
+
+    image = pixels.astype(np.float32) / np.float32(255.0)
+    ours = zoedepth_infer(predict, image, size=(64, 96), padding=padding, flip=flip)
+    # That of the whole tiny network in float32: steep attractors amplify rounding.
+    np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 
 def red(pixels: Float32Array) -> Float32Array:
