@@ -70,13 +70,11 @@ class Sample:
             return (self,)
         size = len(self.key) // parts
         cuts = [slice(first, first + size) for first in range(0, len(self.key), size)]
-        columns = {item.name: getattr(self, item.name) for item in fields(self)}
-        return tuple(
-            Sample(
-                **{name: None if value is None else value[cut] for name, value in columns.items()}
-            )
-            for cut in cuts
-        )
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        columns: list[dict[str, Any]] = [
+            {name: value[cut] for name, value in given.items()} for cut in cuts
+        ]
+        return tuple(Sample(**column) for column in columns)
 
 
 @runtime_checkable

@@ -63,6 +63,8 @@ class TrainingStep(nn.Module, ABC):
 class Recipe(ABC):
     """Settings of a training scheme; each is a frozen dataclass with a `name` of its own."""
 
+    name: str
+    """Name of the recipe."""
     partial: ClassVar[bool] = False
     """Whether a step may leave trainable weights without a gradient, as when losses alternate;
     several processes then have to look for them."""
