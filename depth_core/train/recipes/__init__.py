@@ -8,18 +8,22 @@ from typing import Final
 from depth_core.train.recipes.base import Recipe, TrainingStep
 from depth_core.train.recipes.cliffnet import CliffNetRecipe
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
+from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
 from depth_core.train.recipes.selfsup import SelfSupRecipe
 from depth_core.train.recipes.semantic import SemanticRecipe
 from depth_core.train.recipes.urcdc import UrcdcRecipe
+from depth_core.train.recipes.zoedepth import ZoeDepthRecipe
 
 RECIPES: Final[dict[str, type[Recipe]]] = {
     'cliffnet': CliffNetRecipe,
     'densedepth': DenseDepthRecipe,
+    'relative': RelativeRecipe,
     'self_teaching': SelfTeachingRecipe,
     'selfsup': SelfSupRecipe,
     'semantic': SemanticRecipe,
     'urcdc': UrcdcRecipe,
+    'zoedepth': ZoeDepthRecipe,
 }
 """Every recipe by its name; a recipe is a dataclass of its settings."""
 
