@@ -68,7 +68,7 @@ class CoupledDenseNet(nn.Module):
         bypass: float,
     ) -> None:
         super().__init__()
-        network = DenseNet(growth_rate, tuple(blocks), init_features, num_classes=1)  # type: ignore[arg-type]
+        network = DenseNet(growth_rate, tuple(blocks), init_features, num_classes=1)
         self.features: nn.Sequential = network.features
         self.channels = _tap_channels(self.features)
         self.units = nn.ModuleList(

@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 import torch
-from timm.layers import DropPath
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
@@ -111,7 +111,7 @@ class RelativePositionBias(nn.Module):
         attention = (query * scale) @ key.transpose(-2, -1) + self.position_bias()
         if mask is not None:
             attention = attention + mask.unsqueeze(1)
-        given = attention.softmax(dim=-1).to(value.dtype) @ value
+        given: Tensor = attention.softmax(dim=-1).to(value.dtype) @ value
         return given.transpose(2, 3).flatten(3)
 
 
@@ -179,7 +179,8 @@ class SwinBlock(nn.Module):
         if self.shift:
             mixed = mixed.roll((self.shift, self.shift), dims=(1, 2))
         x = x + self.drop_path(mixed[:, :height, :width])
-        return x + self.drop_path(self.mlp(self.norm2(x)))
+        mapped: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return mapped
 
 
 class PatchMerging(nn.Module):

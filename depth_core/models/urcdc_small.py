@@ -153,7 +153,7 @@ def urcdc_small(
     crf_heads: Sequence[int] = (1, 2, 3, 4),
     window: int = 8,
     pooled_channels: int = 64,
-    cnn_channels: Sequence[int] = (32, 64, 96, 128),
+    cnn_channels: Sequence[int] = (16, 48, 96, 128),
     bypass: float = 0.05,
     pretrained: bool = False,
 ) -> UrcdcSmall:

@@ -75,7 +75,7 @@ def test_the_command_turns_the_authors_file_into_their_network(
         assert torch.equal(value, official[official_key(key)]), key
     with torch.device('meta'):
         empty = create_model('urcdc', **TINY)
-    drawn = fill(empty)  # type: ignore[arg-type]  the name says what it is
+    drawn = fill(empty)
     x = torch.randn(1, 3, 64, 96)
     expected = drawn.official_forward(x)
     for name, found in converted.official_forward(x).items():

@@ -18,8 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depth_core.models import create_model
-from depth_core.models.urcdc import Urcdc, official_key
+from depth_core.models import DepthModel, create_model
+from depth_core.models.urcdc import official_key
 
 DATA: Final = Path(__file__).resolve().parents[1] / 'data'
 
@@ -63,7 +63,7 @@ def tiny_official() -> dict[str, Tensor]:
     return {key: formula(key, shape) for key, shape in shapes.items()}
 
 
-def fill(model: Urcdc) -> Urcdc:
+def fill(model: DepthModel) -> DepthModel:
     """Give a network on the meta device the values of the formula, tensor by tensor."""
     own = model.state_dict()
     with ThreadPoolExecutor(max_workers=2) as pool:  # drawing is what takes the time
