@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +17,8 @@ from depth_core.errors import run_command
 from depth_core.train.command_line import parse
 from depth_core.train.two_stage.holes import HoleSettings
 from depth_core.train.two_stage.stages import TwoStageResult, train_two_stages
+
+_MOVING: Final = ('abs_rel', 'bias', 'holes')
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -64,13 +67,13 @@ def _print(result: TwoStageResult) -> None:
     console = Console()
     dropped = sum(not verdict.kept for verdict in result.verdicts)
     table = Table(title=f'{dropped} of {len(result.verdicts)} frames dropped: {result.frames}')
-    for column in ('', 'AbsRel', 'AbsRel of cars', 'delta1 of cars'):
+    for column in ('', 'AbsRel', *(f'{key}, moving with the camera' for key in _MOVING)):
         table.add_column(column)
     if result.comparison is not None:
         content = json.loads(result.comparison.read_text(encoding='utf-8'))
         for name, numbers in content.items():
-            every, car = numbers['all'] or {}, numbers['car'] or {}
-            values = (every.get('abs_rel'), car.get('abs_rel'), car.get('a1'))
+            mean, moving = numbers['mean'] or {}, numbers['with_camera'] or {}
+            values = (mean.get('abs_rel'), *(moving.get(key) for key in _MOVING))
             table.add_row(name, *('-' if item is None else f'{item:.3f}' for item in values))
     console.print(table)
     console.print(f'Network: {result.second.last}', highlight=False, soft_wrap=True)

@@ -10,26 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 
-from depth_core.contracts import DepthKind
-from depth_core.data.sample import DepthDataset, collate
 from depth_core.errors import ConfigError
 from depth_core.files import write_text_atomically
-from depth_core.metrics import Evaluation, MetricAccumulator, find_protocol
-from depth_core.models.base import DepthModel
 from depth_core.models.weights import load_model, read_checkpoint
 from depth_core.train.datasets import open_training_set, open_validation_set
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
+from depth_core.train.two_stage.compare import compare, content
 from depth_core.train.two_stage.frames import FrameVerdict, read_verdicts, write_verdicts
 from depth_core.train.two_stage.holes import HoleSettings, judge_frames
 
 _LOG = logging.getLogger(__name__)
-
-_CAR = 'car'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,42 +81,6 @@ def train_two_stages(
     )
 
 
-def compare(model: DepthModel, dataset: DepthDataset) -> Evaluation:
-    """Score a network on held-out images, class by class; up to scale, it is median-scaled."""
-    spec = model.spec
-    scores = MetricAccumulator(
-        find_protocol('none', min_depth_m=spec.min_depth, max_depth_m=spec.max_depth),
-        align='none' if spec.kind is DepthKind.METRIC else 'median',
-    )
-    model.eval()
-    with torch.no_grad():
-        for index in range(len(dataset)):
-            sample = collate([dataset[index]])
-            prediction = model(sample.image)
-            scores.update(
-                prediction.depth[0].numpy(),
-                sample.depth_m[0].numpy(),
-                sample.valid[0].numpy(),
-                prediction.sigma[0].numpy(),
-                key=sample.key[0],
-                semantic=None if sample.semantic is None else sample.semantic[0].numpy(),
-            )
-    return scores.result()
-
-
-def car_numbers(evaluation: Evaluation) -> dict[str, float] | None:
-    """AbsRel and bias of the cars, which holes make much too far; None without any."""
-    for item in evaluation.by_class:
-        if item.name == _CAR:
-            return {
-                'abs_rel': item.metrics.abs_rel,
-                'rmse': item.metrics.rmse,
-                'a1': item.metrics.a1,
-                'pixels': item.pixels,
-            }
-    return None
-
-
 def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> RunFolder:
     """Train in `folder`, go on with what is there, or take over what is finished."""
     resume = None
@@ -140,17 +98,15 @@ def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> Ru
 def _compare(
     settings: TrainSettings, folder: Path, first: RunFolder, second: RunFolder
 ) -> Path | None:
-    held_out = open_validation_set(settings)
+    # Not from the cache: it does not know what moves.
+    data = dataclasses.replace(settings.data, cache=None)
+    held_out = open_validation_set(dataclasses.replace(settings, data=data))
     if held_out is None:
         return None
-    content = {}
-    for name, run in (('stage_1', first), ('stage_2', second)):
-        evaluation = compare(load_model(run.last), held_out)
-        content[name] = {
-            'all': None if evaluation.mean is None else dataclasses.asdict(evaluation.mean),
-            'car': car_numbers(evaluation),
-            'by_class': {item.name: item.metrics.abs_rel for item in evaluation.by_class},
-        }
+    numbers = {
+        name: content(compare(load_model(run.last), held_out))
+        for name, run in (('stage_1', first), ('stage_2', second))
+    }
     path = folder / 'comparison.json'
-    write_text_atomically(path, json.dumps(content, indent=2) + '\n')
+    write_text_atomically(path, json.dumps(numbers, indent=2) + '\n')
     return path

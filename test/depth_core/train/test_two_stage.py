@@ -12,7 +12,7 @@ import torch
 
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.sample import Sample
-from depth_core.data.synthetic import SyntheticDataset
+from depth_core.data.synthetic import Pace, SyntheticDataset
 from depth_core.errors import ConfigError, DataError
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.models.inverse_depth import inverse_depth_spec
@@ -20,6 +20,7 @@ from depth_core.models.weights import read_checkpoint
 from depth_core.scale import ScaleState
 from depth_core.train.command_line import parse
 from depth_core.train.two_stage.__main__ import main, read_holes
+from depth_core.train.two_stage.compare import compare
 from depth_core.train.two_stage.frames import (
     FrameVerdict,
     KeptFrames,
@@ -181,7 +182,7 @@ def test_both_stages_in_one_go(
         '--config', str(tiny_config), '--trainer.run_dir', str(folder), '--trainer.max_steps', '1',
         '--schedule.warmup_steps', '0', '--trainer.images_logged', '0',
         '--data.train.options.scenes', 'outdoor', '--data.validation.options.scenes', 'outdoor',
-        '--holes.max_pixels', '1000000',
+        '--data.validation.options.leaders', '1.0', '--holes.max_pixels', '1000000',
     ]  # fmt: skip
     main(arguments)
     verdicts = read_verdicts(folder / 'frames.jsonl')
@@ -198,11 +199,45 @@ def test_both_stages_in_one_go(
     assert set(content) == {'stage_1', 'stage_2'}
     # Nothing was dropped and the seed is the same: the second stage is the first one again.
     assert content['stage_1'] == content['stage_2']
-    assert content['stage_1']['all']['abs_rel'] > 0.0
+    assert content['stage_1']['mean']['abs_rel'] > 0.0
+    assert set(content['stage_1']['by_class']) >= {'road'}
+    assert content['stage_1']['with_camera']['pixels'] > 0
     assert '0 of 6 frames dropped' in capsys.readouterr().out
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob('*.ckpt')}
     main(arguments)
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob('*.ckpt')}
+
+
+def test_what_drives_along_is_scored_apart() -> None:
+    dataset = SyntheticDataset(
+        seed=3, length=2, height=64, width=96, scenes='street_country', camera='kitti', leaders=1.0
+    )
+    truth = [dataset[index].depth_m for index in range(2)]
+    paces = [dataset.pace(index) == Pace.WITH_CAMERA for index in range(2)]
+
+    class Holed(Flat):
+        """Knows the truth, but for holes three times too deep in the cars of the first image."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+            # In metres: the median of a holed image would move with the holes.
+            self.spec = inverse_depth_spec('flat', min_depth=0.1, max_depth=100.0, metric=True)
+
+        def forward(self, images: torch.Tensor) -> Prediction:
+            depth = truth[self.asked].clone()
+            if self.asked == 0:
+                depth[paces[0]] *= 3.0
+            self.asked += 1
+            return Prediction(depth=depth[None].expand(len(images), -1, -1), sigma=depth[None])
+
+    found = compare(Holed(), dataset).with_camera
+    assert found is not None
+    first, second = (int(pace.sum()) for pace in paces)
+    assert found.pixels == first + second
+    assert found.bias == pytest.approx(2.0 * first / (first + second), rel=1e-3)
+    assert found.abs_rel == pytest.approx(found.bias, rel=1e-3)
+    assert found.holes == pytest.approx(first / (first + second))
 
 
 def test_the_second_stage_sees_the_kept_frames_alone(tiny_config: Path, tmp_path: Path) -> None:
