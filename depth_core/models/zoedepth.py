@@ -200,7 +200,7 @@ def zoedepth_n(
     Args:
         max_depth: Largest depth, metres.
         min_depth: Smallest depth, metres.
-        encoder: beit, swin2, vit (each the large one), or one of `dpt_encoders.PRESETS`.
+        encoder: beit, swin2, vit (each the large one), or one of `dpt_presets.PRESETS`.
         encoder_options: Sizes of the encoder that differ from the published ones, by timm's names.
         hooks: Blocks of the encoder whose outputs are used, counted from 0; none = as published.
         neck_channels: Channels of the maps at strides 4, 8, 16, 32; none = as published.

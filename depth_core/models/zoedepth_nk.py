@@ -69,6 +69,7 @@ class ZoeDepthNK(DepthModel):
         self.core = core
         self.embedding = embedding
         self.heads = nn.ModuleDict(heads)
+        self.depth_ranges = {name: head.depth_range for name, head in heads.items()}
         self.router = router
         self.calibration = SpreadCalibration(len(heads))
         self.routing = routing
@@ -96,16 +97,17 @@ class ZoeDepthNK(DepthModel):
         logits = self.router(x)
         if head == 'vote':
             head = self.domains[int(domain_of_batch(logits)[0])]
-        elif head is None and self.routing in self.heads:
+        elif head is None and self.routing in self.domains:
             head = self.routing
-        answers = self._answers(features, x, embeddings, (head,) if head in self.heads else None)
         if head is None:
+            answers = self._answers(features, x, embeddings, self.domains)
             depth, sigma = (_select(maps, self._route(logits)) for maps in answers)
         elif head == 'blend':
+            answers = self._answers(features, x, embeddings, self.domains)
             weights = logits.softmax(dim=-1).unbind(dim=-1)
             depth, sigma = (_blend(maps, weights) for maps in answers)
-        elif head in self.heads:
-            depth, sigma = (maps[0] for maps in answers)
+        elif head in self.domains:
+            depth, sigma = (maps[0] for maps in self._answers(features, x, embeddings, [head]))
         else:
             known = (*self.domains, 'vote', 'blend')
             raise ModelError(unknown_name('head', head, known))
@@ -122,8 +124,8 @@ class ZoeDepthNK(DepthModel):
         features = self.core(x)
         coarsest, embeddings = self.embedding(features.bottleneck, features.fused)
         logits = self.router(coarsest)
-        depths = self._answers(features, coarsest, embeddings, None)[0]
-        if self.routing in self.heads:
+        depths = self._answers(features, coarsest, embeddings, self.domains)[0]
+        if self.routing in self.domains:
             depth = depths[self.domains.index(self.routing)]
         else:
             depth = _select(depths, self._route(logits))
@@ -156,11 +158,11 @@ class ZoeDepthNK(DepthModel):
         features: DptFeatures,
         x: Tensor,
         embeddings: Sequence[Tensor],
-        names: Sequence[str] | None,
+        names: Sequence[str],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Depth and sigma of the named heads, or of all."""
+        """Depth and sigma of the named heads."""
         depths, sigmas = [], []
-        for name in names or self.domains:
+        for name in names:
             bins = self.heads[name](x, embeddings, features.last)
             depth = bins.mean()
             depths.append(depth)
@@ -319,5 +321,9 @@ OFFICIAL: Final = {
     )
 }
 
-VARIANTS: Final = (('zoedepth_n', {}), ('zoedepth_k', {}), ('zoedepth_nk', {}))
+VARIANTS: Final[Sequence[tuple[str, Mapping[str, object]]]] = (
+    ('zoedepth_n', {}),
+    ('zoedepth_k', {}),
+    ('zoedepth_nk', {}),
+)
 """The published networks; a state dict tells which of them it is."""

@@ -9,7 +9,8 @@ from typing import Any
 
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.models.dpt import DptCore
-from depth_core.models.dpt_encoders import LEVELS, build_pyramid, preset
+from depth_core.models.dpt_encoders import LEVELS
+from depth_core.models.dpt_presets import build_pyramid, preset
 from depth_core.models.metric_bins import (
     AGGREGATIONS,
     ATTRACTIONS,

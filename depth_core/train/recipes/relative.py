@@ -76,7 +76,7 @@ class RelativeStep(TrainingStep):
         super().__init__(model)
         self.recipe = recipe
         for name, weight in model.named_parameters():
-            weight.requires_grad_(requires_grad=name.startswith(_CORE))
+            weight.requires_grad = name.startswith(_CORE)
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
         """Run the core on a batch and weigh its answer."""

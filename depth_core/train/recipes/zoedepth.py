@@ -167,12 +167,13 @@ class ZoeDepthStep(TrainingStep):
             size = (self.recipe.network_height, self.recipe.network_width)
             images = resize_bilinear(images, size, 'align_corners')
         if not isinstance(self.model, ZoeDepthNK):
-            prediction: ZoeDepthPrediction = self.model(images)
-            return prediction
+            alone: ZoeDepthPrediction = self.model(images)
+            return alone
         head = {'trained': 'vote', 'auto': 'blend'}.get(self.recipe.router)
         if head is None:
             head = self.model.domains[int(self._domain(sample)[0])]
-        return self.model(images, head=head)
+        prediction: ZoeDepthPrediction = self.model(images, head=head)
+        return prediction
 
     def _domain(self, sample: Sample) -> Tensor:
         """Index of the domain of each image."""
@@ -192,7 +193,7 @@ class ZoeDepthStep(TrainingStep):
         low, high = self.model.spec.min_depth, self.model.spec.max_depth
         if isinstance(self.model, ZoeDepthNK) and sample.domain is not None:
             name = self.model.domains[int(self._domain(sample)[0])]
-            low, high = self.model.heads[name].depth_range
+            low, high = self.model.depth_ranges[name]
         depth_m, valid = sample.depth_m, sample.valid
         if self.recipe.beyond == 'clip':
             valid = valid | torch.isposinf(depth_m)

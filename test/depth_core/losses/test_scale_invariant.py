@@ -36,7 +36,8 @@ def arrays(reference: Reference) -> dict[str, Tensor]:
 @pytest.fixture
 def maps() -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    return tuple(0.5 + torch.rand(2, 2, 9, 12, generator=generator))  # type: ignore[return-value]
+    prediction, target = 0.5 + torch.rand(2, 2, 9, 12, generator=generator)
+    return prediction, target
 
 
 def test_the_authors_numbers(arrays: dict[str, Tensor]) -> None:

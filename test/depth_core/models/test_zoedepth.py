@@ -296,12 +296,12 @@ def test_vit_taps_are_timms_own() -> None:
     import timm  # noqa: PLC0415  only this test needs it
 
     torch.manual_seed(0)
-    sizes = {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2}
+    sizes: dict[str, Any] = {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2}
     model: Any = create_model(
         'zoedepth_n', encoder='vit', encoder_options=sizes, hooks=(0, 1, 2, 3),
         neck_channels=(8, 8, 16, 16), features=16, n_bins=8, bin_embedding_dim=16,
     ).eval()  # fmt: skip
-    network = timm.create_model('vit_large_patch16_384', num_classes=0, **sizes).eval()
+    network: Any = timm.create_model('vit_large_patch16_384', num_classes=0, **sizes).eval()
     missing = network.load_state_dict(model.core.pyramid.trunk.state_dict(), strict=False)
     assert set(missing.missing_keys) == {'norm.weight', 'norm.bias'}
     images = torch.rand(2, 3, 64, 64)

@@ -16,6 +16,7 @@ from depth_core.errors import ConfigError
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.models.zoedepth_nk import ZoeDepthNK
+from depth_core.models.zoedepth_small import ZoeDepthSmall
 from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.recipes.zoedepth import ZoeDepthRecipe
 
@@ -85,7 +86,7 @@ def test_the_default_is_the_authors_loss_and_a_sigma(model: DepthModel, sample: 
 
 
 def test_terms_are_weighted(model: DepthModel, sample: Sample) -> None:
-    weights = {'silog_weight': 0.5, 'gradient_weight': 2.0, 'log_l1_weight': 3.0,
+    weights: dict[str, Any] = {'silog_weight': 0.5, 'gradient_weight': 2.0, 'log_l1_weight': 3.0,
                'sigma_weight': 4.0}  # fmt: skip
     terms = ZoeDepthRecipe(**weights).open(model).eval().losses(sample, 0)
     metric, depth_m = model(sample.image).metric_depth[:, 0], sample.depth_m
@@ -221,6 +222,7 @@ def test_settings_that_agree_have_no_fault(model: DepthModel, nk: ZoeDepthNK) ->
 
 
 def test_relative_training_moves_the_core_alone(model: DepthModel, sample: Sample) -> None:
+    assert isinstance(model, ZoeDepthSmall)
     step = RelativeRecipe().open(model).eval()
     terms = step.losses(sample, 0)
     assert set(terms) == {'relative', 'gradient'}
