@@ -44,7 +44,9 @@ from depth_core.models.swin import SwinEncoder, swin_from_timm
 _MEAN: Final = (0.485, 0.456, 0.406)
 _STD: Final = (0.229, 0.224, 0.225)
 LEVELS: Final = 4
-_PRETRAINED_SWIN: Final = 'swin_large_patch4_window7_224.ms_in22k'
+PRETRAINED_SWIN: Final = 'swin_large_patch4_window7_224.ms_in22k'
+_PRETRAINED_SIZES: Final = (192, (2, 2, 18, 2), (6, 12, 24, 48), 7)
+_PRETRAINED_CNN_SIZES: Final = (48, (6, 12, 36, 24), 96)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,6 +241,15 @@ def urcdc(
         )
     )
     if pretrained:
+        sizes = (embed_dim, tuple(depths), tuple(heads), window)
+        cnn_sizes = (cnn_growth_rate, tuple(cnn_blocks), cnn_init_features)
+        if (sizes, cnn_sizes) != (_PRETRAINED_SIZES, _PRETRAINED_CNN_SIZES):
+            message = (
+                f'pretrained is True for a Swin of {sizes} and a DenseNet of {cnn_sizes}; weights '
+                f'exist for {_PRETRAINED_SIZES} and {_PRETRAINED_CNN_SIZES}: leave the sizes out, '
+                'or pretrained.'
+            )
+            raise ConfigError(message)
         _load_pretrained(encoder, cnn.encoder)
     return Urcdc(spec, encoder, decoder, cnn)
 
@@ -302,7 +313,7 @@ def check_sizes(
 
 def _load_pretrained(swin: SwinEncoder, densenet: CoupledDenseNet) -> None:
     try:
-        source = timm.create_model(_PRETRAINED_SWIN, pretrained=True).state_dict()
+        source = timm.create_model(PRETRAINED_SWIN, pretrained=True).state_dict()
         cnn = torchvision.models.densenet161(weights='DEFAULT').features.state_dict()
     except OSError as error:
         message = (
@@ -310,19 +321,8 @@ def _load_pretrained(swin: SwinEncoder, densenet: CoupledDenseNet) -> None:
             'with pretrained=False.'
         )
         raise ModelError(message) from error
-    swin_state = swin_from_timm(source)
-    own = swin.state_dict()
-    fits = own.keys() - swin_state.keys() <= {key for key in own if key.startswith('norms.')}
-    fits = fits and all(own[key].shape == value.shape for key, value in swin_state.items())
-    cnn_own = densenet.features.state_dict()
-    fits = fits and cnn_own.keys() == cnn.keys()
-    if not (fits and all(cnn_own[key].shape == value.shape for key, value in cnn.items())):
-        message = (
-            'pretrained is True, and weights exist for the default sizes of Swin and DenseNet '
-            'only; leave the sizes out, or pretrained.'
-        )
-        raise ConfigError(message)
-    swin.load_state_dict(own | swin_state)
+    # The norms of the four maps are the only weights of Swin that start anew.
+    swin.load_state_dict(swin.state_dict() | swin_from_timm(source))
     densenet.features.load_state_dict(cnn)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from typing import cast
 
 import pytest
+import timm
 import torch
+import torchvision
 from timm.models.swin_transformer import SwinTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
@@ -18,7 +20,7 @@ from depth_core.models import create_model
 from depth_core.models.coupling import CouplingUnit, FusionDecoder, SelectiveFusion
 from depth_core.models.neural_crf import POOL_SIZES, CrfStage, PooledBranch, QuarterHead
 from depth_core.models.swin import SwinEncoder, swin_from_timm
-from depth_core.models.urcdc import Urcdc, UrcdcPrediction, official_key
+from depth_core.models.urcdc import PRETRAINED_SWIN, Urcdc, UrcdcPrediction, official_key
 from test.depth_core.urcdc_official import TINY, fill
 
 Reference = Callable[[str], dict[str, Tensor]]
@@ -219,6 +221,21 @@ def test_the_transformer_alone_has_the_published_size() -> None:
     assert branch - confidence == 270_444_877
 
 
+def test_pretrained_weights_have_their_places() -> None:
+    """Names and shapes only: nothing is downloaded."""
+    with torch.device('meta'):
+        model = cast('Urcdc', create_model('urcdc'))
+        swin = timm.create_model(PRETRAINED_SWIN, pretrained=False).state_dict()
+        densenet = torchvision.models.densenet161().features.state_dict()
+    own = model.encoder.state_dict()
+    given = swin_from_timm(swin)
+    assert {key for key in own if key not in given} == {key for key in own if 'norms.' in key}
+    assert all(own[key].shape == value.shape for key, value in given.items())
+    features = model.cnn.encoder.features.state_dict()
+    assert features.keys() == densenet.keys()
+    assert all(features[key].shape == value.shape for key, value in densenet.items())
+
+
 # Wiring
 
 
@@ -337,9 +354,11 @@ def test_the_exported_graph_holds_no_weight_of_the_cnn() -> None:
         ({'pooled_groups': 100}, '512 channels cannot be parted into 100'),
         ({'drop_path': 1.0}, 'drop_path is 1.0'),
         ({'bypass': -0.1}, 'bypass is -0.1'),
+        ({'window': 0}, 'window is 0'),
+        ({'window': 8, 'pretrained': True}, 'weights exist for (192, (2, 2, 18, 2)'),
     ],
 )
 def test_an_option_out_of_range_is_refused(options: dict[str, object], value: str) -> None:
-    with pytest.raises(ConfigError) as error:
+    with torch.device('meta'), pytest.raises(ConfigError) as error:
         create_model('urcdc', **options)
     assert value in str(error.value)
