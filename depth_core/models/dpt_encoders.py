@@ -122,8 +122,18 @@ def _beit_attention(layer: Any, tokens: Tensor, bias: Tensor) -> Tensor:  # noqa
     batch, count, _ = tokens.shape
     q, k, v = qkv.reshape(batch, count, 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4).unbind(0)
     mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
-    projected: Tensor = layer.proj(mixed.transpose(1, 2).reshape(batch, count, -1))
+    projected: Tensor = layer.proj(with_heads_joined(mixed))
     return projected
+
+
+def with_heads_joined(mixed: Tensor) -> Tensor:
+    """Turn [B, heads, N, D] into [B, N, heads * D], as new memory.
+
+    Kernels of attention answer in different layouts, and an exporter that has seen one would
+    record a view that the other cannot give.
+    """
+    joined = mixed.transpose(1, 2).clone(memory_format=torch.contiguous_format)
+    return joined.flatten(2)
 
 
 class VitTrunk(nn.Module):

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.models.dpt_encoders import with_heads_joined
+
 _BASE: Final = 10000.0
 _DROPOUT: Final = 0.1
 
@@ -57,7 +59,7 @@ class RouterLayer(nn.Module):
         ).unbind(0)
         dropout = _DROPOUT if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
-        projected: Tensor = self.project(mixed.transpose(1, 2).reshape(batch, count, -1))
+        projected: Tensor = self.project(with_heads_joined(mixed))
         return projected
 
 

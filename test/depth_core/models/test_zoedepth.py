@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from depth_core.contracts import Float32Array
 from depth_core.convert import convert_state_dict
 from depth_core.errors import ConfigError, ModelError
+from depth_core.export.onnx import export_onnx
 from depth_core.losses import laplace_nll
 from depth_core.models import create_model
 from depth_core.models.zoedepth import ZoeDepthPrediction
@@ -372,3 +374,16 @@ def test_an_option_out_of_range_is_refused(name: str, options: dict[str, Any], t
 def test_an_unknown_encoder_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match='swin2_tiny_256'):
         create_model('zoedepth_n', encoder='resnet18')
+
+
+def test_a_voting_network_is_exported_too(tmp_path: Path) -> None:
+    # Through the graph of the package, which compares its answers with those of torch.
+    torch.manual_seed(0)
+    sizes = {'img_size': 32, 'embed_dim': 16, 'depth': 4, 'num_heads': 2}
+    model = create_model(
+        'zoedepth_nk', encoder_options=sizes, hooks=(0, 1, 2, 3), neck_channels=(8, 8, 8, 8),
+        features=8, n_bins=8, bin_embedding_dim=8, router_ff=8, routing='batch',
+    )  # fmt: skip
+    manifest = export_onnx(model, tmp_path / 'nk.onnx', height=64, width=96)
+    assert manifest.parity is not None
+    assert manifest.parity.depth_max_rel < 1e-4
