@@ -16,6 +16,7 @@ from typing import ClassVar, Literal, TypeAlias
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
+from typing_extensions import Self
 
 from depth_core import losses
 from depth_core.data.sample import Sample
@@ -59,6 +60,8 @@ class ZoeDepthRecipe(Recipe):
     domain_weight: float = 100.0
     """Weight of the cross-entropy of the trained router. The code has 100, an unused setting in
     the same place 0.2."""
+    trains: Literal['all', 'sigma'] = 'all'
+    """all; sigma = the two numbers a head that calibrate sigma alone, as for converted weights."""
     sigma_weight: float = 1.0
     """Weight of the Laplace likelihood that calibrates sigma; it cannot move the depth."""
     beyond: Literal['drop', 'clip'] = 'drop'
@@ -109,7 +112,7 @@ class ZoeDepthRecipe(Recipe):
         return []
 
     def _router_faults(self, model: DepthModel) -> list[str]:
-        if not isinstance(model, ZoeDepthNK):
+        if not isinstance(model, ZoeDepthNK) or self.trains == 'sigma':
             return []
         if self.router == 'trained' and not self.domain_weight > 0.0:
             return ['recipe.domain_weight is 0: nothing trains the router; auto does without.']
@@ -134,6 +137,16 @@ class ZoeDepthStep(TrainingStep):
     def __init__(self, model: DepthModel, recipe: ZoeDepthRecipe) -> None:
         super().__init__(model)
         self.recipe = recipe
+        if recipe.trains == 'sigma':
+            for name, weight in model.named_parameters():
+                weight.requires_grad = name.startswith('calibration.')
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; a network of which only sigma is trained answers as it will serve."""
+        super().train(mode)
+        if self.recipe.trains == 'sigma':
+            self.model.eval()
+        return self
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
         """Run the model on a batch and weigh its answer."""
@@ -146,6 +159,8 @@ class ZoeDepthStep(TrainingStep):
             for x in (prediction.metric_depth.squeeze(1), prediction.depth, prediction.sigma)
         )
         terms = {'sigma': recipe.sigma_weight * losses.laplace_nll(depth, sigma, target_m, valid)}
+        if recipe.trains == 'sigma':
+            return terms
         if recipe.silog_weight:
             silog = losses.silog_unbiased(raw, target_m, valid, beta=recipe.silog_beta)
             terms['silog'] = recipe.silog_weight * silog
@@ -166,7 +181,7 @@ class ZoeDepthStep(TrainingStep):
         if self.recipe.network_height is not None and self.recipe.network_width is not None:
             size = (self.recipe.network_height, self.recipe.network_width)
             images = resize_bilinear(images, size, 'align_corners')
-        if not isinstance(self.model, ZoeDepthNK):
+        if not isinstance(self.model, ZoeDepthNK) or self.recipe.trains == 'sigma':
             alone: ZoeDepthPrediction = self.model(images)
             return alone
         head = {'trained': 'vote', 'auto': 'blend'}.get(self.recipe.router)

@@ -140,6 +140,30 @@ def test_no_valid_pixel_is_no_loss_but_a_gradient(model: DepthModel, sample: Sam
     assert all(weight.grad is not None for weight in model.parameters())
 
 
+@pytest.mark.parametrize('name', ['zoedepth_small', 'zoedepth_nk'])
+def test_sigma_may_be_calibrated_alone(name: str, sample: Sample) -> None:
+    network = build_nk() if name == 'zoedepth_nk' else create_model(name, **SMALL)
+    recipe = ZoeDepthRecipe(trains='sigma')
+    assert recipe.faults(network) == []
+    step = recipe.open(network)
+    step.train()
+    assert not network.training, 'norms keep their statistics'
+    depth = network(sample.image).depth
+    optimizer = torch.optim.Adam(
+        [weight for weight in network.parameters() if weight.requires_grad], lr=0.1
+    )
+    history = []
+    for _ in range(25):
+        optimizer.zero_grad()
+        terms = step.losses(sample, 0)
+        assert set(terms) == {'sigma'}
+        terms['sigma'].backward()
+        optimizer.step()
+        history.append(terms['sigma'].item())
+    assert history[-1] < history[0] - 0.5
+    assert torch.equal(network(sample.image).depth, depth)
+
+
 # The three routers
 
 
