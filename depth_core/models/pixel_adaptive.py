@@ -33,7 +33,7 @@ from torch.utils.checkpoint import checkpoint
 from depth_core.errors import ConfigError, ModelError, unknown_name
 
 Kernel: TypeAlias = Callable[[Tensor], Tensor]
-"""Squared distance of two guide vectors, in units of sigma squared, to the weight of a tap."""
+"""-d^2 / (2 sigma^2), of the distance d of two guide vectors, to the weight of a tap."""
 
 KernelName: TypeAlias = Literal['gaussian', 'inverse']
 KERNELS: Final[tuple[KernelName, ...]] = get_args(KernelName)
@@ -41,14 +41,14 @@ KERNELS: Final[tuple[KernelName, ...]] = get_args(KernelName)
 _INVERSE_EPSILON: Final = 1e-4
 
 
-def gaussian_kernel(squared_distance: Tensor) -> Tensor:
-    """Weigh by exp(-d^2 / 2)."""
-    return torch.exp(-0.5 * squared_distance)
+def gaussian_kernel(exponent: Tensor) -> Tensor:
+    """Weigh by exp(-d^2 / (2 sigma^2))."""
+    return torch.exp(exponent)
 
 
-def inverse_kernel(squared_distance: Tensor, alpha: Tensor, exponent: Tensor) -> Tensor:
-    """Weigh by alpha + (d^2 + 1e-4)^(exponent / 2), the paper's kernel of a free exponent."""
-    return alpha + (squared_distance + _INVERSE_EPSILON) ** (0.5 * exponent)
+def inverse_kernel(exponent: Tensor, alpha: Tensor, power: Tensor) -> Tensor:
+    """Weigh by alpha + (d^2 / sigma^2 + 1e-4)^(power / 2), the paper's kernel of a free power."""
+    return alpha + (_INVERSE_EPSILON - 2.0 * exponent) ** (0.5 * power)
 
 
 # Functions
@@ -95,27 +95,36 @@ def pixel_adaptive_conv2d(
     """
     _check(x, guide, weight)
     border = (padding, padding, padding, padding)
+    guide = guide.to(torch.promote_types(guide.dtype, torch.float32))
     mask = F.pad(torch.ones_like(guide[:1, :1]), border) if normalize_kernel else None
     x, guide = F.pad(x, border), F.pad(guide, border)
-    guide = guide.to(torch.promote_types(guide.dtype, torch.float32))
-    scale = None if sigma is None else sigma.reshape(1, -1, 1, 1).to(guide.dtype) ** -2
+    scale = guide.new_tensor(-0.5)
+    if sigma is not None:
+        scale = scale * sigma.reshape(1, -1, 1, 1).to(guide.dtype) ** -2
     window = _Window(weight.shape[-1], stride, dilation, (x.shape[-2], x.shape[-1]))
+    filters = x.shape[1] if weight.shape[:2] == (1, 1) else weight.shape[0]
 
-    def pair(offset: tuple[int, int]) -> tuple[Tensor, Tensor | None]:
-        """Sum the tap at an offset from the centre and the one opposite to it."""
-        weighed, total = [], []
+    shape = (x.shape[0], filters, *window.output_size)
+
+    def zeros() -> list[Tensor]:
+        return [guide.new_zeros(shape) for _ in range(1 if mask is None else 2)]
+
+    def add_pair(offset: tuple[int, int], sums: list[Tensor]) -> list[Tensor]:
+        """Add the tap at an offset from the centre and the one opposite to it."""
         for tap, weights in _kernels(guide, scale, kernel, window, offset):
-            weighed.append(weights * _tap(x, weight, window, tap))
+            sums[0].addcmul_(weights, _tap(x, weight, window, tap).to(guide.dtype))
             if mask is not None:
-                total.append(weights * window.at(mask, *tap))
-        return _sum(weighed), _sum(total) if total else None
+                sums[1].addcmul_(weights, window.at(mask, *tap))
+        return sums
 
-    y, total = pair((0, 0))
+    sums = zeros()
     for offset in window.half():
-        terms = checkpoint(pair, offset, use_reentrant=False) if recompute else pair(offset)
-        y = y + terms[0]
-        total = total if total is None or terms[1] is None else total + terms[1]
-    y = y if total is None else y / total
+        if recompute:
+            terms = checkpoint(lambda o=offset: add_pair(o, zeros()), use_reentrant=False)
+            sums = [total.add_(term) for total, term in zip(sums, terms, strict=True)]
+        else:
+            sums = add_pair(offset, sums)
+    y = sums[0] if mask is None else sums[0] / sums[1]
     return y if bias is None else y + bias.reshape(1, -1, 1, 1)
 
 
@@ -185,8 +194,15 @@ class _Window:
         self.spans = [(side - 2 * self.reach - 1) // stride * stride + 1 for side in padded]
         """Rows and columns between the first and the last output, both included."""
 
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """Rows and columns of the output."""
+        rows, columns = ((span - 1) // self.stride + 1 for span in self.spans)
+        return rows, columns
+
     def half(self) -> Iterator[tuple[int, int]]:
-        """Offsets of one of each two opposite taps."""
+        """Offsets of the centre and of one of each two opposite taps."""
+        yield 0, 0
         for row in range(self.centre + 1):
             for column in range(-self.centre, self.centre + 1):
                 if (row, column) > (0, 0):
@@ -203,7 +219,7 @@ class _Window:
 
 def _kernels(
     guide: Tensor,
-    scale: Tensor | None,
+    scale: Tensor,
     kernel: Kernel,
     window: _Window,
     offset: tuple[int, int],
@@ -223,25 +239,23 @@ def _kernels(
     here = guide[..., top : top + height, left : left + width]
     there = guide[..., top + down : top + down + height, left + right : left + right + width]
     distance = (there - here).square().sum(dim=1, keepdim=True)
-    weights = kernel(distance if scale is None else distance * scale)
+    weights = kernel(distance * scale)
     first = weights[..., down :: window.stride, max(right, 0) :: window.stride]
     second = weights[..., :: window.stride, max(-right, 0) :: window.stride]
-    rows, columns = ((span - 1) // window.stride + 1 for span in window.spans)
+    rows, columns = window.output_size
     yield offset, first[..., :rows, :columns]
     yield (-row, -column), second[..., :rows, :columns]
 
 
 def _tap(x: Tensor, weight: Tensor, window: _Window, offset: tuple[int, int]) -> Tensor:
-    """What one tap of the filters gives, not weighed."""
-    values = window.at(x, *offset)
-    tap = weight[:, :, offset[0] + window.centre, offset[1] + window.centre]
-    if tap.shape == (1, 1):
-        return values * tap
-    return F.conv2d(values, tap[:, :, None, None])
-
-
-def _sum(terms: list[Tensor]) -> Tensor:
-    return terms[0] if len(terms) == 1 else terms[0] + terms[1]
+    """What one tap of the filters gives, not weighed; `x` is padded."""
+    row, column = (step + window.centre for step in offset)
+    tap = weight[:, :, row, column, None, None]
+    if weight.shape[:2] == (1, 1):
+        return window.at(x, *offset) * tap
+    if window.stride == 1:  # then most of the whole is used, and the whole needs no copy
+        return window.at(F.conv2d(x, tap), *offset)
+    return F.conv2d(window.at(x, *offset), tap)
 
 
 def _spread(x: Tensor, stride: int) -> Tensor:
@@ -285,7 +299,7 @@ class PixelAdaptiveConv2d(nn.Module):
         padding: Zeros added at each side, pixels.
         dilation: Step between taps, pixels.
         bias: Add a number to each filter.
-        kernel: gaussian, or inverse: alpha + (d^2 + 1e-4)^(lambda / 2), both learned.
+        kernel: gaussian, or inverse: alpha + (d^2 + 1e-4)^(power / 2), both learned.
         normalize_kernel: Divide by the sum of the kernel over the taps inside the image.
         shared_filters: One filter for each channel alone; as many channels out as in.
         learn_sigma: False keeps sigma = 1.
@@ -329,7 +343,7 @@ class PixelAdaptiveConv2d(nn.Module):
         self.bias = nn.Parameter(torch.empty(out_channels)) if bias else None
         self.log_sigma = nn.Parameter(torch.zeros(filters[0])) if learn_sigma else None
         self.alpha = nn.Parameter(torch.tensor(0.0)) if kernel == 'inverse' else None
-        self.exponent = nn.Parameter(torch.tensor(-1.0)) if kernel == 'inverse' else None
+        self.power = nn.Parameter(torch.tensor(-1.0)) if kernel == 'inverse' else None
         self.reset_parameters(1.0 / math.sqrt(in_channels * kernel_size**2))
 
     def reset_parameters(self, bound: float) -> None:
@@ -359,7 +373,7 @@ class PixelAdaptiveConv2d(nn.Module):
             recompute=self.recompute and self.training and torch.is_grad_enabled(),
         )
 
-    def _kernel(self, squared_distance: Tensor) -> Tensor:
-        if self.alpha is None or self.exponent is None:
-            return gaussian_kernel(squared_distance)
-        return inverse_kernel(squared_distance, self.alpha, self.exponent)
+    def _kernel(self, exponent: Tensor) -> Tensor:
+        if self.alpha is None or self.power is None:
+            return gaussian_kernel(exponent)
+        return inverse_kernel(exponent, self.alpha, self.power)

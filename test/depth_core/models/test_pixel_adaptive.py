@@ -66,12 +66,12 @@ def test_the_inverse_kernel() -> None:
         'weight': expected['k3_inv/sd/weight'],
         'bias': expected['k3_inv/sd/bias'],
         'alpha': expected['k3_inv/sd/inv_alpha'],
-        'exponent': expected['k3_inv/sd/inv_lambda'],
+        'power': expected['k3_inv/sd/inv_lambda'],
     }
     layer.load_state_dict(state)
     _assert_close(layer(*_inputs()), expected['k3_inv/out'])
-    # By hand: alpha + (d^2 + 1e-4)^(lambda / 2) at d^2 = 1 - 1e-4 is alpha + 1.
-    weight = inverse_kernel(torch.tensor(0.9999), torch.tensor(0.2), torch.tensor(2.0))
+    # By hand: alpha + (d^2 + 1e-4)^(power / 2) at d^2 = 1 - 1e-4 is alpha + 1.
+    weight = inverse_kernel(torch.tensor(-0.5 * 0.9999), torch.tensor(0.2), torch.tensor(2.0))
     torch.testing.assert_close(weight, torch.tensor(1.2))
 
 
@@ -193,7 +193,7 @@ def test_training_and_evaluation_answer_alike() -> None:
     trained = layer.train()(*_inputs())
     assert trained.grad_fn is not None
     with torch.no_grad():
-        assert torch.equal(trained, layer.eval()(*_inputs()))
+        _assert_close(trained, layer.eval()(*_inputs()))
 
 
 def test_distances_are_float32_under_autocast() -> None:
