@@ -31,17 +31,23 @@ class ConvNormElu(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, *, guided: bool = False
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        guided: bool = False,
     ) -> None:
         super().__init__()
         layer = PixelAdaptiveConv2d if guided else nn.Conv2d
         self.conv: nn.Module = layer(
-            in_channels, out_channels, kernel_size, padding=kernel_size // 2
+            in_channels, out_channels, kernel_size, stride=stride, padding=kernel_size // 2
         )
         self.norm = nn.GroupNorm(GROUPS, out_channels)
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        """Keep the size; `guide` [B, G, H, W] goes to a guided layer, and to no other."""
+        """Convolve; `guide` [B, G, H, W] goes to a guided layer, and to no other."""
         x = self.conv(x) if guide is None else self.conv(x, guide)
         return F.elu(self.norm(x))
 

@@ -49,6 +49,7 @@ _networks = cache(partial(arrays, 'packnet_nets_procedural'))
     ('name', 'layer'),
     [
         ('conv2d_k5', ConvNormElu(3, 32, 5)),
+        ('conv2d_k3s2', ConvNormElu(16, 32, 3, stride=2)),
         ('residualconv', ResidualConv(16, 32)),
         ('residualblock', ResidualBlock(16, 32, count=2)),
         ('invdepth', InverseDepthHead(16, min_depth=0.5)),
