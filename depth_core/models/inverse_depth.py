@@ -15,7 +15,7 @@ from torch import Tensor
 
 from depth_core.contracts import DepthKind
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import SigmaHead
+from depth_core.models.blocks import STRIDES, SigmaHead, resize_bilinear
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class InverseDepthPrediction(Prediction):
     inv_depths: tuple[Tensor, ...]
     """[B, 1, H / 2^i, W / 2^i] inverse depth, finest first, 1 / unit of the depth, not clipped."""
     features: Tensor
-    """[B, C, H, W] what sigma is computed from; detached."""
+    """[B, C, H, W], or at half the size, what sigma is computed from; detached."""
 
 
 class InverseDepthModel(DepthModel):
@@ -43,22 +43,32 @@ class InverseDepthModel(DepthModel):
 
     @abstractmethod
     def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Return inverse depth, finest first, and the finest features, both at full size."""
+        """Return inverse depth, finest first at full size, and the features sigma is read from.
+
+        These are of the size of one of the inverse depths.
+        """
 
     def forward(self, images: Tensor) -> InverseDepthPrediction:
         """Predict depth and sigma at the size of `images`."""
         self.check_input(images)
         inv_depths, features = self.inverse_depths(images)
-        low, high = self.spec.min_depth, self.spec.max_depth
-        depth = 1.0 / inv_depths[0].clamp(1.0 / high, 1.0 / low)
-        depth = depth.clamp(low, high)  # a rounded reciprocal may lie just outside
-        sigma = self.sigma_head(features, depth)
+        depth = self._depth(inv_depths[0])
+        same = next(item for item in inv_depths if item.shape[-2:] == features.shape[-2:])
+        sigma = self.sigma_head(features, depth if same is inv_depths[0] else self._depth(same))
+        if sigma.shape != depth.shape:
+            size = (depth.shape[-2], depth.shape[-1])
+            sigma = resize_bilinear(sigma, size, 'half_pixel')
         return InverseDepthPrediction(
             depth=depth.squeeze(1),
             sigma=sigma.squeeze(1),
             inv_depths=inv_depths,
             features=features.detach(),
         )
+
+    def _depth(self, inv_depth: Tensor) -> Tensor:
+        low, high = self.spec.min_depth, self.spec.max_depth
+        depth = 1.0 / inv_depth.clamp(1.0 / high, 1.0 / low)
+        return depth.clamp(low, high)  # a rounded reciprocal may lie just outside
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the authors' network on RGB in [0, 1], not normalised.
@@ -77,7 +87,12 @@ class InverseDepthModel(DepthModel):
 
 
 def inverse_depth_spec(
-    name: str, *, min_depth: float, max_depth: float, metric: bool, divisor: int = 32
+    name: str,
+    *,
+    min_depth: float,
+    max_depth: float,
+    metric: bool,
+    default_size: tuple[int, int] = (192, 640),
 ) -> ModelSpec:
     """Describe a network of the family; `metric` says that its unit of depth is the metre."""
     return ModelSpec(
@@ -86,6 +101,6 @@ def inverse_depth_spec(
         kind=DepthKind.METRIC if metric else DepthKind.UP_TO_SCALE,
         min_depth=min_depth,
         max_depth=max_depth,
-        divisor=divisor,
-        default_size=(192, 640),
+        divisor=STRIDES[-1],
+        default_size=default_size,
     )

@@ -61,7 +61,7 @@ def score_of(confusion: NDArray[np.int64], *, images: int) -> SemanticScore:
         message = 'no held-out image has semantic labels; take a data set that has, as synthetic.'
         raise DataError(message)
     iou = right[occurs] / (true + told - right)[occurs]
-    names = [_name(index) for index in np.flatnonzero(occurs)]
+    names = [_name(index) for index in np.flatnonzero(occurs).tolist()]
     return SemanticScore(
         images=images,
         miou=float(iou.mean()),
