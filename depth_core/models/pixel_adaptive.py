@@ -250,7 +250,7 @@ def _kernels(
 def _tap(x: Tensor, weight: Tensor, window: _Window, offset: tuple[int, int]) -> Tensor:
     """What one tap of the filters gives, not weighed; `x` is padded."""
     row, column = (step + window.centre for step in offset)
-    tap = weight[:, :, row, column, None, None]
+    tap = weight[:, :, row : row + 1, column : column + 1]
     if weight.shape[:2] == (1, 1):
         return window.at(x, *offset) * tap
     if window.stride == 1:  # then most of the whole is used, and the whole needs no copy
