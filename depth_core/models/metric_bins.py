@@ -38,6 +38,7 @@ _COEFFICIENT_FLOOR: Final = 1e-7
 _MIN_TEMPERATURE: Final = 0.0212
 _MAX_TEMPERATURE: Final = 50.0
 _MIN_SPREAD: Final = 1e-3
+_REFERENCE_DEPTH_M: Final = 10.0
 
 
 def inverse_attraction(distance: Tensor, *, alpha: float = _ALPHA, gamma: int = 2) -> Tensor:
@@ -315,21 +316,26 @@ class BinHead(nn.Module):
 
 
 class SpreadCalibration(nn.Module):
-    """sigma = scale * spread ** slope, by domain; training it cannot move the depth.
+    """sigma = scale * spread ** slope * (depth / 10 m) ** depth_slope; cannot move the depth.
 
-    The spread of the bins says where a network is unsure, not by how many metres. The two numbers
-    of a domain put that right; they are learnt by likelihood on a spread that is detached. Scale
-    1 (held as its logarithm, 0) and slope 1 leave the spread as it is.
+    The spread of the bins says where a network is unsure, not by how many metres: bins are wide
+    where a network has found that wide ones do. Three numbers of each domain put that right; they
+    are learnt by likelihood on a spread and a depth that are detached. Scale 1 (held as its
+    logarithm, 0), slope 1 and depth slope 0 leave the spread as it is.
     """
 
     def __init__(self, n_domains: int = 1) -> None:
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(n_domains))
         self.slope = nn.Parameter(torch.ones(n_domains))
+        self.depth_slope = nn.Parameter(torch.zeros(n_domains))
 
-    def forward(self, spread: Tensor, domain: int) -> Tensor:
-        """Return sigma, metres, positive, the shape of `spread`."""
-        return torch.exp(self.log_scale[domain] + self.slope[domain] * spread.detach().log())
+    def forward(self, spread: Tensor, depth: Tensor, domain: int = 0) -> Tensor:
+        """Return sigma, metres, positive, of the shape of `spread` and `depth`, positive both."""
+        log_depth = (depth.detach() / _REFERENCE_DEPTH_M).log()
+        log_sigma = self.slope[domain] * spread.detach().log()
+        log_sigma = log_sigma + self.depth_slope[domain] * log_depth + self.log_scale[domain]
+        return log_sigma.exp()
 
 
 def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ within 0.001 to 80 m), NK (both, with a router). The published K answers 10 m at
 data set is named to it; here it is 80 m from the start.
 
 Changed: depth is clipped to the range the network states; sigma, the spread of the bins put
-right by two learnt numbers, comes beside it; NK routes each image by itself, where the original
+right by three learnt numbers, comes beside it; NK routes each image by itself, where the original
 lets the whole batch vote (`routing='batch'`). Dead weight is dropped: the classifier of the
 encoder, the first residual unit of the coarsest fusion block.
 """
@@ -79,7 +79,8 @@ class ZoeDepth(DepthModel):
         self.check_input(images)
         features = self.core(images)
         depth, spread = self._bins(features)
-        return predict(self.spec, depth, self.calibration(spread, 0), relative=features.relative)
+        sigma = self.calibration(spread, clipped(self.spec, depth))
+        return predict(self.spec, depth, sigma, relative=features.relative)
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the authors' network on RGB in [0, 1] that is at network size already.
@@ -126,12 +127,17 @@ def predict(
 ) -> ZoeDepthPrediction:
     """Clip the depth to the range of the network; all maps [B, 1, H, W] but `relative`."""
     return ZoeDepthPrediction(
-        depth=depth.clamp(spec.min_depth, spec.max_depth).squeeze(1),
+        depth=clipped(spec, depth).squeeze(1),
         sigma=sigma.squeeze(1),
         metric_depth=depth,
         relative_depth=relative,
         domain_logits=domain_logits,
     )
+
+
+def clipped(spec: ModelSpec, depth: Tensor) -> Tensor:
+    """Bring depth into the range of the network, metres."""
+    return depth.clamp(spec.min_depth, spec.max_depth)
 
 
 def neutral_calibration(n_domains: int) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ from depth_core.models.routing import DomainRouter, domain_of_batch, domain_of_e
 from depth_core.models.zoedepth import (
     ZoeDepthPrediction,
     check_square,
+    clipped,
     neutral_calibration,
     predict,
     spec_of,
@@ -167,7 +168,8 @@ class ZoeDepthNK(DepthModel):
             bins = self.heads[name](x, embeddings, features.last)
             depth = bins.mean()
             depths.append(depth)
-            sigmas.append(self.calibration(bins.spread(depth), self.domains.index(name)))
+            spread, number = bins.spread(depth), self.domains.index(name)
+            sigmas.append(self.calibration(spread, clipped(self.spec, depth), number))
         return depths, sigmas
 
     def _route(self, logits: Tensor) -> Tensor:

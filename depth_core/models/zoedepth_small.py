@@ -32,6 +32,7 @@ from depth_core.models.metric_bins import (
 )
 from depth_core.models.zoedepth import (
     ZoeDepthPrediction,
+    clipped,
     neutral_calibration,
     predict,
     spec_of,
@@ -75,7 +76,7 @@ class ZoeDepthSmall(DepthModel):
         self.check_input(images)
         bins, relative = self._bins(images)
         depth = bins.mean()
-        sigma = self.calibration(bins.spread(depth), 0)
+        sigma = self.calibration(bins.spread(depth), clipped(self.spec, depth))
         size = (images.shape[-2], images.shape[-1])
         depth, sigma, relative = (
             resize_bilinear(x, size, 'half_pixel') for x in (depth, sigma, relative)

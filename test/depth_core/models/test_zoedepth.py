@@ -244,7 +244,7 @@ def test_training_sigma_cannot_move_the_depth(model: Any, arrays: dict[str, Tens
     moved = {key for key, weight in model.named_parameters()
              if weight.grad is not None and weight.grad.any()}  # fmt: skip
     model.zero_grad()
-    assert moved == {'calibration.log_scale', 'calibration.slope'}
+    assert moved == {f'calibration.{name}' for name in ('log_scale', 'slope', 'depth_slope')}
 
 
 def test_centres_of_every_type_stay_finite_and_train() -> None:

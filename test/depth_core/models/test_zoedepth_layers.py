@@ -178,7 +178,8 @@ def test_patch_transformer(arrays: dict[str, Tensor]) -> None:
     layer = PatchTransformer(20, 16, layers=2, heads=4, hidden_channels=24)
     theirs = {
         'embedding_convPxP': 'embed', 'self_attn.in_proj_': 'qkv.',
-        'self_attn.out_proj': 'project', 'linear1': 'hidden', 'linear2': 'out', 'transformer_encoder.': '',
+        'self_attn.out_proj': 'project', 'linear1': 'hidden', 'linear2': 'out',
+        'transformer_encoder.': '',
     }  # fmt: skip
     state = {}
     for key, value in arrays.items():
@@ -230,16 +231,23 @@ def test_mean_and_spread_by_hand() -> None:
 def test_calibration_is_neutral_at_first_and_cannot_move_the_depth() -> None:
     calibration = SpreadCalibration(2)
     spread = torch.tensor([0.1, 2.0], requires_grad=True)
-    torch.testing.assert_close(calibration(spread, 1), spread.detach())
+    depth = torch.tensor([5.0, 40.0], requires_grad=True)
+    torch.testing.assert_close(calibration(spread, depth, 1), spread.detach())
     with torch.no_grad():
         calibration.log_scale[1] = torch.tensor(3.0).log()
         calibration.slope[1] = 2.0
-    torch.testing.assert_close(calibration(spread, 1), torch.tensor([0.03, 12.0]))
-    torch.testing.assert_close(calibration(spread, 0), spread.detach())
-    calibration(spread, 1).sum().backward()
+        calibration.depth_slope[1] = 0.5
+    # 3 s^2 sqrt(d / 10)
+    by_hand = torch.tensor([0.03 * 0.5**0.5, 12.0 * 2.0])
+    torch.testing.assert_close(calibration(spread, depth, 1), by_hand)
+    torch.testing.assert_close(calibration(spread, depth, 0), spread.detach())
+    calibration(spread, depth, 1).sum().backward()
     assert spread.grad is None
-    assert calibration.slope.grad is not None
-    assert calibration.slope.grad[0] == 0.0
+    assert depth.grad is None
+    for weight in calibration.parameters():
+        assert weight.grad is not None
+        assert weight.grad[0] == 0.0
+        assert weight.grad[1] != 0.0
 
 
 def test_the_vote_of_a_batch_and_of_each() -> None:
