@@ -61,7 +61,7 @@ class ZoeDepthRecipe(Recipe):
     """Weight of the cross-entropy of the trained router. The code has 100, an unused setting in
     the same place 0.2."""
     trains: Literal['all', 'sigma'] = 'all'
-    """all; sigma = only the three numbers a head that calibrate sigma, as for converted weights."""
+    """all; sigma = only the three numbers a head that calibrate it, as for converted weights."""
     sigma_weight: float = 1.0
     """Weight of the Laplace likelihood that calibrates sigma; it cannot move the depth."""
     beyond: Literal['drop', 'clip'] = 'drop'
