@@ -15,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+import yaml
 from torch import Tensor, nn
 
 from depth_core.errors import ConfigError, ModelError
@@ -247,3 +248,13 @@ def test_options_name_every_option_of_the_network() -> None:
     assert model.options['min_depth'] == 0.1
     assert model.options['upsampling'] == 'align_corners'
     assert model.spec.max_depth == 80.0
+
+
+def test_every_family_is_trained_on_synthetic_data(repository: Path) -> None:
+    def family(name: str) -> str:
+        with torch.device('meta'):
+            return create_model(name).spec.family
+
+    paths = sorted((repository / 'config' / 'train').glob('*_synthetic.yaml'))
+    trained = {yaml.safe_load(path.read_text())['model']['name'] for path in paths}
+    assert {family(name) for name in list_models()} == {family(name) for name in trained}
