@@ -172,6 +172,13 @@ class SelfSupStep(TrainingStep):
         del step
         recipe = self.recipe
         neighbours, dt_s = _sequence(sample)
+        if recipe.pose_network.startswith('monodepth2') and bool(dt_s.isnan().any()):
+            message = (
+                f'the times of sample {sample.key[0]} and its neighbours are unknown, and '
+                f'{recipe.pose_network} is shown two frames in their order; give a data set with '
+                'time stamps, or pose_network posenet or poseresnet18.'
+            )
+            raise DataError(message)
         prediction = self._predict(sample.image)
         inverse_depths = prediction.inv_depths[: recipe.scales]
         motion = self.pose(sample.image, neighbours, dt_s < 0.0)

@@ -274,3 +274,13 @@ def test_samples_without_what_is_needed_are_refused(
     call: Callable[[], object] = lambda: step.losses(poor, 0)  # noqa: E731
     with pytest.raises(DataError, match=message):
         call()
+
+
+def test_networks_that_need_an_order_in_time_are_told_when_there_is_none(
+    model: DepthModel, sample: Sample
+) -> None:
+    timeless = replace(sample, neighbour_dt_s=torch.full((2, 2), torch.nan))
+    ordered = SelfSupRecipe(pose_network='monodepth2_posecnn').open(model).eval()
+    with pytest.raises(DataError, match='times of sample a and its neighbours are unknown'):
+        ordered.losses(timeless, 0)
+    assert 'photometric' in SelfSupRecipe().open(model).eval().losses(timeless, 0)
