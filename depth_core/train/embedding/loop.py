@@ -53,9 +53,9 @@ def train_embedding(settings: EmbeddingSettings) -> RunFolder:
         steps=settings.max_steps,
         workers=settings.workers,
     )
-    network.train()
     with SummaryWriter(str(run.folder.path / 'tensorboard'), purge_step=learner.step) as writer:
         for sample in loader:
+            _set_mode(network, learner.step, settings)
             for group in learner.optimizer.param_groups:
                 group['lr'] = _rate(learner.step, settings)
             loss = task.loss(network, sample)
@@ -71,7 +71,6 @@ def train_embedding(settings: EmbeddingSettings) -> RunFolder:
             if _due(settings.validate_every_steps, learner.step, settings):
                 network.eval()
                 scores = task.scores(network, held_out, batch_size=settings.batch_size)
-                network.train()
                 run.record(scores)
                 for name, value in scores.items():
                     writer.add_scalar(f'held_out/{name}', value, learner.step)
@@ -79,6 +78,11 @@ def train_embedding(settings: EmbeddingSettings) -> RunFolder:
                 run.save()
     _LOG.info('done: %s', run.folder.best)
     return run.folder
+
+
+def _set_mode(network: nn.Module, step: int, settings: EmbeddingSettings) -> None:
+    """Training mode; norm layers, the only ones it makes a difference to, up to their share."""
+    network.train(step < settings.norm_frozen_from * settings.max_steps)
 
 
 def _rate(step: int, settings: EmbeddingSettings) -> float:

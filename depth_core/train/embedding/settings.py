@@ -42,6 +42,9 @@ class EmbeddingSettings:
     """Peak learning rate of Adam; it falls to 0 along half a cosine."""
     weight_decay: float = 0.0
     """Added to the gradient of convolutions and of the classifier."""
+    norm_frozen_from: float = 0.5
+    """Share of the run after which batch norm layers go on with the statistics they have, as they
+    will in the loss; before, a map is seen relative to the other maps of its batch. 1 = never."""
     seed: int = 0
     """Seed of the initial weights, the order of the maps and their mirroring."""
     threads: int | None = None
@@ -66,6 +69,10 @@ class EmbeddingSettings:
             for key in ('lr', 'max_depth_m')
             if not getattr(self, key) > 0.0
         ]
+        if not 0.0 <= self.norm_frozen_from <= 1.0:
+            faults.append(
+                f'norm_frozen_from is {self.norm_frozen_from}; give a share of the run, 0 to 1.'
+            )
         if self.kind == 'heg_r' and (self.height % _DIVISOR or self.width % _DIVISOR):
             faults.append(
                 f'height x width is {self.height}x{self.width}, which a heg_r cannot give back; '

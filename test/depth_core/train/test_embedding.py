@@ -176,6 +176,13 @@ def test_two_and_two_steps_are_four(
     assert first.training['records'] == second.training['records']
 
 
+def test_norm_layers_keep_their_statistics_from_a_share_of_the_run_on(tmp_path: Path) -> None:
+    key = 'trunk.features.1.num_batches_tracked'
+    for share, counted in ((0.0, 0), (0.5, 2), (0.6, 3), (1.0, 4)):
+        run = train_embedding(_settings(run_dir=tmp_path / str(share), norm_frozen_from=share))
+        assert int(read_embedding(run.last).network.state_dict()[key]) == counted
+
+
 def test_another_run_is_not_written_over_nor_continued(tmp_path: Path) -> None:
     settings = _settings(run_dir=tmp_path / 'run')
     run = train_embedding(settings)
@@ -219,11 +226,13 @@ def test_contradictions_are_named(tmp_path: Path) -> None:
             max_steps=0,
             train=same,
             validation=same,
+            norm_frozen_from=1.5,
         )
     for text in (
         'height x width is 18x24',
         'batch_size is 1; give at least 2',
         'max_steps is 0',
+        'norm_frozen_from is 1.5',
         'lr is 0.0; give more than 0',
         'validation is the same as train',
     ):
