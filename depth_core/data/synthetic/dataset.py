@@ -21,7 +21,7 @@ from depth_core.data.synthetic.motion import Pace, camera_speed, primitive_paces
 from depth_core.data.synthetic.room import ROOM_KINDS, make_room
 from depth_core.data.synthetic.scene import Scene
 from depth_core.data.synthetic.sensor import Sensor, draw_sensor
-from depth_core.data.synthetic.shading import Render, render
+from depth_core.data.synthetic.shading import Render, render, render_averaged
 from depth_core.data.synthetic.street import make_street
 from depth_core.data.synthetic.street_kinds import STREET_KINDS
 from depth_core.errors import ConfigError, unknown_name
@@ -107,18 +107,20 @@ def _sample(
     step: int,
     neighbours: Sequence[int],
     device: str,
+    supersampling: int = 1,
 ) -> Sample:
     target = torch.device(device)
-    frame = render(take.scene, take.intrinsics, time_s, target)
+
+    def shoot(moment_s: float) -> Render:
+        return render_averaged(take.scene, take.intrinsics, moment_s, target, supersampling)
+
+    frame = shoot(time_s)
     gain = take.sensor.meter(frame.radiance, frame.depth_m)
 
     def expose(item: Render, at: int) -> Tensor:
         return take.sensor.expose(item.radiance, gain, take.noise_seed + at)
 
-    others = [
-        (render(take.scene, take.intrinsics, time_s + offset * frame_s, target), step + offset)
-        for offset in neighbours
-    ]
+    others = [(shoot(time_s + offset * frame_s), step + offset) for offset in neighbours]
     speeds = [camera_speed(take.scene, time_s, time_s + offset * frame_s) for offset in neighbours]
     return Sample(
         image=expose(frame, step),
@@ -160,6 +162,9 @@ class SyntheticDataset:
         leaders: Share of the streets in which a car drives 9 to 18 m ahead as fast as the
             camera, so that it looks infinitely far to what learns from motion. Cars of ordinary
             traffic in the own lane often do so too, farther away.
+        supersampling: Rays along each side of a pixel, odd, whose light is averaged. With 1 a
+            texture finer than the pixels flickers from frame to frame, which photometric losses
+            cannot tell from a wrong depth.
         device: Where to render; the samples stay there.
 
     Raises:
@@ -177,11 +182,18 @@ class SyntheticDataset:
         camera: str = MIXED,
         neighbours: Sequence[int] = (),
         leaders: float = 0.0,
+        supersampling: int = 1,
         device: str = 'cpu',
     ) -> None:
         _check(scenes, camera, height, width, leaders)
         if length < 1:
             message = f'a synthetic dataset of length {length} has no sample; give at least 1.'
+            raise ConfigError(message)
+        if supersampling < 1 or supersampling % 2 == 0:
+            message = (
+                f'supersampling={supersampling} has no ray in the middle of a pixel; give an odd '
+                'number of rays along its side, 1 or 3.'
+            )
             raise ConfigError(message)
         self.seed = seed
         self.length = length
@@ -191,6 +203,7 @@ class SyntheticDataset:
         self.camera = camera
         self.neighbours = tuple(neighbours)
         self.leaders = leaders
+        self.supersampling = supersampling
         self.device = device
 
     def __len__(self) -> int:
@@ -207,6 +220,7 @@ class SyntheticDataset:
             step=0,
             neighbours=self.neighbours,
             device=self.device,
+            supersampling=self.supersampling,
         )
 
     def pace(self, index: int) -> Tensor:

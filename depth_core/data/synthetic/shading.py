@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.synthetic.motion import camera_pose, place
@@ -17,6 +18,7 @@ from depth_core.data.synthetic.scene import Scene, Sky
 from depth_core.data.synthetic.shadow import ShadowMap, shadow_map
 from depth_core.data.synthetic.surface import Surface, View, visible_surface
 from depth_core.data.synthetic.texture import albedo, lookup, material_table, noise_table, paint
+from depth_core.geometry import resize_intrinsics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +66,28 @@ def render(scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.de
         label=surface.label.view(intrinsics.height, intrinsics.width),
         pose=view.pose,
         primitive=seen.primitive,
+    )
+
+
+def render_averaged(
+    scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.device, rays: int
+) -> Render:
+    """Render with the light of `rays` x `rays` rays averaged over each pixel.
+
+    Depth, label and primitive are those of the ray in the middle, so that `rays` is odd and the
+    same pixel has the same depth for any number of them. Arguments and result as of `render`.
+    """
+    if rays == 1:
+        return render(scene, intrinsics, time_s, device)
+    size = {'height': intrinsics.height * rays, 'width': intrinsics.width * rays}
+    fine = render(scene, resize_intrinsics(intrinsics, **size), time_s, device)
+    middle = slice(rays // 2, None, rays)
+    return Render(
+        radiance=F.avg_pool2d(fine.radiance, rays),
+        depth_m=fine.depth_m[middle, middle].contiguous(),
+        label=fine.label[middle, middle].contiguous(),
+        pose=fine.pose,
+        primitive=fine.primitive[middle, middle].contiguous(),
     )
 
 

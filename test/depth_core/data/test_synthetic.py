@@ -19,6 +19,8 @@ from depth_core.data.synthetic import (
 )
 from depth_core.errors import ConfigError
 from depth_core.geometry import intrinsics_from_matrix, resize_intrinsics, unproject
+from depth_core.losses.photometric import photometric_map
+from depth_core.losses.view_synthesis import synthesised
 
 SKY, POLE, CAR, BUS = 10, 5, 13, 15
 CITYSCAPES_IDS = {*range(19), 255}
@@ -226,6 +228,8 @@ def test_a_walk_stays_in_its_room() -> None:
         ({'camera': 'kiti'}, 'kitti'),
         ({'height': 0}, '0x320'),
         ({'length': 0}, 'length 0'),
+        ({'supersampling': 2}, 'supersampling=2'),
+        ({'supersampling': 0}, 'supersampling=0'),
     ],
 )
 def test_wrong_settings_are_answered(changes: dict[str, object], message: str) -> None:
@@ -236,3 +240,34 @@ def test_wrong_settings_are_answered(changes: dict[str, object], message: str) -
 def test_a_rate_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ConfigError, match='-1'):
         SyntheticSequence(seed=0, rate_hz=-1.0)
+
+
+def test_more_rays_change_the_light_of_a_pixel_and_not_its_depth() -> None:
+    size = {'height': 32, 'width': 96, 'scenes': 'street_city', 'camera': 'kitti'}
+    one, nine = small(**size)[0], small(**size, supersampling=3)[0]
+    # Rays of two ways to the same pixel centre: rounding may tip one over an edge.
+    assert (one.depth_m == nine.depth_m).float().mean() > 0.995
+    assert (one.semantic == nine.semantic).float().mean() > 0.995
+    assert torch.equal(one.intrinsics, nine.intrinsics)
+    assert not torch.equal(one.image, nine.image)
+
+
+def test_more_rays_let_the_true_depth_explain_the_neighbouring_frames_better() -> None:
+    errors = {}
+    for rays in (1, 3):
+        data = small(
+            height=64, width=192, scenes='street_residential', camera='kitti',
+            neighbours=(1,), supersampling=rays,
+        )  # fmt: skip
+        batch = collate([data[index] for index in range(4)])
+        assert batch.pose is not None
+        assert batch.neighbour_images is not None
+        assert batch.neighbour_poses is not None
+        depth_m = torch.where(batch.valid, batch.depth_m, 200.0).unsqueeze(1)
+        to_neighbour = torch.linalg.inv(batch.neighbour_poses[:, 0]) @ batch.pose
+        seen, inside = synthesised(
+            batch.neighbour_images[:, 0], depth_m, batch.intrinsics, to_neighbour
+        )
+        error = photometric_map(seen, batch.image)
+        errors[rays] = float(error[inside].mean())
+    assert errors[3] < 0.75 * errors[1]
