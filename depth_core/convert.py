@@ -125,18 +125,21 @@ def read_official(name: str, path: Path | str, **options: object) -> dict[str, T
 
 
 def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[OfficialRequest]:
+    asked: list[tuple[str, dict[str, object]]] = []
+    for model, preset in _variants(name):
+        if (model, {**preset, **options}) not in asked:  # an option may overrule what parts them
+            asked.append((model, {**preset, **options}))
     return [
-        OfficialRequest(
-            name=model, entry=_OFFICIAL[model], part=part, options={**preset, **options}
-        )
-        for model, preset in _variants(name)
+        OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=chosen)
+        for model, chosen in asked
     ]
 
 
 def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:
     """The models, with options, that the name of a model or family stands for."""
     if name in _OFFICIAL:
-        return ((name, {}),)
+        variants = [variant for family in _FAMILIES.values() for variant in family]
+        return [variant for variant in variants if variant[0] == name] or ((name, {}),)
     if name not in _FAMILIES:
         known = [*_OFFICIAL, *_FAMILIES]
         raise ConfigError(unknown_name('model or family with official weights', name, known))
@@ -263,10 +266,11 @@ def _parse(given: Sequence[str]) -> _Command:
         parser.set_defaults(dict(preset))
         settings = _parse_with(parser, given)
         options = {key: settings[key] for key in settings if key not in _OF_THE_COMMAND}
-        part = settings.get('part')
-        requests.append(
-            OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=options)
+        request = OfficialRequest(
+            name=model, entry=_OFFICIAL[model], part=settings.get('part'), options=options
         )
+        if request not in requests:  # an option may overrule what parts two variants
+            requests.append(request)
     if not requests:
         message = f'no single model of {name} takes all of {", ".join(asked)}.'
         raise ConfigError(message)
