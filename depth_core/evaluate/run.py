@@ -155,7 +155,7 @@ def evaluate_dataset(
             f'none of {evaluation.images} images could be scored under protocol '
             f'{protocol.name!r}: {evaluation.images_without_ground_truth} have no ground truth '
             f'there, {evaluation.images_without_prediction} no usable prediction and '
-            f'{evaluation.images_without_scale} no scale; check the '
+            f'{evaluation.images_without_scale} no scale{_told(states)}; check the '
             'ground truth of the data set, its unit, and the range of the protocol '
             f'({protocol.min_depth_m} to {protocol.max_depth_m} m).'
         )
@@ -236,6 +236,12 @@ def _panel(
         sigma_m=sigma_m,
         target_m=np.where(scored, target_m, np.float32(np.nan)),
     )
+
+
+def _told(states: Mapping[str, int]) -> str:
+    """Why scales were not found, where they were looked for."""
+    told = ', '.join(f'{count} {state}' for state, count in sorted(states.items()))
+    return f' ({told})' if told else ''
 
 
 def _camera(sample: Sample, window: tuple[slice, slice], target_m: Float32Array) -> Intrinsics:

@@ -13,7 +13,7 @@ import pytest
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic import SyntheticDataset
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
 from depth_core.evaluate.scaling import ScaleSource
 from depth_core.metrics import PROTOCOLS
@@ -22,13 +22,10 @@ HEIGHT_M = 1.65
 
 
 class Streets:
-    """Two synthetic streets, rendered once."""
+    """Synthetic streets, rendered once."""
 
-    def __init__(self) -> None:
-        dataset = SyntheticDataset(
-            seed=5, length=2, height=64, width=128, scenes='outdoor', camera='kitti'
-        )
-        self.samples: Sequence[Sample] = [dataset[0], dataset[1]]
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -54,7 +51,10 @@ class Shrunk:
 
 @pytest.fixture(scope='module')
 def streets() -> Streets:
-    return Streets()
+    dataset = SyntheticDataset(
+        seed=5, length=2, height=64, width=128, scenes='outdoor', camera='kitti'
+    )
+    return Streets([dataset[0], dataset[1]])
 
 
 def test_metres_from_the_ground(streets: Streets) -> None:
@@ -84,6 +84,18 @@ def test_an_image_without_ground_is_counted_and_in_no_mean(streets: Streets) -> 
     )
     assert run.scale_states == {'valid': 1, 'no_plane': 1}
     assert (run.evaluation.images_scored, run.evaluation.images_without_scale) == (1, 1)
+
+
+def test_where_no_image_has_a_scale_the_reason_is_told(streets: Streets) -> None:
+    one = Streets(streets.samples[:1])
+    with pytest.raises(DataError, match=r'0 no usable prediction and 1 no scale \(1 no_plane\)'):
+        evaluate_dataset(
+            Shrunk(one, nothing_at=0),
+            one,
+            protocol=PROTOCOLS['none'],
+            align='ground_plane',
+            camera_height_m=HEIGHT_M,
+        )
 
 
 def test_metres_from_sparse_depth_which_is_not_scored(streets: Streets) -> None:
