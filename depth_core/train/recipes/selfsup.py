@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +30,9 @@ from depth_core.models.base import DepthModel
 from depth_core.models.inverse_depth import InverseDepthPrediction
 from depth_core.models.pose import Motion, create_pose_network
 from depth_core.train.recipes.base import Recipe, TrainingStep
+
+_UNTOLD_AT_MOST: Final = 10
+"""Batches in a row without a known speed or depth before a metric training is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +169,7 @@ class SelfSupStep(TrainingStep):
             recipe.pose_network, neighbours=recipe.neighbours, pretrained=recipe.pose_pretrained
         )
         self.recipe = recipe
+        self._untold_in_a_row = _UNTOLD_AT_MOST - 1  # the first batch has to tell
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
         """Predict depth and motion, look from the neighbours, and weigh what is seen."""
@@ -192,6 +196,8 @@ class SelfSupStep(TrainingStep):
                 inverse_depths, image, neighbours, sample.intrinsics, poses_of(motion)
             )
             terms['photometric'] = own * error
+            if recipe.velocity_weight or recipe.supervised_weight:
+                self._refuse_unknown_metres(sample, dt_s)
             if recipe.velocity_weight:
                 terms['velocity'] = recipe.velocity_weight * _velocity(sample, motion, dt_s)
             if recipe.supervised_weight:
@@ -204,6 +210,23 @@ class SelfSupStep(TrainingStep):
             sigma = self._sigma(sample, prediction, view_error)
             terms['sigma'] = recipe.sigma_weight * sigma
         return terms
+
+    def _refuse_unknown_metres(self, sample: Sample, dt_s: Tensor) -> None:
+        """Refuse data that cannot make depth metric, which the model says it is."""
+        recipe = self.recipe
+        told = bool(recipe.supervised_weight) and bool(sample.valid.any())
+        if recipe.velocity_weight:
+            told = told or bool(torch.isfinite(_distance_m(sample, dt_s)).any())
+        self._untold_in_a_row = 0 if told else self._untold_in_a_row + 1
+        if self._untold_in_a_row < _UNTOLD_AT_MOST:
+            return
+        message = (
+            f'no sample of this batch ({sample.key[0]} ...) says what a metre is: there is no '
+            'known speed or time for recipe.velocity_weight, and no depth for '
+            'recipe.supervised_weight. Give data with OXTS, odometry_topic, velocity_topic or '
+            'depth; or both weights 0 and model.options.metric false.'
+        )
+        raise DataError(message)
 
     def _predict(self, images: Tensor) -> InverseDepthPrediction:
         """Ask the depth network, now and then about the mirrored batch."""
@@ -327,15 +350,19 @@ def _sequence(sample: Sample) -> tuple[Tensor, Tensor]:
 
 def _velocity(sample: Sample, motion: Motion, dt_s: Tensor) -> Tensor:
     """How far the predicted motion is from the one the speed tells."""
+    distance_m = _distance_m(sample, dt_s)
+    return losses.velocity_loss(motion.translation, distance_m, torch.isfinite(distance_m))
+
+
+def _distance_m(sample: Sample, dt_s: Tensor) -> Tensor:
+    """How far the camera went to each neighbour, [B, N]; NaN where speed or time is unknown."""
     if sample.speed_mps is None:
         message = (
             f'sample {sample.key[0]} has no speed, and recipe.velocity_weight needs it; give a '
             'data set with odometry, or velocity_weight 0.'
         )
         raise DataError(message)
-    speed_mps = sample.speed_mps.view(len(dt_s), -1)
-    distance_m = speed_mps * dt_s.abs()
-    return losses.velocity_loss(motion.translation, distance_m, torch.isfinite(distance_m))
+    return sample.speed_mps.view(len(dt_s), -1) * dt_s.abs()
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

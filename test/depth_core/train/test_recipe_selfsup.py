@@ -284,3 +284,19 @@ def test_networks_that_need_an_order_in_time_are_told_when_there_is_none(
     with pytest.raises(DataError, match='times of sample a and its neighbours are unknown'):
         ordered.losses(timeless, 0)
     assert 'photometric' in SelfSupRecipe().open(model).eval().losses(timeless, 0)
+
+
+def test_data_that_never_says_what_a_metre_is_is_refused(
+    metric_model: DepthModel, sample: Sample
+) -> None:
+    untold = replace(sample, speed_mps=torch.full((2,), torch.nan))
+    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
+    with pytest.raises(DataError, match='says what a metre is'):
+        step.losses(untold, 0)
+    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
+    step.losses(sample, 0)
+    step.losses(untold, 1)  # one batch among others may lack it
+    blind = replace(sample, valid=torch.zeros_like(sample.valid))
+    step = SelfSupRecipe(supervised_weight=0.5).open(metric_model)
+    with pytest.raises(DataError, match='no depth for recipe'):
+        step.losses(blind, 0)
