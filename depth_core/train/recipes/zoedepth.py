@@ -66,7 +66,7 @@ class ZoeDepthRecipe(Recipe):
     """Weight of the Laplace likelihood that calibrates sigma; it cannot move the depth."""
     beyond: Literal['drop', 'clip'] = 'drop'
     """Truth outside the range of the network: drop = not trained on, as published; clip = it
-    counts as the end of the range, and so does sky."""
+    counts as the end of the range, and so does sky; sigma is calibrated without either."""
 
     def faults(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
@@ -153,12 +153,14 @@ class ZoeDepthStep(TrainingStep):
         del step
         recipe = self.recipe
         prediction = self._predict(sample)
-        target_m, valid = self._target(sample)
+        target_m, valid, measured = self._target(sample)
         raw, depth, sigma = (
             _resized(x, sample.depth_m)
             for x in (prediction.metric_depth.squeeze(1), prediction.depth, prediction.sigma)
         )
-        terms = {'sigma': recipe.sigma_weight * losses.laplace_nll(depth, sigma, target_m, valid)}
+        terms = {
+            'sigma': recipe.sigma_weight * losses.laplace_nll(depth, sigma, target_m, measured)
+        }
         if recipe.trains == 'sigma':
             return terms
         if recipe.silog_weight:
@@ -203,19 +205,19 @@ class ZoeDepthStep(TrainingStep):
             raise ConfigError(message)
         return sample.domain
 
-    def _target(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        """True depth, 1 where not valid, and where it is valid."""
+    def _target(self, sample: Sample) -> tuple[Tensor, Tensor, Tensor]:
+        """True depth, 1 where not valid; where it is valid; where it was measured, in range."""
         low, high = self.model.spec.min_depth, self.model.spec.max_depth
         if isinstance(self.model, ZoeDepthNK) and sample.domain is not None:
             name = self.model.domains[int(self._domain(sample)[0])]
             low, high = self.model.depth_ranges[name]
-        depth_m, valid = sample.depth_m, sample.valid
+        depth_m = sample.depth_m
+        measured = sample.valid & (depth_m > low) & (depth_m < high)
+        valid = measured
         if self.recipe.beyond == 'clip':
-            valid = valid | torch.isposinf(depth_m)
+            valid = sample.valid | torch.isposinf(depth_m)
             depth_m = depth_m.clamp(low, high)
-        else:
-            valid = valid & (depth_m > low) & (depth_m < high)
-        return torch.where(valid, depth_m, 1.0), valid
+        return torch.where(valid, depth_m, 1.0), valid, measured
 
 
 def _resized(x: Tensor, like: Tensor) -> Tensor:

@@ -129,6 +129,13 @@ def test_truth_beyond_the_range_is_dropped_or_clipped(model: DepthModel, sample:
     torch.testing.assert_close(silog(clipped, far, sample.valid), counted)
     torch.testing.assert_close(silog(clipped, sky, invalid), counted)
     assert counted != without
+    # Sigma is measured against what was measured.
+    sky_only = replace(sample, depth_m=sky, valid=invalid)
+    measured = replace(sample, valid=invalid)
+    torch.testing.assert_close(
+        clipped.open(model).eval().losses(sky_only, 0)['sigma'],
+        clipped.open(model).eval().losses(measured, 0)['sigma'],
+    )
 
 
 def test_no_valid_pixel_is_no_loss_but_a_gradient(model: DepthModel, sample: Sample) -> None:
