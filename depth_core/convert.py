@@ -126,7 +126,13 @@ def read_official(name: str, path: Path | str, **options: object) -> dict[str, T
 
 def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[OfficialRequest]:
     asked: list[tuple[str, dict[str, object]]] = []
-    for model, preset in _variants(name):
+    variants = _variants(name)
+    taking = [
+        (model, preset)
+        for model, preset in variants
+        if options.keys() <= inspect.signature(_OFFICIAL[model].builder).parameters.keys()
+    ]
+    for model, preset in taking or variants:  # where none takes them, the model says which
         if (model, {**preset, **options}) not in asked:  # an option may overrule what parts them
             asked.append((model, {**preset, **options}))
     return [

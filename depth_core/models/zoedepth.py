@@ -88,6 +88,7 @@ class ZoeDepth(DepthModel):
         Returns:
             `metric_depth` [B, 1, H, W] metres, not clipped; `rel_depth` [B, H, W].
         """
+        self.check_input(x)
         features = self.core(x)
         return {'metric_depth': self._bins(features)[0], 'rel_depth': features.relative}
 

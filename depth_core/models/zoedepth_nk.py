@@ -123,6 +123,7 @@ class ZoeDepthNK(DepthModel):
             [B, H, W]; `domain_logits` [B, domains]; and of ours `metric_depth_<domain>`, the
             answer of each head.
         """
+        self.check_input(x)
         features = self.core(x)
         coarsest, embeddings = self.embedding(features.bottleneck, features.fused)
         logits = self.router(coarsest)

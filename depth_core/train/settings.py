@@ -274,7 +274,8 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
     elif schedule.has_end and schedule.warmup_steps >= settings.schedule_steps:
         faults.append(
             f'schedule.warmup_steps is {schedule.warmup_steps}, but the whole {schedule.name} '
-            f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps.'
+            f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps, or the '
+            'length of the whole schedule as schedule.steps: a run may stop before its end.'
         )
     return faults + _schedule_faults(settings)
 
