@@ -9,11 +9,13 @@ which are put together again.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
 from torch import Tensor
+
+from depth_core.errors import CheckpointError
 
 _CORE: Final = 'core.core.'
 _MIDAS: Final = ('pretrained.', 'scratch.')
@@ -229,7 +231,7 @@ _FROM_HUGGING_FACE: Final = _compiled(
     (r'metric_head\.(?P<rest>.+\.log_binomial_transform\.)k_minus_1', '{rest}K_minus_1'),
     (r'metric_head\.(?P<rest>.+)', '{rest}'),
 )
-_FUSION: Final = re.compile(r'neck\.fusion_stage\.layers\.(\d)\.(.+)')
+_FUSION: Final = re.compile(r'neck\.fusion_stage\.layers\.([0-3])\.(.+)')
 _FUSION_NAMES: Final = {
     'projection': 'out_conv',
     'residual_layer': 'resConfUnit',
@@ -264,7 +266,7 @@ def to_authors(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
-    parted: dict[str, dict[str, Tensor]] = {}
+    parted: dict[str, dict[str, str]] = {}
     for key, value in state.items():
         short = _without_backbone(key)
         match = _SPLIT.fullmatch(short)
@@ -276,17 +278,29 @@ def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if match['end'] == 'bias' and part != 'key':
                 named[f'{block}{part[0]}_bias'] = value
             elif match['end'] == 'weight':
-                parted.setdefault(f'{block}qkv.weight', {})[part] = value
+                parted.setdefault(f'{block}qkv.weight', {})[part] = key
             else:
                 named[key] = value  # the key of BEiT has no bias: a surplus name
         else:
             layer = f'patch_transformer.transformer_encoder.layers.{match["layer"]}.self_attn.'
             joint = f'{layer}in_proj_{match["router_end"]}'
-            parted.setdefault(joint, {})[match['router_part']] = value
+            parted.setdefault(joint, {})[match['router_part']] = key
     for name, parts in parted.items():
         if len(parts) == len(_PARTS):  # else the joint name is missing, and told as such
-            named[name] = torch.cat([parts[part] for part in _PARTS])
+            named[name] = _joint(state, [parts[part] for part in _PARTS])
     return named
+
+
+def _joint(state: Mapping[str, Tensor], keys: Sequence[str]) -> Tensor:
+    """Put query, key and value, which are equal in shape, on top of each other."""
+    if len({state[key].shape for key in keys}) > 1:
+        shapes = ', '.join(f'{key} {tuple(state[key].shape)}' for key in keys)
+        message = (
+            f'query, key and value of an attention differ in shape: {shapes}. The file is damaged '
+            'or was changed; download it again.'
+        )
+        raise CheckpointError(message)
+    return torch.cat([state[key] for key in keys])
 
 
 def _without_backbone(key: str) -> str:
