@@ -43,7 +43,7 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
         'ground, and train again from scratch on the others. All settings of python -m '
         'depth_core.train are taken too; its --help explains them.',
         allow_abbrev=False,
-        epilog='example: --config config/train/two_stage_synthetic.yaml --holes.max_pixels 10',
+        epilog='example: --config config/train/selfsup_synthetic.yaml --holes.max_pixels 10',
     )
     add = parser.add_argument
     add(
