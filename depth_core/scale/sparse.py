@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.scale.estimate import ScaleEstimate, ScaleState, refused
 
 SparseMethod: TypeAlias = Literal['median', 'least_squares']
-SPARSE_METHODS: Final = ('median', 'least_squares')
+SPARSE_METHODS: Final[tuple[SparseMethod, ...]] = get_args(SparseMethod)
 
 _NORMAL_SPREAD: Final = 1.4826
 """Standard deviations in one median absolute deviation of a normal distribution."""
@@ -29,7 +29,7 @@ def sparse_depth_scale(
     sigma: NDArray[np.floating] | None = None,
     method: SparseMethod = 'median',
     min_points: int = 20,
-    max_residual: float = 0.5,
+    max_residual: float = 0.25,
 ) -> ScaleEstimate:
     """Find the factor that brings a prediction to what was measured.
 
@@ -47,7 +47,8 @@ def sparse_depth_scale(
         method: median or least_squares.
         min_points: Fewer usable points give no scale.
         max_residual: A larger residual gives no scale: the prediction has another shape than
-            what was measured, or the two do not belong together.
+            what was measured, or the two do not belong together. With the default half of the
+            points agree within a quarter; of numbers drawn apart, that is not true.
 
     Returns:
         The estimate; its residual is the median of |measured / (scale * predicted) - 1| over all

@@ -22,6 +22,7 @@ from depth_core.scale import (
     ground_plane_scale,
     sparse_depth_scale,
 )
+from depth_core.scale.sparse import SPARSE_METHODS
 
 CAMERA = Intrinsics(fx_px=100.0, fy_px=100.0, cx_px=79.5, cy_px=39.5, height=96, width=160)
 HEIGHT_M = 1.65
@@ -210,6 +211,13 @@ def test_what_has_no_factor_has_no_scale() -> None:
     assert found.state is ScaleState.INCONSISTENT
     assert found.residual > 0.5
     assert not found.valid
+    generator = np.random.default_rng(0)
+    unrelated = generator.uniform(1.0, 30.0, (2, 1000))
+    for method in SPARSE_METHODS:
+        found = sparse_depth_scale(unrelated[0], unrelated[1], method=method)
+        assert found.state is ScaleState.INCONSISTENT
+    rough = unrelated[0] * np.exp(0.3 * generator.standard_normal(1000))  # off by a third
+    assert sparse_depth_scale(unrelated[0], rough).valid
 
 
 def test_bad_sparse_questions_are_refused() -> None:

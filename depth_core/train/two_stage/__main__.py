@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command `python -m depth_core.train.two_stage --config config/train/two_stage_….yaml`."""
+"""The command `python -m depth_core.train.two_stage`, for any configuration of `selfsup`."""
 
 from __future__ import annotations
 

@@ -59,8 +59,9 @@ def train_two_stages(
             'runs/two_stage.'
         )
         raise ConfigError(message)
-    first = _stage(settings, folder / 'stage_1', console)
     frames = folder / 'frames.jsonl'
+    _refuse_other_holes(folder / 'holes.json', holes)
+    first = _stage(settings, folder / 'stage_1', console)
     if not frames.is_file():
         _LOG.info('%s: looking for holes in the training set', folder)
         model = load_model(first.last)
@@ -79,6 +80,29 @@ def train_two_stages(
         verdicts=verdicts,
         comparison=_compare(settings, folder, first, second),
     )
+
+
+def _refuse_other_holes(path: Path, holes: HoleSettings) -> None:
+    """Keep what counts as a hole beside the list, which is not made anew where it exists.
+
+    Raises:
+        ConfigError: The folder was begun with something else.
+    """
+    asked = dataclasses.asdict(holes)
+    if not path.is_file():
+        write_text_atomically(path, json.dumps(asked, indent=2) + '\n')
+        return
+    found = json.loads(path.read_text(encoding='utf-8'))
+    if found != asked:
+        told = ', '.join(
+            f'{key} {found.get(key)}' for key in asked if found.get(key) != asked[key]
+        )
+        message = (
+            f'{path.parent} was begun with other holes ({told}); give these, another '
+            '--trainer.run_dir, or remove holes.json, frames.jsonl and stage_2 to drop other '
+            'frames after the same first stage.'
+        )
+        raise ConfigError(message)
 
 
 def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> RunFolder:

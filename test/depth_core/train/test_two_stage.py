@@ -206,6 +206,8 @@ def test_both_stages_in_one_go(
     stamps = {path: path.stat().st_mtime_ns for path in folder.rglob('*.ckpt')}
     main(arguments)
     assert stamps == {path: path.stat().st_mtime_ns for path in folder.rglob('*.ckpt')}
+    with pytest.raises(ConfigError, match=r'begun with other holes \(max_pixels 1000000\)'):
+        main([*arguments, '--holes.max_pixels', '5'])
 
 
 def test_what_drives_along_is_scored_apart() -> None:
