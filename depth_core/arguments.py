@@ -72,6 +72,11 @@ def count(text: str) -> int:
     return int(_number(text, int, 'of at least 1', lambda value: value >= 1))
 
 
+def whole(text: str) -> int:
+    """Read a whole number, at least 0; an argparse type."""
+    return int(_number(text, int, 'of at least 0', lambda value: value >= 0))
+
+
 def names(text: str) -> tuple[str, ...]:
     """Read names separated by commas; an argparse type."""
     found = tuple(name.strip() for name in text.split(',') if name.strip())

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import pytest
 
-from depth_core.arguments import CommandParser, count, names, positive
+from depth_core.arguments import CommandParser, count, names, positive, whole
 from depth_core.errors import ConfigError
 
 
@@ -46,6 +46,14 @@ def test_wrong_arguments_are_refused_by_name(
     assert str(caught.value).endswith('See python -m there --help.')
     for word in words:
         assert word in str(caught.value)
+
+
+def test_whole_numbers_begin_at_zero(parser: CommandParser) -> None:
+    parser.add_argument('--limit', type=whole)
+    assert parser.parse_command(['a', '--model', 'm', '--limit', '0']).limit == 0
+    for text in ('-1', '0.5', 'many'):
+        with pytest.raises(ConfigError, match=f"'{text}' is not a whole number of at least 0"):
+            parser.parse_command(['a', '--model', 'm', '--limit', text])
 
 
 def test_what_follows_two_dashes_is_no_option(parser: CommandParser) -> None:

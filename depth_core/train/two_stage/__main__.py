@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import json
 import logging
 import sys
@@ -13,12 +13,15 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from depth_core.errors import run_command
+from depth_core.arguments import CommandParser, positive, whole
+from depth_core.errors import ConfigError, run_command, unknown_name
 from depth_core.train.command_line import parse
 from depth_core.train.two_stage.holes import HoleSettings
 from depth_core.train.two_stage.stages import TwoStageResult, train_two_stages
 
 _MOVING: Final = ('abs_rel', 'bias', 'holes')
+_OF_HOLES: Final = '--hole'
+"""What begins so is meant for the holes, misspelt or not: no setting of training does."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,33 +37,37 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
     """Take the settings of the holes out of a command line; the rest is that of training.
 
     Raises:
-        ConfigError: A value is out of range.
+        ConfigError: A setting of the holes is unknown, its value is missing, of another type or
+            out of range.
     """
     default = HoleSettings()
-    parser = argparse.ArgumentParser(
+    parser = CommandParser(
         prog='python -m depth_core.train.two_stage',
         description='Train, drop the frames in which the network sees something below the '
         'ground, and train again from scratch on the others. All settings of python -m '
         'depth_core.train are taken too; its --help explains them.',
-        allow_abbrev=False,
         epilog='example: --config config/train/selfsup_synthetic.yaml --holes.max_pixels 10',
     )
     add = parser.add_argument
     add(
-        '--holes.camera_height_m', dest='camera_height_m', type=float,
+        '--holes.camera_height_m', dest='camera_height_m', type=positive,
         default=default.camera_height_m,
-        help='height of the camera above the ground, metres (default %(default)s)',
+        help='height of the camera above the ground, metres',
     )  # fmt: skip
     add(
-        '--holes.below_m', dest='below_m', type=float, default=default.below_m,
-        help='how far below the ground a pixel is clearly below it, metres (default %(default)s)',
+        '--holes.below_m', dest='below_m', type=positive, default=default.below_m,
+        help='how far below the ground a pixel is clearly below it, metres',
     )  # fmt: skip
     add(
-        '--holes.max_pixels', dest='max_pixels', type=int, default=default.max_pixels,
-        help='with more such pixels than this a frame is dropped (default %(default)s)',
+        '--holes.max_pixels', dest='max_pixels', type=whole, default=default.max_pixels,
+        help='with more such pixels than this a frame is dropped',
     )  # fmt: skip
-    known, rest = parser.parse_known_args(list(arguments))
-    return HoleSettings(**vars(known)), rest
+    known = [f'--holes.{item.name}' for item in dataclasses.fields(HoleSettings)]
+    for name in (argument.partition('=')[0] for argument in arguments):
+        if name.startswith(_OF_HOLES) and name not in known:
+            raise ConfigError(unknown_name('option', name, known))
+    holes, rest = parser.parse_known_args(list(arguments))
+    return HoleSettings(**vars(holes)), rest
 
 
 def _print(result: TwoStageResult) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -37,12 +38,12 @@ class HoleSettings:
 
     def __post_init__(self) -> None:
         faults = [
-            f'{key} is {value}; give more than 0'
+            f'{key} is {value}; give a number above 0'
             for key, value in (
                 ('camera_height_m', self.camera_height_m),
                 ('below_m', self.below_m),
             )
-            if not value > 0.0
+            if not 0.0 < value < math.inf
         ]
         if self.max_pixels < 0:
             faults.append(f'max_pixels is {self.max_pixels}; give at least 0')

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -164,8 +165,41 @@ def test_holes_have_settings_of_their_own() -> None:
     )  # fmt: skip
     assert holes == HoleSettings(max_pixels=3, below_m=0.25)
     assert rest == ['--config', 'a.yaml', '--trainer.max_steps', '5']
-    with pytest.raises(ConfigError, match=r'below_m is -1.0; give more than 0; max_pixels is -1'):
+    with pytest.raises(
+        ConfigError, match=r'below_m is -1.0; give a number above 0; max_pixels is -1'
+    ):
         HoleSettings(below_m=-1.0, max_pixels=-1)
+
+    with pytest.raises(ConfigError, match=r'camera_height_m is inf; give a number above 0'):
+        HoleSettings(camera_height_m=math.inf)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'words'),
+    [
+        (['--holes.max_pixel', '3'], ("'--holes.max_pixel'", "did you mean '--holes.max_pixels'")),
+        (['--holes.below=1'], ("did you mean '--holes.below_m'",)),
+        (['--hole.max_pixels', '3'], ("did you mean '--holes.max_pixels'",)),
+        (['--holes', '3'], ("unknown option '--holes'", 'Known: --holes.below_m')),
+        (['--holes.max_pixels', 'foo'], ('--holes.max_pixels', "'foo' is not a whole number")),
+        (['--holes.max_pixels', '2.5'], ("'2.5' is not a whole number of at least 0",)),
+        (['--holes.max_pixels', '-1'], ("'-1' is not a whole number of at least 0",)),
+        (['--holes.below_m', 'nan'], ("--holes.below_m: 'nan' is not a number above 0",)),
+        (['--holes.camera_height_m=inf'], ("'inf' is not a number above 0",)),
+        (['--trainer.max_steps', '1', '--holes.below_m'], ('expected one argument',)),
+    ],
+)
+def test_settings_of_the_holes_are_refused_by_name(
+    arguments: list[str], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        main(arguments)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_zero_pixels_are_a_limit_too() -> None:
+    assert read_holes(['--holes.max_pixels', '0'])[0] == HoleSettings(max_pixels=0)
 
 
 def test_without_a_folder_there_are_no_two_stages(tiny_config: Path) -> None:
