@@ -188,6 +188,7 @@ class BagDataset:
         return with_neighbours(
             sample,
             pictures[1:],
+            offsets=self.neighbours,
             dt_s=[(item.stamp_ns - record.stamp_ns) * 1e-9 for item in window[1:]],
             speed_mps=[self._speed(record, item) for item in window[1:]],
         )

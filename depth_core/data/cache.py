@@ -54,6 +54,7 @@ _FIELD_TYPES = {
     'neighbour_images': 'uint8',
     'neighbour_poses': 'float32',
     'neighbour_dt_s': 'float32',
+    'neighbour_offsets': 'int64',
     'speed_mps': 'float32',
     'domain': 'int64',
 }

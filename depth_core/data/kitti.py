@@ -78,8 +78,9 @@ class KittiDataset:
             image before it is resized.
         neighbours: Offsets, in frames of about 0.1 s, of the neighbouring frames to give too,
             with the time to them and the mean forward speed of the car on the way, NaN where the
-            drive has no timestamps.txt or no oxts. Frames without all of them, at the ends of a
-            drive or beside a gap, are left out; neighbours need not be in the split.
+            drive has no timestamps.txt or no oxts; their order is known anyway. Frames without
+            all of them, at the ends of a drive or beside a gap, are left out; neighbours need not
+            be in the split.
         poses: Give the camera poses of a sequence too, from oxts; frames without are left out.
         exclude: List of frames to leave out, plain or .gz, in the form of a split or of the
             static frames of SfMLearner (`day drive frame`, then for all cameras).
@@ -212,6 +213,7 @@ class KittiDataset:
         return with_neighbours(
             sample,
             pictures,
+            offsets=self.neighbours,
             dt_s=dt_s,
             speed_mps=[mean_speed(drive, frame.frame, other.frame) for other in others],
             poses=self._camera_poses(frame) if self.poses else None,

@@ -43,7 +43,10 @@ class Sample:
     neighbour_poses: Tensor | None = None
     """[N, 4, 4] float32 camera-to-world transforms of the neighbouring frames."""
     neighbour_dt_s: Tensor | None = None
-    """[N] float32 signed seconds from this frame to each neighbour."""
+    """[N] float32 signed seconds from this frame to each neighbour; NaN = unknown."""
+    neighbour_offsets: Tensor | None = None
+    """[N] int64 signed number of frames to each neighbour, known even where the time is not; None
+    = not told, the order is that of `neighbour_dt_s`."""
     clean_image: Tensor | None = None
     """[3, H, W] the image before its colours were changed; None = they were not."""
     clean_neighbour_images: Tensor | None = None
@@ -63,6 +66,14 @@ class Sample:
             for item in fields(self)
         }
         return Sample(**moved)
+
+    def neighbours_earlier(self) -> Tensor | None:
+        """Which neighbours were taken before this frame, [N] or [B, N] bool; None = unknown."""
+        if self.neighbour_offsets is not None:
+            return self.neighbour_offsets < 0
+        if self.neighbour_dt_s is None or bool(self.neighbour_dt_s.isnan().any()):
+            return None
+        return self.neighbour_dt_s < 0.0
 
     def split(self, parts: int) -> tuple[Sample, ...]:
         """Part a batch into `parts` batches of equal size, which must divide its own."""

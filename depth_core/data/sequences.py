@@ -106,6 +106,7 @@ def with_neighbours(
     sample: Sample,
     pictures: Sequence[Uint8Array],
     *,
+    offsets: Sequence[int],
     dt_s: Sequence[float],
     speed_mps: Sequence[float],
     poses: NDArray[np.float64] | None = None,
@@ -115,6 +116,7 @@ def with_neighbours(
     Args:
         sample: The frame.
         pictures: Its neighbours, [H, W, 3] uint8 RGB of the size of the frame.
+        offsets: Signed number of frames from the frame to each.
         dt_s: Signed seconds from the frame to each; NaN = unknown.
         speed_mps: Mean speed of the camera on the way to each; NaN = unknown.
         poses: [1 + N, 4, 4] camera-to-world of the frame and of its neighbours, metres.
@@ -123,6 +125,7 @@ def with_neighbours(
     return replace(
         sample,
         neighbour_images=torch.stack([image_tensor(picture) for picture in pictures]),
+        neighbour_offsets=torch.tensor(offsets, dtype=torch.int64),
         neighbour_dt_s=torch.tensor(dt_s, dtype=torch.float32),
         speed_mps=torch.tensor(speed_mps, dtype=torch.float32),
         pose=sample.pose if places is None else places[0],

@@ -176,16 +176,19 @@ class SelfSupStep(TrainingStep):
         del step
         recipe = self.recipe
         neighbours, dt_s = _sequence(sample)
-        if recipe.pose_network.startswith('monodepth2') and bool(dt_s.isnan().any()):
-            message = (
-                f'the times of sample {sample.key[0]} and its neighbours are unknown, and '
-                f'{recipe.pose_network} is shown two frames in their order; give a data set with '
-                'time stamps, or pose_network posenet or poseresnet18.'
-            )
-            raise DataError(message)
+        earlier = sample.neighbours_earlier()
+        if earlier is None:
+            if recipe.pose_network.startswith('monodepth2'):
+                message = (
+                    f'the order of sample {sample.key[0]} and its neighbours is unknown, and '
+                    f'{recipe.pose_network} is shown two frames in their order; give a data set '
+                    'with time stamps, or pose_network posenet or poseresnet18.'
+                )
+                raise DataError(message)
+            earlier = torch.zeros_like(dt_s, dtype=torch.bool)  # the others do not look at it
         prediction = self._predict(sample.image)
         inverse_depths = prediction.inv_depths[: recipe.scales]
-        motion = self.pose(sample.image, neighbours, dt_s < 0.0)
+        motion = self.pose(sample.image, neighbours, earlier)
         image = sample.image if sample.clean_image is None else sample.clean_image
         if sample.clean_neighbour_images is not None:
             neighbours = sample.clean_neighbour_images

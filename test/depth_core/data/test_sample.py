@@ -45,6 +45,21 @@ def test_a_clean_copy_is_the_image_itself_where_colours_were_not_changed() -> No
     assert collate([sample(1.0), sample(2.0)]).clean_image is None
 
 
+def test_the_order_of_frames_is_that_of_offsets_or_else_of_times() -> None:
+    def earlier(**fields: torch.Tensor) -> list[bool] | None:
+        found = replace(sample(1.0), **fields).neighbours_earlier()  # type: ignore[arg-type]
+        return None if found is None else found.tolist()
+
+    unknown = torch.full((2,), torch.nan)
+    assert earlier() is None
+    assert earlier(neighbour_dt_s=torch.tensor([0.2, -0.1])) == [False, True]
+    assert earlier(neighbour_dt_s=torch.tensor([0.2, torch.nan])) is None
+    assert earlier(neighbour_dt_s=unknown, neighbour_offsets=torch.tensor([-3, 1])) == [
+        True,
+        False,
+    ]
+
+
 def test_a_batch_is_parted_and_nothing_is_lost() -> None:
     batch = collate([sample(float(number)) for number in range(6)])
     parts = batch.split(3)

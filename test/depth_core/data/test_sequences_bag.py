@@ -83,6 +83,8 @@ def test_neighbours_come_with_time_and_speed(tmp_path: Path) -> None:
     assert sample.key == f'{IMAGE} {START_NS + 2 * STEP_NS}'
     assert sample.neighbour_dt_s is not None
     assert sample.neighbour_dt_s.tolist() == pytest.approx([-0.1, 0.1])
+    assert sample.neighbour_offsets is not None
+    assert sample.neighbour_offsets.tolist() == [-1, 1]
     # Linear in time, so the mean on the way is the speed half way.
     assert speeds_of(sample) == pytest.approx([1.0 + 1.5, 1.0 + 2.5], abs=1e-4)
     assert sample.neighbour_poses is None

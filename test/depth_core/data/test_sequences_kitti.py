@@ -9,12 +9,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from depth_core.data import collate, open_dataset
+from depth_core.data.augmentations import build_augmentation
+from depth_core.data.cache import cached
 from depth_core.data.kitti import KittiDataset
 from depth_core.data.kitti_split import KittiFrame, read_excluded
+from depth_core.data.mix import open_mix
 from depth_core.data.sample import Sample
 from depth_core.data.sequences_kitti import mean_speed, read_oxts, read_timestamps, speed_at
+from depth_core.data.transforms import Transformed
 from depth_core.errors import ConfigError, DataError
 
 HEIGHT, WIDTH, F_PX = 360, 1220, 700.0
@@ -153,6 +158,29 @@ def test_what_the_drive_does_not_say_is_unknown(root: Path) -> None:
     assert [frame.frame for frame in opened(root, poses=True).frames] == [4]
 
 
+def test_the_order_of_frames_is_known_without_time_stamps(root: Path, tmp_path: Path) -> None:
+    (root / DAY / DRIVE / 'image_02/timestamps.txt').unlink()
+    dataset = opened(root, neighbours=[2, -1])
+    sample = dataset[0]
+    assert sample.neighbour_dt_s is not None
+    assert sample.neighbour_dt_s.isnan().all()
+    mix = open_mix(datasets=[
+        {'name': 'kitti', 'root': root, 'height': 24, 'width': 80,
+         'options': {'ground_truth': 'none', 'neighbours': [2, -1]}}
+    ])  # fmt: skip
+    augmentation = build_augmentation('monodepth2', height=24, width=80)
+    augmented = Transformed(dataset, augmentation, seed=0)
+    stored = cached(dataset, tmp_path / 'cache')
+    for other in (sample, mix[0], augmented[0], stored[0]):
+        assert other.neighbour_offsets is not None
+        assert other.neighbour_offsets.tolist() == [2, -1]
+        assert other.neighbour_offsets.dtype == torch.int64
+    batch = collate([sample, mix[1], augmented[1], stored[2]])
+    earlier = batch.split(2)[1].to('cpu').neighbours_earlier()
+    assert earlier is not None
+    assert earlier.tolist() == [[False, True]] * 2
+
+
 def test_slow_frames_can_be_left_out(root: Path) -> None:
     assert [frame.frame for frame in opened(root, min_speed_mps=0.5).frames] == [1, 2]
     with pytest.raises(DataError, match=r'all 4 frames .* slower than 99.0 m/s.*weaker filter'):
@@ -236,6 +264,9 @@ def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> No
     unknown = dataset[0].speed_mps
     assert unknown is not None
     assert unknown.isnan().all(), 'drive 0011 is here without oxts'
+    order = dataset[0].neighbours_earlier()
+    assert order is not None, 'nor has it time stamps, but its frames are numbered'
+    assert order.tolist() == [True, False]
     settings = {'height': 96, 'width': 320, 'ground_truth': 'none'}
     dataset = opened(root, poses=True, **settings)
     places = [

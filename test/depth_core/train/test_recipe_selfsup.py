@@ -20,6 +20,7 @@ from depth_core.models.pose import Motion
 from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, evaluating, poses_of
 
 HEIGHT, WIDTH = 64, 64
+OUT = {'monodepth2_resnet18': 'decoder.out.bias', 'monodepth2_posecnn': 'out.bias'}
 
 
 @pytest.fixture(scope='module')
@@ -281,9 +282,42 @@ def test_networks_that_need_an_order_in_time_are_told_when_there_is_none(
 ) -> None:
     timeless = replace(sample, neighbour_dt_s=torch.full((2, 2), torch.nan))
     ordered = SelfSupRecipe(pose_network='monodepth2_posecnn').open(model).eval()
-    with pytest.raises(DataError, match='times of sample a and its neighbours are unknown'):
+    with pytest.raises(DataError, match='order of sample a and its neighbours is unknown'):
         ordered.losses(timeless, 0)
     assert 'photometric' in SelfSupRecipe().open(model).eval().losses(timeless, 0)
+
+
+@pytest.mark.parametrize('name', ['monodepth2_resnet18', 'monodepth2_posecnn'])
+def test_the_order_of_frames_does_for_their_times(
+    model: DepthModel, sample: Sample, name: str
+) -> None:
+    torch.manual_seed(1)
+    step = SelfSupRecipe(pose_network=name).open(model).eval()  # type: ignore[arg-type]
+    timeless = replace(sample, neighbour_dt_s=torch.full((2, 2), torch.nan))
+
+    def error(offsets: list[int]) -> float:
+        numbered = replace(timeless, neighbour_offsets=torch.tensor([offsets, offsets]))
+        return step.losses(numbered, 0)['photometric'].item()
+
+    with torch.no_grad():  # a motion that matters: whether it is turned back shows in the views
+        for bias in (value for key, value in step.pose.named_parameters() if key == OUT[name]):
+            bias.add_(torch.tensor([0.1, 0.2, 0.0, 0.5, 0.0, 3.0]).repeat(len(bias) // 6))
+    timed = step.losses(sample, 0)['photometric'].item()
+    assert error([-1, 1]) == timed
+    assert error([1, -1]) != pytest.approx(timed, rel=1e-4)
+
+
+def test_speeds_without_times_say_nothing_of_metres(
+    metric_model: DepthModel, sample: Sample
+) -> None:
+    timeless = replace(
+        sample,
+        neighbour_dt_s=torch.full((2, 2), torch.nan),
+        neighbour_offsets=torch.tensor([[-1, 1], [-1, 1]]),
+    )
+    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
+    with pytest.raises(DataError, match='no known speed or time'):
+        step.losses(timeless, 0)
 
 
 def test_data_that_never_says_what_a_metre_is_is_refused(
