@@ -118,7 +118,9 @@ def _sample(
     gain = take.sensor.meter(frame.radiance, frame.depth_m)
 
     def expose(item: Render, at: int) -> Tensor:
-        return take.sensor.expose(item.radiance, gain, take.noise_seed + at)
+        return take.sensor.expose(
+            item.radiance, gain, take.noise_seed + at, pixels_across=supersampling
+        )
 
     others = [(shoot(time_s + offset * frame_s), step + offset) for offset in neighbours]
     speeds = [camera_speed(take.scene, time_s, time_s + offset * frame_s) for offset in neighbours]
@@ -162,9 +164,10 @@ class SyntheticDataset:
         leaders: Share of the streets in which a car drives 9 to 18 m ahead as fast as the
             camera, so that it looks infinitely far to what learns from motion. Cars of ordinary
             traffic in the own lane often do so too, farther away.
-        supersampling: Rays along each side of a pixel, odd, whose light is averaged. With 1 a
-            texture finer than the pixels flickers from frame to frame, which photometric losses
-            cannot tell from a wrong depth.
+        supersampling: Rays along each side of a pixel, odd, whose light and noise are averaged:
+            the image is that of a sensor so many times finer, made small. With 1 a texture finer
+            than the pixels flickers from frame to frame, which photometric losses cannot tell
+            from a wrong depth.
         device: Where to render; the samples stay there.
 
     Raises:

@@ -39,13 +39,17 @@ class Sensor:
         mean = float(surface.clamp(1e-3, 10.0).log().mean().exp()) if surface.numel() else 1.0
         return self.exposure / max(mean, 1e-3)
 
-    def expose(self, radiance: Tensor, gain: float, seed: int) -> Tensor:
+    def expose(
+        self, radiance: Tensor, gain: float, seed: int, *, pixels_across: int = 1
+    ) -> Tensor:
         """Turn linear radiance into an image.
 
         Args:
             radiance: [3, H, W] linear RGB.
             gain: As metered; equal for neighbouring frames.
             seed: Of the noise.
+            pixels_across: Pixels of the sensor along each side of one of the image, which is a
+                smaller copy of what the camera takes: their noise is averaged.
 
         Returns:
             [3, H, W] float32 in [0, 1], in steps of 1/255.
@@ -70,7 +74,8 @@ class Sensor:
         if self.noise > 0.0:
             generator = torch.Generator(device=radiance.device).manual_seed(seed)
             noise = torch.randn(image.shape, generator=generator, device=radiance.device)
-            image.addcmul_(noise, (image + 0.3).clamp_(min=0.0), value=self.noise)
+            deviation = self.noise / pixels_across
+            image.addcmul_(noise, (image + 0.3).clamp_(min=0.0), value=deviation)
         return image.mul_(255.0).round_().clamp_(0.0, 255.0).div_(255.0)
 
 

@@ -17,6 +17,7 @@ from depth_core.data.synthetic import (
     SyntheticDataset,
     SyntheticSequence,
 )
+from depth_core.data.synthetic.sensor import Sensor
 from depth_core.errors import ConfigError
 from depth_core.geometry import intrinsics_from_matrix, resize_intrinsics, unproject
 from depth_core.losses.photometric import photometric_map
@@ -254,6 +255,15 @@ def test_more_rays_change_the_light_of_a_pixel_and_not_its_depth() -> None:
     assert not torch.equal(one.image, nine.image)
 
 
+def test_a_smaller_copy_of_a_finer_sensor_has_less_noise() -> None:
+    sensor = Sensor(noise=0.02, vignette=0.0)
+    grey = torch.full((3, 64, 64), 0.2)
+    noise = {
+        across: float(sensor.expose(grey, 1.0, 7, pixels_across=across).std()) for across in (1, 3)
+    }
+    assert noise[3] == pytest.approx(noise[1] / 3, rel=0.05)  # both are rounded to 1/255
+
+
 def test_more_rays_let_the_true_depth_explain_the_neighbouring_frames_better() -> None:
     errors = {}
     for rays in (1, 3):
@@ -272,4 +282,4 @@ def test_more_rays_let_the_true_depth_explain_the_neighbouring_frames_better() -
         )
         error = photometric_map(seen, batch.image)
         errors[rays] = float(error[inside].mean())
-    assert errors[3] < 0.75 * errors[1]
+    assert errors[3] < 0.6 * errors[1]
