@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A folder of one's own images, with or without depth, matched by file name."""
+"""A folder of one's own images, with or without depth and labels, matched by file name."""
 
 from __future__ import annotations
 
@@ -9,19 +9,23 @@ from typing import Final
 
 import numpy as np
 
-from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.images import (
     IMAGE_SUFFIXES,
+    LABEL_IDS,
+    NO_LABEL,
+    LabelIds,
     check_size,
     make_sample,
     read_depth_npy,
     read_depth_png,
     read_image,
+    read_labels,
     require_folder,
 )
 from depth_core.data.lists import read_lines
 from depth_core.data.sample import Sample
-from depth_core.errors import ConfigError, DataError
+from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.geometry import intrinsics_from_matrix
 
 _IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
@@ -33,20 +37,24 @@ class FolderDataset:
 
     The images may also lie in `root/image`, `root/rgb` or `root` itself. NPY depth is in metres;
     the unit of 16-bit PNG depth must be declared. An image without depth stays, with no valid
-    pixel. `root/intrinsics.txt`, when present, holds `fx fy cx cy` in pixels of the images, with
-    pixel centres at integers; without it the intrinsics of the samples are NaN (unknown).
+    pixel. Semantic labels are `root/semantic/a.png`, 8-bit of one channel; where some image has
+    them, one without has 255 (no label) everywhere. `root/intrinsics.txt`, when present, holds
+    `fx fy cx cy` in pixels of the images, with pixel centres at integers; without it the
+    intrinsics of the samples are NaN (unknown).
 
     Args:
         root: The folder.
         split: List of the stems to take, one a line; every image when None.
         depth_unit_m: Metres in one code of depth PNG files: 0.001 for millimetres.
+        labels: What the codes of the labels are: `train_ids` (Cityscapes 0..18) or `label_ids`
+            (Cityscapes 0..33, as *_gtFine_labelIds.png); 255 = none.
         sparse: True for scattered depth (lidar): no value is lost when samples are resized.
         height: Rows of a sample; native when None.
         width: Columns of a sample; native when None.
 
     Raises:
-        ConfigError: There is PNG depth but no unit.
-        DataError: The folder, the list or an image of the list is missing or malformed.
+        ConfigError: There is PNG depth but no unit, or the kind of labels is unknown.
+        DataError: The folder, the list or a file of the list is missing or malformed.
     """
 
     def __init__(
@@ -55,17 +63,22 @@ class FolderDataset:
         *,
         split: Path | str | None = None,
         depth_unit_m: float | None = None,
+        labels: LabelIds = 'train_ids',
         sparse: bool = False,
         height: int | None = None,
         width: int | None = None,
     ) -> None:
+        if labels not in LABEL_IDS:
+            raise ConfigError(unknown_name('kind of labels', labels, LABEL_IDS))
         check_size(height, width)
         self.root = Path(root)
         require_folder(self.root, 'image')
         self.height, self.width = height, width
         self.sparse = sparse
         self.depth_unit_m = depth_unit_m
+        self.labels = labels
         self.images = _list_images(self.root, None if split is None else Path(split))
+        self._labelled = any(self._label(image) is not None for image in self.images)
         self._numbers = _read_intrinsics(self.root / _INTRINSICS_NAME)
         png = next((path for image in self.images if (path := self._depth(image, '.png'))), None)
         if png is not None and not (depth_unit_m is not None and depth_unit_m > 0.0):
@@ -92,6 +105,7 @@ class FolderDataset:
             self._read_depth(path),
             intrinsics,
             key=path.stem,
+            semantic=self._read_labels(path, (rows, columns)),
             height=self.height,
             width=self.width,
             sparse=self.sparse,
@@ -109,6 +123,18 @@ class FolderDataset:
         if png is None or self.depth_unit_m is None:
             return None
         return read_depth_png(png, unit_m=self.depth_unit_m)
+
+    def _label(self, image: Path) -> Path | None:
+        path = self.root / 'semantic' / f'{image.stem}.png'
+        return path if path.is_file() else None
+
+    def _read_labels(self, image: Path, size: tuple[int, int]) -> Uint8Array | None:
+        if not self._labelled:
+            return None
+        path = self._label(image)
+        if path is None:
+            return np.full(size, NO_LABEL, np.uint8)
+        return read_labels(path, labels=self.labels)
 
 
 def _list_images(root: Path, split: Path | None) -> Sequence[Path]:

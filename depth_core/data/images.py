@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -21,6 +21,22 @@ from depth_core.geometry import render_sparse_depth, resize_intrinsics, unprojec
 IMAGE_SUFFIXES: Final = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
 """Endings of the files that are looked at as images, lower case."""
 
+NO_LABEL: Final = 255
+"""Semantic train id of a pixel that nothing is known about."""
+
+LabelIds: TypeAlias = Literal['train_ids', 'label_ids']
+"""What the codes of label files are: the train ids of Cityscapes, or its ids of all 34 labels."""
+
+LABEL_IDS: Final[tuple[LabelIds, ...]] = get_args(LabelIds)
+
+_TRAIN_IDS: Final = 19
+_OF_LABEL_ID: Final = (
+    7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33,
+)  # fmt: skip
+"""The label id of each train id, as in cityscapesScripts, helpers/labels.py."""
+_LABELS: Final = 34
+_CODES_SHOWN: Final = 8
+_LABEL_MODES: Final = ('L', 'P')
 _EIGHT_BIT_MODES: Final = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
 
 
@@ -86,6 +102,46 @@ def read_depth_png(
     return depth_m
 
 
+def read_labels(path: Path, *, labels: LabelIds = 'train_ids') -> Uint8Array:
+    """Read an image of semantic classes as Cityscapes train ids.
+
+    Args:
+        path: An 8-bit PNG of one channel, grey or with a palette, a code a pixel.
+        labels: What the codes are: train_ids 0..18, or label_ids 0..33, of which those that are
+            not trained on become 255. In both 255 is no label.
+
+    Returns:
+        [H, W] uint8 train ids 0..18, 255 = none.
+
+    Raises:
+        DataError: It is missing, truncated, corrupt, of another kind, or has other codes.
+    """
+    image = _decode(_read_bytes(path, 'labels'), str(path))
+    if image.mode not in _LABEL_MODES:
+        message = (
+            f'labels {path} have pixel type {image.mode}; labels are 8-bit PNG files of one '
+            'channel that hold a class a pixel: give the ids, not a coloured picture of them.'
+        )
+        raise DataError(message)
+    codes: Uint8Array = np.asarray(image, np.uint8)
+    known = _TRAIN_IDS if labels == 'train_ids' else _LABELS
+    strange = np.unique(codes[(codes >= known) & (codes != NO_LABEL)])
+    if strange.size:
+        shown = ', '.join(str(code) for code in strange[:_CODES_SHOWN])
+        other = ', or labels label_ids if they are those' if labels == 'train_ids' else ''
+        message = (
+            f'labels {path} hold the codes {shown}; {labels} are 0..{known - 1}, and {NO_LABEL} '
+            f'where there is no label: convert them{other}.'
+        )
+        raise DataError(message)
+    if labels == 'train_ids':
+        return codes
+    table = np.full(256, NO_LABEL, np.uint8)
+    table[list(_OF_LABEL_ID)] = np.arange(_TRAIN_IDS)
+    trained: Uint8Array = table[codes]
+    return trained
+
+
 def read_depth_npy(path: Path) -> Float32Array:
     """Read an NPY file of [H, W] metres; NaN, 0 and negative values mean 'no value'.
 
@@ -129,6 +185,7 @@ def make_sample(
     intrinsics: Intrinsics | None,
     *,
     key: str,
+    semantic: Uint8Array | None = None,
     height: int | None = None,
     width: int | None = None,
     sparse: bool = False,
@@ -140,25 +197,29 @@ def make_sample(
         depth_m: [H, W] metres, NaN = unknown; None when the image has no ground truth.
         intrinsics: Camera of the image; None gives a matrix of NaN (unknown).
         key: Name of the sample.
+        semantic: [H, W] Cityscapes train ids, 255 = none; None when the image has no labels.
         height: Rows of the sample; the image's own when None.
         width: Columns of the sample; the image's own when None.
         sparse: True for scattered depth (lidar): each value is then moved to the pixel it falls
             on, the nearest winning, where picking pixels would lose most of them.
 
     Raises:
-        DataError: Depth and image differ in size.
+        DataError: Depth or labels and image differ in size.
     """
     rows, columns = image.shape[:2]
-    if depth_m is not None and depth_m.shape != (rows, columns):
-        message = (
-            f'{key}: depth of {depth_m.shape[0]}x{depth_m.shape[1]} does not belong to an image '
-            f'of {rows}x{columns}; ground truth has the size of its image.'
-        )
-        raise DataError(message)
+    for name, plane in (('depth', depth_m), ('labels', semantic)):
+        if plane is not None and plane.shape != (rows, columns):
+            message = (
+                f'{key}: {name} of {plane.shape[0]}x{plane.shape[1]} does not belong to an image '
+                f'of {rows}x{columns}; ground truth has the size of its image.'
+            )
+            raise DataError(message)
     image, intrinsics = resize_together(image, intrinsics, height, width)
     size = image.shape[:2]
     if depth_m is not None and depth_m.shape != size:
         depth_m = _resize_depth(depth_m, size, sparse=sparse)
+    if semantic is not None:
+        semantic = _picked(semantic, size)
     truth = np.full(size, np.nan, np.float32) if depth_m is None else depth_m
     matrix = np.full((3, 3), np.nan) if intrinsics is None else intrinsics.matrix
     with np.errstate(invalid='ignore'):
@@ -169,6 +230,7 @@ def make_sample(
         valid=torch.from_numpy(valid),
         intrinsics=torch.from_numpy(matrix).float(),
         key=key,
+        semantic=None if semantic is None else torch.from_numpy(semantic.astype(np.int64)),
     )
 
 
@@ -199,10 +261,7 @@ def resize_together(
 def _resize_depth(depth_m: Float32Array, size: tuple[int, int], *, sparse: bool) -> Float32Array:
     rows, columns = depth_m.shape
     if not sparse:
-        row = ((np.arange(size[0]) + 0.5) * rows / size[0]).astype(np.int64)
-        column = ((np.arange(size[1]) + 0.5) * columns / size[1]).astype(np.int64)
-        picked: Float32Array = depth_m[row[:, None], column]
-        return picked
+        return _picked(depth_m, size)
     # Any camera serves: what it lifts is projected back by the same one, resized.
     camera = Intrinsics(
         fx_px=float(columns),
@@ -214,6 +273,18 @@ def _resize_depth(depth_m: Float32Array, size: tuple[int, int], *, sparse: bool)
     )
     points = unproject(depth_m, camera)[np.isfinite(depth_m)]
     return render_sparse_depth(points, resize_intrinsics(camera, height=size[0], width=size[1]))
+
+
+PlaneT = TypeVar('PlaneT', Float32Array, Uint8Array)
+
+
+def _picked(plane: PlaneT, size: tuple[int, int]) -> PlaneT:
+    """Resize by taking the nearest pixel: depths and classes are not averaged."""
+    rows, columns = plane.shape
+    row = ((np.arange(size[0]) + 0.5) * rows / size[0]).astype(np.int64)
+    column = ((np.arange(size[1]) + 0.5) * columns / size[1]).astype(np.int64)
+    picked: PlaneT = plane[row[:, None], column]
+    return picked
 
 
 def check_size(height: int | None, width: int | None) -> None:

@@ -82,7 +82,8 @@ class SemanticStep(TrainingStep):
         if sample.semantic is None:
             message = (
                 f'sample {sample.key[0]} has no semantic labels, and the recipe semantic learns '
-                'from them; take a data set that has, as synthetic.'
+                'from them; take a data set that has: synthetic, or folder with '
+                'semantic/<image>.png.'
             )
             raise DataError(message)
         logits = semantic_network(self.model)(sample.image)
