@@ -54,7 +54,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
         One sentence for the message of a `DepthError`.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
+    nearest = difflib.get_close_matches(str(name), names, n=1)  # from YAML it may be a number
     hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
 

@@ -22,6 +22,7 @@ from depth_core.models import (
     zoedepth_small,
 )
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.models.options import check_options
 
 __all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
 
@@ -67,16 +68,15 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
         from, which name none: a checkpoint brings its weights along.
 
     Raises:
-        ConfigError: The name or an option is unknown, or an option is out of range.
+        ConfigError: The name or an option is unknown, or an option is of another type than its
+            builder states, or out of range.
         ModelError: An option names a part that does not exist.
     """
-    if name not in _BUILDERS:
+    if not isinstance(name, str) or name not in _BUILDERS:
         raise ConfigError(unknown_name('model', name, _BUILDERS))
     builder = _BUILDERS[name]
+    check_options(name, builder, options)
     parameters = inspect.signature(builder).parameters
-    for option in options:
-        if option not in parameters:
-            raise ConfigError(unknown_name(f'option of model {name!r}', option, parameters))
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     model = builder(**options)
     without = {key: value for key, value in _NO_WEIGHTS.items() if key in parameters}

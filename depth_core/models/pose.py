@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.errors import ModelError, unknown_name
+from depth_core.errors import ConfigError, ModelError, unknown_name
 from depth_core.models.packnet_blocks import GROUPS
 from depth_core.models.selfsup_resnet import ResNetEncoder
 
@@ -257,8 +257,12 @@ def create_pose_network(
         pretrained: Start an encoder that is a ResNet from ImageNet weights, which are downloaded.
 
     Raises:
+        ConfigError: There are no neighbours.
         ModelError: The name is unknown.
     """
-    if name not in _BUILDERS:
+    if not isinstance(name, str) or name not in _BUILDERS:
         raise ModelError(unknown_name('pose network', name, _BUILDERS))
+    if not isinstance(neighbours, int) or neighbours < 1:
+        message = f'neighbours is {neighbours!r}; give how many each image has, at least 1.'
+        raise ConfigError(message)
     return _BUILDERS[name](neighbours=neighbours, pretrained=pretrained)

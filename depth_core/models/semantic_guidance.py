@@ -46,7 +46,8 @@ class SemanticGuidance(nn.Module):
         guided_strides: Those of them that are guided.
 
     Raises:
-        ConfigError: The width is no multiple of 16, or a stride is none of the decoder's.
+        ConfigError: A width is not positive, that of the guides no multiple of 16, or a stride
+            is none of the decoder's.
     """
 
     def __init__(
@@ -58,6 +59,9 @@ class SemanticGuidance(nn.Module):
         guided_strides: Sequence[int],
     ) -> None:
         super().__init__()
+        if pyramid_channels < 1:
+            message = f'semantic_channels is {pyramid_channels}; give a width of at least 1.'
+            raise ConfigError(message)
         if channels < 1 or channels % GROUPS:
             message = f'guide_channels {channels} is not a positive multiple of {GROUPS}.'
             raise ConfigError(message)

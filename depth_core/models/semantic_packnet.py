@@ -13,6 +13,7 @@ option, and guided filters start as the unguided ones of their network do.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor
 
@@ -93,7 +94,7 @@ def semantic_packnet(
     semantic_channels: int = 256,
     semantic_head_channels: int = 128,
     semantic_classes: int = CITYSCAPES_CLASSES,
-    semantic_weights: str | None = None,
+    semantic_weights: str | Path | None = None,
     pretrained: bool = False,
 ) -> SemanticPackNet:
     """Build PackNet01 guided by a semantic network; the options it shares are `packnet01`'s.
@@ -173,7 +174,7 @@ def semantic_resnet18(
     semantic_channels: int = 256,
     semantic_head_channels: int = 128,
     semantic_classes: int = CITYSCAPES_CLASSES,
-    semantic_weights: str | None = None,
+    semantic_weights: str | Path | None = None,
     pretrained: bool = False,
 ) -> SemanticResNet:
     """Build the ResNet-18 depth network guided by a semantic network.
@@ -227,7 +228,7 @@ def _semantics(
     channels: int,
     head_channels: int,
     classes: int,
-    weights: str | None,
+    weights: str | Path | None,
     pretrained: bool,
 ) -> FrozenSemantics:
     network = SemanticNetwork(
