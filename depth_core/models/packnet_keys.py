@@ -4,7 +4,10 @@
 Each network has the names its authors' class has (packnet-sfm's, for the ResNets too). Around
 these stand the names of a training file: `model.depth_net.` and `model.pose_net.` in packnet-sfm,
 `disp_network.` and `pose_network.` in its older files, `networks.depth.` and `networks.pose.` in
-vidar. monodepth2 writes encoder and decoder into a file each, without the network's own prefix.
+vidar. monodepth2 writes encoder and decoder into a file each, without the network's own prefix;
+who saved its networks in one file put the names of the parts before: `encoder.` and `depth.`, or
+`depth_encoder.` and `depth_decoder.`, `pose_encoder.` and `pose.` or `pose_decoder.`, perhaps with
+`models.` or `model.` in front.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ from depth_core.models.packnet import packnet01, packnet_slim
 from depth_core.models.selfsup_resnet import selfsup_resnet18, selfsup_resnet50
 
 _DEPTH: Final = re.compile(r'^(?:.*?\b)?(?:depth_net|disp_network|networks\.depth)\.')
+_AROUND: Final = r'^(?:(?:module|models?)\.)*'
+OF_MONODEPTH2_POSE: Final = _AROUND + r'(?:pose_encoder|pose_decoder|pose)\.'
+"""What stands before the names of monodepth2's pose networks, as a pattern."""
 _POSE: Final = re.compile(
-    r'^(?:(?:.*?\b)?(?:pose_net|pose_network|networks\.pose)\.|pose_encoder\.|pose\.)'
+    rf'^(?:.*?\b)?(?:pose_net|pose_network|networks\.pose)\.|{OF_MONODEPTH2_POSE}'
 )
 
 _NOT_WEIGHTS: Final = ('height', 'width', 'use_stereo')
@@ -153,6 +159,9 @@ _SPELLINGS: Final = tuple(
         # vidar names the parts of its ResNets.
         (r'^networks\.(?:mono_encoder|pose_encoder)\.', 'encoder.'),
         (r'^networks\.(?:mono_depth|pose)\.', 'decoder.'),
+        # monodepth2 in one file.
+        (_AROUND + r'(?:depth_)?encoder\.(?=encoder\.)', 'encoder.'),
+        (_AROUND + r'depth(?:_decoder)?\.(?=decoder\.\d)', ''),
         # monodepth2 writes each part alone.
         (r'^encoder\.(?!encoder\.)', 'encoder.encoder.'),
         (r'^decoder\.(?=\d)', 'decoder.decoder.'),

@@ -19,6 +19,7 @@ from torch import Tensor
 from depth_core.errors import CheckpointError, ModelError, unknown_name
 from depth_core.files import replaced_atomically
 from depth_core.models.packnet_keys import (
+    OF_MONODEPTH2_POSE,
     is_of_depth,
     is_of_pose,
     pose_to_authors,
@@ -51,9 +52,7 @@ _KEYS: Final[Mapping[str, Callable[[str], str]]] = {
 }
 """Each pose network, and how our keys are named in its authors' class."""
 
-_OF_MONODEPTH2: Final = re.compile(
-    r'^(?:pose_encoder|pose)\.|^(?:.*\b)?networks\.pose\.networks\.'
-)
+_OF_MONODEPTH2: Final = re.compile(rf'{OF_MONODEPTH2_POSE}|^(?:.*\b)?networks\.pose\.networks\.')
 """Names around a ResNet that is shown its images in the order of time: monodepth2's folder, and
 vidar, which trains as monodepth2 does. packnet-sfm shows the same network the image first."""
 

@@ -154,6 +154,56 @@ def _meta(lines: list[str]) -> State:
     return state
 
 
+@pytest.mark.parametrize('around', ['', 'module.', 'model.', 'models.', 'module.model.'])
+@pytest.mark.parametrize(
+    ('encoder', 'decoder', 'pose'),
+    [('encoder.', 'depth.', 'pose.'), ('depth_encoder.', 'depth_decoder.', 'pose_decoder.')],
+)
+def test_monodepth2_saved_in_one_file(around: str, encoder: str, decoder: str, pose: str) -> None:
+    name = 'monodepth2_nets_procedural'
+    pose_lines = key_list('packnet_resnet18_procedural', 'poseresnet18/keys')
+    own_pose = _meta([line.removeprefix('encoder.') for line in pose_lines])
+    parts = {
+        encoder: _meta(key_list(name, 'enc_keys')),
+        decoder: _meta(key_list(name, 'dec_keys')),
+        'pose_encoder.': {key: own_pose[key] for key in own_pose if key.startswith('encoder.')},
+        pose: _meta(key_list(name, 'posedec_keys')),
+    }
+    official = {
+        f'{around}{part}{key}': value for part, state in parts.items()
+        for key, value in state.items()
+    }  # fmt: skip
+    assert mismatches('packnet', official) == []
+    assert identify_pose_network(official) == 'monodepth2_resnet18'
+    with pytest.raises(CheckpointError) as error:  # nothing missing: these have no memory
+        convert_pose_state_dict('posenet', official)
+    assert 'surplus: encoder.encoder.conv1.weight' in str(error.value)
+    # Each part is needed, and none is taken for another.
+    for part, state in parts.items():
+        without = {key: official[key] for key in official if key.removeprefix(around) not in
+                   {f'{part}{inside}' for inside in state}}  # fmt: skip
+        assert (mismatches('packnet', without) == []) == (part in {'pose_encoder.', pose})
+
+
+@pytest.mark.parametrize(
+    ('encoder', 'decoder'),
+    [('pose_encoder.', 'pose_decoder.'), ('models.pose_encoder.', 'models.pose.')],
+)
+def test_the_pose_network_of_monodepth2_saved_in_one_file(encoder: str, decoder: str) -> None:
+    weights = pose_resnet()
+    official = {
+        (encoder + key.removeprefix('encoder.') if key.startswith('encoder.')
+         else decoder + key.removeprefix('decoder.')): value
+        for key, value in weights.items()
+    }  # fmt: skip
+    name = identify_pose_network(official)
+    assert name == 'monodepth2_resnet18'
+    converted = convert_pose_state_dict(name, official)
+    kept = [value for key, value in weights.items() if '.fc.' not in key]
+    for value, expected in zip(converted.values(), kept, strict=True):
+        assert torch.equal(value, expected)
+
+
 @pytest.mark.parametrize('version', ['1A', '1B'])
 @pytest.mark.parametrize(
     'rename',
