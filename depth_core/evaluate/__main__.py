@@ -29,7 +29,7 @@ from depth_core.evaluate.page import (
 )
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import Run, choose_indices, evaluate_dataset
+from depth_core.evaluate.run import Run, TellsClasses, choose_indices, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.metrics import ALIGNMENTS, METRIC_NAMES, PROTOCOLS, ImageScore, find_protocol
 from depth_core.runtime import Predictor
@@ -43,6 +43,7 @@ _DATA_OPTIONS: Final = (
     'depth_root',
     'camera',
     'depth_unit_m',
+    'labels',
     'image_topic',
     'cloud_topic',
     'scenes',
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flip_average=options.flip_average,
             camera_height_m=options.camera_height_m,
             sparse_points=options.sparse_points,
+            labels=_labels(options.semantic_weights),
             limit=options.limit,
             panels=options.pictures,
             on_image=count,
@@ -165,6 +167,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--depth_root', type=Path, help='KITTI: folder of annotated or projected depth')
     add('--camera', help='KITTI without split: left, right or both; synthetic: the camera')
     add('--depth_unit_m', type=float, help='folder: metres in one code of depth PNG files')
+    add('--labels', help='folder: codes of semantic/*.png: train_ids (default) or label_ids')
     add('--image_topic', help='bag: topic of the images')
     add('--cloud_topic', help='bag: topic of the lidar')
     add('--scenes', help='synthetic: indoor, outdoor, mixed or a scene class')
@@ -191,6 +194,12 @@ def _parser() -> argparse.ArgumentParser:
         choices=FLIP_AVERAGES,
         help='average with the mirrored image: mean (when no value is given) or blended',
     )
+    add(
+        '--semantic_weights',
+        type=Path,
+        help='checkpoint (.ckpt) of a guided network, or of depth_core.train.semantic: metrics by '
+        'class then go by the classes it predicts, not by labels of the data',
+    )
     add = parser.add_argument_group('report').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
     add('--pictures', type=int, default=6, help='images to show in the report (default 6)')
@@ -211,6 +220,14 @@ def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
         } | data_options
         return open_dataset(name, split=options.split, **data_options), name
     return open_dataset(name, root=options.data, split=options.split, **data_options), name
+
+
+def _labels(weights: Path | None) -> TellsClasses | None:
+    if weights is None:
+        return None
+    from depth_core.evaluate.labels import PredictedLabels  # noqa: PLC0415  needs training extras
+
+    return PredictedLabels(weights)
 
 
 def _data_options(options: argparse.Namespace) -> dict[str, Any]:
@@ -238,7 +255,9 @@ def _print_table(run: Run, page: Path) -> None:
     lines = [describe_options(run), describe_counts(run)]
     if evaluation.class_mean is not None:
         each = ', '.join(f'{item.name} {item.metrics.abs_rel:.3f}' for item in evaluation.by_class)
-        lines.append(f'AbsRel by class: mean {evaluation.class_mean.abs_rel:.3f} ({each}).')
+        told = '' if run.labels_from is None else f', as told by {run.labels_from}'
+        mean = evaluation.class_mean.abs_rel
+        lines.append(f'AbsRel by class{told}: mean {mean:.3f} ({each}).')
     if evaluation.uncertainty is not None:
         pooled = evaluation.uncertainty.pooled
         curve = evaluation.uncertainty.sparsification['abs_rel']

@@ -102,6 +102,9 @@ def render_page(
     ]
     if evaluation.by_class:
         parts += ['<h2>By class</h2>', _class_table(run)]
+        if run.labels_from is not None:
+            told = f'Classes are those that the semantic network of {run.labels_from} predicts.'
+            parts.append(f'<p class="soft">{escape(told)}</p>')
     if evaluation.uncertainty is not None:
         parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']

@@ -139,7 +139,11 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
                 'mean': evaluation.constant_mean,
             },
             'by_distance': evaluation.by_distance,
-            'per_class': {'mean': evaluation.class_mean, 'classes': evaluation.by_class},
+            'per_class': {
+                'labels_from': run.labels_from,
+                'mean': evaluation.class_mean,
+                'classes': evaluation.by_class,
+            },
             'uncertainty': evaluation.uncertainty,
             'timing': {
                 'inference_median_s': float(np.median(inference_s)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol as Interface
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_core.contracts import (
     BoolArray,
@@ -33,6 +34,16 @@ class Predicts(Interface):
 
     def predict(self, image_hwc_u8: Uint8Array) -> DepthMap:
         """Depth at the size of an RGB image."""
+
+
+class TellsClasses(Interface):
+    """The part of `depth_core.evaluate.labels.PredictedLabels` that is needed here."""
+
+    source: str
+    """What tells them, for the report."""
+
+    def predict(self, image_hwc_u8: Uint8Array) -> NDArray[np.int64]:
+        """Cityscapes train ids at the size of an RGB image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +78,8 @@ class Run:
     """How many images each state of the scale had; empty where it is not found from the image."""
     backend: str
     """What computed the depth, as the predictor named it."""
+    labels_from: str | None = None
+    """What told the classes of pixels; None = the data did, where it has labels."""
     inference_s: tuple[float, ...] = field(compare=False)
     """Time inside the backend for each image, both passes when averaging flipped ones."""
     elapsed_s: float = field(compare=False)
@@ -81,6 +94,7 @@ def evaluate_dataset(
     flip_average: FlipAverage = 'none',
     camera_height_m: float | None = None,
     sparse_points: int = SPARSE_POINTS,
+    labels: TellsClasses | None = None,
     limit: int | None = None,
     panels: int = 6,
     on_image: Callable[[ImageScore], None] | None = None,
@@ -95,6 +109,8 @@ def evaluate_dataset(
         flip_average: Whether and how a second pass on the mirrored image is averaged in.
         camera_height_m: Height of the camera above the ground, metres; for ground_plane alone.
         sparse_points: True depths of each image that `sparse` is given; they are not scored.
+        labels: Tells the class of each pixel for the metrics by class, in place of the labels of
+            the data; those are taken, where there are some, when None.
         limit: Take this many images at even distances; all when None.
         panels: How many images are kept for pictures.
         on_image: Called after each image, for progress.
@@ -138,7 +154,7 @@ def evaluate_dataset(
             _known(answer.sigma_m),
             key=str(sample.key),
             scale=scale,
-            semantic=None if sample.semantic is None else sample.semantic.numpy()[window],
+            semantic=_classes(sample, window, image, labels),
         )
         inference_s.append(answer.inference_s)
         backend = answer.backend
@@ -169,6 +185,7 @@ def evaluate_dataset(
         source=source,
         scale_states=dict(states),
         backend=backend,
+        labels_from=None if labels is None else labels.source,
         inference_s=tuple(inference_s),
         elapsed_s=time.perf_counter() - started_s,
     )
@@ -198,6 +215,18 @@ def _predict(predictor: Predicts, image: Uint8Array, flip_average: FlipAverage) 
         return plain
     flipped = predictor.predict(np.ascontiguousarray(image[:, ::-1]))
     return average_flipped(plain, flipped, flip_average)
+
+
+def _classes(
+    sample: Sample,
+    window: tuple[slice, slice],
+    image: Uint8Array,
+    labels: TellsClasses | None,
+) -> NDArray[np.int64] | None:
+    """Train ids of the window that is predicted; None where nothing tells them."""
+    if labels is not None:
+        return labels.predict(image)
+    return None if sample.semantic is None else sample.semantic.numpy()[window]
 
 
 def _check_kind(answer: DepthMap, align: Align) -> None:
