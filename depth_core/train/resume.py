@@ -115,15 +115,7 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
             f'step-*.ckpt, or start a new run from its weights with --model.weights {path}.'
         )
         raise CheckpointError(message)
-    differences = _differences(training, settings)
-    if differences:
-        message = (
-            f'{path} cannot be continued exactly, because settings differ:\n  '
-            + '\n  '.join(differences)
-            + '\nGive the settings of the run, or start a new one from its weights with '
-            f'--model.weights {path}.'
-        )
-        raise CheckpointError(message)
+    refuse_other_settings(path, training, settings)
     if training['step'] >= settings.trainer.max_steps:
         message = (
             f'{path} was written after {training["step"]} steps, and trainer.max_steps is '
@@ -133,6 +125,25 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
     restore(path, learner, checkpoint)
     learner.step = training['step']
     learner.best_cost, learner.best_step = training['best_cost'], training['best_step']
+
+
+def refuse_other_settings(
+    path: Path, training: Mapping[str, Any], settings: TrainSettings
+) -> None:
+    """Refuse to take the run at `path`, which wrote `training`, for one of `settings`.
+
+    Raises:
+        CheckpointError: It learnt something else, or from something else.
+    """
+    differences = _differences(training, settings)
+    if differences:
+        message = (
+            f'{path} cannot be continued exactly, because settings differ:\n  '
+            + '\n  '.join(differences)
+            + '\nGive the settings of the run, or start a new one from its weights with '
+            f'--model.weights {path}.'
+        )
+        raise CheckpointError(message)
 
 
 def restore(path: Path, learner: Learner, checkpoint: Checkpoint) -> None:

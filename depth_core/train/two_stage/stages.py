@@ -17,6 +17,7 @@ from depth_core.files import write_text_atomically
 from depth_core.models.weights import load_model, read_checkpoint
 from depth_core.train.datasets import open_training_set, open_validation_set
 from depth_core.train.loop import train
+from depth_core.train.resume import refuse_other_settings
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
 from depth_core.train.two_stage.compare import compare, content
@@ -50,6 +51,7 @@ def train_two_stages(
 
     Raises:
         ConfigError: trainer.run_dir is not given, or the settings cannot be used.
+        CheckpointError: A stage in that folder was trained with other settings.
         DepthError: A stage fails.
     """
     folder = settings.trainer.run_dir
@@ -69,6 +71,15 @@ def train_two_stages(
     verdicts = tuple(read_verdicts(frames))
     dropped = sum(not verdict.kept for verdict in verdicts)
     _LOG.info('%s: %d of %d frames dropped', frames, dropped, len(verdicts))
+    unjudged = sum(verdict.pixels_below is None for verdict in verdicts)
+    if unjudged:
+        _LOG.warning(
+            '%s: no ground was found in %d of %d frames, which are kept unjudged; where these are '
+            'most, train the first stage longer: the second one would be the first again',
+            frames,
+            unjudged,
+            len(verdicts),
+        )
     remaining = dataclasses.replace(settings.data.train, frames=frames)
     data = dataclasses.replace(settings.data, train=remaining)
     second = _stage(dataclasses.replace(settings, data=data), folder / 'stage_2', console)
@@ -112,6 +123,7 @@ def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> Ru
     if run.last.exists():
         training: Any = read_checkpoint(run.last).training
         if training is not None and training['step'] >= settings.trainer.max_steps:
+            refuse_other_settings(run.last, training, settings)
             _LOG.info('%s is finished', folder)
             return run
         resume = run.last
