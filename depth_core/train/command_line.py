@@ -26,15 +26,25 @@ from depth_core.train.settings import (
 )
 
 _DEFAULT_RECIPE: Final = 'densedepth'
+_COMMAND: Final = 'python -m depth_core.train'
+_PURPOSE: Final = 'Train a depth network.'
+_MAY_BE_NONE: Final = 'data.validation'
 _OWN_OPTIONS: Final = ('config', 'print_config', 'help')
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
-def parse(arguments: Sequence[str]) -> TrainSettings:
+def parse(
+    arguments: Sequence[str], *, command: str = _COMMAND, purpose: str = _PURPOSE
+) -> TrainSettings:
     """Read the command line, and the YAML files it names, later ones over earlier ones.
 
     Exits with the help text on `--help`.
+
+    Args:
+        arguments: What stands after the command.
+        command: The command, as a user calls it.
+        purpose: What it is for, one or more sentences for its help.
 
     Raises:
         ConfigError: A file is missing or no YAML, keys are unknown (all are listed, each with the
@@ -44,14 +54,19 @@ def parse(arguments: Sequence[str]) -> TrainSettings:
     contents = [_read(path) for path in files]
     sections = _sections(_recipe_name(arguments, contents))
     _refuse_unknown_keys(sections, arguments, dict(zip(files, contents, strict=True)))
-    parser = _parser(sections)
+    parser = _parser(sections, command, purpose)
     try:
         parsed = parser.parse_args(list(arguments))
         groups = {name: getattr(parser.instantiate(parsed), name) for name in sections}
     except ArgumentError as error:
-        message = f'{_one_line(error)}. See python -m depth_core.train --help.'
+        message = f'{_one_line(error)}. See {command} --help.'
         raise ConfigError(message) from error
     return TrainSettings(**groups)
+
+
+def explain(recipe: str, *, command: str, purpose: str) -> str:
+    """Return the help text of the settings with a recipe, for commands that have others too."""
+    return str(_parser(_sections(recipe), command, purpose).format_help())
 
 
 def to_yaml(settings: TrainSettings) -> str:
@@ -81,13 +96,15 @@ def _sections(recipe: str) -> dict[str, type]:
     }
 
 
-def _parser(sections: Mapping[str, type]) -> ArgumentParser:
+def _parser(sections: Mapping[str, type], command: str, purpose: str) -> ArgumentParser:
     parser = ArgumentParser(
-        prog='python -m depth_core.train',
-        description='Train a depth network. Depths are metres, sizes pixels, lengths of a run '
+        prog=command,
+        description=f'{purpose} Depths are metres, sizes pixels, lengths of a run '
         'optimizer steps. Recipes: ' + ', '.join(RECIPES) + '; --recipe.name NAME --help shows '
         'the settings of one.',
-        epilog='Several processes: torchrun --nproc_per_node 2 -m depth_core.train --config ...',
+        epilog='Several processes: torchrun --nproc_per_node 2 -m depth_core.train --config ...'
+        if command == _COMMAND
+        else None,
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -147,7 +164,7 @@ def _refuse_unknown_keys(
     faults = [
         f'{path}: {fault}'
         for path, content in contents.items()
-        for fault in _unknown(known, _flatten('', content, known))
+        for fault in _unknown(known, [key for key, _ in _flatten('', content, known)])
     ]
     given = [argument[2:].partition('=')[0] for argument in arguments if argument.startswith('--')]
     faults += [
@@ -156,6 +173,20 @@ def _refuse_unknown_keys(
     ]
     if faults:
         raise ConfigError('unknown settings:\n  ' + '\n  '.join(faults))
+    faults = [
+        f'{path}: {fault}'
+        for path, content in contents.items()
+        for fault in _unfit(known, _flatten('', content, known))
+    ]
+    faults += [
+        f'command line: {fault}'
+        for key in known
+        for fault in _unfit(
+            known, [(key, _plain_value(text)) for text in _values_of(key, arguments)]
+        )
+    ]
+    if faults:
+        raise ConfigError('settings of the wrong type:\n  ' + '\n  '.join(faults))
 
 
 def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
@@ -171,15 +202,44 @@ def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
     return keys
 
 
-def _flatten(prefix: str, content: Mapping[str, Any], known: Mapping[str, bool]) -> list[str]:
-    keys = []
+def _flatten(
+    prefix: str, content: Mapping[str, Any], known: Mapping[str, bool]
+) -> list[tuple[str, Any]]:
+    keys: list[tuple[str, Any]] = []
     for name, value in content.items():
         key = f'{prefix}.{name}' if prefix else str(name)
         if isinstance(value, Mapping) and known.get(key) is False:
             keys += _flatten(key, value, known)
         else:
-            keys.append(key)
+            keys.append((key, value))
     return keys
+
+
+def _plain_value(text: str) -> object:
+    """What an argument says; the text itself of what is no YAML, and of names of files."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _unfit(known: Mapping[str, bool], given: Sequence[tuple[str, Any]]) -> list[str]:
+    """What stands where only settings, or a mapping of options, can stand."""
+    groups = {key.rpartition('.')[0]: key for key in reversed(list(known)) if '.' in key}
+    faults = []
+    for key, value in given:
+        if isinstance(value, (Mapping, str)):
+            continue
+        shown = 'null' if value is None else value
+        if key in groups:
+            none = f', and {key}.name null for none' if key == _MAY_BE_NONE else ''
+            faults.append(
+                f'{key} is {shown}, but it is a group of settings; give those, as '
+                f'{groups[key]}{none}.'
+            )
+        elif known.get(key):
+            faults.append(f'{key} is {shown}; give a mapping, as {{}} for none.')
+    return faults
 
 
 def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:

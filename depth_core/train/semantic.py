@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Train and score the semantic network: `python -m depth_core.train.semantic --config ….yaml`.
+"""Train and score the semantic network: `python -m depth_core.train.semantic [--config ….yaml]`.
 
-The settings are those of `python -m depth_core.train`, with the recipe semantic. The loop trains
-as it trains depth; held-out images are scored here, by the mean intersection over union of the
-classes, and the result is written to `semantic.json` in the folder of the run.
+Without a configuration it is trained on synthetic streets, by semantic_synthetic.yaml of this
+package. The settings are those of `python -m depth_core.train`, with the recipe semantic. The loop
+trains as it trains depth; held-out images are scored here, by the mean intersection over union of
+the classes, and the result is written to `semantic.json` in the folder of the run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import torch
@@ -30,6 +32,11 @@ from depth_core.train.datasets import open_validation_set
 from depth_core.train.loop import train
 from depth_core.train.recipes.semantic import SemanticRecipe, semantic_network
 from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.train.shipped import shipped_config
+
+_COMMAND: Final = 'python -m depth_core.train.semantic'
+_DEFAULT: Final = 'semantic_synthetic.yaml'
+_CONFIG: Final = '--config'
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -58,7 +65,10 @@ def score_of(confusion: NDArray[np.int64], *, images: int) -> SemanticScore:
     true, told, right = confusion.sum(axis=1), confusion.sum(axis=0), np.diag(confusion)
     occurs = true > 0
     if not occurs.any():
-        message = 'no held-out image has semantic labels; take a data set that has, as synthetic.'
+        message = (
+            'no held-out image has semantic labels; take a data set that has: synthetic, or '
+            'folder with semantic/<image>.png.'
+        )
         raise DataError(message)
     iou = right[occurs] / (true + told - right)[occurs]
     names = [_name(index) for index in np.flatnonzero(occurs).tolist()]
@@ -117,12 +127,29 @@ def train_semantic(settings: TrainSettings, *, console: Console | None = None) -
     return result
 
 
+def read_settings(arguments: Sequence[str]) -> TrainSettings:
+    """Read the command line; without a file the shipped one for synthetic streets is taken.
+
+    Raises:
+        ConfigError: As `depth_core.train.command_line.parse`.
+    """
+    given = list(arguments)
+    if not any(argument.partition('=')[0] == _CONFIG for argument in given):
+        given = [_CONFIG, str(shipped_config(_DEFAULT)), *given]
+    return parse(
+        given,
+        command=_COMMAND,
+        purpose='Train the semantic network of a guided depth network on labels, and report its '
+        f'mIoU on held-out images. Without --config it takes {_DEFAULT}: synthetic streets.',
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the settings, train, and print the scores."""
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('depth_core').setLevel(logging.INFO)
     given = sys.argv[1:] if arguments is None else list(arguments)
-    result = train_semantic(parse(given), console=Console(stderr=True))
+    result = train_semantic(read_settings(given), console=Console(stderr=True))
     width = max(len(name) for name in result.iou)
     lines = [f'{name:{width}}  {value:.3f}' for name, value in result.iou.items()]
     sys.stdout.write(

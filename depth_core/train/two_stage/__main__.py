@@ -15,11 +15,12 @@ from rich.table import Table
 
 from depth_core.arguments import CommandParser, positive, whole
 from depth_core.errors import ConfigError, run_command, unknown_name
-from depth_core.train.command_line import parse
+from depth_core.train.command_line import explain, parse
 from depth_core.train.two_stage.holes import HoleSettings
 from depth_core.train.two_stage.stages import TwoStageResult, train_two_stages
 
 _MOVING: Final = ('abs_rel', 'bias', 'holes')
+_COMMAND: Final = 'python -m depth_core.train.two_stage'
 _OF_HOLES: Final = '--hole'
 """What begins so is meant for the holes, misspelt or not: no setting of training does."""
 
@@ -30,7 +31,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     logging.getLogger('depth_core').setLevel(logging.INFO)
     holes, rest = read_holes(sys.argv[1:] if arguments is None else arguments)
-    _print(train_two_stages(parse(rest), holes, console=console))
+    settings = parse(rest, command=_COMMAND)
+    _print(train_two_stages(settings, holes, console=console))
+
+
+class _Parser(CommandParser):
+    """Explains the settings of training too."""
+
+    def format_help(self) -> str:
+        """Return the help of the holes, then that of training with the recipe selfsup."""
+        training = explain('selfsup', command=_COMMAND, purpose='What both stages are told.')
+        return f'{super().format_help()}\nSettings of training:\n\n{training}'
 
 
 def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
@@ -41,11 +52,11 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
             out of range.
     """
     default = HoleSettings()
-    parser = CommandParser(
-        prog='python -m depth_core.train.two_stage',
+    parser = _Parser(
+        prog=_COMMAND,
         description='Train, drop the frames in which the network sees something below the '
         'ground, and train again from scratch on the others. All settings of python -m '
-        'depth_core.train are taken too; its --help explains them.',
+        'depth_core.train are taken too.',
         epilog='example: --config config/train/selfsup_synthetic.yaml --holes.max_pixels 10',
     )
     add = parser.add_argument

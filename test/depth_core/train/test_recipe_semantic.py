@@ -19,8 +19,9 @@ from depth_core.models import create_model
 from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, semantic_network
-from depth_core.train.semantic import main, score, score_of, train_semantic
+from depth_core.train.semantic import main, read_settings, score, score_of, train_semantic
 from depth_core.train.settings import DatasetSettings
+from depth_core.train.shipped import shipped_config
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 TINY: dict[str, Any] = {
@@ -163,6 +164,40 @@ def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
                          semantic_weights=str(last), **TINY)  # fmt: skip
     for key, value in model.get_submodule('semantics').state_dict().items():
         assert torch.equal(value, trained[f'semantics.{key}']), key
+
+
+def test_without_a_file_it_trains_on_synthetic_streets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # from wherever the command is called
+    settings = read_settings(['--trainer.max_steps', '7'])
+    shipped = parse(['--config', str(FOLDER / 'semantic_synthetic.yaml')])
+    assert settings == replace(shipped, trainer=replace(shipped.trainer, max_steps=7))
+    other = read_settings([f'--config={FOLDER / "semantic_paper.yaml"}'])
+    assert other == parse(['--config', str(FOLDER / 'semantic_paper.yaml')])
+
+
+@pytest.mark.parametrize('share', ['lib/python3.11/site-packages', 'depth_ros/lib/python3/x'])
+def test_the_file_is_found_in_an_installation(tmp_path: Path, share: str) -> None:
+    package = tmp_path / share / 'depth_core'
+    installed = tmp_path / share.split('lib', maxsplit=1)[0] / 'share/depth_ros/config/train'
+    installed.mkdir(parents=True)
+    (installed / 'a.yaml').touch()
+    assert shipped_config('a.yaml', package=package) == installed / 'a.yaml'
+    with pytest.raises(ConfigError, match=r'b.yaml of this package is not beside it .* --config'):
+        shipped_config('b.yaml', package=package)
+
+
+def test_help_is_that_of_this_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--help'])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.startswith('usage: python -m depth_core.train.semantic ')
+    assert 'depth_core.train --config' not in told
+    assert '--recipe.balance' in told, 'the settings of the recipe it is for'
+    with pytest.raises(ConfigError, match=r'See python -m depth_core.train.semantic --help'):
+        main(['--trainer.max_steps', 'few'])
 
 
 def test_what_cannot_be_trained_is_refused() -> None:

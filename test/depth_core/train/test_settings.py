@@ -74,6 +74,38 @@ def test_every_unknown_key_is_reported_with_the_nearest_known_one(
     assert 'trainer.max_stps is no setting; did you mean trainer.max_steps?' in message
 
 
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('data: {validation: null}', 'data.validation is null, but it is a group of settings'),
+        ('data: {validation: 3}', 'data.validation is 3, but it is a group of settings'),
+        ('data: {train: }', 'data.train is null, but it is a group of settings'),
+        ('model: null', 'model is null, but it is a group of settings; give those, as model.name'),
+        ('recipe: []', 'recipe is [], but it is a group of settings'),
+        ('model: {options: null}', 'model.options is null; give a mapping, as {} for none.'),
+    ],
+)  # fmt: skip
+def test_nothing_in_the_place_of_settings_is_refused(
+    config: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    wrong = tmp_path / 'wrong.yaml'
+    wrong.write_text(text, encoding='utf-8')
+    told = refusal('--config', config, '--config', wrong)
+    assert f'{wrong}: {message}' in told
+
+
+def test_nothing_in_the_place_of_settings_is_refused_as_an_argument(config: Path) -> None:
+    remedy = 'data.validation.name null for none.'
+    assert remedy in refusal('--config', config, '--data.validation', 'null')
+    assert remedy in refusal('--config', config, '--data.validation=null')
+    assert 'model.options is null; give' in refusal('--config', config, '--model.options', 'null')
+    given = ['--config', str(config), '--data.validation.options.seed', '2']
+    named = [*given, '--data.validation.name', 'synthetic']
+    assert parse(named).data.validation.name == 'synthetic'
+    assert parse([*named, '--data.validation.name', 'null']).data.validation.name is None
+    assert parse([*given, '--data.validation', '{"name": "nyu"}']).data.validation.name == 'nyu'
+
+
 def test_an_abbreviated_argument_is_unknown(config: Path) -> None:
     assert 'trainer.batch_size?' in refusal('--config', config, '--trainer.batch', 4)
 

@@ -158,6 +158,18 @@ def test_a_list_of_other_frames_is_refused(tmp_path: Path) -> None:
         read_verdicts(path)
 
 
+def test_help_explains_holes_and_training(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(['--help'])
+    assert ended.value.code == 0
+    told = capsys.readouterr().out
+    assert told.count('usage: python -m depth_core.train.two_stage ') == 2
+    assert '--holes.max_pixels' in told
+    assert '--recipe.pose_network' in told
+    with pytest.raises(ConfigError, match=r'See python -m depth_core.train.two_stage --help'):
+        main(['--trainer.max_steps', 'few'])
+
+
 def test_holes_have_settings_of_their_own() -> None:
     holes, rest = read_holes(
         ['--config', 'a.yaml', '--holes.max_pixels', '3', '--trainer.max_steps', '5',
