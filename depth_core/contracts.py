@@ -141,6 +141,9 @@ class DepthMap:
     """Stamp handed to `predict`, nanoseconds; 0 when none was."""
     backend: str = ''
     """The backend that computed it."""
+    depth_range: tuple[float, float] = (0.0, math.inf)
+    """Nearest and farthest depth the model states, in the unit of the depth; infinities stand
+    for them."""
     inference_s: float = field(default=0.0, compare=False)
     """Time spent inside the backend, seconds."""
 

@@ -192,7 +192,9 @@ def _parser() -> argparse.ArgumentParser:
         const='mean',
         default='none',
         choices=FLIP_AVERAGES,
-        help='average with the mirrored image: mean (when no value is given) or blended',
+        help='average with the mirrored image: mean of depths (when no value is given), blended '
+        'towards each side, or blended_inverse, the same of inverse depths, by which networks '
+        'trained without depth are scored',
     )
     add(
         '--semantic_weights',

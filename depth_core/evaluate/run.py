@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol as Interface
 
 import numpy as np
@@ -210,11 +210,22 @@ def choose_indices(count: int, limit: int | None) -> list[int]:
 
 
 def _predict(predictor: Predicts, image: Uint8Array, flip_average: FlipAverage) -> DepthMap:
-    plain = predictor.predict(image)
+    plain = _within_range(predictor.predict(image))
     if flip_average == 'none':
         return plain
-    flipped = predictor.predict(np.ascontiguousarray(image[:, ::-1]))
+    flipped = _within_range(predictor.predict(np.ascontiguousarray(image[:, ::-1])))
     return average_flipped(plain, flipped, flip_average)
+
+
+def _within_range(answer: DepthMap) -> DepthMap:
+    """Of depth up to scale, say the ends of its range in numbers.
+
+    Scaled, they may lie well within the range of the protocol, to whose ends infinities are put.
+    """
+    if answer.kind is not DepthKind.UP_TO_SCALE:
+        return answer
+    depth_m = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)
+    return replace(answer, depth_m=depth_m)
 
 
 def _classes(

@@ -81,6 +81,7 @@ class Predictor:
         self._run = backend.run
         self._preprocess = Preprocessor(self.manifest)
         self._postprocess = Postprocessor(self.manifest.output)
+        self._depth_range = self._postprocess.depth_range
         self._lock = threading.Lock()
 
     @classmethod
@@ -181,6 +182,7 @@ class Predictor:
             kind=self.manifest.output.kind,
             stamp_ns=stamp_ns,
             backend=self.backend,
+            depth_range=self._depth_range,
             inference_s=answered - prepared,
         )
 

@@ -7,6 +7,7 @@ positions of the area they cover (OpenCV's convention), so that nothing shifts.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import cv2
@@ -112,6 +113,13 @@ class Postprocessor:
         self._spec = spec
         self._ranged = spec.kind is not DepthKind.INVERSE
         self._unit = np.float32(spec.unit_m if spec.kind is DepthKind.METRIC else 1.0)
+
+    @property
+    def depth_range(self) -> tuple[float, float]:
+        """What -inf and +inf stand for, in the unit of what is returned."""
+        if not self._ranged:
+            return 0.0, math.inf
+        return float(self._spec.min_depth), float(self._spec.max_depth)
 
     def __call__(
         self, depth: Float32Array, sigma: Float32Array | None, *, height: int, width: int

@@ -34,18 +34,13 @@ def validate(
 ) -> Evaluation:
     """Score `model` on `dataset`, whose images the processes share.
 
-    Every pixel of known depth within the range of the model counts; a network that knows no
-    scale, or only inverse depth up to scale and shift, is aligned image by image. The mode of
-    every layer is as before afterwards.
+    Every pixel of known depth counts that `new_scores` says counts. The mode of every layer is
+    as before afterwards.
 
     Raises:
         DataError: An image cannot be read.
     """
-    spec = model.spec
-    scores = MetricAccumulator(
-        find_protocol('none', min_depth_m=spec.min_depth, max_depth_m=spec.max_depth),
-        align=_ALIGNMENTS[spec.kind],
-    )
+    scores = new_scores(model.spec)
     if fabric.world_size > 1:
         for buffer in model.buffers():  # each process has its own statistics of norm layers
             distributed.broadcast(buffer, src=0)
@@ -70,6 +65,19 @@ def validate(
     for share in gathered:
         total.extend(share)
     return total.result()
+
+
+def new_scores(spec: ModelSpec) -> MetricAccumulator:
+    """Begin to score a network by every pixel whose true depth it can state.
+
+    One that knows no scale, or only inverse depth up to scale and shift, is aligned image by
+    image. The range of depth up to scale is not in metres: truth of 1 mm to 80 m counts.
+    """
+    low, high = (
+        (None, None) if spec.kind is DepthKind.UP_TO_SCALE else (spec.min_depth, spec.max_depth)
+    )
+    protocol = find_protocol('none', min_depth_m=low, max_depth_m=high)
+    return MetricAccumulator(protocol, align=_ALIGNMENTS[spec.kind])
 
 
 def predict(model: DepthModel, sample: Sample, fabric: Fabric) -> Prediction:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from depth_core.contracts import DepthKind
 from depth_core.data.sample import DepthDataset, collate
 from depth_core.data.synthetic import Pace, SyntheticDataset
-from depth_core.metrics import DepthMetrics, MetricAccumulator, find_protocol
+from depth_core.metrics import DepthMetrics
 from depth_core.models.base import DepthModel
+from depth_core.train.validate import new_scores
 
 _HOLE: Final = 2.0
 """A pixel predicted this many times too far lies in a hole."""
@@ -48,20 +48,19 @@ class Comparison:
 
 
 @torch.no_grad()
-def compare(model: DepthModel, dataset: DepthDataset) -> Comparison:
+def compare(
+    model: DepthModel, dataset: DepthDataset, *, on_image: Callable[[], None] | None = None
+) -> Comparison:
     """Score a network on held-out images; one that knows no scale is median-scaled.
 
     What moves with the camera is told by synthetic streets alone.
 
     Args:
-        model: It is put in eval mode.
+        model: It is put in eval mode, and computes where it is.
         dataset: Held-out images, not from a cache.
+        on_image: Called after each image, for progress.
     """
-    spec = model.spec
-    scores = MetricAccumulator(
-        find_protocol('none', min_depth_m=spec.min_depth, max_depth_m=spec.max_depth),
-        align='none' if spec.kind is DepthKind.METRIC else 'median',
-    )
+    scores = new_scores(model.spec)
     model.eval()
     device = next(model.parameters()).device
     relative: list[NDArray[np.float64]] = []
@@ -81,6 +80,8 @@ def compare(model: DepthModel, dataset: DepthDataset) -> Comparison:
             chosen = (dataset.pace(index).numpy() == Pace.WITH_CAMERA) & valid
             error = depth[chosen].astype(np.float64) * score.scale / target_m[chosen] - 1.0
             relative.append(error)
+        if on_image is not None:
+            on_image()
     result = scores.result()
     return Comparison(
         mean=result.mean,

@@ -106,6 +106,28 @@ def test_predictions_are_scored_at_their_pixels_and_counted() -> None:
     assert run.inference_s == (0.01,) * 4
 
 
+class RedWithoutScale(RedIsDepth):
+    """The same in a unit of its own, which ends at what is 10 m and says so by +inf."""
+
+    unit = np.float32(5.0)
+
+    def predict(self, image: Uint8Array) -> DepthMap:
+        answer = super().predict(image)
+        far = float(np.float32(12.0) * self.unit)
+        depth = answer.depth_m * self.unit
+        depth[depth >= far * 0.999] = np.inf
+        return replace(answer, depth_m=depth, kind=DepthKind.UP_TO_SCALE, depth_range=(0.1, far))
+
+
+@pytest.mark.parametrize('flip_average', ['none', 'blended_inverse'])
+def test_the_end_of_a_range_without_scale_is_scaled_like_any_depth(flip_average: str) -> None:
+    """Truth ends at 17.4 m; what lies beyond 10 m is answered as 10 m, and not as 80."""
+    run = run_scenes(RedWithoutScale(), align='median', flip_average=flip_average)
+    evaluation = run.evaluation
+    assert evaluation.mean is not None
+    assert 0.0 < evaluation.mean.abs_rel < (17.4 - 10.0) / 17.4
+
+
 def test_the_predictor_sees_the_pixels_of_the_data_set() -> None:
     predictor = RedIsDepth()
     run_scenes(predictor, dataset=Scenes(1, without=()))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -63,6 +63,18 @@ class Ramps:
 @pytest.fixture(scope='module')
 def fabric() -> Fabric:
     return Fabric(accelerator='cpu', devices=1)
+
+
+def test_the_range_of_depth_up_to_scale_is_not_taken_for_metres(fabric: Fabric) -> None:
+    """The unit of this network is a tenth of a metre: it ends at 5 m, and truth at 50 m counts."""
+    model = Told(DepthKind.UP_TO_SCALE)
+    model.spec = replace(model.spec, min_depth=0.5, max_depth=5.0)
+    evaluation = validate(model, Ramps(), fabric, batch_size=1)
+    assert evaluation.pixels == sum(
+        sample.depth_m.numel() for sample in map(Ramps().__getitem__, range(3))
+    )
+    assert evaluation.mean is not None
+    assert evaluation.mean.abs_rel < 1e-5
 
 
 @pytest.mark.parametrize('kind', list(DepthKind))
