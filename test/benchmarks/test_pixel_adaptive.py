@@ -28,6 +28,9 @@ HEIGHT, WIDTH = 96, 320
 ROUNDS = 15
 MODULE = 'test.benchmarks.test_pixel_adaptive'
 
+Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
+"""Features, guide, weight, bias and sigma."""
+
 
 def unfolded(
     x: Tensor, guide: Tensor, weight: Tensor, bias: Tensor, sigma: Tensor | None
@@ -87,10 +90,9 @@ def _peak_mb(form: str, *, per_filter: bool) -> float:
     return float(told.stdout)
 
 
-def _grow(form: str, *, per_filter: bool) -> float:
+def grown_mb(form: str, inputs: Inputs) -> float:
     """Run a form once, so that libraries have their own buffers, and measure the second run."""
     torch.set_num_threads(1)
-    inputs = _inputs(HEIGHT, WIDTH, per_filter=per_filter)
     before_kb = 0
     for _ in range(2):
         Path('/proc/self/clear_refs').write_text('5')  # forget the highest size so far
@@ -105,9 +107,6 @@ def _highest_kb() -> int:
         line for line in Path('/proc/self/status').read_text().splitlines() if 'HWM' in line
     )
     return int(line.split()[1])
-
-
-Inputs = tuple[Tensor, Tensor, Tensor, Tensor, Tensor | None]
 
 
 def _inputs(height: int, width: int, *, per_filter: bool) -> Inputs:
@@ -135,4 +134,4 @@ def test_tap_by_tap_is_three_times_as_fast_and_lean(per_filter: bool) -> None:
 
 
 if __name__ == '__main__':
-    print(_grow(sys.argv[1], per_filter=sys.argv[2] == '1'))
+    print(grown_mb(sys.argv[1], _inputs(HEIGHT, WIDTH, per_filter=sys.argv[2] == '1')))
