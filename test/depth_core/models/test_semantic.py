@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import segmentation_models_pytorch as smp
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
@@ -293,6 +294,70 @@ def test_a_checkpoint_of_another_guided_network_is_taken(tmp_path: Path) -> None
     again = load_model(tmp_path / 'depth.ckpt')
     assert isinstance(again, InverseDepthModel)
     assert not _differs(again, network)
+
+
+@pytest.mark.parametrize(
+    ('encoder', 'classifier', 'prefix'),
+    [
+        ('resnet50', True, ''),
+        ('resnet18', False, 'module.'),
+        ('resnet18', True, 'model.'),
+        ('tu-resnet18', True, 'module.model.'),
+        ('tu-resnet18', False, 'encoder.'),
+        ('tu-mobilenetv3_small_050', True, ''),
+        ('tu-convnext_atto', True, ''),  # timm calls its stages stages_0 in pyramids
+    ],
+)
+def test_an_encoder_alone_is_taken_and_the_rest_stays(
+    encoder: str, classifier: bool, prefix: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    torch.manual_seed(1)
+    # As published: the whole network of timm, whose names torchvision shares for ResNets.
+    source = timm.create_model(encoder.removeprefix('tu-'), pretrained=False)
+    state = {
+        key: value for key, value in source.state_dict().items()
+        if classifier or not key.startswith('fc.')
+    }  # fmt: skip
+    path = tmp_path / 'encoder.pth'
+    torch.save({'state_dict': {f'{prefix}{key}': value for key, value in state.items()}}, path)
+    torch.manual_seed(0)
+    network = SemanticNetwork(encoder, **NETWORK)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    load_semantic_weights(network, path)
+    path.unlink()
+    plain = {key.replace('_', '.'): value for key, value in state.items()}
+    for key, value in network.state_dict().items():
+        place = key.removeprefix('network.encoder.').removeprefix('model.').replace('_', '.')
+        inside = key.startswith('network.encoder.')
+        assert torch.equal(value, plain[place] if inside else before[key]), key
+    assert any(not torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert 'holds an encoder alone: the feature pyramid and the head keep' in caplog.text
+
+
+def test_an_encoder_that_does_not_fit_is_refused_whole(tmp_path: Path) -> None:
+    network = SemanticNetwork('resnet18', **NETWORK)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    fitting = timm.create_model('resnet18', pretrained=False).state_dict()
+    old = {key: value for key, value in fitting.items() if not key.endswith('tracked')}
+    path = tmp_path / 'encoder.pth'
+    short = {key: value for key, value in fitting.items() if key != 'layer4.1.bn2.bias'}
+    for wrong, words in (
+        (short, '1 missing in the file: network.encoder.layer4.1.bn2.bias'),
+        (fitting | {'layer5.weight': torch.zeros(1)}, 'unknown to the network: network.layer5'),
+        (fitting | {'conv1.weight': torch.zeros(64, 1, 7, 7)}, r'1 of another shape: .*conv1'),
+        (timm.create_model('resnet34', pretrained=False).state_dict(), 'network.layer1.2.conv1'),
+        ({'fc.weight': torch.zeros(1)}, 'and 90 more'),
+    ):
+        torch.save(wrong, path)
+        with pytest.raises(CheckpointError, match=words) as error:
+            load_semantic_weights(network, path)
+        assert 'it was taken for an encoder alone' in str(error.value)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key])
+    torch.save(old, path)  # of before there was a counter of batches
+    load_semantic_weights(network, path)
+    assert torch.equal(network.state_dict()['network.encoder.conv1.weight'], old['conv1.weight'])
+    path.unlink()
 
 
 def test_weights_that_do_not_fit_are_refused_whole(tmp_path: Path) -> None:
