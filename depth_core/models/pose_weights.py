@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from depth_core.errors import CheckpointError, ModelError, unknown_name
+from depth_core.errors import CheckpointError, ConfigError, ModelError, unknown_name
 from depth_core.files import replaced_atomically
 from depth_core.models.packnet_keys import (
     OF_MONODEPTH2_POSE,
@@ -27,7 +27,7 @@ from depth_core.models.packnet_keys import (
     posenet_key,
     poseresnet_key,
 )
-from depth_core.models.pose import PoseNetwork, create_pose_network
+from depth_core.models.pose import PoseNet, PoseNetwork, create_pose_network
 
 _FORMAT: Final = 'depth_ros.pose_network'
 _VERSION: Final = 1
@@ -200,6 +200,29 @@ def read_pose_network(path: Path | str) -> tuple[str, PoseNetwork]:
     network = create_pose_network(name, neighbours=_neighbours(name, _authors(name, state)))
     network.load_state_dict(state)
     return name, network
+
+
+def read_fitting_pose_network(path: Path | str, name: str, *, neighbours: int) -> PoseNetwork:
+    """Read a pose network to train on, which has to be the one that was asked for.
+
+    Raises:
+        CheckpointError: As `read_pose_network`.
+        ConfigError: It has another name, or was built for other neighbours.
+    """
+    found, network = read_pose_network(path)
+    if found != name:
+        message = (
+            f'pose_weights {path} is a {found}, and pose_network is {name}; give pose_network '
+            f'{found}, or another file.'
+        )
+        raise ConfigError(message)
+    if isinstance(network, PoseNet) and network.neighbours != neighbours:
+        message = (
+            f'pose_weights {path} takes {network.neighbours} neighbours, and neighbours is '
+            f'{neighbours}; give as many, or another file.'
+        )
+        raise ConfigError(message)
+    return network
 
 
 def _authors(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
