@@ -78,11 +78,13 @@ def inverse_depth_loss(
         inverse_depths: [B, 1, H_i, W_i], 1 / metres.
         depth_m: [B, 1, H, W] true depth, metres.
         valid: [B, 1, H, W] where it is known. None compares all pixels (the authors' dense
-            variants), with inverse depth 0 where the depth is not positive.
+            variants), with inverse depth 0 where the depth is not positive, or not finite.
         method: l1 (the default there, 'sparse-l1'), mse, berhu, silog or abs_rel.
     """
     depth_m = depth_m.float()
-    positive = depth_m > 0.0 if valid is None else valid & (depth_m > 0.0)
+    positive = torch.isfinite(depth_m) & (depth_m > 0.0)
+    if valid is not None:
+        positive = positive & valid
     inverse = torch.where(positive, 1.0 / torch.where(positive, depth_m, 1.0), 0.0)
     loss = INVERSE_DEPTH_LOSSES[method]
     terms = []

@@ -76,7 +76,7 @@ class DepthModel(nn.Module, ABC):
         """Refuse a size the network cannot take, naming the nearest ones that fit.
 
         Raises:
-            ModelError: `images` is not [B, 3, H, W] with H and W multiples of the divisor.
+            ModelError: `images` is not [B, 3, H, W], H and W positive multiples of the divisor.
         """
         if images.ndim != 4 or images.shape[1] != 3:  # noqa: PLR2004  B, C, H, W
             message = (
@@ -86,7 +86,7 @@ class DepthModel(nn.Module, ABC):
             raise ModelError(message)
         height, width = images.shape[-2:]
         divisor = self.spec.divisor
-        if height % divisor or width % divisor:
+        if height % divisor or width % divisor or min(height, width) < divisor:
             fits = ' or '.join(
                 f'{h}x{w}'
                 for h, w in sorted(
@@ -98,7 +98,7 @@ class DepthModel(nn.Module, ABC):
             )
             message = (
                 f'{self.spec.name} cannot take {height}x{width} pixels: both sides must be '
-                f'multiples of {divisor}. Nearest that fit: {fits}.'
+                f'positive multiples of {divisor}. Nearest that fit: {fits}.'
             )
             raise ModelError(message)
 

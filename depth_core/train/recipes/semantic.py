@@ -128,13 +128,13 @@ def cross_entropy(
     labels = torch.where(labelled, labels, NO_LABEL)
     counts = torch.bincount(labels[labelled], minlength=classes).float()
     weight = torch.where(counts > 0.0, counts.clamp(min=1.0) ** -balance, 0.0)
+    # torch would weigh the smoothed part by all classes, and the divisor knows the true one alone.
     each = F.cross_entropy(
         logits.float(),
         labels,
-        weight=weight if balance else None,
         ignore_index=NO_LABEL,
         label_smoothing=label_smoothing,
-        reduction='sum',
+        reduction='none',
     )
-    total = (counts * weight).sum() if balance else counts.sum()
-    return each / total.clamp(min=torch.finfo(torch.float32).tiny)
+    of_pixel = weight[torch.where(labelled, labels, 0)] * labelled
+    return (of_pixel * each).sum() / of_pixel.sum().clamp(min=torch.finfo(torch.float32).tiny)

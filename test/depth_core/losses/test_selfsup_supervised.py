@@ -71,3 +71,18 @@ def test_no_depth_costs_nothing(method: InverseDepthLoss) -> None:
     assert loss.item() == 0.0
     assert inverse.grad is not None
     assert not inverse.grad.any()
+
+
+@pytest.mark.parametrize('method', sorted(INVERSE_DEPTH_LOSSES))
+def test_depth_that_is_not_finite_is_not_known_whatever_the_mask_says(
+    method: InverseDepthLoss,
+) -> None:
+    inverse = torch.tensor([[[[0.5, 0.4, 0.3, 0.2]]]], requires_grad=True)
+    depth_m = torch.tensor([[[[4.0, torch.inf, torch.nan, -torch.inf]]]])
+    loss = inverse_depth_loss([inverse], depth_m, torch.ones_like(depth_m) > 0.0, method=method)
+    alone = inverse_depth_loss([inverse[..., :1]], depth_m[..., :1], torch.ones(1, 1, 1, 1) > 0.0,
+                               method=method)  # fmt: skip
+    torch.testing.assert_close(loss, alone)
+    loss.backward()
+    assert inverse.grad is not None
+    assert not inverse.grad[..., 1:].any()

@@ -178,6 +178,12 @@ def test_a_size_that_does_not_fit_is_answered_with_the_nearest(model: DepthModel
         assert text in str(error.value)
 
 
+def test_an_image_without_pixels_is_refused(model: DepthModel) -> None:
+    for height, width in ((0, 64), (64, 0)):
+        with pytest.raises(ModelError, match=f'{height}x{width} pixels'):
+            model(torch.rand(1, 3, height, width))
+
+
 @pytest.mark.parametrize('shape', [(3, 64, 64), (1, 1, 64, 64), (1, 64, 64, 3)])
 def test_a_tensor_that_is_no_batch_of_rgb_is_refused(
     model: DepthModel, shape: tuple[int, ...]

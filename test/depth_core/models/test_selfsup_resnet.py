@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache, partial
 
 import pytest
@@ -52,6 +53,18 @@ def test_the_network_of_packnet_sfm() -> None:
                 rtol=NETWORK_TOLERANCE,
                 atol=0.0,
             )
+
+
+def test_disparity_becomes_depth_as_in_monodepth2(
+    reference: Callable[[str], dict[str, Tensor]],
+) -> None:
+    expected = reference('monodepth2_layers')
+    model = create_model('selfsup_resnet18', min_depth=0.1, max_depth=100.0)
+    assert isinstance(model, SelfSupResNet)
+    (inverse,) = model._scaled((expected['sigmoid'],))
+    torch.testing.assert_close(inverse, expected['disp_to_depth/scaled_disp'], rtol=1e-6, atol=0.0)
+    depth = model._depth(inverse)
+    torch.testing.assert_close(depth, expected['disp_to_depth/depth'], rtol=1e-6, atol=0.0)
 
 
 @torch.no_grad()

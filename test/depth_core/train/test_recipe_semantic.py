@@ -67,6 +67,24 @@ def test_cross_entropy_by_hand() -> None:
     torch.testing.assert_close(found, torch.tensor(expected))
 
 
+def test_smoothing_and_balance_together_are_one_mean() -> None:
+    """Whoever knows nothing pays ln C, whichever classes the batch holds and however often."""
+    logits = torch.zeros(1, 5, 1, 4)
+    for labels in ([0, 0, 0, 1], [0, 1, 2, 3], [4, 4, 4, 255]):
+        found = cross_entropy(
+            logits, torch.tensor([[labels]]), balance=1.0, label_smoothing=0.5
+        )  # fmt: skip
+        torch.testing.assert_close(found, torch.tensor(math.log(5.0)))
+    # By hand: each class counts alike, and a fifth of each pixel's certainty goes to both classes.
+    logits = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 3)
+    right, wrong = math.log(1.0 + math.exp(-1.0)), math.log(1.0 + math.exp(1.0))
+    found = cross_entropy(
+        logits, torch.tensor([[[0, 0, 1]]]), balance=1.0, label_smoothing=0.2
+    )  # fmt: skip
+    of_first, of_second = 0.9 * right + 0.1 * wrong, 0.1 * right + 0.9 * wrong
+    torch.testing.assert_close(found, torch.tensor(0.5 * (of_first + of_second)))
+
+
 @pytest.mark.parametrize('balance', [0.0, 0.5])
 def test_cross_entropy_of_nothing_labelled_is_zero(balance: float) -> None:
     logits = torch.rand(1, 3, 2, 2, requires_grad=True)
