@@ -23,6 +23,7 @@ from depth_core.data.bag_messages import (
 from depth_core.data.bag_reading import (
     CLOUD_TYPES,
     IMAGE_TYPES,
+    KeptOpen,
     Record,
     choose_camera_info,
     choose_speed,
@@ -36,7 +37,7 @@ from depth_core.data.bag_reading import (
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
-from depth_core.data.sequences_bag import read_speeds
+from depth_core.data.sequences_bag import log_known, read_speeds
 from depth_core.errors import ConfigError, DataError
 from depth_core.geometry import render_sparse_depth, transform
 
@@ -83,6 +84,8 @@ class BagDataset:
         velocity_topic: TwistStamped, TwistWithCovarianceStamped or Twist to read the speed from
             instead. Never chosen by itself: many such topics are commands, not measurements.
         max_speed_offset_s: Largest time between an image and the nearest speed, seconds.
+        max_speed_gap_s: Largest time between two speeds with an image between them, seconds: its
+            speed is interpolated, however far the nearest one is.
         min_speed_mps: Leave out images at which the robot is known to be slower, on the mean over
             all its neighbours: a camera that stands still says nothing about depth.
         height: Rows of a sample; native when None.
@@ -106,6 +109,7 @@ class BagDataset:
         odometry_topic: str | None = None,
         velocity_topic: str | None = None,
         max_speed_offset_s: float = 0.2,
+        max_speed_gap_s: float = 1.0,
         min_speed_mps: float = 0.0,
         height: int | None = None,
         width: int | None = None,
@@ -122,6 +126,7 @@ class BagDataset:
             )
             raise ConfigError(message)
         self.max_speed_offset_s = max_speed_offset_s
+        self.max_speed_gap_s = max_speed_gap_s
         self.min_speed_mps = min_speed_mps
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
@@ -145,6 +150,7 @@ class BagDataset:
             self._speeds = speed and read_speeds(
                 messages_of(reader, speed),
                 tolerance_s=max_speed_offset_s,
+                gap_s=max_speed_gap_s,
                 source=f'topic {speed} of bag {self.root}',
             )
             for _, message in messages_of(reader, _STATIC_TOPIC):
@@ -155,8 +161,15 @@ class BagDataset:
                 raise DataError(message)
         self._rectified = 'rect' in image if rectified is None else rectified
         self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
+        if self._speeds:
+            log_known(
+                self._speeds,
+                [[item.stamp_ns * 1e-9 for item in window] for window in self._windows],
+                source=f'topic {speed} of bag {self.root}',
+            )
         if min_speed_mps > 0.0:
             self._windows = self._moving()
+        self._bag = KeptOpen(self.root)
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -165,7 +178,7 @@ class BagDataset:
         window = self._windows[index]
         record = window[0]
         scan = self._nearest_scan(record.stamp_ns)
-        with opened(self.root) as reader:
+        with self._bag.opened() as reader:
             messages = [read_message(reader, self.topics.image, item) for item in window]
             cloud = scan and self.topics.cloud and read_message(reader, self.topics.cloud, scan)
         pictures = []
@@ -204,7 +217,15 @@ class BagDataset:
 
     def _pair(self) -> list[tuple[Record, ...]]:
         """Each image that has all its neighbours, with them."""
-        images = sorted(self._images)
+        # An image recorded twice is no neighbour of itself.
+        images = sorted({item.stamp_ns: item for item in sorted(self._images)}.values())
+        if len(images) < len(self._images):
+            _LOG.info(
+                '%d of %d images of %s have the stamp of another: left out',
+                len(self._images) - len(images),
+                len(self._images),
+                self.topics.image,
+            )
         start_ns = images[0].stamp_ns
         stamps_s = np.array([(item.stamp_ns - start_ns) * 1e-9 for item in images])
         windows = [

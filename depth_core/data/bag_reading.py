@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import threading
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +44,63 @@ def opened(root: Path) -> Iterator[AnyReader]:
     Raises:
         DataError: It does not exist, or its reader stumbles on anything.
     """
+    with _told(root), _reader(root) as reader:
+        yield reader
+
+
+class KeptOpen:
+    """A bag that stays open between reads, which would else begin with its index each time.
+
+    Every process opens it for itself, so that the workers of a DataLoader do not move the place
+    in the file under each other; in a second thread of one process it is opened for each read.
+
+    Args:
+        root: As for `opened`.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._owner: tuple[int, int] | None = None
+        self._reader: AnyReader | None = None
+        self._close: weakref.finalize[..., KeptOpen] | None = None
+
+    def __reduce__(self) -> tuple[type[KeptOpen], tuple[Path]]:
+        return KeptOpen, (self._root,)
+
+    @contextlib.contextmanager
+    def opened(self) -> Iterator[AnyReader]:
+        """Take the open bag, after opening it if need be.
+
+        Raises:
+            DataError: As for `opened`.
+        """
+        here = (os.getpid(), threading.get_ident())
+        if self._owner is not None and self._owner != here and self._owner[0] == here[0]:
+            with opened(self._root) as reader:
+                yield reader
+            return
+        if self._owner != here:
+            self.close()
+        with _told(self._root):
+            try:
+                if self._reader is None:
+                    self._reader = _reader(self._root)
+                    self._reader.open()
+                    self._close = weakref.finalize(self, self._reader.close)
+                    self._owner = here
+                yield self._reader
+            except BaseException:
+                self.close()  # whatever went wrong, the next read begins anew
+                raise
+
+    def close(self) -> None:
+        """Close it; the next read opens it again."""
+        if self._close is not None:
+            self._close()
+        self._owner = self._reader = self._close = None
+
+
+def _reader(root: Path) -> AnyReader:
     if root.suffix in _STORAGE_SUFFIXES and (root.parent / 'metadata.yaml').is_file():
         root = root.parent
     if not root.exists():
@@ -49,10 +109,15 @@ def opened(root: Path) -> Iterator[AnyReader]:
             '.db3 file, or a ROS 1 .bag file.'
         )
         raise DataError(message)
+    # Bags recorded before ROS 2 Iron carry no message definitions.
+    return AnyReader([root], default_typestore=get_typestore(Stores.ROS2_HUMBLE))
+
+
+@contextlib.contextmanager
+def _told(root: Path) -> Iterator[None]:
+    """Say which bag an error of its reader is about."""
     try:
-        # Bags recorded before ROS 2 Iron carry no message definitions.
-        with AnyReader([root], default_typestore=get_typestore(Stores.ROS2_HUMBLE)) as reader:
-            yield reader
+        yield
     except DepthError:
         raise
     except Exception as error:

@@ -79,16 +79,20 @@ class SpeedTrack:
     """[M] metres a second."""
     tolerance_s: float
     """How far in time the nearest measurement may be."""
+    gap_s: float = 0.0
+    """Between two measurements not further apart than this every time is known."""
 
     def mean(self, first_s: float, second_s: float) -> float:
         """Mean speed between two times, measurements joined by straight lines; NaN = unknown.
 
-        It is unknown when either time has no measurement within the tolerance.
+        It is unknown when either time has no measurement within the tolerance and does not lie
+        between two near enough to each other.
         """
         start, end = sorted((first_s, second_s))
         if not (self._known(start) and self._known(end)):
             return float('nan')
-        inside = self.stamps_s[(self.stamps_s > start) & (self.stamps_s < end)]
+        first = np.searchsorted(self.stamps_s, start, side='right')
+        inside = self.stamps_s[first : np.searchsorted(self.stamps_s, end, side='left')]
         times = np.array([start, *inside, end])
         speeds = np.interp(times, self.stamps_s, self.speed_mps)
         if end == start:
@@ -97,9 +101,12 @@ class SpeedTrack:
         return float(pieces.sum() / (end - start))
 
     def _known(self, time_s: float) -> bool:
-        if not len(self.stamps_s):
-            return False
-        return float(np.abs(self.stamps_s - time_s).min()) <= self.tolerance_s
+        after = int(np.searchsorted(self.stamps_s, time_s))
+        near_s = self.stamps_s[max(after - 1, 0) : after + 1]
+        if np.any(np.abs(near_s - time_s) <= self.tolerance_s):
+            return True
+        between = 0 < after < len(self.stamps_s)
+        return between and bool(near_s[1] - near_s[0] <= self.gap_s)
 
 
 def with_neighbours(

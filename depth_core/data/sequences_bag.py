@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -24,7 +24,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def read_speeds(
-    messages: Iterable[tuple[int, Any]], *, tolerance_s: float, source: str
+    messages: Iterable[tuple[int, Any]], *, tolerance_s: float, gap_s: float, source: str
 ) -> SpeedTrack:
     """Read the speeds a topic states, the length of the linear velocity.
 
@@ -35,6 +35,7 @@ def read_speeds(
     Args:
         messages: (recording time in ns, Odometry or Twist of any kind).
         tolerance_s: How far in time a speed may be from where it is asked for.
+        gap_s: How far apart two may be between which others are interpolated.
         source: The topic, for messages.
 
     Raises:
@@ -64,20 +65,61 @@ def read_speeds(
         raise DataError(message_text)
     if places and not speed_mps.any():
         steps_m = np.linalg.norm(np.diff(np.array(places)[order], axis=0), axis=1)
-        if steps_m.any():
+        steps_s = np.diff(stamps_s)
+        passing = steps_s > 0.0
+        if steps_m[passing].any():
             _LOG.warning('%s: velocities are all zero; positions are differentiated', source)
-            return _differentiated(stamps_s, steps_m, tolerance_s)
-    return SpeedTrack(stamps_s=stamps_s, speed_mps=speed_mps, tolerance_s=tolerance_s)
+            stamps_s = 0.5 * (stamps_s[1:] + stamps_s[:-1])[passing]
+            speed_mps = steps_m[passing] / steps_s[passing]
+    return SpeedTrack(stamps_s=stamps_s, speed_mps=speed_mps, tolerance_s=tolerance_s, gap_s=gap_s)
 
 
-def _differentiated(stamps_s: Any, steps_m: Any, tolerance_s: float) -> SpeedTrack:  # noqa: ANN401
-    steps_s = np.diff(stamps_s)
-    moving = steps_s > 0.0
-    middle_s = 0.5 * (stamps_s[1:] + stamps_s[:-1])[moving]
-    return SpeedTrack(
-        stamps_s=middle_s,
-        speed_mps=steps_m[moving] / steps_s[moving],
-        tolerance_s=tolerance_s,
+def log_known(
+    track: SpeedTrack,
+    windows_s: Sequence[Sequence[float]],
+    *,
+    source: str,
+) -> None:
+    """Say in the log for how many sequences the speed is known, and why not for the others.
+
+    Args:
+        track: The speeds.
+        windows_s: Times of each frame and of its neighbours, seconds.
+        source: The topic of the speeds, for messages.
+    """
+    unknown = sum(
+        any(np.isnan(track.mean(frame, other)) for other in others) for frame, *others in windows_s
+    )
+    known = len(windows_s) - unknown
+    if not unknown:
+        _LOG.info('%s: the speed of all %d sequences is known', source, known)
+        return
+    first, last = min(map(min, windows_s)), max(map(max, windows_s))
+    apart = max(float(track.stamps_s[0]) - last, first - float(track.stamps_s[-1]))
+    step_s = float(np.diff(track.stamps_s).max()) if len(track.stamps_s) > 1 else 0.0
+    if apart > track.tolerance_s:
+        reason = (
+            f'its stamps lie {apart:.3g} s off all those of the images: another clock gives them; '
+            'give a topic stamped by the clock of the camera'
+        )
+    elif step_s > max(track.gap_s, 2.0 * track.tolerance_s):
+        reason = (
+            f'its messages are up to {step_s:.3g} s apart; raise max_speed_gap_s (now '
+            f'{track.gap_s:g} s) if the speed changes little on the way'
+        )
+    else:
+        reason = (
+            f'there the images begin before it or end after it by more than max_speed_offset_s '
+            f'(now {track.tolerance_s:g} s)'
+        )
+    level = logging.WARNING if unknown > known else logging.INFO
+    _LOG.log(
+        level,
+        '%s: the speed of %d of %d sequences is known; for the others %s',
+        source,
+        known,
+        len(windows_s),
+        reason,
     )
 
 

@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rosbags.rosbag2 import StoragePlugin, Writer
+from torch.utils.data import DataLoader, Dataset
 
 from depth_core.data import open_dataset
 from depth_core.data.bag import BagDataset
 from depth_core.data.bag_messages import camera_of, rotation_matrix
+from depth_core.data.bag_reading import Record
 from depth_core.data.kitti import KittiDataset
 from depth_core.errors import ConfigError, DataError
 from test.depth_core.data.recording import (
@@ -260,3 +265,44 @@ def test_recorded_bags_agree_with_the_files_they_were_made_from(
         ours.depth_m[ours.valid].numpy(), theirs.depth_m[theirs.valid].numpy(), atol=1e-4
     )
     np.testing.assert_allclose(ours.intrinsics.numpy(), theirs.intrinsics.numpy())
+
+
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_bag_stays_open_in_each_process_for_itself(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    dataset = BagDataset(record().write(tmp_path / 'b', plugin))
+    expected = [dataset[index] for index in range(3)]
+    reader = dataset._bag._reader
+    assert reader is not None
+    torch.testing.assert_close(dataset[2].image, expected[2].image)
+    assert dataset._bag._reader is reader, 'the index is read once'
+    # Workers inherit the open file; whoever read through it would move the place of the others.
+    loader = DataLoader(_Images(dataset), batch_size=None, num_workers=2)
+    for _, image in zip(range(2), loader, strict=False):
+        torch.testing.assert_close(dataset[0].image, expected[0].image)
+        torch.testing.assert_close(image, expected[0].image)
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(dataset.__getitem__, 1).result()
+    torch.testing.assert_close(found.image, expected[1].image)
+    assert dataset._bag._reader is reader
+    lost = Record(stamp_ns=1, recorded_ns=1)
+    dataset._windows[1] = (lost,)
+    with pytest.raises(DataError, match='is gone; the bag has changed'):
+        dataset[1]
+    torch.testing.assert_close(dataset[0].image, expected[0].image)
+    assert dataset._bag._reader is not reader, 'after an error it is opened anew'
+    assert pickle.loads(pickle.dumps(dataset._bag))._root == dataset.root  # noqa: S301  our own
+
+
+class _Images(Dataset[torch.Tensor]):
+    """The first image, over and over."""
+
+    def __init__(self, dataset: BagDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.dataset[0 * index].image

@@ -74,3 +74,17 @@ def test_a_speed_too_far_in_time_is_unknown() -> None:
     assert math.isnan(track(tolerance_s=0.05).mean(1.1, 1.2))
     empty = SpeedTrack(stamps_s=np.empty(0), speed_mps=np.empty(0), tolerance_s=9.0)
     assert math.isnan(empty.mean(0.0, 1.0))
+
+
+def test_between_two_measurements_near_enough_to_each_other_all_is_known() -> None:
+    slow = SpeedTrack(
+        stamps_s=np.array([1.0, 1.5, 3.0]),
+        speed_mps=np.array([2.0, 4.0, 0.0]),
+        tolerance_s=0.1,
+        gap_s=1.0,
+    )
+    assert slow.mean(1.2, 1.3) == pytest.approx(3.0), '0.2 s from the nearest, in a gap of 0.5 s'
+    assert slow.mean(1.25, 1.55) == pytest.approx((3.5 * 0.25 + (4.0 - 0.2 / 3.0) * 0.05) / 0.3)
+    assert math.isnan(slow.mean(2.0, 2.1)), 'a gap of 1.5 s'
+    assert math.isnan(slow.mean(0.5, 1.2)), 'before the first'
+    assert math.isnan(slow.mean(2.95, 3.2)), 'after the last'

@@ -165,6 +165,72 @@ def test_a_speed_too_far_in_time_is_unknown(tmp_path: Path) -> None:
     assert np.isnan(speeds_of(dataset[1])).tolist() == [False, True]
 
 
+def test_odometry_of_two_a_second_is_interpolated(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = drive()
+    for offset_ms in (-50, 450):
+        stamp_ns = START_NS + offset_ms * 1_000_000
+        recording.add(ODOM, stamp_ns, odometry(stamp_ns, 1.0 + 0.01 * offset_ms))
+    path = recording.write(tmp_path / 'b')
+    with caplog.at_level(logging.INFO):
+        dataset = BagDataset(path, neighbours=[-1, 1])
+    # The image half way is 0.25 s from either, beyond max_speed_offset_s.
+    assert speeds_of(dataset[1]) == pytest.approx([2.5, 3.5], abs=1e-4)
+    assert f'topic {ODOM} of bag {path}: the speed of all 3 sequences is known' in caplog.text
+    caplog.clear()
+    narrow = BagDataset(path, neighbours=[-1, 1], max_speed_gap_s=0.3)
+    assert np.isnan(speeds_of(narrow[1])).all()
+    assert (
+        'the speed of 0 of 3 sequences is known; for the others its messages are up to 0.5 s '
+        'apart; raise max_speed_gap_s (now 0.3 s)'
+    ) in caplog.text
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_speeds_of_another_clock_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = drive()
+    for step in range(-2, 26):
+        recorded_ns = START_NS + step * 20_000_000
+        recording.add(ODOM, recorded_ns, odometry(recorded_ns - 3_600_000_000_000, 2.0))
+    dataset = BagDataset(recording.write(tmp_path / 'b'), neighbours=[-1, 1])
+    assert np.isnan(speeds_of(dataset[0])).all()
+    (told,) = [item for item in caplog.records if item.levelno == logging.WARNING]
+    assert (
+        'the speed of 0 of 3 sequences is known; for the others its stamps lie 3.6e+03 s off all '
+        'those of the images: another clock'
+    ) in told.getMessage()
+
+
+def test_speeds_that_end_early_are_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = add_speeds(drive(), ODOM, odometry, to_ms=280).write(tmp_path / 'b')
+    with caplog.at_level(logging.INFO):
+        BagDataset(path, neighbours=[-1, 1], max_speed_offset_s=0.07)
+    assert 'the speed of 2 of 3 sequences is known; for the others there the im' in caplog.text
+    assert all(item.levelno == logging.INFO for item in caplog.records)
+
+
+def test_images_recorded_twice_count_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = drive()
+    twice = [item for item in recording.messages if item[0] == IMAGE]
+    for topic, recorded_ns, message in twice:
+        recording.add(topic, recorded_ns + 1_000_000, message)
+    with caplog.at_level(logging.INFO):
+        dataset = BagDataset(recording.write(tmp_path / 'b'), neighbours=[-1, 1])
+    assert [frames_of(dataset[index]) for index in range(len(dataset))] == [
+        [1, 0, 2],
+        [2, 1, 3],
+        [3, 2, 4],
+    ]
+    assert '5 of 10 images of /cam/image_raw have the stamp of another' in caplog.text
+
+
 def test_odometry_without_velocities_is_differentiated(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
