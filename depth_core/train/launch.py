@@ -59,6 +59,25 @@ def open_fabric(trainer: TrainerSettings, *, partial: bool = False) -> Fabric:
     return fabric
 
 
+def open_device(trainer: TrainerSettings) -> torch.device:
+    """Choose where one process computes between trainings, by the same settings.
+
+    Raises:
+        ConfigError: As `open_fabric`.
+    """
+    _, here = _processes(trainer)
+    if trainer.threads is not None:
+        torch.set_num_threads(trainer.threads)
+    if _accelerator(trainer, here) == 'cpu':
+        return torch.device('cpu')
+    return torch.device('cuda', int(os.environ.get('LOCAL_RANK', '0')))
+
+
+def is_first_process() -> bool:
+    """Whether this process is the only one, or the first of those torchrun started."""
+    return int(os.environ.get('RANK', '0')) == 0
+
+
 def seed_of(*parts: int) -> int:
     """Mix numbers (a seed, a step, a rank) into one seed, well spread for neighbouring ones."""
     mixed = 0

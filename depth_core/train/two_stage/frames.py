@@ -79,6 +79,10 @@ def read_verdicts(path: Path) -> list[FrameVerdict]:
 class KeptFrames:
     """The samples of a data set that a list of frames keeps.
 
+    A frame that is left out is no sample any more. As a neighbour of those that are kept it stays:
+    a hole is in its depth, and of neighbours the colours alone are looked at. The paper leaves
+    that open.
+
     Args:
         dataset: The data set the list was made of.
         path: The list.
@@ -101,7 +105,11 @@ class KeptFrames:
         self.path = path
         self.kept = tuple(verdict for verdict in verdicts if verdict.kept)
         if not self.kept:
-            message = f'list of frames {path} keeps none of {len(verdicts)} samples; keep some.'
+            message = (
+                f'list of frames {path} keeps none of {len(verdicts)} samples; set "kept" to true '
+                'in the lines of some, or make it anew with a larger --holes.max_pixels or '
+                '--holes.below_m.'
+            )
             raise DataError(message)
 
     def __len__(self) -> int:

@@ -148,7 +148,9 @@ def test_a_list_of_other_frames_is_refused(tmp_path: Path) -> None:
         KeptFrames(Frames(), path)[2]
     nothing = [FrameVerdict(**(vars(item) | {'kept': False})) for item in verdicts]
     write_verdicts(path, nothing)
-    with pytest.raises(DataError, match='keeps none of 3 samples'):
+    with pytest.raises(
+        DataError, match=r'keeps none of 3 samples; .*--holes\.max_pixels or --holes\.below_m'
+    ):
         KeptFrames(Frames(), path)
     path.write_text('{"index": 0}\n', encoding='utf-8')
     with pytest.raises(DataError, match='line 1: an entry has ground, index'):
