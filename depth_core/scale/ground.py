@@ -5,6 +5,13 @@ Everything is measured by the height of the camera above the fitted plane, becau
 has no unit: the tolerance of an inlier, the residual, what counts as below. That also fits how
 depth errs: on the ground, a depth wrong by a share s is a height wrong by s times that of the
 camera, near and far alike.
+
+Limits, measured on drawn ground at 96x160 under a camera at 1.65 m. Independent noise on the depth
+of 1, 2, 5 and 10 % puts the height wrong by 0.1, 0.4, 2.4 and 1.1 %; with 15 % no plane is found.
+Pitch of 5 degrees, roll of 8, a car, or a slope that changes at 12 m do not move it; one that
+changes at 6 m, by 6 %. Walls, ceilings and random depth are refused. Ground that bends is not: a
+smooth rise stays within the tolerance of some plane, and a hill of 0.3 m in 5 m was answered with
+2.35 m, valid. Whoever drives over hills takes the median of many images.
 """
 
 from __future__ import annotations
