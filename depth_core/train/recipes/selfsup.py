@@ -12,9 +12,11 @@ it in place, so that its log shows their sum under that name; its optimised loss
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import torch
@@ -29,8 +31,11 @@ from depth_core.losses.selfsup_supervised import InverseDepthLoss
 from depth_core.models.base import DepthModel
 from depth_core.models.inverse_depth import InverseDepthPrediction
 from depth_core.models.pose import Motion, create_pose_network
+from depth_core.models.pose_weights import read_fitting_pose_network
 from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.sequences import distance_m, neighbours_of
 
+_LOG: Final = logging.getLogger(__name__)
 _UNTOLD_AT_MOST: Final = 10
 """Batches in a row without a known speed or depth before a metric training is refused."""
 
@@ -52,6 +57,8 @@ class SelfSupRecipe(Recipe):
     """Network that tells the motion between frames; posenet and poseresnet as in packnet-sfm."""
     pose_pretrained: bool = False
     """Start a ResNet pose encoder from ImageNet weights, which are downloaded."""
+    pose_weights: Path | None = None
+    """Pose network to start from, as python -m depth_core.convert --pose_output writes it."""
     neighbours: int = 2
     """Neighbouring frames of a sample, as many as data.train.options.neighbours names."""
     scales: int = 4
@@ -124,6 +131,11 @@ class SelfSupRecipe(Recipe):
             faults.append(f'recipe.scales is {self.scales}; the networks give 1 to 4.')
         if self.neighbours < 1:
             faults.append(f'recipe.neighbours is {self.neighbours}; give at least 1.')
+        if self.pose_pretrained and self.pose_weights is not None:
+            faults.append(
+                'recipe.pose_weights brings the weights of the pose network along, and '
+                'recipe.pose_pretrained asks for others; give one of them.'
+            )
         if not self.sigma_weight > 0.0:
             faults.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
@@ -143,7 +155,12 @@ class SelfSupRecipe(Recipe):
         return faults + self._scale_faults(metric=model.spec.kind is DepthKind.METRIC)
 
     def open(self, model: DepthModel) -> SelfSupStep:
-        """Put `model` together with its pose network."""
+        """Put `model` together with its pose network.
+
+        Raises:
+            CheckpointError: The pose weights cannot be read.
+            ConfigError: They are of another pose network, or for other neighbours.
+        """
         return SelfSupStep(model, self)
 
     def _scale_faults(self, *, metric: bool) -> list[str]:
@@ -165,27 +182,29 @@ class SelfSupStep(TrainingStep):
 
     def __init__(self, model: DepthModel, recipe: SelfSupRecipe) -> None:
         super().__init__(model)
-        self.pose = create_pose_network(
-            recipe.pose_network, neighbours=recipe.neighbours, pretrained=recipe.pose_pretrained
+        self.pose = (
+            create_pose_network(
+                recipe.pose_network,
+                neighbours=recipe.neighbours,
+                pretrained=recipe.pose_pretrained,
+            )
+            if recipe.pose_weights is None
+            else read_fitting_pose_network(
+                recipe.pose_weights, recipe.pose_network, neighbours=recipe.neighbours
+            )
         )
         self.recipe = recipe
         self._untold_in_a_row = _UNTOLD_AT_MOST - 1  # the first batch has to tell
+        self._depthless_in_a_row = 0
+        self._told_depthless = False
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
         """Predict depth and motion, look from the neighbours, and weigh what is seen."""
         del step
         recipe = self.recipe
-        neighbours, dt_s = _sequence(sample)
-        earlier = sample.neighbours_earlier()
-        if earlier is None:
-            if recipe.pose_network.startswith('monodepth2'):
-                message = (
-                    f'the order of sample {sample.key[0]} and its neighbours is unknown, and '
-                    f'{recipe.pose_network} is shown two frames in their order; give a data set '
-                    'with time stamps, or pose_network posenet or poseresnet18.'
-                )
-                raise DataError(message)
-            earlier = torch.zeros_like(dt_s, dtype=torch.bool)  # the others do not look at it
+        neighbours, dt_s, earlier = neighbours_of(
+            sample, recipe.pose_network, expected=recipe.neighbours
+        )
         prediction = self._predict(sample.image)
         inverse_depths = prediction.inv_depths[: recipe.scales]
         motion = self.pose(sample.image, neighbours, earlier)
@@ -202,8 +221,12 @@ class SelfSupStep(TrainingStep):
             if recipe.velocity_weight or recipe.supervised_weight:
                 self._refuse_unknown_metres(sample, dt_s)
             if recipe.velocity_weight:
-                terms['velocity'] = recipe.velocity_weight * _velocity(sample, motion, dt_s)
+                way_m = distance_m(sample, dt_s)
+                terms['velocity'] = recipe.velocity_weight * losses.velocity_loss(
+                    motion.translation, way_m, torch.isfinite(way_m)
+                )
             if recipe.supervised_weight:
+                self._tell_missing_depth(sample)
                 terms['supervised'] = recipe.supervised_weight * losses.inverse_depth_loss(
                     inverse_depths,
                     sample.depth_m.unsqueeze(1),
@@ -219,7 +242,7 @@ class SelfSupStep(TrainingStep):
         recipe = self.recipe
         told = bool(recipe.supervised_weight) and bool(sample.valid.any())
         if recipe.velocity_weight:
-            told = told or bool(torch.isfinite(_distance_m(sample, dt_s)).any())
+            told = told or bool(torch.isfinite(distance_m(sample, dt_s)).any())
         self._untold_in_a_row = 0 if told else self._untold_in_a_row + 1
         if self._untold_in_a_row < _UNTOLD_AT_MOST:
             return
@@ -227,9 +250,24 @@ class SelfSupStep(TrainingStep):
             f'no sample of this batch ({sample.key[0]} ...) says what a metre is: there is no '
             'known speed or time for recipe.velocity_weight, and no depth for '
             'recipe.supervised_weight. Give data with OXTS, odometry_topic, velocity_topic or '
-            'depth; or both weights 0 and model.options.metric false.'
+            'depth; or both weights 0 and model.options.metric false. Of a bag the log says, when '
+            'it is opened, which speeds are unknown and why.'
         )
         raise DataError(message)
+
+    def _tell_missing_depth(self, sample: Sample) -> None:
+        """Say once where depth is waited for in vain beside speeds."""
+        self._depthless_in_a_row = 0 if sample.valid.any() else self._depthless_in_a_row + 1
+        if self._depthless_in_a_row == _UNTOLD_AT_MOST and not self._told_depthless:
+            self._told_depthless = True
+            _LOG.warning(
+                'no depth in %d batches in a row, the last with sample %s: '
+                'recipe.supervised_weight %g takes its share from the photometric loss for '
+                'nothing; give data with depth, or recipe.supervised_weight 0',
+                _UNTOLD_AT_MOST,
+                sample.key[0],
+                self.recipe.supervised_weight,
+            )
 
     def _predict(self, images: Tensor) -> InverseDepthPrediction:
         """Ask the depth network, now and then about the mirrored batch."""
@@ -266,7 +304,7 @@ class SelfSupStep(TrainingStep):
         camera: Tensor,
         poses: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """The mean over scales, and the error of each pixel's best view at full size."""
+        """The mean over scales, and at the finest the error of the best view; inf without one."""
         recipe = self.recipe
         terms = []
         finest = None
@@ -296,7 +334,8 @@ class SelfSupStep(TrainingStep):
             within = seen if recipe.mask_out_of_view else None
             terms.append(photometric.reduced(maps, recipe.reduction, seen=within, still=still))
             if finest is None:
-                finest = torch.cat(maps, dim=1).detach().amin(dim=1)
+                error, usable = photometric.least_error(maps, seen=within)
+                finest = torch.where(usable, error.detach(), torch.inf).squeeze(1)
         if finest is None:
             message = 'the network gave no inverse depth; use another recipe.'
             raise ModelError(message)
@@ -310,10 +349,16 @@ class SelfSupStep(TrainingStep):
         if self.recipe.sigma == 'photometric':
             # The head answers sigma = r depth: r is taught to be the deviation of the error.
             relative = prediction.sigma / depth
-            return losses.laplace_nll(torch.zeros_like(depth), relative, view_error)
+            return losses.laplace_nll(
+                torch.zeros_like(depth), relative, view_error, torch.isfinite(view_error)
+            )
+        # Both in eval mode, as the network is used: beside an answer in train mode, sigma would
+        # learn how batch statistics differ from running ones.
         with torch.no_grad(), evaluating(self.model):
-            mirrored = self.model(sample.image.flip(-1)).depth.flip(-1)
-        return losses.laplace_nll(depth / depth, prediction.sigma / depth, mirrored / depth)
+            both = self.model(torch.cat((sample.image, sample.image.flip(-1)))).depth
+        own, mirrored = both.chunk(2)
+        relative = prediction.sigma / depth
+        return losses.laplace_nll(torch.ones_like(own), relative, mirrored.flip(-1) / own)
 
 
 @contextmanager
@@ -338,34 +383,6 @@ def poses_of(motion: Motion) -> Tensor:
     pose = view_synthesis.rigid(matrix(motion.rotation), motion.translation)
     inverse = view_synthesis.inverse_rigid(pose)
     return torch.where(motion.inverted[..., None, None], inverse, pose)
-
-
-def _sequence(sample: Sample) -> tuple[Tensor, Tensor]:
-    """The neighbours of a batch and the seconds to each."""
-    if sample.neighbour_images is None or sample.neighbour_dt_s is None:
-        message = (
-            f'sample {sample.key[0]} has no neighbouring frames, and training without depth needs '
-            'some; give data.train.options.neighbours, as [-1, 1], for a data set of sequences.'
-        )
-        raise DataError(message)
-    return sample.neighbour_images, sample.neighbour_dt_s
-
-
-def _velocity(sample: Sample, motion: Motion, dt_s: Tensor) -> Tensor:
-    """How far the predicted motion is from the one the speed tells."""
-    distance_m = _distance_m(sample, dt_s)
-    return losses.velocity_loss(motion.translation, distance_m, torch.isfinite(distance_m))
-
-
-def _distance_m(sample: Sample, dt_s: Tensor) -> Tensor:
-    """How far the camera went to each neighbour, [B, N]; NaN where speed or time is unknown."""
-    if sample.speed_mps is None:
-        message = (
-            f'sample {sample.key[0]} has no speed, and recipe.velocity_weight needs it; give a '
-            'data set with odometry, or velocity_weight 0.'
-        )
-        raise DataError(message)
-    return sample.speed_mps.view(len(dt_s), -1) * dt_s.abs()
 
 
 def _size(maps: Tensor) -> tuple[int, int]:

@@ -6,17 +6,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
 from depth_core.data.sample import Sample
-from depth_core.errors import DataError
+from depth_core.errors import CheckpointError, ConfigError, DataError
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.models.inverse_depth import InverseDepthPrediction
-from depth_core.models.pose import Motion
+from depth_core.models.pose import Motion, create_pose_network
+from depth_core.models.pose_weights import save_pose_network
 from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, evaluating, poses_of
 
 HEIGHT, WIDTH = 64, 64
@@ -240,6 +242,58 @@ def test_asking_in_eval_mode_leaves_no_statistics(model: DepthModel, sample: Sam
         assert torch.equal(value, before[key]), key
 
 
+@pytest.mark.parametrize('flip_probability', [0.0, 1.0])
+def test_sigma_learns_the_difference_of_mirrored_answers_and_of_nothing_else(
+    sample: Sample, flip_probability: float
+) -> None:
+    torch.manual_seed(0)
+    model = create_model('selfsup_resnet18')
+    # Running statistics far from those of the batch, as early in a training.
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, torch.nn.BatchNorm2d):
+                layer.get_buffer('running_var').fill_(0.5)
+    step = SelfSupRecipe(flip_probability=flip_probability).open(model).train()
+    prediction = step._predict(sample.image)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    found = step._sigma(sample, prediction, torch.zeros(()))
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert all(layer.training for layer in model.modules())
+    model.eval()
+    with torch.no_grad():
+        own = model(sample.image).depth
+        mirrored = model(sample.image.flip(-1)).depth.flip(-1)
+        off = (own - mirrored).abs() / own
+        sigma = prediction.sigma / prediction.depth
+        b = sigma / math.sqrt(2.0)
+        expected = (off / b + (2.0 * b).log()).mean()
+        mixed = (prediction.depth - mirrored).abs() / prediction.depth  # of two modes
+        assert float(((mixed - off) / b).abs().mean()) > 1e-2
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_training_starts_from_a_published_pose_network(
+    model: DepthModel, sample: Sample, tmp_path: Path
+) -> None:
+    path = tmp_path / 'pose.ckpt'
+    torch.manual_seed(5)
+    source = create_pose_network('posenet', neighbours=2)
+    save_pose_network(path, 'posenet', source.state_dict())
+    step = SelfSupRecipe(pose_weights=path).open(model).train()
+    for key, value in source.state_dict().items():
+        assert torch.equal(step.pose.state_dict()[key], value), key
+    assert moved(step, step.losses(sample, 0), 'photometric')[:2] == (True, True)
+    with pytest.raises(ConfigError, match='is a posenet, and pose_network is poseresnet18'):
+        SelfSupRecipe(pose_weights=path, pose_network='poseresnet18').open(model)
+    with pytest.raises(ConfigError, match='takes 2 neighbours, and neighbours is 1'):
+        SelfSupRecipe(pose_weights=path, neighbours=1).open(model)
+    with pytest.raises(CheckpointError, match='does not exist'):
+        SelfSupRecipe(pose_weights=tmp_path / 'none.ckpt').open(model)
+    both = SelfSupRecipe(pose_weights=path, pose_pretrained=True)
+    assert 'pose_pretrained asks for others' in both.faults(model)[0]
+
+
 def test_faults_are_named_all_at_once(model: DepthModel, metric_model: DepthModel) -> None:
     recipe = SelfSupRecipe(
         ssim_weight=1.5, smoothness_weight=-1.0, scales=5, neighbours=0, sigma_weight=0.0,
@@ -334,3 +388,60 @@ def test_data_that_never_says_what_a_metre_is_is_refused(
     step = SelfSupRecipe(supervised_weight=0.5).open(metric_model)
     with pytest.raises(DataError, match='no depth for recipe'):
         step.losses(blind, 0)
+
+
+def test_other_neighbours_than_expected_are_answered_with_both_settings(
+    model: DepthModel, sample: Sample
+) -> None:
+    step = SelfSupRecipe(neighbours=4).open(model)
+    with pytest.raises(
+        ConfigError,
+        match=r'options\.neighbours names 2 frames, and recipe\.neighbours is 4; give '
+        r'recipe\.neighbours 2, or 4 offsets',
+    ):
+        step.losses(sample, 0)
+
+
+def test_depth_that_never_comes_beside_speeds_is_told_once(
+    metric_model: DepthModel, sample: Sample, caplog: pytest.LogCaptureFixture
+) -> None:
+    blind = replace(sample, valid=torch.zeros_like(sample.valid))
+    recipe = SelfSupRecipe(velocity_weight=0.1, supervised_weight=0.9)
+    step = recipe.open(metric_model)
+    for _ in range(9):
+        step._tell_missing_depth(blind)
+    step._tell_missing_depth(sample)
+    for _ in range(9):
+        step._tell_missing_depth(blind)
+    assert not caplog.messages, 'now and then there was depth'
+    step.losses(blind, 0)
+    (told,) = caplog.messages
+    assert 'no depth in 10 batches in a row, the last with sample a' in told
+    assert 'recipe.supervised_weight 0.9 takes its share' in told
+    for _ in range(30):
+        step._tell_missing_depth(blind)
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize('mask_out_of_view', [True, False])
+def test_sigma_does_not_learn_from_views_that_lie_outside(
+    model: DepthModel, sample: Sample, *, mask_out_of_view: bool
+) -> None:
+    recipe = SelfSupRecipe(
+        automask=False, mask_out_of_view=mask_out_of_view, sigma='photometric', neighbours=1
+    )
+    step = recipe.open(model).eval()
+    inverse = torch.full((2, 1, HEIGHT, WIDTH), 0.1)
+    pose = torch.eye(4).repeat(2, 1, 1, 1)
+    pose[..., 0, 3] = 5.0  # 60 px * 5 m / 10 m: 30 columns move out of view
+    _, errors = step._photometric(
+        [inverse], sample.image, sample.image[:, None], sample.intrinsics, pose
+    )
+    outside = torch.arange(WIDTH) > WIDTH - 30
+    assert torch.isinf(errors[..., outside]).all() == mask_out_of_view
+    assert torch.isfinite(errors[..., : WIDTH - 32]).all()
+    prediction = step._predict(sample.image)
+    found = step._sigma(sample, prediction, errors)
+    counted = torch.isfinite(errors)
+    b = (prediction.sigma / prediction.depth)[counted] / math.sqrt(2.0)
+    torch.testing.assert_close(found, (errors[counted] / b + (2.0 * b).log()).mean())
