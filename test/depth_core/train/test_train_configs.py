@@ -65,7 +65,7 @@ def stand_in(chosen: DatasetSettings, recipe: Recipe, *, seed: int) -> DatasetSe
 def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
     """The same settings for one step of a tiny network."""
     model, data, trainer = settings.model, settings.data, settings.trainer
-    options = model.options | dict(LIGHTER.get(model.name, {}))
+    options = without_weights(model.options) | dict(LIGHTER.get(model.name, {}))
     recipe = without_files(settings.recipe)
     return replace(
         settings,
@@ -85,10 +85,16 @@ def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
     )  # fmt: skip
 
 
+def without_weights(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a model as if the user had none of the files it starts from."""
+    return {key: item for key, item in options.items() if not key.endswith('_weights')}
+
+
 def described(settings: TrainSettings) -> DepthModel:
     """The network at its full size, without numbers: the largest have 300 million."""
     with torch.device('meta'):
-        return create_model(settings.model.name, **settings.model.options | {'pretrained': False})
+        options = without_weights(settings.model.options) | {'pretrained': False}
+        return create_model(settings.model.name, **options)
 
 
 def test_the_schemes_of_the_house_are_there() -> None:
@@ -104,7 +110,7 @@ def test_the_model_named_is_the_model_built(name: str) -> None:
     assert without_files(settings.recipe).faults(model) == []
     assert settings.data.height % model.spec.divisor == 0
     assert settings.data.width % model.spec.divisor == 0
-    for key, value in settings.model.options.items():
+    for key, value in without_weights(settings.model.options).items():
         if key != 'pretrained':
             assert model.options[key] == value
 
