@@ -34,13 +34,13 @@ def validate(
 ) -> Evaluation:
     """Score `model` on `dataset`, whose images the processes share.
 
-    Every pixel of known depth counts that `new_scores` says counts. The mode of every layer is
+    Every pixel of known depth counts that `scores_for` says counts. The mode of every layer is
     as before afterwards.
 
     Raises:
         DataError: An image cannot be read.
     """
-    scores = new_scores(model.spec)
+    scores = scores_for(model.spec)
     if fabric.world_size > 1:
         for buffer in model.buffers():  # each process has its own statistics of norm layers
             distributed.broadcast(buffer, src=0)
@@ -67,7 +67,7 @@ def validate(
     return total.result()
 
 
-def new_scores(spec: ModelSpec) -> MetricAccumulator:
+def scores_for(spec: ModelSpec) -> MetricAccumulator:
     """Begin to score a network by every pixel whose true depth it can state.
 
     One that knows no scale, or only inverse depth up to scale and shift, is aligned image by

@@ -16,7 +16,7 @@ from depth_core.data.sample import DepthDataset, collate
 from depth_core.data.synthetic import Pace, SyntheticDataset
 from depth_core.metrics import DepthMetrics
 from depth_core.models.base import DepthModel
-from depth_core.train.validate import new_scores
+from depth_core.train.validate import scores_for
 
 _HOLE: Final = 2.0
 """A pixel predicted this many times too far lies in a hole."""
@@ -60,7 +60,7 @@ def compare(
         dataset: Held-out images, not from a cache.
         on_image: Called after each image, for progress.
     """
-    scores = new_scores(model.spec)
+    scores = scores_for(model.spec)
     model.eval()
     device = next(model.parameters()).device
     relative: list[NDArray[np.float64]] = []
