@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ from depth_core.geometry import intrinsics_from_matrix, unproject
 from depth_core.models.base import DepthModel
 from depth_core.scale import GroundSettings, ScaleState, fit_ground_plane
 from depth_core.train.two_stage.frames import FrameVerdict
+
+COARSE_GROUND: Final = GroundSettings(tolerance=0.1)
+"""Twice the usual tolerance: a network bends the ground where holes are, and what is asked is
+only what lies clearly below it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +60,7 @@ def count_below(
     depth: Float32Array,
     intrinsics: Intrinsics,
     settings: HoleSettings,
-    ground: GroundSettings | None = None,
+    ground: GroundSettings = COARSE_GROUND,
 ) -> tuple[int | None, ScaleState]:
     """Count the pixels clearly below the ground.
 
@@ -63,7 +68,7 @@ def count_below(
         depth: [H, W] z-depth in any unit.
         intrinsics: The camera, of the same size.
         settings: What counts.
-        ground: How the ground is looked for; None for the defaults.
+        ground: How the ground is looked for.
 
     Returns:
         The count, None where no ground was found, and the state of the ground.
