@@ -99,10 +99,11 @@ class SelfSupRecipe(Recipe):
     in packnet-sfm's semi-supervised networks."""
     supervised_loss: InverseDepthLoss = 'l1'
     """How it is compared, on inverse depth: l1, mse, berhu, silog, abs_rel."""
-    sigma: Literal['flip', 'photometric'] = 'flip'
-    """What teaches sigma, which cannot move the depth: flip = how much depth differs from that
-    of the mirrored image; photometric = the error of the best view, as a likelihood. The recipe
-    self_teaching gives a third."""
+    sigma: Literal['photometric', 'flip'] = 'photometric'
+    """What teaches sigma, which cannot move the depth: photometric = the error of the best view,
+    as a likelihood; flip = how much depth differs from that of the mirrored image, which takes
+    two more passes. The recipe self_teaching gives a third. docs/self_supervised.md compares
+    them: photometric sorts relative errors best, flip errors in metres."""
     sigma_weight: float = 0.01
     """Weight of the likelihood that trains sigma."""
 

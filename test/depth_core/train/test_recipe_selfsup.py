@@ -238,7 +238,7 @@ def test_sigma_learns_the_difference_of_mirrored_answers_and_of_nothing_else(
         for layer in model.modules():
             if isinstance(layer, torch.nn.BatchNorm2d):
                 layer.get_buffer('running_var').fill_(0.5)
-    step = SelfSupRecipe(flip_probability=flip_probability).open(model).train()
+    step = SelfSupRecipe(flip_probability=flip_probability, sigma='flip').open(model).train()
     prediction = step._predict(sample.image)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     found = step._sigma(sample, prediction, torch.zeros(()))
