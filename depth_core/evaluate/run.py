@@ -27,6 +27,7 @@ from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
 from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
 from depth_core.metrics import Align, Evaluation, ImageScore, MetricAccumulator, Protocol
 from depth_core.metrics.alignment import depth_of_inverse
+from depth_core.runtime.preprocessing import RANGE_TOLERANCE
 
 
 class Predicts(Interface):
@@ -144,7 +145,8 @@ def evaluate_dataset(
         if source.applies:
             camera = _camera(sample, window, target_m)
             scored = protocol.scored(target_m, valid)
-            found, valid = source.find(answer.depth_m, camera, target_m, scored, seed=index)
+            depth = _inside_range(answer)
+            found, valid = source.find(depth, camera, target_m, scored, seed=index)
             states[str(found.state)] += 1
             scale = found.scale
         score = accumulator.update(
@@ -226,6 +228,15 @@ def _within_range(answer: DepthMap) -> DepthMap:
         return answer
     depth_m = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)
     return replace(answer, depth_m=depth_m)
+
+
+def _inside_range(answer: DepthMap) -> Float32Array:
+    """Depth to find a scale from: NaN at the ends of its range, which are no depth."""
+    near, far = answer.depth_range
+    inside = (answer.depth_m > near * (1.0 + RANGE_TOLERANCE)) & (
+        answer.depth_m < far * (1.0 - RANGE_TOLERANCE)
+    )
+    return np.where(inside, answer.depth_m, np.float32(np.nan))
 
 
 def _classes(

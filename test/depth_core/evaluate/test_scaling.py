@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -110,6 +112,28 @@ def test_metres_from_sparse_depth_which_is_not_scored(streets: Streets) -> None:
         Shrunk(streets), streets, protocol=PROTOCOLS['none'], align='sparse', sparse_points=50
     )
     assert [score.scale for score in again.scores] == [score.scale for score in run.scores]
+
+
+class ShortSighted(Shrunk):
+    """The same, with +inf for all but the nearest pixels."""
+
+    def predict(self, image: Uint8Array) -> DepthMap:
+        answer = super().predict(image)
+        far = float(np.quantile(answer.depth_m, 0.3))
+        depth = np.where(answer.depth_m < far, answer.depth_m, np.float32(np.inf))
+        return replace(answer, depth_m=depth, depth_range=(0.01, far))
+
+
+@pytest.mark.parametrize(
+    'source', [{'align': 'ground_plane', 'camera_height_m': HEIGHT_M}, {'align': 'sparse'}]
+)
+def test_the_end_of_the_range_tells_no_scale(streets: Streets, source: dict[str, Any]) -> None:
+    """Taken as depth, it moves the scale by 2 to 12 %."""
+    protocol = PROTOCOLS['none']
+    whole = evaluate_dataset(Shrunk(streets), streets, protocol=protocol, **source)
+    short = evaluate_dataset(ShortSighted(streets), streets, protocol=protocol, **source)
+    expected = [score.scale for score in whole.scores]
+    assert [score.scale for score in short.scores] == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_report_tells_the_scale_and_the_classes(streets: Streets, tmp_path: Path) -> None:
