@@ -128,7 +128,7 @@ class ShortSighted(Shrunk):
     'source', [{'align': 'ground_plane', 'camera_height_m': HEIGHT_M}, {'align': 'sparse'}]
 )
 def test_the_end_of_the_range_tells_no_scale(streets: Streets, source: dict[str, Any]) -> None:
-    """Taken as depth, it moves the scale by 2 to 12 %."""
+    """Taken as depth, it moves the scale by up to 12 %."""
     protocol = PROTOCOLS['none']
     whole = evaluate_dataset(Shrunk(streets), streets, protocol=protocol, **source)
     short = evaluate_dataset(ShortSighted(streets), streets, protocol=protocol, **source)
