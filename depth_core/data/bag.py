@@ -125,6 +125,7 @@ class BagDataset:
                 'only sequences have one; give neighbours, as [-1, 1], or leave the topic out.'
             )
             raise ConfigError(message)
+        _check_limits(max_speed_offset_s=max_speed_offset_s, max_speed_gap_s=max_speed_gap_s)
         self.max_speed_offset_s = max_speed_offset_s
         self.max_speed_gap_s = max_speed_gap_s
         self.min_speed_mps = min_speed_mps
@@ -301,3 +302,10 @@ class BagDataset:
         points_m = points_of(cloud, source=f'{self.topics.cloud} of bag {self.root}')
         matrix = camera.rectified_from_optical @ optical_from_lidar
         return render_sparse_depth(transform(points_m, matrix), intrinsics)
+
+
+def _check_limits(**limits_s: float) -> None:
+    for key, limit_s in limits_s.items():
+        if not limit_s >= 0.0:
+            message = f'{key} is {limit_s}; give seconds, at least 0.'
+            raise ConfigError(message)

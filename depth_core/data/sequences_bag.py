@@ -109,7 +109,8 @@ def log_known(
         )
     else:
         reason = (
-            f'there the images begin before it or end after it by more than max_speed_offset_s '
+            f'there the images begin before its messages, or end after them, by more than '
+            f'max_speed_offset_s '
             f'(now {track.tolerance_s:g} s)'
         )
     level = logging.WARNING if unknown > known else logging.INFO

@@ -28,6 +28,8 @@ from depth_core.train.settings import TrainSettings
 
 _FREE: Final = (
     'model.weights',
+    'recipe.pose_weights',
+    'recipe.pose_pretrained',
     'data.cache',
     'data.workers',
     'data.validation',
@@ -128,9 +130,19 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
 
 
 def refuse_other_settings(
-    path: Path, training: Mapping[str, Any], settings: TrainSettings
+    path: Path,
+    training: Mapping[str, Any],
+    settings: TrainSettings,
+    *,
+    remedy: str = 'start a new one from its weights with --model.weights {path}',
 ) -> None:
     """Refuse to take the run at `path`, which wrote `training`, for one of `settings`.
+
+    Args:
+        path: Its checkpoint.
+        training: What the checkpoint says of the training.
+        settings: Those asked for.
+        remedy: What may be done instead of giving the settings of the run.
 
     Raises:
         CheckpointError: It learnt something else, or from something else.
@@ -140,8 +152,7 @@ def refuse_other_settings(
         message = (
             f'{path} cannot be continued exactly, because settings differ:\n  '
             + '\n  '.join(differences)
-            + '\nGive the settings of the run, or start a new one from its weights with '
-            f'--model.weights {path}.'
+            + f'\nGive the settings of the run, or {remedy.format(path=path)}.'
         )
         raise CheckpointError(message)
 

@@ -115,7 +115,7 @@ def _refuse_other_holes(path: Path, holes: HoleSettings) -> None:
         if is_first_process():
             write_text_atomically(path, json.dumps(asked, indent=2) + '\n')
         return
-    found = json.loads(path.read_text(encoding='utf-8'))
+    found = _read_holes(path)
     told = ', '.join(f'{key} {found.get(key)}' for key in asked if found.get(key) != asked[key])
     if told:
         message = (
@@ -126,6 +126,25 @@ def _refuse_other_holes(path: Path, holes: HoleSettings) -> None:
         raise ConfigError(message)
 
 
+def _read_holes(path: Path) -> dict[str, Any]:
+    """Read what counted as a hole in a folder.
+
+    Raises:
+        ConfigError: The file is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        found = error
+    if isinstance(found, dict):
+        return found
+    message = (
+        f'{path} does not say what counted as a hole ({str(found)[:80]}); remove it, '
+        'frames.jsonl and stage_2 to drop frames anew after the same first stage.'
+    )
+    raise ConfigError(message)
+
+
 def _refuse_longer_first_stage(folder: Path, max_steps: int) -> None:
     """Refuse to train the first stage on after it made the list.
 
@@ -134,8 +153,8 @@ def _refuse_longer_first_stage(folder: Path, max_steps: int) -> None:
     Raises:
         ConfigError: The second stage would follow the list of a network that is no more.
     """
-    found = json.loads((folder / 'holes.json').read_text(encoding='utf-8'))
-    made_at = found.get(_STEP, max_steps) if isinstance(found, dict) else max_steps
+    path = folder / 'holes.json'
+    made_at = _read_holes(path).get(_STEP, max_steps) if path.is_file() else max_steps
     if max_steps > made_at:
         message = (
             f'the list of frames in {folder} was made by stage 1 after {made_at} steps, and '
@@ -203,7 +222,12 @@ def _stage(settings: TrainSettings, folder: Path, console: Console | None) -> Ru
     if run.last.exists():
         training: Any = read_checkpoint(run.last).training
         if training is not None and training['step'] >= settings.trainer.max_steps:
-            refuse_other_settings(run.last, training, settings)
+            refuse_other_settings(
+                run.last,
+                training,
+                settings,
+                remedy='take another --trainer.run_dir: both stages train from scratch',
+            )
             _LOG.info('%s is finished', folder)
             return run
         resume = run.last

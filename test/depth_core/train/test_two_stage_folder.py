@@ -22,6 +22,7 @@ from depth_core.train.two_stage.stages import (
     _compare,
     _list_frames,
     _refuse_longer_first_stage,
+    _refuse_other_holes,
     counter,
     train_two_stages,
 )
@@ -47,7 +48,9 @@ def test_frames_without_a_ground_are_told_and_other_settings_refused(
     holes = json.loads((folder / 'holes.json').read_text(encoding='utf-8'))
     assert holes == {**dataclasses.asdict(HoleSettings()), 'stage_1_step': 1}
     other = dataclasses.replace(settings.trainer, seed=settings.trainer.seed + 1)
-    with pytest.raises(CheckpointError, match=r'settings differ:\n  trainer\.seed'):
+    with pytest.raises(
+        CheckpointError, match=r'settings differ:\n  trainer\.seed[^;]*--trainer\.run_dir: both'
+    ):
         train_two_stages(dataclasses.replace(settings, trainer=other), HoleSettings())
     again = train_two_stages(settings, HoleSettings())
     assert again.verdicts == result.verdicts, 'the same settings take it over'
@@ -75,6 +78,14 @@ def test_a_list_whose_network_is_not_told_is_taken(tmp_path: Path) -> None:
 @pytest.fixture
 def settings(tiny_config: Path, tmp_path: Path) -> TrainSettings:
     return parse(['--config', str(tiny_config), '--trainer.run_dir', str(tmp_path / 'run')])
+
+
+@pytest.mark.parametrize('content', ['', '{"below_m": ', '[1]'])
+def test_a_damaged_account_of_the_holes_is_answered(tmp_path: Path, content: str) -> None:
+    path = tmp_path / 'holes.json'
+    path.write_text(content, encoding='utf-8')
+    with pytest.raises(ConfigError, match=r'holes\.json does not say what counted as a hole'):
+        _refuse_other_holes(path, HoleSettings())
 
 
 def test_all_processes_but_the_first_wait_for_the_list_and_compare_nothing(
