@@ -121,8 +121,9 @@ def test_images_recorded_out_of_order_are_ordered_by_their_stamps(tmp_path: Path
 @pytest.mark.parametrize('key', ['max_speed_offset_s', 'max_speed_gap_s'])
 @pytest.mark.parametrize('limit_s', [-1.0, float('nan')])
 def test_limits_that_are_no_times_are_refused(tmp_path: Path, key: str, limit_s: float) -> None:
+    options: dict[str, Any] = {key: limit_s}
     with pytest.raises(ConfigError, match=f'{key} is {limit_s}; give seconds'):
-        open_dataset('bag', root=tmp_path, **{key: limit_s})
+        BagDataset(tmp_path, **options)
 
 
 def test_a_bag_of_no_window_is_refused(tmp_path: Path) -> None:
