@@ -32,13 +32,11 @@ rounding of float32: the authors' float32 differs from their float64 by up to 2e
 (K, whose depths are about 60 m)."""
 QUANTILE_TOLERANCE = {'N': 1e-4, 'K': 1e-3, 'NK': 3e-4}
 """The same for all but one pixel in a thousand, which such a slope may hit."""
-DOUBLE_TOLERANCE = 1e-9
-"""In float64 nothing is left to amplify."""
 FEATURE_TOLERANCE = 1e-4
 """Relative to the largest value of a map: float32 sums through 4 blocks and 10 convolutions."""
 
 
-def _tiny(name: str, **options: Any) -> Any:
+def tiny(name: str, **options: Any) -> Any:
     options = {**TINY[name], **options}
     model = create_model(model_name(name), **options)
     converted = convert_state_dict(model_name(name), official_state(name), **options)
@@ -46,7 +44,7 @@ def _tiny(name: str, **options: Any) -> Any:
     return model.eval()
 
 
-def _image(arrays: dict[str, Tensor]) -> Tensor:
+def image_of(arrays: dict[str, Tensor]) -> Tensor:
     return arrays['image_u8'].float() / 255.0
 
 
@@ -57,7 +55,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope='module')
 def model(name: str) -> Any:
-    return _tiny(name)
+    return tiny(name)
 
 
 @pytest.fixture(scope='module')
@@ -73,7 +71,7 @@ def _assert_depth(found: Tensor, expected: Tensor, name: str) -> None:
 
 @torch.no_grad()
 def test_outputs_of_the_whole_network(model: Any, arrays: dict[str, Tensor], name: str) -> None:
-    outputs = model.official_forward(_image(arrays))
+    outputs = model.official_forward(image_of(arrays))
     _assert_depth(outputs['metric_depth'], arrays['metric_depth'], name)
     torch.testing.assert_close(outputs['rel_depth'], arrays['rel_depth'], rtol=1e-4, atol=1e-3)
     if name == 'NK':
@@ -83,18 +81,8 @@ def test_outputs_of_the_whole_network(model: Any, arrays: dict[str, Tensor], nam
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('name', ['N', 'K'])
-def test_outputs_in_double_precision(reference: Reference, name: str) -> None:
-    arrays = reference(f'zoe_tiny_{name}')
-    outputs = _tiny(name).double().official_forward(_image(arrays).double())
-    torch.testing.assert_close(
-        outputs['metric_depth'], arrays['metric_depth_f64'], rtol=0.0, atol=DOUBLE_TOLERANCE
-    )
-
-
-@torch.no_grad()
 def test_features_on_the_way(model: Any, arrays: dict[str, Tensor]) -> None:
-    images = _image(arrays)
+    images = image_of(arrays)
     features = model.core(images)
     maps = model.core.pyramid((images - 0.5) / 0.5)
     found = {
@@ -118,7 +106,7 @@ def _assert_features(found: Tensor, expected: Tensor) -> None:
 @torch.no_grad()
 @pytest.mark.parametrize('name', ['N', 'K'], indirect=True)
 def test_bins_on_the_way(model: Any, arrays: dict[str, Tensor], name: str) -> None:
-    features = model.core(_image(arrays))
+    features = model.core(image_of(arrays))
     x, embeddings = model.embedding(features.bottleneck, features.fused)
     last = torch.cat((features.last, features.relative.unsqueeze(1)), dim=1)
     bins = model.head(x, embeddings, last)
@@ -130,7 +118,7 @@ def test_bins_on_the_way(model: Any, arrays: dict[str, Tensor], name: str) -> No
 
 @torch.no_grad()
 def test_the_port_of_hugging_face_agrees(model: Any, arrays: dict[str, Tensor], name: str) -> None:
-    outputs = model.official_forward(_image(arrays))
+    outputs = model.official_forward(image_of(arrays))
     # Its norms add 1e-12 where ours and the authors' add 1e-6.
     torch.testing.assert_close(
         outputs['metric_depth'][:, 0],
@@ -145,7 +133,7 @@ def test_the_port_of_hugging_face_agrees(model: Any, arrays: dict[str, Tensor], 
 @pytest.mark.parametrize('flip', [False, True])
 def test_inference_as_published(reference: Reference, *, padding: bool, flip: bool) -> None:
     arrays = reference('zoe_infer')
-    model = _tiny('N')
+    model = tiny('N')
 
     def predict(pixels: Float32Array) -> Float32Array:
         x = torch.from_numpy(pixels).permute(2, 0, 1).unsqueeze(0)
@@ -165,10 +153,10 @@ def test_inference_as_published(reference: Reference, *, padding: bool, flip: bo
 @torch.no_grad()
 def test_another_head_where_the_router_says_so(reference: Reference) -> None:
     arrays = reference('zoe_tiny_NK')
-    model = _tiny('NK')
+    model = tiny('NK')
     assert model.domains == ('nyu', 'kitti')
     model.router.out.bias += arrays['forced_bias_delta'].float()
-    outputs = model.official_forward(_image(arrays))
+    outputs = model.official_forward(image_of(arrays))
     _assert_depth(outputs['metric_depth'], arrays['forced_metric_depth'], 'NK')
     torch.testing.assert_close(
         outputs['domain_logits'], arrays['forced_domain_logits'], rtol=1e-4, atol=1e-4
@@ -178,8 +166,8 @@ def test_another_head_where_the_router_says_so(reference: Reference) -> None:
 
 @torch.no_grad()
 def test_images_are_routed_alone_unless_the_batch_votes(reference: Reference) -> None:
-    images = _image(reference('zoe_tiny_NK'))
-    voting, alone = _tiny('NK', routing='batch'), _tiny('NK', routing='image')
+    images = image_of(reference('zoe_tiny_NK'))
+    voting, alone = tiny('NK', routing='batch'), tiny('NK', routing='image')
     logits = alone(images).domain_logits
     # Shift the logits until the images disagree, image 0 being the surer.
     middle = (logits[:, 0] - logits[:, 1]).mean()
@@ -200,11 +188,11 @@ def test_images_are_routed_alone_unless_the_batch_votes(reference: Reference) ->
 
 @torch.no_grad()
 def test_a_named_head_answers_always(reference: Reference) -> None:
-    images = _image(reference('zoe_tiny_NK'))
-    model = _tiny('NK', routing='image')
+    images = image_of(reference('zoe_tiny_NK'))
+    model = tiny('NK', routing='image')
     both = model.official_forward(images)
     for domain in model.domains:
-        fixed = _tiny('NK', routing=domain)
+        fixed = tiny('NK', routing=domain)
         for depth in (fixed(images).metric_depth, fixed.official_forward(images)['metric_depth'],
                       model(images, head=domain).metric_depth):  # fmt: skip
             assert torch.equal(depth, both[f'metric_depth_{domain}'])
@@ -224,8 +212,8 @@ def test_a_named_head_answers_always(reference: Reference) -> None:
 def test_depth_is_clipped_and_sigma_is_the_spread_of_the_bins(
     arrays: dict[str, Tensor], name: str
 ) -> None:
-    model = _tiny(name, min_depth=2.0, max_depth=80.0)
-    images = _image(arrays)
+    model = tiny(name, min_depth=2.0, max_depth=80.0)
+    images = image_of(arrays)
     prediction = model(images)
     assert isinstance(prediction, ZoeDepthPrediction)
     outputs = model.official_forward(images)
@@ -238,7 +226,7 @@ def test_depth_is_clipped_and_sigma_is_the_spread_of_the_bins(
 
 
 def test_training_sigma_cannot_move_the_depth(model: Any, arrays: dict[str, Tensor]) -> None:
-    prediction = model(_image(arrays))
+    prediction = model(image_of(arrays))
     target = torch.full_like(prediction.depth, 4.0)
     laplace_nll(prediction.depth, prediction.sigma, target).backward()
     moved = {key for key, weight in model.named_parameters()
