@@ -24,21 +24,15 @@ from depth_core.metrics.classes import CLASS_NAMES
 from depth_core.models import create_model
 from depth_core.models.semantic import FrozenSemantics
 from depth_core.models.weights import save_model
+from test.depth_core.models.test_contract import TINY_SEMANTICS
 
 HEIGHT, WIDTH = 64, 96
-TINY: dict[str, Any] = {
-    'semantic_encoder': 'tu-mobilenetv3_small_050',
-    'semantic_channels': 16,
-    'semantic_head_channels': 32,
-    'guide_channels': 16,
-    'guided_strides': (8,),
-}
 
 
 def save_guided(path: Path, *, bias: float = 0.0, **options: Any) -> Path:
     """A guided network whose semantic part was drawn; `bias` speaks for class 13, the cars."""
     torch.manual_seed(0)
-    model = create_model('semantic_resnet18', **(TINY | options))
+    model = create_model('semantic_resnet18', **{**TINY_SEMANTICS, **options})
     semantics = model.get_submodule('semantics')
     assert isinstance(semantics, FrozenSemantics)
     head = semantics.network.network.segmentation_head[0]

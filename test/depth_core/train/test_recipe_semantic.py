@@ -22,15 +22,9 @@ from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, sem
 from depth_core.train.semantic import main, read_settings, score, score_of, train_semantic
 from depth_core.train.settings import DatasetSettings
 from depth_core.train.shipped import shipped_config
+from test.depth_core.models.test_contract import TINY_SEMANTICS
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
-TINY: dict[str, Any] = {
-    'semantic_encoder': 'tu-mobilenetv3_small_050',
-    'semantic_channels': 16,
-    'semantic_head_channels': 32,
-    'guide_channels': 16,
-    'guided_strides': (8,),
-}
 
 
 def _batch(**fields: Any) -> Sample:
@@ -99,7 +93,7 @@ def test_cross_entropy_of_nothing_labelled_is_zero(balance: float) -> None:
 
 def test_only_the_semantic_network_learns() -> None:
     torch.manual_seed(0)
-    model = create_model('semantic_resnet18', **TINY)
+    model = create_model('semantic_resnet18', **TINY_SEMANTICS)
     training_step = SemanticRecipe().open(model).train()
     network = semantic_network(model)
     assert network.training
@@ -135,7 +129,7 @@ class _Labelled(list[Sample]):
 
 def test_a_network_that_always_says_road() -> None:
     torch.manual_seed(0)
-    network = semantic_network(create_model('semantic_resnet18', **TINY)).eval()
+    network = semantic_network(create_model('semantic_resnet18', **TINY_SEMANTICS)).eval()
     for weight in network.network.segmentation_head.parameters():
         torch.nn.init.zeros_(weight)
     network.network.segmentation_head[0].bias.data[0] = 1.0
@@ -162,7 +156,7 @@ def test_a_network_that_always_says_road() -> None:
 def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = {key: value for key, value in TINY.items() if key != 'guided_strides'}
+    options = {key: value for key, value in TINY_SEMANTICS.items() if key != 'guided_strides'}
     given = [f'--model.options.{key}={value}' for key, value in options.items()]
     main([
         '--config', str(FOLDER / 'semantic_synthetic.yaml'), *given,
@@ -179,7 +173,7 @@ def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
     last = tmp_path / 'run' / 'checkpoints' / 'last.ckpt'
     trained = read_checkpoint(last).state
     model = create_model('semantic_packnet', channels=(16,) * 5, blocks=(1,) * 4, features_3d=2,
-                         semantic_weights=str(last), **TINY)  # fmt: skip
+                         semantic_weights=str(last), **TINY_SEMANTICS)  # fmt: skip
     for key, value in model.get_submodule('semantics').state_dict().items():
         assert torch.equal(value, trained[f'semantics.{key}']), key
 
@@ -229,8 +223,10 @@ def test_what_cannot_be_trained_is_refused() -> None:
     assert 'selfsup_resnet18 has none; take semantic_packnet' in SemanticRecipe().faults(plain)[0]
     with pytest.raises(ModelError, match='selfsup_resnet18 has no semantic network'):
         semantic_network(plain)
-    faults = SemanticRecipe(balance=2.0).faults(create_model('semantic_resnet18', **TINY))
+    faults = SemanticRecipe(balance=2.0).faults(
+        create_model('semantic_resnet18', **TINY_SEMANTICS)
+    )
     assert faults == ['recipe.balance is 2.0; give a share in [0, 1].']
-    training_step = SemanticRecipe().open(create_model('semantic_resnet18', **TINY))
+    training_step = SemanticRecipe().open(create_model('semantic_resnet18', **TINY_SEMANTICS))
     with pytest.raises(DataError, match='sample a has no semantic labels'):
         training_step.losses(_batch(semantic=None), 0)

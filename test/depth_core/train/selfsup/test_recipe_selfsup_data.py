@@ -11,29 +11,10 @@ import torch
 
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError
-from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.train.recipes.selfsup import SelfSupRecipe
-from test.depth_core.train.sequence_batch import sequence_batch
 
 OUT = {'monodepth2_resnet18': 'decoder.out.bias', 'monodepth2_posecnn': 'out.bias'}
-
-
-@pytest.fixture(scope='module')
-def model() -> DepthModel:
-    torch.manual_seed(0)
-    return create_model('selfsup_resnet18')
-
-
-@pytest.fixture(scope='module')
-def metric_model() -> DepthModel:
-    torch.manual_seed(0)
-    return create_model('selfsup_resnet18', metric=True)
-
-
-@pytest.fixture
-def sample() -> Sample:
-    return sequence_batch()
 
 
 @pytest.mark.parametrize(

@@ -19,24 +19,7 @@ from depth_core.models.inverse_depth import InverseDepthPrediction
 from depth_core.models.pose import Motion, create_pose_network
 from depth_core.models.pose_weights import save_pose_network
 from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, evaluating, poses_of
-from test.depth_core.train.sequence_batch import HEIGHT, WIDTH, sequence_batch
-
-
-@pytest.fixture(scope='module')
-def model() -> DepthModel:
-    torch.manual_seed(0)
-    return create_model('selfsup_resnet18')
-
-
-@pytest.fixture(scope='module')
-def metric_model() -> DepthModel:
-    torch.manual_seed(0)
-    return create_model('selfsup_resnet18', metric=True)
-
-
-@pytest.fixture
-def sample() -> Sample:
-    return sequence_batch()
+from test.depth_core.train.selfsup.sequence_batch import HEIGHT, WIDTH
 
 
 def moved(step: SelfSupStep, terms: dict[str, Tensor], name: str) -> tuple[bool, bool, bool]:
