@@ -31,15 +31,15 @@ from depth_core.models import (
     zoedepth,
     zoedepth_nk,
 )
-from depth_core.models.conversion import OfficialFit, OfficialRequest, best_fit
 from depth_core.models.official import OfficialWeights
-from depth_core.models.pose_weights import (
+from depth_core.weights.checkpoint import save_model
+from depth_core.weights.fit import OfficialFit, OfficialRequest, best_fit
+from depth_core.weights.official_files import OfficialFile, read_official_file
+from depth_core.weights.pose_file import (
     convert_pose_state_dict,
     identify_pose_network,
     save_pose_network,
 )
-from depth_core.models.weights import save_model
-from depth_core.official_files import OfficialFile, read_official_file
 
 _OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
     'cliffnet': cliffnet.OFFICIAL,

@@ -18,10 +18,10 @@ from depth_core.arguments import CommandParser, count, names, positive
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import replaced_atomically
+from depth_core.images import IMAGE_SUFFIXES, read_image
+from depth_core.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime import BACKENDS, Framing, Precision, Predictor
 from depth_core.runtime.flip import FLIP_AVERAGES
-from depth_core.runtime.image_file import IMAGE_SUFFIXES, read_image
-from depth_core.runtime.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime.video_file import VIDEO_SUFFIXES, open_video, write_video
 
 PNG_CODES_PER_METRE: Final = 256.0

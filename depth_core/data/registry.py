@@ -14,10 +14,10 @@ from depth_core.errors import ConfigError, DataError, unknown_name
 
 DATASETS: Final[Mapping[str, tuple[str, str]]] = {
     'synthetic': ('depth_core.data.synthetic', 'SyntheticDataset'),
-    'kitti': ('depth_core.data.kitti', 'KittiDataset'),
+    'kitti': ('depth_core.data.kitti.dataset', 'KittiDataset'),
     'nyu': ('depth_core.data.nyu', 'NyuDataset'),
     'folder': ('depth_core.data.folder', 'FolderDataset'),
-    'bag': ('depth_core.data.bag', 'BagDataset'),
+    'bag': ('depth_core.data.bag.dataset', 'BagDataset'),
     'mix': ('depth_core.data.mix', 'open_mix'),
 }
 """Module and class (or function) of each data set, by the name `open_dataset` takes."""

@@ -19,8 +19,8 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from depth_core.contracts import Uint8Array
 from depth_core.errors import CheckpointError
 from depth_core.metrics.classes import CLASS_NAMES
-from depth_core.models.semantic import FrozenSemantics, SemanticNetwork
-from depth_core.models.weights import SUFFIX, load_model
+from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
+from depth_core.weights.checkpoint import SUFFIX, load_model
 
 _DIGITS_SHOWN = 12
 

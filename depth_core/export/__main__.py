@@ -12,7 +12,7 @@ from depth_core.errors import run_command
 from depth_core.export.onnx import OPSET, export_onnx
 from depth_core.export.parity import SEED, TOLERANCE
 from depth_core.manifest import Manifest, manifest_path
-from depth_core.models.weights import load_model, read_checkpoint
+from depth_core.weights.checkpoint import load_model, read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

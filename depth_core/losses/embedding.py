@@ -137,8 +137,8 @@ def sobel_l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) ->
     """Mean absolute difference of the Sobel gradients across and down; maps are padded with 0.
 
     The authors had it, with weight 2, before the embeddings replaced it. `sobel_trunk` of
-    depth_core.models.embedding gives it as an embedding loss, masked alike: a pixel counts where
-    the eight around it, of which its gradients are made, are valid.
+    depth_core.models.cliffnet.embedding gives it as an embedding loss, masked alike: a pixel
+    counts where the eight around it, of which its gradients are made, are valid.
 
     Args:
         prediction: [B, 1, H, W].

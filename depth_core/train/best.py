@@ -16,10 +16,10 @@ from lightning_fabric import Fabric
 
 from depth_core.errors import CheckpointError
 from depth_core.metrics import Evaluation
-from depth_core.models.weights import read_checkpoint, save_model
 from depth_core.train.resume import Learner, restore, save_checkpoint
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
+from depth_core.weights.checkpoint import read_checkpoint, save_model
 
 _LOG = logging.getLogger(__name__)
 

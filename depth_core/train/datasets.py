@@ -15,9 +15,9 @@ from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
 from depth_core.data.mix import MixDataset, MixPart, read_parts
 from depth_core.errors import ConfigError, DataError
+from depth_core.train.infinite_depth.frames import KeptFrames
 from depth_core.train.settings import DatasetSettings, DataSettings, TrainSettings
 from depth_core.train.stream import Augmentation
-from depth_core.train.two_stage.frames import KeptFrames
 
 
 def open_training_set(settings: TrainSettings) -> DepthDataset:

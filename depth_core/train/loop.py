@@ -17,10 +17,9 @@ from torch import Tensor, nn
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DepthError
 from depth_core.models import create_model
-from depth_core.models.weights import load_weights, read_checkpoint
 from depth_core.train.best import check_best_is_there, keep_best, reload_best
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
-from depth_core.train.launch import open_fabric, seed_of
+from depth_core.train.fabric import open_fabric, seed_of
 from depth_core.train.optim import average_of, build_optimizer, freeze_norms, set_rate
 from depth_core.train.progress import Progress
 from depth_core.train.recipes import TrainingStep
@@ -35,6 +34,7 @@ from depth_core.train.run_folder import (
 from depth_core.train.settings import TrainerSettings, TrainSettings
 from depth_core.train.stream import SampleStream, batches
 from depth_core.train.validate import draw, validate
+from depth_core.weights.checkpoint import load_weights, read_checkpoint
 
 _LOG = logging.getLogger(__name__)
 _IMAGES_NDIM: Final = 4

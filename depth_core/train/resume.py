@@ -20,11 +20,11 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.models.base import DepthModel
-from depth_core.models.weights import Checkpoint, load_weights, read_checkpoint, save_model
 from depth_core.train.command_line import plain
 from depth_core.train.optim import AveragedModel
 from depth_core.train.recipes import TrainingStep
 from depth_core.train.settings import TrainSettings
+from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
 
 _FREE: Final = (
     'model.weights',

@@ -23,9 +23,9 @@ from depth_core.data.sample import DepthDataset
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.files import replaced_atomically, write_text_atomically
 from depth_core.metrics import Evaluation
-from depth_core.models.weights import SUFFIX
 from depth_core.train.command_line import plain, to_yaml
 from depth_core.train.settings import TrainerSettings, TrainSettings
+from depth_core.weights.checkpoint import SUFFIX
 
 _PACKAGES: Final = ('depth_ros', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
 _PACKAGE_FOLDER: Final = Path(__file__).resolve().parents[1]

@@ -38,7 +38,7 @@ class DatasetSettings:
     """Further keyword options of that dataset, as seed and length of synthetic; of mix datasets, a
     list of {name, root, split, options, height, width, augmentation}."""
     frames: Path | None = None
-    """List of frames written by depth_core.train.two_stage; those it does not keep are left
+    """List of frames written by depth_core.train.infinite_depth; those it does not keep are left
     out."""
 
 

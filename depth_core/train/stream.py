@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from depth_core.data.mix import MixDataset
 from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.errors import DataError, DepthError
-from depth_core.train.launch import seed_of
+from depth_core.train.fabric import seed_of
 
 Augmentation = Callable[[Sample, Generator], Sample]
 """What moves image, depth, mask, intrinsics and pose of a sample together."""

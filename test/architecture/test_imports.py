@@ -15,8 +15,9 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 GROUND = {'contracts', 'errors', 'files'}
-DATA = GROUND | {'geometry', 'manifest', 'metrics', 'data'}
-SERVING = GROUND | {'geometry', 'manifest', 'metrics', 'models', 'runtime'}
+PICTURES = {'images', 'preview'}
+DATA = GROUND | {'geometry', 'images', 'manifest', 'metrics', 'data'}
+SERVING = GROUND | PICTURES | {'geometry', 'manifest', 'metrics', 'models', 'weights', 'runtime'}
 COMMAND = {'arguments'}
 """What a room with a command line adds."""
 
@@ -27,20 +28,21 @@ MAY_IMPORT: dict[str, set[str]] = {
     'contracts': {'errors'},
     'files': {'errors'},
     'geometry': GROUND,
+    'images': GROUND,
+    'preview': GROUND,
     'metrics': GROUND | {'geometry'},
     'scale': GROUND | {'geometry'},
     'onnx_file': GROUND,
     'manifest': GROUND | {'onnx_file'},
     'losses': GROUND | {'geometry'},
-    'models': GROUND | {'geometry', 'manifest'},
+    'models': GROUND | {'geometry', 'manifest', 'weights'},
+    'weights': GROUND | {'geometry', 'manifest', 'models'},
     'data': DATA,
     'runtime': SERVING | {'onnx_file'},
     'export': SERVING | DATA | COMMAND | {'onnx_file'},
     'evaluate': SERVING | DATA | COMMAND | {'scale'},
-    'train': DATA | COMMAND | {'losses', 'models', 'scale'},
-    'pickle_names': set(),
-    'official_files': GROUND | {'pickle_names'},
-    'convert': GROUND | COMMAND | {'manifest', 'models', 'official_files'},
+    'train': DATA | COMMAND | {'losses', 'models', 'scale', 'weights'},
+    'convert': GROUND | COMMAND | {'manifest', 'models', 'weights'},
     'predict': SERVING | DATA | COMMAND,
     'bench': SERVING | DATA | COMMAND,
 }
@@ -52,14 +54,15 @@ TORCH_FREE = {
     'errors',
     'files',
     'geometry',
+    'images',
     'manifest',
     'metrics',
     'onnx_file',
-    'pickle_names',
+    'preview',
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
-ROS_MAY_IMPORT = GROUND | COMMAND | {'geometry', 'manifest', 'metrics', 'runtime'}
+ROS_MAY_IMPORT = GROUND | COMMAND | PICTURES | {'geometry', 'manifest', 'metrics', 'runtime'}
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'depth_core.evaluate',  # it scores a whole bag as a dataset
     'synthetic_camera': 'depth_core.data.synthetic',  # it is the rendered camera
@@ -93,12 +96,12 @@ class Import(NamedTuple):
 
     @property
     def importer(self) -> str:
-        """The room that imports: `data` for depth_core/data/kitti.py."""
+        """The room that imports: `data` for depth_core/data/kitti/dataset.py."""
         return self.path.relative_to(ROOT).parts[1].removesuffix('.py')
 
     @property
     def imported(self) -> str:
-        """The room that is imported: `data` for depth_core.data.kitti."""
+        """The room that is imported: `data` for depth_core.data.kitti.dataset."""
         return self.module.split('.')[1]
 
     def __str__(self) -> str:

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.models import create_model
-from depth_core.models.pixel_adaptive import PixelAdaptiveConv2d
+from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
 from test.benchmarks.test_pixel_adaptive import FORMS, Inputs, grown_mb
 
 NETWORKS = ('semantic_resnet18', 'semantic_packnet')

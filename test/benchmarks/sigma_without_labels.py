@@ -27,8 +27,7 @@ from depth_core.errors import run_command
 from depth_core.metrics import Evaluation, MetricAccumulator, find_protocol
 from depth_core.models.base import DepthModel
 from depth_core.models.blocks import SigmaHead
-from depth_core.models.inverse_depth import InverseDepthModel
-from depth_core.models.weights import load_model, read_checkpoint
+from depth_core.models.selfsup.inverse_depth import InverseDepthModel
 from depth_core.train.command_line import parse
 from depth_core.train.datasets import (
     open_augmentation,
@@ -40,6 +39,7 @@ from depth_core.train.recipes.selfsup import SelfSupRecipe
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
 from depth_core.train.stream import SampleStream, batches
+from depth_core.weights.checkpoint import load_model, read_checkpoint
 
 BATCH_SIZE = 8
 LEARNING_RATE = 2e-3

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.models.pixel_adaptive import pixel_adaptive_conv2d
+from depth_core.models.selfsup.pixel_adaptive import pixel_adaptive_conv2d
 
 CHANNELS = 64
 HEIGHT, WIDTH = 96, 320

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from depth_core.models import DepthModel, create_model
-from depth_core.models.urcdc import official_key
+from depth_core.models.urcdc.network import official_key
 
 DATA: Final = Path(__file__).resolve().parents[1] / 'data'
 

@@ -28,7 +28,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from depth_ros.children import remove_orphans, shared_memory_names
+from depth_ros.demo.children import remove_orphans, shared_memory_names
 from depth_ros.fastdds import fitting_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from depth_core.metrics import Evaluation, MetricAccumulator
 from depth_core.runtime import Predictor
 from depth_ros.bag import open_bag, read_messages, select_connections
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
-from depth_ros.monitor import float_image
+from depth_ros.demo.monitor import float_image
 from depth_ros.play_bag import find_message_class
 from depth_ros.shipped import model_path, shipped_models
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag

@@ -15,7 +15,7 @@ from std_msgs.msg import Header
 
 from depth_core.errors import ConfigError
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
-from depth_ros.monitor import float_image
+from depth_ros.demo.monitor import float_image
 from depth_ros.synthetic_camera import (
     Frame,
     SteadyRate,

@@ -13,8 +13,8 @@ from depth_core.contracts import Float32Array, InputSpec, OutputSpec
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
 from depth_core.models import DepthModel
-from depth_core.models.weights import load_model
 from depth_core.runtime.backends.base import BackendRequest
+from depth_core.weights.checkpoint import load_model
 
 _WHITE: Final = 255.0
 

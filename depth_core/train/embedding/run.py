@@ -22,12 +22,12 @@ import yaml
 
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.files import write_text_atomically
-from depth_core.models.embedding import ReconstructionEmbedding, SceneEmbedding
-from depth_core.models.embedding_file import read_embedding, save_embedding
+from depth_core.models.cliffnet.embedding import ReconstructionEmbedding, SceneEmbedding
 from depth_core.train.command_line import plain
 from depth_core.train.embedding.settings import EmbeddingSettings
 from depth_core.train.embedding.task import EmbeddingTask
 from depth_core.train.run_folder import RunFolder
+from depth_core.weights.embedding_file import read_embedding, save_embedding
 
 _LOG = logging.getLogger(__name__)
 

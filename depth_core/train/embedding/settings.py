@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from depth_core.errors import ConfigError
-from depth_core.models.embedding_file import EmbeddingKind
 from depth_core.train.settings import DatasetSettings
+from depth_core.weights.embedding_file import EmbeddingKind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.data.synthetic import SCENE_CLASSES
 from depth_core.errors import DataError
 from depth_core.losses import l1
-from depth_core.models.embedding import ReconstructionEmbedding, SceneEmbedding
-from depth_core.models.embedding_file import EmbeddingKind, create_embedding
+from depth_core.models.cliffnet.embedding import ReconstructionEmbedding, SceneEmbedding
+from depth_core.weights.embedding_file import EmbeddingKind, create_embedding
 
 _BLUR: Final = 4
 """The stride of the narrowest map of a HEG-R: the blurred baseline is known at as few places."""

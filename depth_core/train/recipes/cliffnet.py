@@ -22,10 +22,10 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.losses.embedding import EmbeddingMask
 from depth_core.models.base import DepthModel
-from depth_core.models.cliffnet import CliffNetPrediction
-from depth_core.models.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
-from depth_core.models.embedding_file import read_trunk
+from depth_core.models.cliffnet.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
+from depth_core.models.cliffnet.network import CliffNetPrediction
 from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.weights.embedding_file import read_trunk
 
 
 @dataclass(frozen=True, kw_only=True)

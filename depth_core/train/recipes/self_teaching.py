@@ -24,9 +24,9 @@ from depth_core import losses
 from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
-from depth_core.models.inverse_depth import InverseDepthPrediction
-from depth_core.models.weights import load_model
+from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.weights.checkpoint import load_model
 
 
 @dataclass(frozen=True, kw_only=True)

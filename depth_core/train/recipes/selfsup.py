@@ -29,11 +29,11 @@ from depth_core.errors import DataError, ModelError
 from depth_core.losses import photometric, smoothness, view_synthesis
 from depth_core.losses.selfsup_supervised import InverseDepthLoss
 from depth_core.models.base import DepthModel
-from depth_core.models.inverse_depth import InverseDepthPrediction
-from depth_core.models.pose import Motion, create_pose_network
-from depth_core.models.pose_weights import read_fitting_pose_network
+from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
+from depth_core.models.selfsup.pose import Motion, create_pose_network
 from depth_core.train.recipes.base import Recipe, TrainingStep
 from depth_core.train.recipes.sequences import distance_m, neighbours_of
+from depth_core.weights.pose_file import read_fitting_pose_network
 
 _LOG: Final = logging.getLogger(__name__)
 _UNTOLD_AT_MOST: Final = 10

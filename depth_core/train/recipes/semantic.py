@@ -19,7 +19,7 @@ from typing_extensions import Self
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError, ModelError
 from depth_core.models.base import DepthModel
-from depth_core.models.semantic import FrozenSemantics, SemanticNetwork
+from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
 from depth_core.train.recipes.base import Recipe, TrainingStep
 
 NO_LABEL = 255

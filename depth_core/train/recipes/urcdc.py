@@ -20,7 +20,7 @@ from depth_core import losses
 from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
-from depth_core.models.urcdc import BranchPrediction, UrcdcPrediction
+from depth_core.models.urcdc.network import BranchPrediction, UrcdcPrediction
 from depth_core.train.recipes.base import Recipe, TrainingStep
 
 

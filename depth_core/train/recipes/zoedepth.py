@@ -23,9 +23,9 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError
 from depth_core.models.base import DepthModel
 from depth_core.models.blocks import resize_bilinear
-from depth_core.models.zoedepth import ZoeDepth, ZoeDepthPrediction
-from depth_core.models.zoedepth_nk import ROUTINGS, ZoeDepthNK
-from depth_core.models.zoedepth_small import ZoeDepthSmall
+from depth_core.models.zoedepth.domains import ROUTINGS, ZoeDepthNK
+from depth_core.models.zoedepth.network import ZoeDepth, ZoeDepthPrediction
+from depth_core.models.zoedepth.small import ZoeDepthSmall
 from depth_core.train.recipes.base import Recipe, TrainingStep
 
 ZoeDepthModel: TypeAlias = ZoeDepth | ZoeDepthNK | ZoeDepthSmall

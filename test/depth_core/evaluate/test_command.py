@@ -14,7 +14,7 @@ import torch
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate.__main__ import main, parse
 from depth_core.models import create_model
-from depth_core.models.weights import save_model
+from depth_core.weights.checkpoint import save_model
 
 
 @pytest.fixture(scope='module')

@@ -16,8 +16,8 @@ from depth_core.export.__main__ import main
 from depth_core.export.onnx import weights_sha256
 from depth_core.manifest import METADATA_KEY, Manifest, read_manifest
 from depth_core.models import DepthModel, ModelSpec, Prediction, create_model
-from depth_core.models.weights import save_model
 from depth_core.runtime import Predictor
+from depth_core.weights.checkpoint import save_model
 
 
 class TinyModel(DepthModel):

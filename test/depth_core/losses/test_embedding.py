@@ -17,7 +17,7 @@ from depth_core.losses import (
     sobel_l1,
 )
 from depth_core.losses.embedding import EMBEDDING_MASKS, EmbeddingMask
-from depth_core.models.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
+from depth_core.models.cliffnet.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
 
 Reference = Callable[[str], dict[str, Tensor]]
 

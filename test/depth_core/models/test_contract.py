@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
 from depth_core.models import DepthModel, create_model, list_models
-from depth_core.models.weights import load_model, save_model
+from depth_core.weights.checkpoint import load_model, save_model
 
 TINY_DPT: Final[Mapping[str, object]] = {
     'encoder_options': {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2},

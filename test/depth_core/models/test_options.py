@@ -16,10 +16,10 @@ import torch
 from depth_core.errors import ConfigError, DepthError
 from depth_core.models import _BUILDERS, create_model, list_models, packnet
 from depth_core.models.options import check_options
-from depth_core.models.packnet import packnet01
-from depth_core.models.pose import create_pose_network
-from depth_core.models.selfsup_resnet import selfsup_resnet18
-from depth_core.models.semantic_packnet import semantic_packnet, semantic_resnet18
+from depth_core.models.selfsup.guided import semantic_packnet, semantic_resnet18
+from depth_core.models.selfsup.packnet import packnet01
+from depth_core.models.selfsup.pose import create_pose_network
+from depth_core.models.selfsup.resnet import selfsup_resnet18
 
 MODELS: dict[str, Callable[..., object]] = {
     'packnet01': packnet01,

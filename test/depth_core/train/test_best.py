@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from depth_core.errors import CheckpointError, ConfigError
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
+from depth_core.weights.checkpoint import read_checkpoint
 
 Start = Callable[..., RunFolder]
 

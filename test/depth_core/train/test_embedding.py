@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.data.synthetic import SCENE_CLASSES
 from depth_core.errors import CheckpointError, ConfigError, DataError
-from depth_core.models.embedding_file import (
+from depth_core.train.embedding import EmbeddingSettings, parse, train_embedding
+from depth_core.train.embedding.task import ReconstructionTask, SceneTask
+from depth_core.train.settings import DatasetSettings
+from depth_core.train.stream import batches
+from depth_core.weights.embedding_file import (
     EMBEDDING_KINDS,
     EmbeddingKind,
     read_embedding,
     read_trunk,
 )
-from depth_core.train.embedding import EmbeddingSettings, parse, train_embedding
-from depth_core.train.embedding.task import ReconstructionTask, SceneTask
-from depth_core.train.settings import DatasetSettings
-from depth_core.train.stream import batches
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train/embedding'
 

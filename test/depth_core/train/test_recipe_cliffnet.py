@@ -15,12 +15,12 @@ from depth_core.errors import CheckpointError
 from depth_core.losses.embedding import EMBEDDING_MASKS, EmbeddingMask
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
-from depth_core.models.cliffnet import CliffNet, CliffNetPrediction
-from depth_core.models.embedding import ReconstructionEmbedding, SceneEmbedding
-from depth_core.models.embedding_file import save_embedding
+from depth_core.models.cliffnet.embedding import ReconstructionEmbedding, SceneEmbedding
+from depth_core.models.cliffnet.network import CliffNet, CliffNetPrediction
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes.cliffnet import CliffNetRecipe, CliffNetStep
+from depth_core.weights.embedding_file import save_embedding
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
-from depth_core.models.weights import load_model, save_model
 from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
+from depth_core.weights.checkpoint import load_model, save_model
 
 
 @pytest.fixture(scope='module')

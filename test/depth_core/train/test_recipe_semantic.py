@@ -16,12 +16,12 @@ import torch
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError, ModelError
 from depth_core.models import create_model
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, semantic_network
 from depth_core.train.semantic import main, read_settings, score, score_of, train_semantic
 from depth_core.train.settings import DatasetSettings
 from depth_core.train.shipped import shipped_config
+from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.models.test_contract import TINY_SEMANTICS
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'

@@ -16,11 +16,11 @@ from torch import Tensor
 from depth_core.data.sample import Sample
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel, ModelSpec
-from depth_core.models.urcdc import BranchPrediction, UrcdcPrediction, urcdc_spec
-from depth_core.models.weights import read_checkpoint
+from depth_core.models.urcdc.network import BranchPrediction, UrcdcPrediction, urcdc_spec
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes.urcdc import UrcdcRecipe
+from depth_core.weights.checkpoint import read_checkpoint
 
 Reference = Callable[[str], dict[str, Tensor]]
 

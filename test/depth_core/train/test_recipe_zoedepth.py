@@ -15,8 +15,8 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
-from depth_core.models.zoedepth_nk import ZoeDepthNK
-from depth_core.models.zoedepth_small import ZoeDepthSmall
+from depth_core.models.zoedepth.domains import ZoeDepthNK
+from depth_core.models.zoedepth.small import ZoeDepthSmall
 from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.recipes.zoedepth import ZoeDepthRecipe
 

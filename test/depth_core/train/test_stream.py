@@ -12,7 +12,7 @@ from torch import Generator
 from depth_core.data.mix import MixDataset
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
-from depth_core.train.launch import seed_of
+from depth_core.train.fabric import seed_of
 from depth_core.train.stream import SampleStream, batches
 
 LENGTH = 7

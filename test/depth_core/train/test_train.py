@@ -20,10 +20,10 @@ from tensorboard.backend.event_processing.event_accumulator import (  # type: ig
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import CheckpointError, ConfigError, DataError, DepthError, ModelError
-from depth_core.models.weights import load_model, read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
+from depth_core.weights.checkpoint import load_model, read_checkpoint
 
 Start = Callable[..., RunFolder]
 

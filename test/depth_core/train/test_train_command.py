@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
+from depth_core.weights.checkpoint import read_checkpoint
 
 COMMAND = ('-m', 'depth_core.train')
 

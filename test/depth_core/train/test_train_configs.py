@@ -13,11 +13,11 @@ import torch
 
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes import Recipe
 from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.models.test_contract import TINY
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes.selfsup import SelfSupRecipe
 from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.weights.checkpoint import read_checkpoint
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 DAY, DRIVE = '2011_09_26', '2011_09_26_drive_0011_sync'

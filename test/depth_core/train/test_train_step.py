@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from depth_core.data.sample import Sample
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models.base import DepthModel
-from depth_core.models.weights import read_checkpoint
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes import Recipe, TrainingStep
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
+from depth_core.weights.checkpoint import read_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recorded bags (rosbag2 in mcap or sqlite3, and ROS 1): images, lidar as ground truth, speed."""
+
+from __future__ import annotations
+
+import bisect
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.data.bag.messages import (
+    BagCamera,
+    FrameTree,
+    camera_of,
+    decode_image_message,
+    points_of,
+)
+from depth_core.data.bag.motion import log_known, read_speeds
+from depth_core.data.bag.reading import (
+    CLOUD_TYPES,
+    IMAGE_TYPES,
+    KeptOpen,
+    Record,
+    choose_camera_info,
+    choose_speed,
+    choose_topic,
+    messages_of,
+    opened,
+    read_message,
+    record_of,
+    topics_of,
+)
+from depth_core.data.images import check_size, make_sample, resize_together
+from depth_core.data.sample import Sample
+from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
+from depth_core.errors import ConfigError, DataError
+from depth_core.geometry import render_sparse_depth, transform
+
+_STATIC_TOPIC: Final = '/tf_static'
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BagTopics:
+    """Which topics a data set reads."""
+
+    image: str
+    camera_info: str
+    cloud: str | None
+    """None when the bag has no lidar: no sample then has ground truth."""
+    speed: str | None = None
+    """Odometry or velocities; None when no neighbours are asked for, or the bag has none."""
+
+
+class BagDataset:
+    """The images of a bag, each with the lidar scan nearest in time projected into it.
+
+    Images with lens distortion are rectified by their camera_info, so that the intrinsics of a
+    sample describe it. An image without a scan within `max_offset_s` stays, with no valid pixel.
+
+    With `neighbours` a sample holds the frames around an image, the time to them and the mean
+    speed of the robot on the way, so that a robot's own recording trains a network without
+    labels. The speed is that of the frame the topic is about, usually the middle of the robot:
+    it is that of the camera but for turns on the spot.
+
+    Args:
+        root: Bag folder, one of its storage files, or a .bag file of ROS 1.
+        image_topic: Image or CompressedImage; found when the bag has one camera.
+        camera_info_topic: CameraInfo; found beside the image topic.
+        cloud_topic: PointCloud2; found when the bag has one.
+        rectified: Whether the images are rectified already, so that P and R describe them and
+            not K and D; None means yes when 'rect' is in the name of the image topic.
+        max_offset_s: Largest time between image and scan, seconds.
+        neighbours: Offsets, in images, of the neighbouring images to give too. An image without
+            all of them, at the ends or where images were dropped, is left out.
+        odometry_topic: Odometry to read the speed from; found when the bag has one and no
+            velocity topic is given. Without any the speed is NaN (unknown).
+        velocity_topic: TwistStamped, TwistWithCovarianceStamped or Twist to read the speed from
+            instead. Never chosen by itself: many such topics are commands, not measurements.
+        max_speed_offset_s: Largest time between an image and the nearest speed, seconds.
+        max_speed_gap_s: Largest time between two speeds with an image between them, seconds: its
+            speed is interpolated, however far the nearest one is.
+        min_speed_mps: Leave out images at which the robot is known to be slower, on the mean over
+            all its neighbours: a camera that stands still says nothing about depth.
+        height: Rows of a sample; native when None.
+        width: Columns of a sample; native when None.
+
+    Raises:
+        ConfigError: A topic is not in the bag, or the choice is not unique.
+        DataError: The bag is missing, empty or damaged, or lacks what is needed.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        image_topic: str | None = None,
+        camera_info_topic: str | None = None,
+        cloud_topic: str | None = None,
+        rectified: bool | None = None,
+        max_offset_s: float = 0.05,
+        neighbours: Sequence[int] = (),
+        odometry_topic: str | None = None,
+        velocity_topic: str | None = None,
+        max_speed_offset_s: float = 0.2,
+        max_speed_gap_s: float = 1.0,
+        min_speed_mps: float = 0.0,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        check_size(height, width)
+        self.root = Path(root)
+        self.height, self.width = height, width
+        self.neighbours = check_offsets(neighbours)
+        named = odometry_topic or velocity_topic
+        if named and not self.neighbours:
+            message = (
+                f'topic {named!r} is to give the speed, but no neighbours are asked for, and '
+                'only sequences have one; give neighbours, as [-1, 1], or leave the topic out.'
+            )
+            raise ConfigError(message)
+        _check_limits(max_speed_offset_s=max_speed_offset_s, max_speed_gap_s=max_speed_gap_s)
+        self.max_speed_offset_s = max_speed_offset_s
+        self.max_speed_gap_s = max_speed_gap_s
+        self.min_speed_mps = min_speed_mps
+        self._max_offset_ns = round(max_offset_s * 1e9)
+        self._frames = FrameTree()
+        with opened(self.root) as reader:
+            image = choose_topic(reader, 'image', IMAGE_TYPES, image_topic, option='image_topic')
+            info = choose_camera_info(reader, image, camera_info_topic)
+            cloud = None
+            if cloud_topic is not None or topics_of(reader, CLOUD_TYPES):
+                cloud = choose_topic(
+                    reader, 'lidar', CLOUD_TYPES, cloud_topic, option='cloud_topic'
+                )
+            speed = None
+            if self.neighbours:
+                speed = choose_speed(reader, odometry_topic, velocity_topic)
+            self.topics = BagTopics(image=image, camera_info=info, cloud=cloud, speed=speed)
+            self._images = [record_of(*item) for item in messages_of(reader, image)]
+            self._clouds = sorted(
+                record_of(*item) for item in (messages_of(reader, cloud) if cloud else ())
+            )
+            self._info = next((message for _, message in messages_of(reader, info)), None)
+            self._speeds = speed and read_speeds(
+                messages_of(reader, speed),
+                tolerance_s=max_speed_offset_s,
+                gap_s=max_speed_gap_s,
+                source=f'topic {speed} of bag {self.root}',
+            )
+            for _, message in messages_of(reader, _STATIC_TOPIC):
+                self._frames.add(message)
+        for topic, found in ((image, self._images), (info, self._info)):
+            if not found:
+                message = f'bag {self.root} has no message on its topic {topic}; record it again.'
+                raise DataError(message)
+        self._rectified = 'rect' in image if rectified is None else rectified
+        self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
+        if self._speeds:
+            log_known(
+                self._speeds,
+                [[item.stamp_ns * 1e-9 for item in window] for window in self._windows],
+                source=f'topic {speed} of bag {self.root}',
+            )
+        if min_speed_mps > 0.0:
+            self._windows = self._moving()
+        self._bag = KeptOpen(self.root)
+
+    def __len__(self) -> int:
+        return len(self._windows)
+
+    def __getitem__(self, index: int) -> Sample:
+        window = self._windows[index]
+        record = window[0]
+        scan = self._nearest_scan(record.stamp_ns)
+        with self._bag.opened() as reader:
+            messages = [read_message(reader, self.topics.image, item) for item in window]
+            cloud = scan and self.topics.cloud and read_message(reader, self.topics.cloud, scan)
+        pictures = []
+        for item, message in zip(window, messages, strict=True):
+            image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
+            camera = camera_of(
+                self._info,
+                (image.shape[0], image.shape[1]),
+                rectified=self._rectified,
+                source=f'{self.topics.camera_info} of bag {self.root}',
+            )
+            picture, intrinsics = resize_together(
+                camera.rectify(image), camera.intrinsics, self.height, self.width
+            )
+            pictures.append(picture)
+        depth_m = self._project(cloud, camera, intrinsics) if cloud else None
+        sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
+        if not self.neighbours:
+            return sample
+        return with_neighbours(
+            sample,
+            pictures[1:],
+            offsets=self.neighbours,
+            dt_s=[(item.stamp_ns - record.stamp_ns) * 1e-9 for item in window[1:]],
+            speed_mps=[self._speed(record, item) for item in window[1:]],
+        )
+
+    def _speed(self, first: Record, second: Record) -> float:
+        """Mean speed between two images, m/s; NaN = unknown."""
+        if not self._speeds:
+            return float('nan')
+        return self._speeds.mean(first.stamp_ns * 1e-9, second.stamp_ns * 1e-9)
+
+    def _key(self, record: Record) -> str:
+        return f'{self.topics.image} {record.stamp_ns}'
+
+    def _pair(self) -> list[tuple[Record, ...]]:
+        """Each image that has all its neighbours, with them."""
+        # An image recorded twice is no neighbour of itself.
+        images = sorted({item.stamp_ns: item for item in sorted(self._images)}.values())
+        if len(images) < len(self._images):
+            _LOG.info(
+                '%d of %d images of %s have the stamp of another: left out',
+                len(self._images) - len(images),
+                len(self._images),
+                self.topics.image,
+            )
+        start_ns = images[0].stamp_ns
+        stamps_s = np.array([(item.stamp_ns - start_ns) * 1e-9 for item in images])
+        windows = [
+            (images[place], *(images[other] for other in others))
+            for place, others in enumerate(neighbour_indices(stamps_s, self.neighbours))
+            if others is not None
+        ]
+        if not windows:
+            message = (
+                f'none of the {len(images)} images on {self.topics.image} of bag {self.root} has '
+                f'neighbours at {list(self.neighbours)}; record longer, or without gaps.'
+            )
+            raise DataError(message)
+        if len(windows) < len(images):
+            _LOG.info(
+                '%d of %d images of %s have no neighbours at %s (ends, gaps): left out',
+                len(images) - len(windows),
+                len(images),
+                self.topics.image,
+                list(self.neighbours),
+            )
+        return windows
+
+    def _moving(self) -> list[tuple[Record, ...]]:
+        """The windows that are not known to be slower than asked for."""
+        if not self._speeds:
+            message = (
+                f'min_speed_mps is {self.min_speed_mps}, but bag {self.root} is read without '
+                'speeds; give neighbours and an odometry_topic or velocity_topic, or leave '
+                'min_speed_mps out.'
+            )
+            raise ConfigError(message)
+
+        def slow(window: tuple[Record, ...]) -> bool:
+            return self._speed(min(window), max(window)) < self.min_speed_mps
+
+        moving = [window for window in self._windows if not slow(window)]
+        if not moving:
+            message = (
+                f'all {len(self._windows)} sequences of bag {self.root} are slower than '
+                f'{self.min_speed_mps} m/s by {self.topics.speed}; record while driving, or lower '
+                'min_speed_mps.'
+            )
+            raise DataError(message)
+        if len(moving) < len(self._windows):
+            _LOG.info(
+                '%d of %d sequences of %s are slower than %g m/s: left out',
+                len(self._windows) - len(moving),
+                len(self._windows),
+                self.topics.image,
+                self.min_speed_mps,
+            )
+        return moving
+
+    def _nearest_scan(self, stamp_ns: int) -> Record | None:
+        place = bisect.bisect_left(self._clouds, Record(stamp_ns=stamp_ns, recorded_ns=0))
+        near = self._clouds[max(place - 1, 0) : place + 1]
+        best = min(near, key=lambda record: abs(record.stamp_ns - stamp_ns), default=None)
+        if best is None or abs(best.stamp_ns - stamp_ns) > self._max_offset_ns:
+            return None
+        return best
+
+    def _project(
+        self,
+        cloud: Any,  # noqa: ANN401  rosbags makes its message classes at run time
+        camera: BagCamera,
+        intrinsics: Intrinsics,
+    ) -> Float32Array:
+        assert self._info is not None  # noqa: S101  checked when the bag was opened
+        optical_from_lidar = self._frames.between(
+            self._info.header.frame_id, cloud.header.frame_id, bag=str(self.root)
+        )
+        points_m = points_of(cloud, source=f'{self.topics.cloud} of bag {self.root}')
+        matrix = camera.rectified_from_optical @ optical_from_lidar
+        return render_sparse_depth(transform(points_m, matrix), intrinsics)
+
+
+def _check_limits(**limits_s: float) -> None:
+    for key, limit_s in limits_s.items():
+        if not limit_s >= 0.0:
+            message = f'{key} is {limit_s}; give seconds, at least 0.'
+            raise ConfigError(message)

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""KITTI raw drives (Geiger et al., IJRR 2013) with lidar as ground truth, alone or in sequence.
+
+Layout, as the official archives unpack:
+
+    root/2011_09_26/calib_cam_to_cam.txt, calib_velo_to_cam.txt
+    root/2011_09_26/2011_09_26_drive_0052_sync/image_02/data/0000000000.png (or .jpg)
+    root/2011_09_26/2011_09_26_drive_0052_sync/velodyne_points/data/0000000000.bin
+
+A scan is projected by P_rect * R_rect_00 * [R|T] and rounded to the pixel; the habit of then
+subtracting one (the development kit is written in Matlab) misplaces the depth and is not followed.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.data.images import (
+    check_size,
+    make_sample,
+    read_depth_png,
+    read_image,
+    require_folder,
+    resize_together,
+)
+from depth_core.data.kitti.files import read_calibration, read_projected, read_velodyne
+from depth_core.data.kitti.motion import camera_poses, mean_speed, read_timestamps, speed_at
+from depth_core.data.kitti.split import (
+    KittiFrame,
+    frames_on_disk,
+    read_excluded,
+    read_split,
+    sequences,
+)
+from depth_core.data.sample import Sample
+from depth_core.data.sequences import check_offsets, with_neighbours
+from depth_core.errors import ConfigError, DataError, unknown_name
+from depth_core.geometry import crop_intrinsics, render_sparse_depth, transform
+from depth_core.metrics import PROTOCOLS
+
+GroundTruth: TypeAlias = Literal['velodyne', 'annotated', 'proj_depth', 'none']
+GROUND_TRUTHS: Final = ('velodyne', 'annotated', 'proj_depth', 'none')
+CROPS: Final = ('none', 'kb')
+
+_ANNOTATED_UNIT_M: Final = 1.0 / 256.0
+_MISSING_SHOWN: Final = 3
+
+_BENCHMARK: Final = PROTOCOLS['kitti_window_garg_80m']
+_calibration = lru_cache(maxsize=64)(read_calibration)
+
+_LOG = logging.getLogger(__name__)
+
+
+class KittiDataset:
+    """Frames of KITTI raw, at native size unless told otherwise.
+
+    A frame without ground truth (no scan, no annotation) stays in the data set, with no valid
+    pixel, so that an evaluation can count it.
+
+    Args:
+        root: Folder that holds the days (2011_09_26, ...).
+        split: List of frames, plain or .gz; every frame on disk when None.
+        ground_truth: 'velodyne' projects the raw scan; 'annotated' reads the 16-bit PNG files of
+            the depth benchmark (11 scans, cleaned); 'proj_depth' reads NPZ files of projected
+            scans (`proj_depth/velodyne`); 'none' reads nothing, for training without labels.
+        depth_root: Where `annotated` and `proj_depth` files are; `root` when None. The layout of
+            the depth benchmark (train|val/<drive>/proj_depth/groundtruth) is understood.
+        camera: Which cameras are taken when there is no split.
+        crop: 'kb' cuts the bottom-centre window of 352 x 1216 of the KITTI benchmark from every
+            image before it is resized.
+        neighbours: Offsets, in frames of about 0.1 s, of the neighbouring frames to give too,
+            with the time to them and the mean forward speed of the car on the way, NaN where the
+            drive has no timestamps.txt or no oxts; their order is known anyway. Frames without
+            all of them, at the ends of a drive or beside a gap, are left out; neighbours need not
+            be in the split.
+        poses: Give the camera poses of a sequence too, from oxts; frames without are left out.
+        exclude: List of frames to leave out, plain or .gz, in the form of a split or of the
+            static frames of SfMLearner (`day drive frame`, then for all cameras).
+        min_speed_mps: Leave out frames at which the car is known to be slower: a camera that
+            stands still says nothing about depth. Frames of unknown speed stay.
+        height: Rows of a sample; native when None.
+        width: Columns of a sample; native when None.
+
+    Raises:
+        ConfigError: An option is unknown.
+        DataError: The folder, the split or a frame of the split is missing or malformed.
+    """
+
+    def __init__(
+        self,
+        root: Path | str,
+        *,
+        split: Path | str | None = None,
+        ground_truth: GroundTruth = 'velodyne',
+        depth_root: Path | str | None = None,
+        camera: Literal['left', 'right', 'both'] = 'left',
+        crop: Literal['none', 'kb'] = 'none',
+        neighbours: Sequence[int] = (),
+        poses: bool = False,
+        exclude: Path | str | None = None,
+        min_speed_mps: float = 0.0,
+        height: int | None = None,
+        width: int | None = None,
+    ) -> None:
+        if ground_truth not in GROUND_TRUTHS:
+            raise ConfigError(unknown_name('ground truth', ground_truth, GROUND_TRUTHS))
+        if crop not in CROPS:
+            raise ConfigError(unknown_name('crop', crop, CROPS))
+        check_size(height, width)
+        self.root = Path(root)
+        require_folder(self.root, 'KITTI raw')
+        self.ground_truth = ground_truth
+        self.depth_root = self.root if depth_root is None else Path(depth_root)
+        self.height, self.width = height, width
+        self.crop = crop
+        self.neighbours = check_offsets(neighbours)
+        if split is None:
+            self.frames: Sequence[KittiFrame] = frames_on_disk(self.root, camera)
+        else:
+            self.frames = read_split(Path(split))
+            self._check_present(Path(split))
+        self._windows: dict[KittiFrame, tuple[KittiFrame, ...]] = {}
+        if self.neighbours:
+            self._windows = sequences(self.root, self.frames, self.neighbours)
+            self._keep(lambda frame: frame in self._windows, 'have no neighbours on disk')
+        self.poses = poses
+        if poses and not self.neighbours:
+            message = (
+                'poses are those of a sequence, but no neighbours are asked for; give neighbours, '
+                'as [-1, 1], or leave poses out.'
+            )
+            raise ConfigError(message)
+        if poses:
+            self._keep(lambda frame: self._camera_poses(frame) is not None, 'have no oxts')
+        if exclude is not None:
+            excluded = read_excluded(Path(exclude))
+            self._keep(lambda frame: frame not in excluded, f'are in {exclude}')
+        if min_speed_mps > 0.0:
+            self._keep(
+                lambda frame: not speed_at(self._drive(frame), frame.frame) < min_speed_mps,
+                f'are slower than {min_speed_mps} m/s',
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    def __getitem__(self, index: int) -> Sample:
+        frame = self.frames[index]
+        image, camera = self._picture(frame)
+        if self.ground_truth == 'velodyne':
+            # Points are projected at the size of the sample: no value is lost to resizing.
+            image, camera = resize_together(image, camera, self.height, self.width)
+            sample = make_sample(image, self._projected_scan(frame, camera), camera, key=frame.key)
+        else:
+            sample = make_sample(
+                image,
+                self._stored_depth(frame),
+                camera,
+                key=frame.key,
+                height=self.height,
+                width=self.width,
+                sparse=True,
+            )
+        return self._in_sequence(sample, frame) if self.neighbours else sample
+
+    def _picture(self, frame: KittiFrame) -> tuple[Uint8Array, Intrinsics]:
+        """The image of a frame and its camera, cut to the window asked for."""
+        path = self._image_path(frame)
+        if path is None:
+            message = (
+                f'the image of frame {frame.key} was removed from {self.root} after the data set '
+                'was opened; restore it.'
+            )
+            raise DataError(message)
+        image = read_image(path)
+        camera = _calibration(self.root / frame.day, frame.camera).intrinsics
+        if image.shape[:2] != (camera.height, camera.width):
+            message = (
+                f'image {path} is {image.shape[0]}x{image.shape[1]}, but its calibration is for '
+                f'{camera.height}x{camera.width}; keep KITTI images at native size and let the '
+                'data set resize them (height, width).'
+            )
+            raise DataError(message)
+        if self.crop == 'none':
+            return image, camera
+        rows, columns = _benchmark_window((camera.height, camera.width))
+        image = np.ascontiguousarray(image[rows, columns])
+        height, width = image.shape[:2]
+        return image, crop_intrinsics(
+            camera, top=rows.start, left=columns.start, height=height, width=width
+        )
+
+    def _in_sequence(self, sample: Sample, frame: KittiFrame) -> Sample:
+        """Put images, times, speeds and poses of the neighbours beside a frame."""
+        others = self._windows[frame]
+        drive = self._drive(frame)
+        pictures = [
+            resize_together(*self._picture(other), self.height, self.width)[0] for other in others
+        ]
+        stamps_s = read_timestamps(drive / f'image_{frame.camera:02d}/timestamps.txt')
+        dt_s = [
+            float('nan') if stamps_s is None else stamps_s[other.frame] - stamps_s[frame.frame]
+            for other in others
+        ]
+        return with_neighbours(
+            sample,
+            pictures,
+            offsets=self.neighbours,
+            dt_s=dt_s,
+            speed_mps=[mean_speed(drive, frame.frame, other.frame) for other in others],
+            poses=self._camera_poses(frame) if self.poses else None,
+        )
+
+    def _camera_poses(self, frame: KittiFrame) -> NDArray[np.float64] | None:
+        """[1 + N, 4, 4] of a frame and its neighbours."""
+        frames = (frame, *self._windows.get(frame, ()))
+        calibration = _calibration(self.root / frame.day, frame.camera)
+        return camera_poses(
+            self._drive(frame),
+            tuple(item.frame for item in frames),
+            calibration.camera_from_velodyne,
+        )
+
+    def _drive(self, frame: KittiFrame) -> Path:
+        return self.root / frame.day / frame.drive
+
+    def _keep(self, wanted: Callable[[KittiFrame], bool], reason: str) -> None:
+        """Leave out the frames that are not wanted, and say how many."""
+        kept = [frame for frame in self.frames if wanted(frame)]
+        if len(kept) < len(self.frames):
+            _LOG.info(
+                '%d of %d frames %s: left out',
+                len(self.frames) - len(kept),
+                len(self.frames),
+                reason,
+            )
+        if not kept:
+            message = (
+                f'all {len(self.frames)} frames of {self.root} {reason}, so that none is left; '
+                'give a longer drive, other neighbours, or a weaker filter.'
+            )
+            raise DataError(message)
+        self.frames = kept
+
+    def _projected_scan(self, frame: KittiFrame, camera: Intrinsics) -> Float32Array | None:
+        path = self._drive(frame) / f'velodyne_points/data/{frame.stem}.bin'
+        if not path.is_file():
+            return None
+        calibration = _calibration(self.root / frame.day, frame.camera)
+        points = transform(read_velodyne(path), calibration.camera_from_velodyne)
+        return render_sparse_depth(points, camera)
+
+    def _stored_depth(self, frame: KittiFrame) -> Float32Array | None:
+        if self.ground_truth == 'none':
+            return None
+        kind, suffix = {
+            'annotated': ('groundtruth', 'png'),
+            'proj_depth': ('velodyne', 'npz'),
+        }[self.ground_truth]
+        inside = f'{frame.drive}/proj_depth/{kind}/image_{frame.camera:02d}/{frame.stem}.{suffix}'
+        for folder in (frame.day, '.', 'train', 'val'):
+            path = self.depth_root / folder / inside
+            if path.is_file():
+                if suffix == 'png':
+                    depth_m = read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
+                else:
+                    depth_m = read_projected(path)
+                return (
+                    depth_m if self.crop == 'none' else depth_m[_benchmark_window(depth_m.shape)]
+                )
+        return None
+
+    def _image_path(self, frame: KittiFrame) -> Path | None:
+        folder = self.root / frame.day / frame.drive / f'image_{frame.camera:02d}/data'
+        paths = (folder / f'{frame.stem}{suffix}' for suffix in ('.png', '.jpg'))
+        return next((path for path in paths if path.is_file()), None)
+
+    def _check_present(self, split: Path) -> None:
+        missing = [frame.key for frame in self.frames if self._image_path(frame) is None]
+        if missing:
+            message = (
+                f'{len(missing)} of {len(self.frames)} frames of split {split} have no image '
+                f'under {self.root}, first: {", ".join(missing[:_MISSING_SHOWN])}; unpack these '
+                'drives there, or give a split of the frames that are there.'
+            )
+            raise DataError(message)
+
+
+def _benchmark_window(size: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns of the bottom-centre window of the KITTI benchmark."""
+    assert _BENCHMARK.window is not None  # noqa: S101  it is what the protocol is about
+    top, left = _BENCHMARK.window_origin(size[0], size[1])
+    return slice(top, top + _BENCHMARK.window[0]), slice(left, left + _BENCHMARK.window[1])

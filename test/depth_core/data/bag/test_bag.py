@@ -1,0 +1,308 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rosbags.rosbag2 import StoragePlugin, Writer
+from torch.utils.data import DataLoader, Dataset
+
+from depth_core.data import open_dataset
+from depth_core.data.bag.dataset import BagDataset
+from depth_core.data.bag.messages import camera_of, rotation_matrix
+from depth_core.data.bag.reading import Record
+from depth_core.data.kitti.dataset import KittiDataset
+from depth_core.errors import ConfigError, DataError
+from test.depth_core.data.bag.recording import (
+    BOTH_FRAMES,
+    CLOUD,
+    CX_PX,
+    CY_PX,
+    F_PX,
+    HEIGHT,
+    IMAGE,
+    INFO,
+    START_NS,
+    STEP_NS,
+    STORE,
+    WIDTH,
+    Recording,
+    camera_info,
+    cloud,
+    pixels_of,
+    raw_image,
+    record,
+)
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_images_and_projected_scans(
+    tmp_path: Path, *, compressed: bool, plugin: StoragePlugin
+) -> None:
+    dataset = open_dataset(
+        'auto', root=record(compressed=compressed).write(tmp_path / 'b', plugin)
+    )
+    assert len(dataset) == 3
+    for frame in (2, 0, 1):  # in any order
+        sample = dataset[frame]
+        pixels = np.round(sample.image.permute(1, 2, 0).numpy() * 255.0)
+        np.testing.assert_array_equal(pixels, pixels_of(frame))
+        expected = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+        if frame != 1:
+            expected[3, 4], expected[8, 15] = 5.0 + frame, 20.0
+        np.testing.assert_allclose(sample.depth_m.numpy(), expected, rtol=1e-5)
+        assert sample.key == f'{IMAGE} {START_NS + frame * STEP_NS}'
+        assert sample.intrinsics[0].tolist() == [F_PX, 0.0, CX_PX]
+
+
+def test_padded_rows_are_unpacked(tmp_path: Path) -> None:
+    image = raw_image(START_NS, pixels_of(0))
+    rows = np.zeros((HEIGHT, WIDTH * 3 + 4), np.uint8)
+    rows[:, : WIDTH * 3] = image.data.reshape(HEIGHT, -1)
+    image.step, image.data = rows.shape[1], rows.ravel()
+    recording = record()
+    recording.messages[1] = (IMAGE, START_NS, image)
+    sample = BagDataset(recording.write(tmp_path / 'b'))[0]
+    pixels = np.round(sample.image.permute(1, 2, 0).numpy() * 255.0)
+    np.testing.assert_array_equal(pixels, pixels_of(0))
+
+
+def test_storage_file_stands_for_its_bag(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    assert len(BagDataset(next(path.glob('*.mcap')))) == 3
+
+
+def test_sample_size_moves_points_and_intrinsics(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    sample = BagDataset(path, height=3 * HEIGHT, width=3 * WIDTH)[0]
+    assert sample.depth_m.shape == (36, 60)
+    assert sample.intrinsics[0, 2] == (CX_PX + 0.5) * 3 - 0.5
+    # Pixel (4, 3) covers columns 12 to 14 and rows 9 to 11 now; its centre is the middle one.
+    assert np.argwhere(sample.valid.numpy()).tolist() == [[10, 13], [25, 46]]
+
+
+def test_a_scan_too_far_in_time_is_not_used(tmp_path: Path) -> None:
+    path = record().write(tmp_path / 'b')
+    assert BagDataset(path)[0].valid.any()
+    assert not BagDataset(path, max_offset_s=0.005)[0].valid.any()
+    assert BagDataset(path, max_offset_s=0.095)[1].valid.any()
+
+
+def test_bag_without_lidar_has_images_and_no_ground_truth(tmp_path: Path) -> None:
+    recording = record()
+    recording.messages = [item for item in recording.messages if item[0] != CLOUD]
+    dataset = BagDataset(recording.write(tmp_path / 'b'))
+    assert dataset.topics.cloud is None
+    assert not dataset[0].valid.any()
+
+
+def test_distorted_images_are_rectified(tmp_path: Path) -> None:
+    info = camera_info(START_NS, distortion=(-0.3, 0.05, 0.0, 0.0, 0.0), projection_f_px=20.0)
+    sample = BagDataset(record(info=info).write(tmp_path / 'b'))[0]
+    assert sample.intrinsics[0, 0] == 20.0
+    # The point of image pixel (15, 8) under F_PX lies nearer to the centre under 20 px.
+    row, column = 5.0 + (8.0 - 5.0) * 20.0 / F_PX, 9.0 + (15.0 - 9.0) * 20.0 / F_PX
+    assert sample.depth_m[round(row), round(column)] == pytest.approx(20.0)
+    assert not np.array_equal(np.round(sample.image[0].numpy() * 255.0), pixels_of(0)[..., 0])
+
+
+def test_rectified_topics_are_described_by_the_projection(tmp_path: Path) -> None:
+    info = camera_info(START_NS, distortion=(-0.3, 0.0, 0.0, 0.0, 0.0), projection_f_px=20.0)
+    recording = record(info=info)
+    recording.messages = [
+        ('/cam/image_rect' if topic == IMAGE else topic, stamp, message)
+        for topic, stamp, message in recording.messages
+    ]
+    sample = BagDataset(recording.write(tmp_path / 'b'))[0]
+    assert sample.intrinsics[0, 0] == 20.0
+    np.testing.assert_array_equal(np.round(sample.image[0].numpy() * 255.0), pixels_of(0)[..., 0])
+
+
+def test_rectifying_puts_pixels_where_the_model_says() -> None:
+    coefficients = (-0.2, 0.02, 0.0, 0.0, 0.0)
+    camera = camera_of(
+        camera_info(0, distortion=coefficients), (HEIGHT, WIDTH), rectified=False, source='info'
+    )
+    ramp = np.repeat(np.arange(WIDTH, dtype=np.uint8)[None, :, None] * 10, HEIGHT, axis=0)
+    straight = camera.rectify(np.repeat(ramp, 3, axis=2))
+    x, y = (14.0 - CX_PX) / F_PX, (5.0 - CY_PX) / F_PX
+    square = x * x + y * y
+    distorted_column = CX_PX + F_PX * x * (1.0 - 0.2 * square + 0.02 * square**2)
+    assert straight[5, 14, 0] == pytest.approx(10.0 * distorted_column, abs=1.0)
+
+
+def test_all_zero_camera_info(tmp_path: Path) -> None:
+    path = record(info=camera_info(START_NS, f_px=0.0)).write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r'/cam/camera_info of bag .* is all zero .*calibrate it'):
+        BagDataset(path)[0]
+
+
+def test_camera_info_of_odometry_bags_has_only_a_projection(tmp_path: Path) -> None:
+    info = camera_info(START_NS, f_px=0.0, projection_f_px=F_PX)
+    assert BagDataset(record(info=info).write(tmp_path / 'b'))[0].intrinsics[0, 0] == F_PX
+
+
+def test_camera_info_that_does_not_fit(tmp_path: Path) -> None:
+    path = record(info=camera_info(START_NS, height=99)).write(tmp_path / 'b')
+    with pytest.raises(DataError, match='is for 99x20 pixels, but its images are 12x20'):
+        BagDataset(path)[0]
+    info = camera_info(START_NS, distortion=(0.1,) * 4, model='equidistant')
+    with pytest.raises(DataError, match="distortion model 'equidistant'"):
+        BagDataset(record(info=info).write(tmp_path / 'c'))[0]
+
+
+def test_lidar_that_is_nowhere(tmp_path: Path) -> None:
+    path = record(tf=None).write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r"lidar frame 'velo' .* 'optical': .*holds nothing"):
+        BagDataset(path)[0]
+
+
+def test_zero_rotation_is_no_rotation() -> None:
+    with pytest.raises(DataError, match='identity is'):
+        rotation_matrix((0.0, 0.0, 0.0, 0.0))
+    turn = rotation_matrix((0.0, 0.0, 2.0, 2.0))  # a quarter turn about z, not normalised
+    np.testing.assert_allclose(turn @ [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], atol=1e-12)
+
+
+def test_topics_are_chosen_or_named(tmp_path: Path) -> None:
+    recording = record()
+    stamp_ns = START_NS + 9 * STEP_NS
+    recording.add('/rear/image_raw', stamp_ns, raw_image(stamp_ns, pixels_of(4)))
+    recording.add('/rear/camera_info', stamp_ns, camera_info(stamp_ns))
+    path = recording.write(tmp_path / 'b')
+    with pytest.raises(ConfigError, match=r'2 image topics \(/cam/image_raw, /rear/image_raw\)'):
+        BagDataset(path)
+    dataset = BagDataset(path, image_topic='/rear/image_raw')
+    assert dataset.topics.camera_info == '/rear/camera_info'
+    assert len(dataset) == 1
+    with pytest.raises(ConfigError, match="did you mean '/cam/image_raw'"):
+        BagDataset(path, image_topic='/cam/image_rwa')
+
+
+def test_bag_without_images_lists_what_it_holds(tmp_path: Path) -> None:
+    recording = Recording()
+    recording.add('/tf_static', START_NS, BOTH_FRAMES)
+    path = recording.write(tmp_path / 'b')
+    with pytest.raises(DataError, match=r'no image topic .*holds /tf_static \(tf2_msgs'):
+        BagDataset(path)
+
+
+def test_empty_bag(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'no image topic .* it holds nothing'):
+        BagDataset(Recording().write(tmp_path / 'b'))
+
+
+def test_image_topic_without_messages(tmp_path: Path) -> None:
+    path = tmp_path / 'b'
+    with Writer(path, version=9) as writer:
+        for topic, kind in (
+            (IMAGE, 'sensor_msgs/msg/Image'),
+            (INFO, 'sensor_msgs/msg/CameraInfo'),
+        ):
+            writer.add_connection(topic, kind, typestore=STORE)
+    with pytest.raises(DataError, match='has no message on its topic /cam/image_raw'):
+        BagDataset(path)
+
+
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_truncated_bag(tmp_path: Path, plugin: StoragePlugin) -> None:
+    path = record().write(tmp_path / 'b', plugin)
+    storage = next(item for item in path.iterdir() if item.suffix in {'.mcap', '.db3'})
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
+    with pytest.raises(DataError, match=r'bag .*b cannot be read .*truncated'):
+        BagDataset(path)
+
+
+def test_missing_bag(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match='gone does not exist; give a rosbag2 folder'):
+        BagDataset(tmp_path / 'gone')
+
+
+def test_broken_messages(tmp_path: Path) -> None:
+    image = raw_image(START_NS, pixels_of(0))
+    image.data = image.data[:100]
+    recording = record()
+    recording.messages[1] = (IMAGE, START_NS, image)
+    dataset = BagDataset(recording.write(tmp_path / 'b'))
+    with pytest.raises(
+        DataError, match=rf"{START_NS} .*12x20 'rgb8', 100 bytes.*cannot be decoded"
+    ):
+        dataset[0]
+    for message, complaint in (
+        (cloud(START_NS, np.ones((3, 3)), names='abc'), 'needs x, y and z as floats'),
+        (cloud(START_NS, np.ones((3, 3))), 'has 20 bytes for 1x3 points'),
+    ):
+        if 'bytes' in complaint:
+            message.data = message.data[:20]
+        recording = record()
+        recording.messages[3] = (CLOUD, START_NS, message)
+        path = recording.write(tmp_path / complaint.replace(' ', '_'))
+        with pytest.raises(DataError, match=complaint):
+            BagDataset(path)[0]
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['kitti_0052_mini_mcap', 'kitti_0052_rawimg_db3', 'kitti_0052_mini_ros1.bag'],
+)
+def test_recorded_bags_agree_with_the_files_they_were_made_from(
+    shared_dir: Path, name: str
+) -> None:
+    bag = BagDataset(shared_dir / 'data/bags' / name)
+    kitti = KittiDataset(
+        shared_dir / 'data/kitti_raw_mini',
+        split=shared_dir / 'data/splits/eigen_mini/test_files.txt',
+    )
+    ours, theirs = bag[0], kitti[0]
+    np.testing.assert_array_equal(ours.image.numpy(), theirs.image.numpy())
+    np.testing.assert_array_equal(ours.valid.numpy(), theirs.valid.numpy())
+    np.testing.assert_allclose(
+        ours.depth_m[ours.valid].numpy(), theirs.depth_m[theirs.valid].numpy(), atol=1e-4
+    )
+    np.testing.assert_allclose(ours.intrinsics.numpy(), theirs.intrinsics.numpy())
+
+
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_bag_stays_open_in_each_process_for_itself(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    dataset = BagDataset(record().write(tmp_path / 'b', plugin))
+    expected = [dataset[index] for index in range(3)]
+    reader = dataset._bag._reader
+    assert reader is not None
+    torch.testing.assert_close(dataset[2].image, expected[2].image)
+    assert dataset._bag._reader is reader, 'the index is read once'
+    # Workers inherit the open file; whoever read through it would move the place of the others.
+    loader = DataLoader(_Images(dataset), batch_size=None, num_workers=2)
+    for _, image in zip(range(2), loader, strict=False):
+        torch.testing.assert_close(dataset[0].image, expected[0].image)
+        torch.testing.assert_close(image, expected[0].image)
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(dataset.__getitem__, 1).result()
+    torch.testing.assert_close(found.image, expected[1].image)
+    assert dataset._bag._reader is reader
+    lost = Record(stamp_ns=1, recorded_ns=1)
+    dataset._windows[1] = (lost,)
+    with pytest.raises(DataError, match='is gone; the bag has changed'):
+        dataset[1]
+    torch.testing.assert_close(dataset[0].image, expected[0].image)
+    assert dataset._bag._reader is not reader, 'after an error it is opened anew'
+    assert pickle.loads(pickle.dumps(dataset._bag))._root == dataset.root  # noqa: S301  our own
+
+
+class _Images(Dataset[torch.Tensor]):
+    """The first image, over and over."""
+
+    def __init__(self, dataset: BagDataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.dataset[0 * index].image

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The small network of the self-supervised family trains at four scales and serves one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from depth_core.contracts import DepthKind
+from depth_core.errors import ConfigError
+from depth_core.models import create_model
+from depth_core.models.blocks import resize_bilinear
+from depth_core.models.selfsup.small import SelfSupSmall
+
+
+def _small(**options: Any) -> SelfSupSmall:
+    torch.manual_seed(0)
+    model = create_model('selfsup_small', encoder='mobilenetv3_small_050', **options)
+    assert isinstance(model, SelfSupSmall)
+    return model.eval()
+
+
+@torch.no_grad()
+def test_four_scales_within_the_range_and_the_finest_from_half_resolution() -> None:
+    model = _small(min_depth=0.5, max_depth=20.0)
+    prediction = model(torch.rand(2, 3, 64, 96))
+    sizes = [tuple(item.shape[-2:]) for item in prediction.inv_depths]
+    assert sizes == [(64, 96), (32, 48), (16, 24), (8, 12)]
+    for inverse in prediction.inv_depths:
+        assert float(inverse.min()) > 1.0 / 20.0
+        assert float(inverse.max()) < 1.0 / 0.5
+    finest, half, *_ = prediction.inv_depths
+    torch.testing.assert_close(finest, resize_bilinear(half, (64, 96), 'half_pixel'))
+    torch.testing.assert_close(prediction.depth, 1.0 / finest[:, 0])
+
+
+@torch.no_grad()
+def test_sigma_is_read_at_half_resolution_and_resized() -> None:
+    model = _small()
+    prediction = model(torch.rand(1, 3, 64, 96))
+    depth = 1.0 / prediction.inv_depths[1]
+    expected = resize_bilinear(
+        model.sigma_head(prediction.features, depth), (64, 96), 'half_pixel'
+    )
+    torch.testing.assert_close(prediction.sigma, expected[:, 0])
+    model.sigma_head.make_neutral()
+    sigma = model(torch.rand(1, 3, 64, 96)).sigma
+    assert torch.isfinite(sigma).all()
+
+
+def test_it_is_up_to_scale_and_its_size_that_of_a_robots_camera() -> None:
+    model = _small()
+    assert model.spec.kind == DepthKind.UP_TO_SCALE
+    assert model.spec.family == 'packnet'
+    assert model.spec.default_size == (256, 320)
+
+
+def test_channels_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(ConfigError, match='give 5 positive numbers, for strides 32, 16, 8, 4, 2'):
+        _small(decoder_channels=(32, 16, 8, 8))
