@@ -23,15 +23,13 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
-from depth_core.models import (
-    cliffnet,
-    densedepth,
-    packnet_keys,
-    urcdc,
-    zoedepth,
-    zoedepth_nk,
-)
+from depth_core.models import densedepth
+from depth_core.models.cliffnet import network as cliffnet
 from depth_core.models.official import OfficialWeights
+from depth_core.models.selfsup import keys as packnet_keys
+from depth_core.models.urcdc import network as urcdc
+from depth_core.models.zoedepth import domains as zoedepth_nk
+from depth_core.models.zoedepth import network as zoedepth
 from depth_core.weights.checkpoint import save_model
 from depth_core.weights.fit import OfficialFit, OfficialRequest, best_fit
 from depth_core.weights.official_files import OfficialFile, read_official_file

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The networks: one file a family, built by name with flat options."""
+"""The networks: a folder a family, built by name with flat options."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models import (
-    cliffnet,
-    densedepth,
-    packnet,
-    selfsup_resnet,
-    selfsup_small,
-    semantic_packnet,
-    urcdc,
-    urcdc_small,
-    zoedepth,
-    zoedepth_nk,
-    zoedepth_small,
-)
+from depth_core.models import densedepth
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.models.cliffnet import network as cliffnet
 from depth_core.models.options import check_options
+from depth_core.models.selfsup import guided, packnet
+from depth_core.models.selfsup import resnet as selfsup_resnet
+from depth_core.models.selfsup import small as selfsup_small
+from depth_core.models.urcdc import network as urcdc
+from depth_core.models.urcdc import small as urcdc_small
+from depth_core.models.zoedepth import domains as zoedepth_nk
+from depth_core.models.zoedepth import network as zoedepth
+from depth_core.models.zoedepth import small as zoedepth_small
 
 __all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
 
@@ -36,8 +33,8 @@ _BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
     'selfsup_resnet18': selfsup_resnet.selfsup_resnet18,
     'selfsup_resnet50': selfsup_resnet.selfsup_resnet50,
     'selfsup_small': selfsup_small.selfsup_small,
-    'semantic_packnet': semantic_packnet.semantic_packnet,
-    'semantic_resnet18': semantic_packnet.semantic_resnet18,
+    'semantic_packnet': guided.semantic_packnet,
+    'semantic_resnet18': guided.semantic_resnet18,
     'urcdc': urcdc.urcdc,
     'urcdc_small': urcdc_small.urcdc_small,
     'zoedepth_k': zoedepth.zoedepth_k,

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from depth_core.models import packnet, selfsup_resnet
 from depth_core.models.base import ModelSpec
+from depth_core.models.selfsup import packnet
+from depth_core.models.selfsup import resnet as selfsup_resnet
 from depth_core.models.selfsup.guidance import SemanticGuidance
 from depth_core.models.selfsup.inverse_depth import inverse_depth_spec
 from depth_core.models.selfsup.packnet import PackNet, PackNetDecoder, PackNetEncoder, Version

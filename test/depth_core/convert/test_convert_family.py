@@ -15,7 +15,8 @@ from torch import Tensor
 
 from depth_core.convert import main, mismatches, read_official
 from depth_core.errors import CheckpointError, ConfigError
-from depth_core.models import cliffnet, create_model
+from depth_core.models import create_model
+from depth_core.models.cliffnet import network as cliffnet
 from depth_core.models.selfsup.keys import packnet_key, posenet_key
 from depth_core.models.selfsup.pose import PoseNet
 from depth_core.models.zoedepth.keys import official_key

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from depth_core.models import metric_bins
+from depth_core.models.zoedepth import metric_bins
 from depth_core.models.zoedepth.metric_bins import stirling_log_binomial
 from test.depth_core.models.zoedepth.test_zoedepth import Reference, image_of, tiny
 
