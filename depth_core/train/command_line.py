@@ -161,32 +161,32 @@ def _refuse_unknown_keys(
     contents: Mapping[Path, Mapping[str, Any]],
 ) -> None:
     known = {key: kind for name, section in sections.items() for key, kind in _keys(name, section)}
-    faults = [
-        f'{path}: {fault}'
+    problems = [
+        f'{path}: {problem}'
         for path, content in contents.items()
-        for fault in _unknown(known, [key for key, _ in _flatten('', content, known)])
+        for problem in _unknown(known, [key for key, _ in _flatten('', content, known)])
     ]
     given = [argument[2:].partition('=')[0] for argument in arguments if argument.startswith('--')]
-    faults += [
-        f'command line: {fault}'
-        for fault in _unknown(known, [key for key in given if key not in _OWN_OPTIONS])
+    problems += [
+        f'command line: {problem}'
+        for problem in _unknown(known, [key for key in given if key not in _OWN_OPTIONS])
     ]
-    if faults:
-        raise ConfigError('unknown settings:\n  ' + '\n  '.join(faults))
-    faults = [
-        f'{path}: {fault}'
+    if problems:
+        raise ConfigError('unknown settings:\n  ' + '\n  '.join(problems))
+    problems = [
+        f'{path}: {problem}'
         for path, content in contents.items()
-        for fault in _unfit(known, _flatten('', content, known))
+        for problem in _unfit(known, _flatten('', content, known))
     ]
-    faults += [
-        f'command line: {fault}'
+    problems += [
+        f'command line: {problem}'
         for key in known
-        for fault in _unfit(
+        for problem in _unfit(
             known, [(key, _plain_value(text)) for text in _values_of(key, arguments)]
         )
     ]
-    if faults:
-        raise ConfigError('settings of the wrong type:\n  ' + '\n  '.join(faults))
+    if problems:
+        raise ConfigError('settings of the wrong type:\n  ' + '\n  '.join(problems))
 
 
 def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
@@ -226,32 +226,32 @@ def _plain_value(text: str) -> object:
 def _unfit(known: Mapping[str, bool], given: Sequence[tuple[str, Any]]) -> list[str]:
     """What stands where only settings, or a mapping of options, can stand."""
     groups = {key.rpartition('.')[0]: key for key in reversed(list(known)) if '.' in key}
-    faults = []
+    problems = []
     for key, value in given:
         if isinstance(value, (Mapping, str)):
             continue
         shown = 'null' if value is None else value
         if key in groups:
             none = f', and {key}.name null for none' if key == _MAY_BE_NONE else ''
-            faults.append(
+            problems.append(
                 f'{key} is {shown}, but it is a group of settings; give those, as '
                 f'{groups[key]}{none}.'
             )
         elif known.get(key):
-            faults.append(f'{key} is {shown}; give a mapping, as {{}} for none.')
-    return faults
+            problems.append(f'{key} is {shown}; give a mapping, as {{}} for none.')
+    return problems
 
 
 def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:
-    faults = []
+    problems = []
     for key in keys:
         parents = [key.rsplit('.', count)[0] for count in range(1, key.count('.') + 1)]
         if key in known or any(known.get(parent, False) for parent in parents):
             continue
         nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
         hint = f'; did you mean {nearest[0]}?' if nearest else ''
-        faults.append(f'{key} is no setting{hint}')
-    return faults
+        problems.append(f'{key} is no setting{hint}')
+    return problems
 
 
 def _one_line(error: Exception) -> str:

@@ -132,9 +132,9 @@ def _open_training_step(settings: TrainSettings) -> TrainingStep:
     data, trainer = settings.data, settings.trainer
     model = create_model(settings.model.name, **settings.model.options)
     model.check_input(torch.empty(0, 3, data.height, data.width))
-    faults = settings.recipe.faults(model)
-    if faults:
-        raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(faults))
+    problems = settings.recipe.problems(model)
+    if problems:
+        raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
     if settings.model.weights is not None:
         source = read_checkpoint(settings.model.weights)
         load_weights(model, source.state, source=str(settings.model.weights))

@@ -193,9 +193,9 @@ class TrainSettings:
     trainer: TrainerSettings
 
     def __post_init__(self) -> None:
-        faults = [*_data_faults(self), *_optimizer_faults(self), *_trainer_faults(self)]
-        if faults:
-            raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(faults))
+        problems = [*_data_problems(self), *_optimizer_problems(self), *_trainer_problems(self)]
+        if problems:
+            raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
 
     @property
     def schedule_steps(self) -> int:
@@ -211,36 +211,36 @@ def _at_least(minimum: float, values: dict[str, float | None]) -> list[str]:
     ]
 
 
-def _data_faults(settings: TrainSettings) -> list[str]:
+def _data_problems(settings: TrainSettings) -> list[str]:
     data = settings.data
-    faults = _at_least(1, {'data.height': data.height, 'data.width': data.width})
-    faults += _at_least(0, {'data.workers': data.workers})
+    problems = _at_least(1, {'data.height': data.height, 'data.width': data.width})
+    problems += _at_least(0, {'data.workers': data.workers})
     if data.augmentation not in AUGMENTATIONS:
-        faults.append(unknown_name('data.augmentation', data.augmentation, AUGMENTATIONS))
+        problems.append(unknown_name('data.augmentation', data.augmentation, AUGMENTATIONS))
     if not 0.0 <= data.cutflip_probability <= 1.0:
-        faults.append(
+        problems.append(
             f'data.cutflip_probability is {data.cutflip_probability}; give a number in [0, 1].'
         )
     if data.train.name is None:
-        faults.append('data.train.name is not given; name a dataset, as synthetic.')
+        problems.append('data.train.name is not given; name a dataset, as synthetic.')
     if data.validation.name is not None and data.validation == data.train:
-        faults.append(
+        problems.append(
             'data.validation is the same as data.train, so that nothing is held out; give it '
             'another split, or another options.seed when synthetic.'
         )
-    return faults
+    return problems
 
 
-def _optimizer_faults(settings: TrainSettings) -> list[str]:
+def _optimizer_problems(settings: TrainSettings) -> list[str]:
     optimizer, schedule = settings.optimizer, settings.schedule
-    faults = _at_least(
+    problems = _at_least(
         0,
         {
             'optimizer.weight_decay': optimizer.weight_decay,
             'schedule.warmup_steps': schedule.warmup_steps,
         },
     )
-    faults += [
+    problems += [
         f'{key} is {value}; give more than 0.'
         for key, value in (
             ('optimizer.lr', optimizer.lr),
@@ -255,7 +255,7 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
         )
         if value is not None and not value > 0.0
     ]
-    faults += [
+    problems += [
         f'{key} is {value}; give a number in [0, 1).'
         for key, value in (
             ('optimizer.betas[0]', optimizer.betas[0]),
@@ -270,46 +270,46 @@ def _optimizer_faults(settings: TrainSettings) -> list[str]:
         if value is not None and not 0.0 <= value < 1.0
     ]
     if schedule.steps is not None and schedule.steps < 1:
-        faults.append(f'schedule.steps is {schedule.steps}; give at least 1, or leave it out.')
+        problems.append(f'schedule.steps is {schedule.steps}; give at least 1, or leave it out.')
     elif schedule.has_end and schedule.warmup_steps >= settings.schedule_steps:
-        faults.append(
+        problems.append(
             f'schedule.warmup_steps is {schedule.warmup_steps}, but the whole {schedule.name} '
             f'schedule has {settings.schedule_steps} steps; give fewer warm-up steps, or the '
             'length of the whole schedule as schedule.steps: a run may stop before its end.'
         )
-    return faults + _schedule_faults(settings)
+    return problems + _schedule_problems(settings)
 
 
-def _schedule_faults(settings: TrainSettings) -> list[str]:
+def _schedule_problems(settings: TrainSettings) -> list[str]:
     schedule, every = settings.schedule, settings.trainer.validate_every_steps
-    faults = []
+    problems = []
     if schedule.cycled_momentum is not None and schedule.name != 'onecycle':
-        faults.append(
+        problems.append(
             f'schedule.cycled_momentum is given, but schedule.name is {schedule.name}; only '
             'onecycle cycles it.'
         )
     if (schedule.name == 'step') != bool(schedule.milestones):
-        faults.append(
+        problems.append(
             f'schedule.milestones is {schedule.milestones} and schedule.name is {schedule.name}; '
             'step needs milestones, and nothing else has them.'
         )
     if any(step < 1 for step in schedule.milestones):
-        faults.append(f'schedule.milestones is {schedule.milestones}; give steps of at least 1.')
+        problems.append(f'schedule.milestones is {schedule.milestones}; give steps of at least 1.')
     if schedule.reload_best and not (
         schedule.milestones
         and settings.data.validation.name is not None
         and 0 < every <= min(schedule.milestones)
     ):
-        faults.append(
+        problems.append(
             'schedule.reload_best needs a best validation at each milestone; give schedule.name '
             'step, data.validation, and trainer.validate_every_steps not above the first one.'
         )
-    return faults
+    return problems
 
 
-def _trainer_faults(settings: TrainSettings) -> list[str]:
+def _trainer_problems(settings: TrainSettings) -> list[str]:
     trainer = settings.trainer
-    faults = _at_least(
+    problems = _at_least(
         1,
         {
             'trainer.max_steps': trainer.max_steps,
@@ -321,7 +321,7 @@ def _trainer_faults(settings: TrainSettings) -> list[str]:
             'trainer.threads': trainer.threads,
         },
     )
-    faults += _at_least(
+    problems += _at_least(
         0,
         {
             'trainer.seed': trainer.seed,
@@ -330,15 +330,15 @@ def _trainer_faults(settings: TrainSettings) -> list[str]:
         },
     )
     if trainer.resume == 'last' and trainer.run_dir is None:
-        faults.append(
+        problems.append(
             'trainer.resume is last, but trainer.run_dir is not given; give the folder of the run '
             'to continue.'
         )
     if trainer.resume is not None and settings.model.weights is not None:
-        faults.append(
+        problems.append(
             'trainer.resume and model.weights both say where weights come from; resume continues '
             'a run, model.weights starts a new one: give one of them.'
         )
     if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
-        faults.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')
-    return faults
+        problems.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')
+    return problems

@@ -60,15 +60,15 @@ def _refuse_unknown(arguments: Sequence[str]) -> None:
         (str(path), key) for path in _config_files(arguments) for key in _keys('', _read(path))
     ]
     keys += [('command line', argument.partition('=')[0]) for argument in given]
-    faults = [
+    problems = [
         f'{place}: {unknown_name("setting", key, known)}'
         for place, key in keys
         if key not in known
         and key not in _OWN_OPTIONS
         and not any(key.startswith(f'{dataset}.options.') for dataset in _DATASETS)
     ]
-    if faults:
-        raise ConfigError('unknown settings:\n  ' + '\n  '.join(faults))
+    if problems:
+        raise ConfigError('unknown settings:\n  ' + '\n  '.join(problems))
 
 
 def _known() -> list[str]:

@@ -59,43 +59,43 @@ class EmbeddingSettings:
     """Steps between lines and entries in TensorBoard."""
 
     def __post_init__(self) -> None:
-        faults = [
+        problems = [
             f'{key} is {value}; give at least {least}.'
             for key, least in _LEAST.items()
             if (value := getattr(self, key)) is not None and not value >= least
         ]
-        faults += [
+        problems += [
             f'{key} is {getattr(self, key)}; give more than 0.'
             for key in ('lr', 'max_depth_m')
             if not getattr(self, key) > 0.0
         ]
         if not 0.0 <= self.norm_frozen_from <= 1.0:
-            faults.append(
+            problems.append(
                 f'norm_frozen_from is {self.norm_frozen_from}; give a share of the run, 0 to 1.'
             )
         if self.kind == 'heg_r' and (self.height % _DIVISOR or self.width % _DIVISOR):
-            faults.append(
+            problems.append(
                 f'height x width is {self.height}x{self.width}, which a heg_r cannot give back; '
                 f'give multiples of {_DIVISOR}.'
             )
-        faults += [
+        problems += [
             f'{key}.name is not given; name a dataset, as synthetic.'
             for key, dataset in (('train', self.train), ('validation', self.validation))
             if dataset.name is None
         ]
-        faults += [
+        problems += [
             f'{key}.frames is {dataset.frames}; lists of frames are for sequences, and depth maps '
             'are learnt one by one: leave it out.'
             for key, dataset in (('train', self.train), ('validation', self.validation))
             if dataset.frames is not None
         ]
         if self.train == self.validation:
-            faults.append(
+            problems.append(
                 'validation is the same as train, so that nothing is held out; give it another '
                 'split, or another options.seed when synthetic.'
             )
-        if faults:
-            raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(faults))
+        if problems:
+            raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
 
 
 _DIVISOR = 4

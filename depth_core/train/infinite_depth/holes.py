@@ -42,7 +42,7 @@ class HoleSettings:
     """With more such pixels than this a frame is dropped."""
 
     def __post_init__(self) -> None:
-        faults = [
+        problems = [
             f'{key} is {value}; give a number above 0'
             for key, value in (
                 ('camera_height_m', self.camera_height_m),
@@ -51,9 +51,9 @@ class HoleSettings:
             if not 0.0 < value < math.inf
         ]
         if self.max_pixels < 0:
-            faults.append(f'max_pixels is {self.max_pixels}; give at least 0')
-        if faults:
-            raise ConfigError('holes cannot be looked for: ' + '; '.join(faults) + '.')
+            problems.append(f'max_pixels is {self.max_pixels}; give at least 0')
+        if problems:
+            raise ConfigError('holes cannot be looked for: ' + '; '.join(problems) + '.')
 
 
 def count_below(

@@ -69,8 +69,13 @@ class Recipe(ABC):
     """Whether a step may leave trainable weights without a gradient, as when losses alternate;
     several processes then have to look for them."""
 
+    @property
+    def needs_depth(self) -> bool:
+        """Whether training images without any ground truth are of no use to it."""
+        return True
+
     @abstractmethod
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what of the settings contradicts itself or does not go with `model`."""
 
     @abstractmethod

@@ -63,7 +63,7 @@ class CliffNetRecipe(Recipe):
     sky_as_max_depth: bool = False
     """Train sky as being at max_depth; false leaves it out."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
         weights = {
             'depth_weight': self.depth_weight,
@@ -74,27 +74,27 @@ class CliffNetRecipe(Recipe):
             'random_heg_weights': min(self.random_heg_weights),
             'warm_up_steps': self.warm_up_steps,
         }
-        faults = [
+        problems = [
             f'recipe.{key} is {getattr(self, key)}; give at least 0.'
             for key, weight in weights.items()
             if not weight >= 0.0
         ]
         if not (self.depth_weight or self.log_l1_weight):
-            faults.append(
+            problems.append(
                 'recipe: depth_weight and log_l1_weight are both 0, so that nothing trains depth '
                 'itself; embeddings are blind to some of it.'
             )
         if not self.sigma_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
                 'head would keep its random weights.'
             )
         if model.spec.family != 'cliffnet':
-            faults.append(
+            problems.append(
                 f'recipe cliffnet trains models of the cliffnet family, and {model.spec.name} is '
                 f'of family {model.spec.family}.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> CliffNetStep:
         """Put `model` together with the embeddings its answers are compared in.

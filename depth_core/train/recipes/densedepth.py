@@ -44,33 +44,35 @@ class DenseDepthRecipe(Recipe):
     sky_as_max_depth: bool = False
     """Train sky as being at max_depth; false leaves it out."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
         weights = {
             'reciprocal_weight': self.reciprocal_weight,
             'log_l1_weight': self.log_l1_weight,
             'silog_weight': self.silog_weight,
         }
-        faults = [
+        problems = [
             f'recipe.{key} is {weight}; give at least 0.'
             for key, weight in weights.items()
             if not weight >= 0.0
         ]
         if not any(weights.values()):
-            faults.append(f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.')
+            problems.append(
+                f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.'
+            )
         if not self.sigma_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
                 'head would keep its random weights.'
             )
         if not self.data_range > 0.0:
-            faults.append(f'recipe.data_range is {self.data_range}; give more than 0.')
+            problems.append(f'recipe.data_range is {self.data_range}; give more than 0.')
         if model.spec.family != 'densedepth':
-            faults.append(
+            problems.append(
                 f'recipe densedepth trains models of the densedepth family, and '
                 f'{model.spec.name} is of family {model.spec.family}.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> DenseDepthStep:
         """Put `model` together with its losses."""

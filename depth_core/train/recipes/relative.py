@@ -48,21 +48,21 @@ class RelativeRecipe(Recipe):
     sky_is_far: bool = True
     """Train sky as inverse depth 0, which relative depth can say; false leaves it out."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        faults = []
+        problems = []
         if not 0.0 <= self.trim < 1.0:
-            faults.append(f'recipe.trim is {self.trim}; give at least 0 and less than 1.')
+            problems.append(f'recipe.trim is {self.trim}; give at least 0 and less than 1.')
         if not self.gradient_weight >= 0.0:
-            faults.append(f'recipe.gradient_weight is {self.gradient_weight}; give at least 0.')
+            problems.append(f'recipe.gradient_weight is {self.gradient_weight}; give at least 0.')
         if self.gradient_scales < 1:
-            faults.append(f'recipe.gradient_scales is {self.gradient_scales}; give at least 1.')
+            problems.append(f'recipe.gradient_scales is {self.gradient_scales}; give at least 1.')
         if not isinstance(model, ZoeDepthModel):
-            faults.append(
+            problems.append(
                 'recipe relative trains the core of models of the zoedepth family, and '
                 f'{model.spec.name} is of family {model.spec.family}.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> RelativeStep:
         """Put `model` together with its losses; only its core is trained."""

@@ -41,20 +41,25 @@ class SelfTeachingRecipe(Recipe):
     sigma_weight: float = 0.1
     """Weight of the likelihood that trains sigma."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    @property
+    def needs_depth(self) -> bool:
+        """The depth trained on is the teacher's."""
+        return False
+
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        faults = []
+        problems = []
         if not self.sigma_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
                 'head would keep its random weights.'
             )
         if model.spec.family != 'packnet':
-            faults.append(
+            problems.append(
                 f'recipe self_teaching trains models of the packnet family, and '
                 f'{model.spec.name} is of family {model.spec.family}.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> SelfTeachingStep:
         """Put `model` together with its teacher.

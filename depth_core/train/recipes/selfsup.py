@@ -107,9 +107,14 @@ class SelfSupRecipe(Recipe):
     sigma_weight: float = 0.01
     """Weight of the likelihood that trains sigma."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    @property
+    def needs_depth(self) -> bool:
+        """Whether depth of the data is trained on beside the views."""
+        return bool(self.supervised_weight)
+
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        faults = [
+        problems = [
             f'recipe.{key} is {value}; give a share in [0, 1].'
             for key, value in (
                 ('ssim_weight', self.ssim_weight),
@@ -118,7 +123,7 @@ class SelfSupRecipe(Recipe):
             )
             if not 0.0 <= value <= 1.0
         ]
-        faults += [
+        problems += [
             f'recipe.{key} is {value}; give at least 0.'
             for key, value in (
                 ('smoothness_weight', self.smoothness_weight),
@@ -129,31 +134,31 @@ class SelfSupRecipe(Recipe):
             if not value >= 0.0
         ]
         if not 1 <= self.scales <= 4:  # noqa: PLR2004  inverse depths of the family's networks
-            faults.append(f'recipe.scales is {self.scales}; the networks give 1 to 4.')
+            problems.append(f'recipe.scales is {self.scales}; the networks give 1 to 4.')
         if self.neighbours < 1:
-            faults.append(f'recipe.neighbours is {self.neighbours}; give at least 1.')
+            problems.append(f'recipe.neighbours is {self.neighbours}; give at least 1.')
         if self.pose_pretrained and self.pose_weights is not None:
-            faults.append(
+            problems.append(
                 'recipe.pose_weights brings the weights of the pose network along, and '
                 'recipe.pose_pretrained asks for others; give one of them.'
             )
         if not self.sigma_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
                 'head would keep its random weights.'
             )
         if self.automask and self.reduction == 'mean':
-            faults.append(
+            problems.append(
                 'recipe.automask needs the minimum over views and recipe.reduction is mean; give '
                 'reduction min or automask false.'
             )
         if model.spec.family != 'packnet':
-            faults.append(
+            problems.append(
                 f'recipe selfsup trains models of the packnet family, and {model.spec.name} is of '
                 f'family {model.spec.family}.'
             )
-            return faults
-        return faults + self._scale_faults(metric=model.spec.kind is DepthKind.METRIC)
+            return problems
+        return problems + self._scale_problems(metric=model.spec.kind is DepthKind.METRIC)
 
     def open(self, model: DepthModel) -> SelfSupStep:
         """Put `model` together with its pose network.
@@ -164,18 +169,18 @@ class SelfSupRecipe(Recipe):
         """
         return SelfSupStep(model, self)
 
-    def _scale_faults(self, *, metric: bool) -> list[str]:
+    def _scale_problems(self, *, metric: bool) -> list[str]:
         told = self.velocity_weight > 0.0 or self.supervised_weight > 0.0
         if told == metric:
             return []
-        fault = (
+        problem = (
             'recipe.velocity_weight or recipe.supervised_weight makes depth metric, and the model '
             'says it is up to scale; give model.options.metric true.'
             if told
             else 'model.options.metric is true, but nothing in the recipe tells the network what '
             'a metre is; give a velocity_weight or a supervised_weight, or metric false.'
         )
-        return [fault]
+        return [problem]
 
 
 class SelfSupStep(TrainingStep):

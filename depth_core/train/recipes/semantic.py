@@ -38,9 +38,14 @@ class SemanticRecipe(Recipe):
     """How much rare classes count beside common ones: each pixel by its class's number of pixels
     in the batch to the power of -balance; 0 = every pixel alike, 1 = every class alike."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    @property
+    def needs_depth(self) -> bool:
+        """Labels are trained on, not depth."""
+        return False
+
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        faults = [
+        problems = [
             f'recipe.{key} is {value}; give a share in [0, 1].'
             for key, value in (
                 ('label_smoothing', self.label_smoothing),
@@ -49,11 +54,11 @@ class SemanticRecipe(Recipe):
             if not 0.0 <= value <= 1.0
         ]
         if not isinstance(getattr(model, 'semantics', None), FrozenSemantics):
-            faults.append(
+            problems.append(
                 f'recipe semantic trains the semantic network of a guided depth network, and '
                 f'{model.spec.name} has none; take semantic_packnet or semantic_resnet18.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> SemanticStep:
         """Let the semantic network of `model` learn, and nothing else."""

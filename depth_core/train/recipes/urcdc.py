@@ -57,9 +57,9 @@ class UrcdcRecipe(Recipe):
     sky_as_max_depth: bool = False
     """Train sky as being at max_depth; false leaves it out."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        faults = [
+        problems = [
             f'recipe.{key} is {value}; give at least 0.'
             for key, value in (
                 ('nearest_m', self.nearest_m),
@@ -68,26 +68,26 @@ class UrcdcRecipe(Recipe):
             if not value >= 0.0
         ]
         if not self.confidence_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.confidence_weight is {self.confidence_weight}; give more than 0, for '
                 'sigma would come from random weights.'
             )
         if not self.silog_scale > 0.0:
-            faults.append(f'recipe.silog_scale is {self.silog_scale}; give more than 0.')
+            problems.append(f'recipe.silog_scale is {self.silog_scale}; give more than 0.')
         if not 0.0 <= self.variance_focus <= 1.0:
-            faults.append(
+            problems.append(
                 f'recipe.variance_focus is {self.variance_focus}; give a number in [0, 1].'
             )
         if self.steps_per_epoch is not None and self.steps_per_epoch < 1:
-            faults.append(
+            problems.append(
                 f'recipe.steps_per_epoch is {self.steps_per_epoch}; give at least 1, or none.'
             )
         if model.spec.family != 'urcdc':
-            faults.append(
+            problems.append(
                 f'recipe urcdc trains models of the urcdc family, and {model.spec.name} is of '
                 f'family {model.spec.family}.'
             )
-        return faults
+        return problems
 
     def open(self, model: DepthModel) -> UrcdcStep:
         """Put `model` together with its losses."""

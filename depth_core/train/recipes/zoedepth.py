@@ -68,62 +68,68 @@ class ZoeDepthRecipe(Recipe):
     """Truth outside the range of the network: drop = not trained on, as published; clip = it
     counts as the end of the range, and so does sky; sigma is calibrated without either."""
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
         if not isinstance(model, ZoeDepthModel):
-            fault = (
+            problem = (
                 'recipe zoedepth trains models of the zoedepth family, and '
                 f'{model.spec.name} is of family {model.spec.family}.'
             )
-            return [fault]
-        return [*self._weight_faults(), *self._size_faults(model), *self._router_faults(model)]
+            return [problem]
+        return [
+            *self._weight_problems(),
+            *self._size_problems(model),
+            *self._router_problems(model),
+        ]
 
-    def _weight_faults(self) -> list[str]:
+    def _weight_problems(self) -> list[str]:
         weights = {
             'silog_weight': self.silog_weight,
             'gradient_weight': self.gradient_weight,
             'log_l1_weight': self.log_l1_weight,
         }
         others = {'silog_beta': self.silog_beta, 'domain_weight': self.domain_weight}
-        faults = [
+        problems = [
             f'recipe.{key} is {value}; give at least 0.'
             for key, value in {**weights, **others}.items()
             if not value >= 0.0
         ]
         if not any(weights.values()):
-            faults.append(f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.')
+            problems.append(
+                f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.'
+            )
         if not self.sigma_weight > 0.0:
-            faults.append(
+            problems.append(
                 f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for sigma would '
                 'keep the spread of the bins as it is.'
             )
-        return faults
+        return problems
 
-    def _size_faults(self, model: DepthModel) -> list[str]:
+    def _size_problems(self, model: DepthModel) -> list[str]:
         size = (self.network_height, self.network_width)
         if size == (None, None):
             return []
         if any(side is None or side < 1 or side % model.spec.divisor for side in size):
-            fault = (
+            problem = (
                 f'recipe.network_height and network_width are {size[0]} and {size[1]}; give both '
                 f'as multiples of {model.spec.divisor}, or neither.'
             )
-            return [fault]
+            return [problem]
         return []
 
-    def _router_faults(self, model: DepthModel) -> list[str]:
+    def _router_problems(self, model: DepthModel) -> list[str]:
         if not isinstance(model, ZoeDepthNK) or self.trains == 'sigma':
             return []
         if self.router == 'trained' and not self.domain_weight > 0.0:
             return ['recipe.domain_weight is 0: nothing trains the router; auto does without.']
         serves_by_router = model.routing in ROUTINGS
         if (self.router == 'labeled') == serves_by_router:
-            fault = (
+            problem = (
                 f'recipe.router is {self.router} and model.options.routing is {model.routing}: '
                 'labeled leaves the router untrained and needs the name of a domain there '
                 f'({", ".join(model.domains)}), the others need {" or ".join(ROUTINGS)}.'
             )
-            return [fault]
+            return [problem]
         return []
 
     def open(self, model: DepthModel) -> ZoeDepthStep:

@@ -183,22 +183,22 @@ def test_the_other_kind_of_heg_is_refused(model: DepthModel, heg_r: Path) -> Non
 
 
 def test_contradictions_are_named(model: DepthModel, tmp_path: Path) -> None:
-    assert CliffNetRecipe().faults(model) == []
+    assert CliffNetRecipe().problems(model) == []
     recipe = CliffNetRecipe(
         depth_weight=0.0, sigma_weight=0.0, sobel_weight=-1.0, heg_r_weights=(1.0, -2.0)
     )  # fmt: skip
-    faults = recipe.faults(model)
-    assert len(faults) == 4
-    assert faults[0] == 'recipe.sobel_weight is -1.0; give at least 0.'
-    assert faults[1] == 'recipe.heg_r_weights is (1.0, -2.0); give at least 0.'
-    assert 'nothing trains depth' in faults[2]
-    assert 'random weights' in faults[3]
+    problems = recipe.problems(model)
+    assert len(problems) == 4
+    assert problems[0] == 'recipe.sobel_weight is -1.0; give at least 0.'
+    assert problems[1] == 'recipe.heg_r_weights is (1.0, -2.0); give at least 0.'
+    assert 'nothing trains depth' in problems[2]
+    assert 'random weights' in problems[3]
     with pytest.raises(CheckpointError, match=r'absent\.ckpt does not exist; .*train\.embedding'):
         CliffNetRecipe(heg_s=tmp_path / 'absent.ckpt').open(model)
     with torch.device('meta'):
         other = create_model('densedepth_small', encoder='mobilenetv3_small_050')
-    (fault,) = CliffNetRecipe().faults(other)
-    assert 'densedepth_small is of family densedepth' in fault
+    (problem,) = CliffNetRecipe().problems(other)
+    assert 'densedepth_small is of family densedepth' in problem
 
 
 TINY = """

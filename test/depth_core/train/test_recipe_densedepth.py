@@ -131,9 +131,9 @@ def test_no_valid_pixel_is_no_loss_but_a_gradient(model: DepthModel, sample: Sam
 
 
 def test_contradictions_are_named(model: DepthModel) -> None:
-    assert DenseDepthRecipe().faults(model) == []
-    faults = DenseDepthRecipe(reciprocal_weight=0.0, sigma_weight=0.0, data_range=-1.0).faults(
+    assert DenseDepthRecipe().problems(model) == []
+    problems = DenseDepthRecipe(reciprocal_weight=0.0, sigma_weight=0.0, data_range=-1.0).problems(
         model
     )
-    assert len(faults) == 3
-    assert 'nothing trains depth' in faults[0]
+    assert len(problems) == 3
+    assert 'nothing trains depth' in problems[0]

@@ -97,6 +97,6 @@ def test_a_teacher_of_another_kind_is_refused(teacher: Path) -> None:
     with pytest.raises(ModelError, match=r'of up_to_scale depth, and .* to give metric depth'):
         SelfTeachingRecipe(teacher=teacher).open(create_model('selfsup_resnet18', metric=True))
     other = create_model('densedepth_small', encoder='mobilenetv3_small_050')
-    faults = SelfTeachingRecipe(sigma_weight=0.0).faults(other)
-    assert 'sigma_weight is 0.0' in faults[0]
-    assert 'is of family densedepth' in faults[1]
+    problems = SelfTeachingRecipe(sigma_weight=0.0).problems(other)
+    assert 'sigma_weight is 0.0' in problems[0]
+    assert 'is of family densedepth' in problems[1]

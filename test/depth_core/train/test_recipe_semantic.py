@@ -220,13 +220,15 @@ def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ConfigError, match='name a dataset to score on'):
         train_semantic(replace(settings, data=data))
     plain = create_model('selfsup_resnet18')
-    assert 'selfsup_resnet18 has none; take semantic_packnet' in SemanticRecipe().faults(plain)[0]
+    assert (
+        'selfsup_resnet18 has none; take semantic_packnet' in SemanticRecipe().problems(plain)[0]
+    )
     with pytest.raises(ModelError, match='selfsup_resnet18 has no semantic network'):
         semantic_network(plain)
-    faults = SemanticRecipe(balance=2.0).faults(
+    problems = SemanticRecipe(balance=2.0).problems(
         create_model('semantic_resnet18', **TINY_SEMANTICS)
     )
-    assert faults == ['recipe.balance is 2.0; give a share in [0, 1].']
+    assert problems == ['recipe.balance is 2.0; give a share in [0, 1].']
     training_step = SemanticRecipe().open(create_model('semantic_resnet18', **TINY_SEMANTICS))
     with pytest.raises(DataError, match='sample a has no semantic labels'):
         training_step.losses(_batch(semantic=None), 0)

@@ -191,16 +191,16 @@ def test_odd_steps_leave_the_confidence_heads_alone(sample: Sample) -> None:
 def test_a_setting_out_of_range_is_told(
     arrays: dict[str, Tensor], settings: dict[str, Any], message: str
 ) -> None:
-    faults = UrcdcRecipe(**settings).faults(Answers(arrays))
-    assert len(faults) == 1
-    assert faults[0].startswith(message)
+    problems = UrcdcRecipe(**settings).problems(Answers(arrays))
+    assert len(problems) == 1
+    assert problems[0].startswith(message)
 
 
 def test_a_model_of_another_family_is_refused() -> None:
     model = create_model('densedepth_small', encoder='mobilenetv3_small_050')
-    faults = UrcdcRecipe().faults(model)
-    assert len(faults) == 1
-    assert 'densedepth_small is of family densedepth' in faults[0]
+    problems = UrcdcRecipe().problems(model)
+    assert len(problems) == 1
+    assert 'densedepth_small is of family densedepth' in problems[0]
 
 
 CONFIG = """

@@ -151,7 +151,7 @@ def test_no_valid_pixel_is_no_loss_but_a_gradient(model: DepthModel, sample: Sam
 def test_sigma_may_be_calibrated_alone(name: str, sample: Sample) -> None:
     network = build_nk() if name == 'zoedepth_nk' else create_model(name, **SMALL)
     recipe = ZoeDepthRecipe(trains='sigma')
-    assert recipe.faults(network) == []
+    assert recipe.problems(network) == []
     step = recipe.open(network)
     step.train()
     assert not network.training, 'norms keep their statistics'
@@ -235,18 +235,18 @@ def test_a_router_that_needs_the_domain_says_so(
     ],
 )
 def test_contradictions_are_named(routing: str, recipe: dict[str, Any], text: str) -> None:
-    faults = ZoeDepthRecipe(**recipe).faults(build_nk(routing=routing))
-    assert len(faults) == 1
-    assert text in faults[0]
+    problems = ZoeDepthRecipe(**recipe).problems(build_nk(routing=routing))
+    assert len(problems) == 1
+    assert text in problems[0]
 
 
-def test_settings_that_agree_have_no_fault(model: DepthModel, nk: ZoeDepthNK) -> None:
-    assert ZoeDepthRecipe().faults(model) == []
-    assert ZoeDepthRecipe(router='auto', domain_weight=0.0).faults(nk) == []
-    assert ZoeDepthRecipe(router='labeled').faults(build_nk(routing='nyu')) == []
+def test_settings_that_agree_have_no_problem(model: DepthModel, nk: ZoeDepthNK) -> None:
+    assert ZoeDepthRecipe().problems(model) == []
+    assert ZoeDepthRecipe(router='auto', domain_weight=0.0).problems(nk) == []
+    assert ZoeDepthRecipe(router='labeled').problems(build_nk(routing='nyu')) == []
     other = create_model('densedepth_small', encoder='mobilenetv3_small_050')
     for recipe in (ZoeDepthRecipe(), RelativeRecipe()):
-        assert 'densedepth' in recipe.faults(other)[0]
+        assert 'densedepth' in recipe.problems(other)[0]
 
 
 # Relative pre-training
@@ -291,8 +291,8 @@ def test_sky_is_infinitely_far_or_left_out(model: DepthModel, sample: Sample) ->
 
 
 def test_relative_contradictions_are_named(model: DepthModel) -> None:
-    assert RelativeRecipe().faults(model) == []
-    faults = RelativeRecipe(trim=1.0, gradient_weight=-1.0, gradient_scales=0).faults(model)
-    assert [fault.split(' is ')[0] for fault in faults] == [
+    assert RelativeRecipe().problems(model) == []
+    problems = RelativeRecipe(trim=1.0, gradient_weight=-1.0, gradient_scales=0).problems(model)
+    assert [problem.split(' is ')[0] for problem in problems] == [
         'recipe.trim', 'recipe.gradient_weight', 'recipe.gradient_scales'
     ]  # fmt: skip

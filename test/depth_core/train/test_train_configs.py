@@ -107,7 +107,7 @@ def test_the_schemes_of_the_house_are_there() -> None:
 def test_the_model_named_is_the_model_built(name: str) -> None:
     settings = read(name)
     model = described(settings)
-    assert without_files(settings.recipe).faults(model) == []
+    assert without_files(settings.recipe).problems(model) == []
     assert settings.data.height % model.spec.divisor == 0
     assert settings.data.width % model.spec.divisor == 0
     for key, value in without_weights(settings.model.options).items():

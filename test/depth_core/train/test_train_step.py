@@ -30,7 +30,7 @@ class Beside(Recipe):
     width: int = 3
     fail: bool = False
 
-    def faults(self, model: DepthModel) -> list[str]:
+    def problems(self, model: DepthModel) -> list[str]:
         return [f'recipe.fail is set for {model.spec.name}.'] if self.fail else []
 
     def open(self, model: DepthModel) -> TrainingStep:
@@ -114,7 +114,7 @@ def test_companions_of_another_shape_are_refused(
         train(beside(tiny_config, tmp_path, '--trainer.resume', finished.last, width=4))
 
 
-def test_faults_of_a_recipe_are_told(tiny_config: Path, tmp_path: Path) -> None:
+def test_problems_of_a_recipe_are_named(tiny_config: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r'recipe\.fail is set for densedepth_small'):
         train(beside(tiny_config, tmp_path / 'run', fail=True))
 

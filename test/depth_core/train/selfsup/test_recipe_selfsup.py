@@ -259,26 +259,28 @@ def test_a_training_starts_from_a_published_pose_network(
     with pytest.raises(CheckpointError, match='does not exist'):
         SelfSupRecipe(pose_weights=tmp_path / 'none.ckpt').open(model)
     both = SelfSupRecipe(pose_weights=path, pose_pretrained=True)
-    assert 'pose_pretrained asks for others' in both.faults(model)[0]
+    assert 'pose_pretrained asks for others' in both.problems(model)[0]
 
 
-def test_faults_are_named_all_at_once(model: DepthModel, metric_model: DepthModel) -> None:
+def test_problems_are_named_all_at_once(model: DepthModel, metric_model: DepthModel) -> None:
     recipe = SelfSupRecipe(
         ssim_weight=1.5, smoothness_weight=-1.0, scales=5, neighbours=0, sigma_weight=0.0,
         reduction='mean',
     )  # fmt: skip
-    text = ' '.join(recipe.faults(model))
+    text = ' '.join(recipe.problems(model))
     for part in (
         'ssim_weight is 1.5; give a share', 'smoothness_weight is -1.0; give at least 0',
         'scales is 5', 'neighbours is 0', 'sigma_weight is 0.0', 'automask needs the minimum',
     ):  # fmt: skip
         assert part in text
-    assert 'give model.options.metric true' in SelfSupRecipe(velocity_weight=0.1).faults(model)[0]
-    assert 'what a metre is' in SelfSupRecipe().faults(metric_model)[0]
-    assert SelfSupRecipe(velocity_weight=0.1).faults(metric_model) == []
-    assert SelfSupRecipe().faults(model) == []
+    assert (
+        'give model.options.metric true' in SelfSupRecipe(velocity_weight=0.1).problems(model)[0]
+    )
+    assert 'what a metre is' in SelfSupRecipe().problems(metric_model)[0]
+    assert SelfSupRecipe(velocity_weight=0.1).problems(metric_model) == []
+    assert SelfSupRecipe().problems(model) == []
     other = create_model('densedepth_small', encoder='mobilenetv3_small_050')
-    assert 'is of family densedepth' in SelfSupRecipe().faults(other)[0]
+    assert 'is of family densedepth' in SelfSupRecipe().problems(other)[0]
 
 
 @pytest.mark.parametrize('mask_out_of_view', [True, False])
