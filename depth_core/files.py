@@ -1,15 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writing files so that a reader never sees half of one."""
+"""Files: text as any system writes it, hidden ones, and writing so that none is seen half."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from depth_core.errors import DepthError
+
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, 'utf-8-sig'),
+    (codecs.BOM_UTF32_LE, 'utf-32'),
+    (codecs.BOM_UTF32_BE, 'utf-32'),
+    (codecs.BOM_UTF16_LE, 'utf-16'),
+    (codecs.BOM_UTF16_BE, 'utf-16'),
+)
+"""The mark a text may begin with, and its encoding; UTF-32 first, for UTF-16 begins like it."""
+
+_SYSTEM_FILES: Final = {'thumbs.db', 'desktop.ini', '__macosx'}
+"""Files and folders that systems put beside a user's, lower case; all others begin with a dot."""
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in the encoding that its byte order mark states.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeError: It is not text in that encoding.
+    """
+    return decode_text(path.read_bytes())
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a text in UTF-8, or in the encoding that its byte order mark states; drop the mark.
+
+    Raises:
+        UnicodeError: It is not text in that encoding.
+    """
+    marked = (name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark))
+    return content.decode(next(marked, 'utf-8'))
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is the system's and not the user's: `._a.jpg`, `.DS_Store`, `Thumbs.db`."""
+    return path.name.startswith('.') or path.name.lower() in _SYSTEM_FILES
 
 
 @contextlib.contextmanager

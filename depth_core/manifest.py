@@ -21,7 +21,7 @@ from typing import Any, Final, Literal
 
 from depth_core.contracts import InputSpec, OutputSpec
 from depth_core.errors import ConfigError, ModelError, unknown_name
-from depth_core.files import write_text_atomically
+from depth_core.files import read_text, write_text_atomically
 from depth_core.onnx_file import read_metadata
 
 METADATA_KEY: Final = 'depth_ros.manifest'
@@ -168,8 +168,8 @@ def write_manifest(path: Path | str, manifest: Manifest) -> None:
 
 def _read_text(path: Path) -> str:
     try:
-        return path.read_text(encoding='utf-8')
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path)
+    except (OSError, UnicodeError) as error:
         message = f'manifest {path} cannot be read as UTF-8 text: {error}; write it again.'
         raise ModelError(message) from error
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from depth_core.arguments import CommandParser, count, names, positive
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError, DepthError, run_command
-from depth_core.files import replaced_atomically
+from depth_core.files import is_hidden, replaced_atomically
 from depth_core.images import IMAGE_SUFFIXES, read_image
 from depth_core.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime import BACKENDS, Framing, Precision, Predictor
@@ -178,7 +178,9 @@ def _files_of(folder: Path, output: Path) -> list[Path]:
         raise ConfigError(message)
     suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
     found = sorted(
-        path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in suffixes
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in suffixes and path.is_file() and not is_hidden(path)
     )
     if not found:
         message = f'folder {folder} holds no image or video; its subfolders are not looked into.'

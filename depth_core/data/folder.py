@@ -23,9 +23,10 @@ from depth_core.data.images import (
     read_labels,
     require_folder,
 )
-from depth_core.data.lists import read_lines
 from depth_core.data.sample import Sample
+from depth_core.data.text import numbers_of, read_lines
 from depth_core.errors import ConfigError, DataError, unknown_name
+from depth_core.files import is_hidden
 from depth_core.geometry import intrinsics_from_matrix
 
 _IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
@@ -141,7 +142,7 @@ def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
     folder = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not is_hidden(path):
             if path.stem in found:
                 message = (
                     f'{found[path.stem]} and {path} have the same name but for the ending, so '
@@ -172,12 +173,9 @@ def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
 def _read_intrinsics(path: Path) -> Sequence[float] | None:
     if not path.exists():
         return None
-    words = [word for _, line in read_lines(path) for word in line.split() if line[0] != '#']
-    try:
-        numbers = [float(word) for word in words]
-    except ValueError:
-        numbers = []
-    if len(numbers) != 4:  # noqa: PLR2004  fx, fy, cx, cy
-        message = f'{path} holds {" ".join(words)!r}; it must hold four numbers: fx fy cx cy.'
+    lines = [line for _, line in read_lines(path) if line[0] != '#']
+    numbers = numbers_of(' '.join(lines), 4, source=f'{path} (fx fy cx cy, pixels)')
+    if min(numbers[:2]) <= 0.0:
+        message = f'{path} gives fx fy = {numbers[0]} {numbers[1]}; focal lengths are positive.'
         raise DataError(message)
-    return numbers
+    return [float(number) for number in numbers]

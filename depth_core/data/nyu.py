@@ -17,9 +17,10 @@ from depth_core.data.images import (
     read_image,
     require_folder,
 )
-from depth_core.data.lists import read_lines
 from depth_core.data.sample import Sample
+from depth_core.data.text import read_lines
 from depth_core.errors import DataError
+from depth_core.files import is_hidden
 from depth_core.geometry import resize_intrinsics
 
 NYU_INTRINSICS: Final = Intrinsics(
@@ -128,7 +129,7 @@ def _find_pairs(root: Path) -> Sequence[NyuPair]:
 
 def _depth_name(image: Path) -> str | None:
     """The name of the depth file that would belong to a colour image; None for other files."""
-    if image.suffix not in _COLOUR_ENDINGS:
+    if image.suffix not in _COLOUR_ENDINGS or is_hidden(image):
         return None
     if image.stem.startswith('rgb_'):
         return f'sync_depth_{image.stem.removeprefix("rgb_")}.png'

@@ -15,6 +15,7 @@ import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from depth_core.errors import ConfigError, unknown_name
+from depth_core.files import read_text
 from depth_core.train.recipes import RECIPES
 from depth_core.train.settings import (
     DataSettings,
@@ -142,8 +143,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         )
         raise ConfigError(message)
     try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (yaml.YAMLError, UnicodeError) as error:
         message = f'{path} is not YAML: {_one_line(error)}.'
         raise ConfigError(message) from error
     if not isinstance(content, Mapping):

@@ -145,6 +145,13 @@ def test_a_foreign_graph_takes_the_manifest_beside_it(tmp_path: Path) -> None:
     assert read_manifest(tmp_path / 'a.json') == FULL
 
 
+@pytest.mark.parametrize('encoding', ['utf-8-sig', 'utf-16'])
+def test_a_manifest_with_a_byte_order_mark_is_read(tmp_path: Path, encoding: str) -> None:
+    path = without_manifest(write_standin_onnx(tmp_path / 'a.onnx'))
+    manifest_path(path).write_text(FULL.to_json(), encoding=encoding)
+    assert read_manifest(path) == FULL
+
+
 def test_without_any_manifest_the_remedy_is_shown(tmp_path: Path) -> None:
     path = without_manifest(write_standin_onnx(tmp_path / 'a.onnx'))
     with pytest.raises(ModelError, match=r'Write a\.json') as caught:

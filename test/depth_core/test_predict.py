@@ -31,6 +31,7 @@ def images(tmp_path: Path) -> Path:
     write_grey(folder / 'two.jpg', 102)
     write_grey(folder / 'nested' / 'three.png', 0)
     (folder / 'notes.txt').write_text('none', encoding='utf-8')
+    (folder / '._one.png').write_bytes(b'\0\5\x16\7' + bytes(120))
     return folder
 
 

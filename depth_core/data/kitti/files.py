@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.images import depth_plane
+from depth_core.data.text import numbers_of, read_entries, rotation_of
 from depth_core.errors import DataError
 from depth_core.geometry import intrinsics_from_matrix
 
@@ -53,54 +55,55 @@ def read_calibration(day: Path, camera: int) -> KittiCalibration:
     """Read the calibration of one camera (2 = left colour, 3 = right colour) of a day.
 
     Raises:
-        DataError: A file or an entry is missing or malformed.
+        DataError: A file or an entry is missing, malformed or describes no camera.
     """
-    cameras = _CalibrationFile(day / 'calib_cam_to_cam.txt')
-    lidar = _CalibrationFile(day / 'calib_velo_to_cam.txt')
-    projection = cameras.numbers(f'P_rect_{camera:02d}', 12).reshape(3, 4)
-    width, height = cameras.numbers(f'S_rect_{camera:02d}', 2)
+    cameras, lidar = calibration_files(day)
+    entries = read_entries(cameras)
+
+    def numbers(name: str, count: int) -> NDArray[np.float64]:
+        source = f'{name} of calibration {cameras}'
+        return numbers_of(entries.get(name, ''), count, source=source)
+
+    name = f'P_rect_{camera:02d}'
+    projection = numbers(name, 12).reshape(3, 4)
+    width, height = numbers(f'S_rect_{camera:02d}', 2)
+    fx_px, fy_px = projection[0, 0], projection[1, 1]
+    if min(fx_px, fy_px) <= 0.0 or projection[2, :3].tolist() != [0.0, 0.0, 1.0]:
+        message = (
+            f'{name} of calibration {cameras} is {projection[:, :3].tolist()} and a fourth '
+            'column; it must be a camera matrix with positive focal lengths and the last row '
+            '0 0 1: unpack the calibration archive of that day again.'
+        )
+        raise DataError(message)
     rectify = np.eye(4)
-    rectify[:3, :3] = cameras.numbers('R_rect_00', 9).reshape(3, 3)
-    reference_from_velodyne = np.eye(4)
-    reference_from_velodyne[:3, :3] = lidar.numbers('R', 9).reshape(3, 3)
-    reference_from_velodyne[:3, 3] = lidar.numbers('T', 3)
+    rectify[:3, :3] = rotation_of(
+        entries.get('R_rect_00', ''), source=f'R_rect_00 of calibration {cameras}'
+    )
     # P = K [I | t]: the fourth column carries this camera's place beside the reference camera.
     own_from_reference = np.eye(4)
     own_from_reference[:3, 3] = np.linalg.solve(projection[:, :3], projection[:, 3])
     return KittiCalibration(
         intrinsics=intrinsics_from_matrix(projection, height=int(height), width=int(width)),
-        camera_from_velodyne=own_from_reference @ rectify @ reference_from_velodyne,
+        camera_from_velodyne=own_from_reference @ rectify @ read_rigid(lidar),
     )
 
 
-class _CalibrationFile:
-    """The `name: numbers` lines of a calibration file."""
+def calibration_files(day: Path) -> tuple[Path, Path]:
+    """The files that `read_calibration` reads: of the cameras and of the lidar."""
+    return day / 'calib_cam_to_cam.txt', day / 'calib_velo_to_cam.txt'
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            lines = path.read_text(encoding='ascii').splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            message = (
-                f'calibration {path} cannot be read: {error}; unpack the calibration archive of '
-                'that day into the folder of the day.'
-            )
-            raise DataError(message) from error
-        self._entries = dict(line.split(':', 1) for line in lines if ':' in line)
 
-    def numbers(self, name: str, count: int) -> NDArray[np.float64]:
-        words = self._entries.get(name, '').split()
-        try:
-            values = np.array([float(word) for word in words])
-        except ValueError:
-            values = np.empty(0)
-        if values.size != count:
-            message = (
-                f'calibration {self._path} gives {len(words)} numbers for {name!r}; it must give '
-                f'{count}: the file is truncated or of another kind.'
-            )
-            raise DataError(message)
-        return values
+def read_rigid(path: Path) -> NDArray[np.float64]:
+    """Read the [4, 4] transform of a calibration file, from its rotation R and translation T.
+
+    Raises:
+        DataError: The file or an entry is missing or malformed.
+    """
+    entries = read_entries(path)
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation_of(entries.get('R', ''), source=f'R of calibration {path}')
+    matrix[:3, 3] = numbers_of(entries.get('T', ''), 3, source=f'T of calibration {path}')
+    return matrix
 
 
 def read_projected(path: Path) -> Float32Array:
@@ -112,7 +115,15 @@ def read_projected(path: Path) -> Float32Array:
     try:
         with np.load(path, allow_pickle=False) as archive:
             values = archive['velodyne_depth']
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        MemoryError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         message = (
             f'projected depth {path} cannot be read: {error}; it must be an NPZ file with an '
             "array 'velodyne_depth' in metres."

@@ -15,8 +15,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_core.data.kitti.files import read_rigid
 from depth_core.data.sequences import SpeedTrack
+from depth_core.data.text import numbers_of
 from depth_core.errors import DataError
+from depth_core.files import read_text
 
 _NUMBERS: Final = 30
 _FORWARD_SPEED: Final = 8
@@ -32,18 +35,22 @@ def read_timestamps(path: Path) -> NDArray[np.float64] | None:
     """
     if not path.is_file():
         return None
-    lines = path.read_text(encoding='ascii', errors='replace').split('\n')
-    words = [line.strip().replace(' ', 'T') for line in lines if line.strip()]
     try:
-        stamps = np.array(words, 'datetime64[ns]')
-    except ValueError as error:
-        message = (
-            f"time stamps {path} cannot be read: {error}; a line is '2011-09-26 13:02:25.964389' "
-            'for each image: unpack the file again.'
-        )
-        raise DataError(message) from error
+        words = [line.strip().replace(' ', 'T') for line in read_text(path).split('\n')]
+        stamps = np.array([word for word in words if word], 'datetime64[ns]')
+    except (OSError, ValueError) as error:
+        raise DataError(_no_times(path, str(error))) from error
+    if np.isnat(stamps).any():
+        raise DataError(_no_times(path, 'a line holds no time'))
     seconds: NDArray[np.float64] = (stamps - stamps[:1]).astype(np.float64) * 1e-9
     return seconds
+
+
+def _no_times(path: Path, reason: str) -> str:
+    return (
+        f"time stamps {path} cannot be read: {reason}; a line is '2011-09-26 13:02:25.964389' "
+        'for each image: unpack the file again.'
+    )
 
 
 @lru_cache(maxsize=4096)
@@ -56,18 +63,12 @@ def read_oxts(drive: Path, frame: int) -> NDArray[np.float64] | None:
     path = drive / f'oxts/data/{frame:010d}.txt'
     if not path.is_file():
         return None
-    words = path.read_text(encoding='ascii', errors='replace').split()
     try:
-        values = np.array([float(word) for word in words])
-    except ValueError:
-        values = np.empty(0)
-    if values.size != _NUMBERS:
-        message = (
-            f'{path} holds {len(words)} words; it must hold {_NUMBERS} numbers: '
-            'unpack the drive again.'
-        )
-        raise DataError(message)
-    return values
+        text = read_text(path)
+    except (OSError, UnicodeError) as error:
+        message = f'{path} cannot be read: {error}; unpack the drive again.'
+        raise DataError(message) from error
+    return numbers_of(text, _NUMBERS, source=str(path))
 
 
 def speed_at(drive: Path, frame: int) -> float:
@@ -105,7 +106,7 @@ def camera_poses(
         return None
     origin = read_oxts(drive, first)
     assert origin is not None  # noqa: S101  listed a moment ago
-    imu_from_camera = np.linalg.inv(camera_from_velodyne @ _velodyne_from_imu(calibration))
+    imu_from_camera = np.linalg.inv(camera_from_velodyne @ read_rigid(calibration))
     scale = np.cos(np.radians(origin[0]))
     start = _imu_pose(origin, scale)[:3, 3]
     poses = []
@@ -121,23 +122,6 @@ def camera_poses(
 def _first_frame(drive: Path) -> int | None:
     names = (path.stem for path in (drive / 'oxts/data').glob('*.txt'))
     return min((int(name) for name in names if name.isdigit()), default=None)
-
-
-@lru_cache(maxsize=64)
-def _velodyne_from_imu(path: Path) -> NDArray[np.float64]:
-    lines = path.read_text(encoding='ascii', errors='replace').splitlines()
-    entries = dict(line.split(':', 1) for line in lines if ':' in line)
-    try:
-        matrix = np.eye(4)
-        matrix[:3, :3] = np.array(entries['R'].split(), np.float64).reshape(3, 3)
-        matrix[:3, 3] = np.array(entries['T'].split(), np.float64)
-    except (KeyError, ValueError) as error:
-        message = (
-            f'calibration {path} does not hold nine numbers R and three numbers T ({error}); '
-            'unpack the calibration archive of that day again.'
-        )
-        raise DataError(message) from error
-    return matrix
 
 
 def _imu_pose(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]:

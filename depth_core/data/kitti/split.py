@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from depth_core.data.kitti.motion import read_timestamps
-from depth_core.data.lists import read_lines
 from depth_core.data.sequences import neighbour_indices
+from depth_core.data.text import read_lines
 from depth_core.errors import ConfigError, DataError, unknown_name
 
 LEFT: Final = 2

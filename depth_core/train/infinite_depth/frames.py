@@ -15,7 +15,7 @@ from pathlib import Path
 
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import DataError
-from depth_core.files import write_text_atomically
+from depth_core.files import read_text, write_text_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +55,8 @@ def read_verdicts(path: Path) -> list[FrameVerdict]:
     """
     names = {item.name for item in dataclasses.fields(FrameVerdict)}
     try:
-        lines = path.read_text(encoding='utf-8').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeError) as error:
         message = f'list of frames {path} cannot be read: {error}; make it with two_stage.'
         raise DataError(message) from error
     verdicts = []

@@ -54,7 +54,7 @@ def test_intrinsics_file_and_its_absence(root: Path) -> None:
     expected = [[10.0, 0.0, 5.5], [0.0, 12.0, 3.5], [0.0, 0.0, 1.0]]
     assert sample.intrinsics.tolist() == expected
     (root / 'intrinsics.txt').write_text('5 6\n')
-    with pytest.raises(DataError, match='must hold four numbers'):
+    with pytest.raises(DataError, match=r'intrinsics.txt .*has 2 numbers; it must have 4'):
         FolderDataset(root, depth_unit_m=0.01)
 
 
@@ -145,3 +145,9 @@ def test_detection_by_what_is_there(tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_bytes(b'')
         assert detect_dataset(tmp_path / file.split('/', maxsplit=1)[0]) == name
+
+
+def test_files_of_the_system_are_no_images(root: Path) -> None:
+    for name in ('._a.png', '._b.jpg', '.hidden.png'):
+        (root / 'images' / name).write_bytes(b'\0\5\x16\7' + bytes(120))
+    assert len(FolderDataset(root, depth_unit_m=0.01)) == 3

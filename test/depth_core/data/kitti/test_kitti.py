@@ -258,10 +258,38 @@ def test_broken_stored_depth(root: Path) -> None:
 def test_calibration_with_a_missing_entry(root: Path) -> None:
     path = root / DAY / 'calib_cam_to_cam.txt'
     path.write_text(CAMERAS.replace('P_rect_02', 'P_02'))
-    with pytest.raises(DataError, match="gives 0 numbers for 'P_rect_02'"):
+    with pytest.raises(
+        DataError, match=r'P_rect_02 of calibration .* has 0 numbers; it must have 12'
+    ):
         read_calibration(root / DAY, LEFT)
     path.unlink()
     with pytest.raises(DataError, match=r'calib_cam_to_cam.txt cannot be read'):
+        read_calibration(root / DAY, LEFT)
+
+
+@pytest.mark.parametrize(
+    ('file', 'entry'),
+    [
+        ('calib_cam_to_cam.txt', 'P_rect_02'),
+        ('calib_cam_to_cam.txt', 'R_rect_00'),
+        ('calib_velo_to_cam.txt', 'R'),
+    ],
+)
+@pytest.mark.parametrize('word', ['0', 'nan', '7,2'])
+def test_a_calibration_of_no_camera_names_file_and_entry(
+    root: Path, file: str, entry: str, word: str
+) -> None:
+    path = root / DAY / file
+    lines = path.read_text().splitlines()
+    path.write_text(
+        '\n'.join(
+            f'{entry}: ' + ' '.join(word for _ in line.split()[1:])
+            if line.startswith(f'{entry}:')
+            else line
+            for line in lines
+        )
+    )
+    with pytest.raises(DataError, match=rf'{entry} of calibration .*{file} (is|has) '):
         read_calibration(root / DAY, LEFT)
 
 

@@ -237,7 +237,7 @@ def test_the_benchmark_window_is_cut_before_resizing(root: Path) -> None:
 def test_malformed_files_are_named(root: Path) -> None:
     drive = root / DAY / DRIVE
     (drive / 'oxts/data/0000000001.txt').write_text('1 2 three')
-    with pytest.raises(DataError, match=r'0000000001.txt holds 3 words; it must hold 30 numbers'):
+    with pytest.raises(DataError, match=r'0000000001.txt has 3 numbers; it must have 30'):
         opened(root)[0]
     stamps = drive / 'image_02/timestamps.txt'
     stamps.write_text('2011-09-26 13:02:25.1\n2011-09-26 13:02:2')
