@@ -26,7 +26,7 @@ from depth_core.errors import BackendError, run_command, unknown_name
 from depth_core.files import write_text_atomically
 from depth_core.manifest import read_manifest
 from depth_core.runtime import BACKENDS, Precision, Predictor
-from depth_core.runtime.backends import default_chain
+from depth_core.runtime.backends import default_chain, describe_backends
 
 _WARM_UP: Final = 10
 _COLUMNS: Final = ('backend', 'p50', 'p90', 'p99', 'min', 'pre', 'infer', 'post', 'fps', 'MB')
@@ -247,7 +247,7 @@ def _parser() -> CommandParser:
         '--backends',
         type=names,
         metavar='NAME[,NAME...]',
-        help='those that may run the model when left out; known: ' + ', '.join(BACKENDS),
+        help=f'those that are tried by themselves when left out; known: {describe_backends()}',
     )
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add('--image_height', type=count, default=480, help='rows of the camera image, pixels')

@@ -20,7 +20,8 @@ from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import is_hidden, replaced_atomically
 from depth_core.images import IMAGE_SUFFIXES, read_image
 from depth_core.preview import ColourScale, scale_for, side_by_side
-from depth_core.runtime import BACKENDS, Framing, Precision, Predictor
+from depth_core.runtime import Framing, Precision, Predictor
+from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.runtime.video_file import VIDEO_SUFFIXES, open_video, write_video
 
@@ -219,7 +220,7 @@ def _parser() -> CommandParser:
         '--backend',
         type=names,
         metavar='NAME[,NAME...]',
-        help='the first that can run the model is used: ' + ', '.join(BACKENDS),
+        help=f'the first that can run the model is used: {describe_backends()}',
     )
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add('--strict', action='store_true', help='use the first backend or none')

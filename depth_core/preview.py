@@ -1,5 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth as colours, for people to look at: one scale for all frames, near red and far blue."""
+"""Depth as colours, for people to look at: the one scale of the node, the commands and reports.
+
+Near is red and far is blue, in equal steps of the logarithm, from the smallest to the largest
+depth of the model unless other limits are given. A depth has the same colour in every frame and
+in every picture of this package. Nearer and farther depths, the infinities included, take the
+colour of their end; NaN is black.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +24,9 @@ _BAR_WIDTH: Final = 14
 _BAR_MARGIN: Final = 50
 _TICKS: Final = (1.0, 2.0, 5.0)
 _PERCENTILES: Final = (2.0, 98.0)
+_WIDEST: Final = 200.0
+"""Ratio of the limits that a model's range is cut to: some state 1 mm as their smallest depth,
+which would leave a third of the colours to what a camera sees."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,11 +47,11 @@ class ColourScale:
 
     def position(self, depth: Float32Array) -> Float32Array:
         """Place each depth on the scale: 0 at `near`, 1 at `far`, NaN where there is none."""
-        with np.errstate(divide='ignore', invalid='ignore'):
-            ratio = np.log(np.maximum(depth, self.near) / self.near) / math.log(
-                self.far / self.near
-            )
-        return np.minimum(ratio, 1.0).astype(np.float32)
+        position = np.clip(depth, np.float32(self.near), np.float32(self.far))
+        np.log(position, out=position)
+        position -= np.float32(math.log(self.near))
+        position /= np.float32(math.log(self.far / self.near))
+        return position
 
 
 def scale_for(
@@ -52,8 +61,8 @@ def scale_for(
 
     Args:
         output: What the graph's numbers mean.
-        near: Depth of the first colour; None takes the smallest the graph states.
-        far: Depth of the last colour; None takes the largest the graph states.
+        near: Depth of the first colour; None takes the range of the graph, see `scale_of_range`.
+        far: Depth of the last colour; None takes the range of the graph.
 
     Returns:
         The scale, or None for an inverse depth: its range is known from each image only.
@@ -66,32 +75,51 @@ def scale_for(
             message = 'the model states inverse depth without unit; leave out near_m and far_m.'
             raise ConfigError(message)
         return None
-    return ColourScale(
-        near=output.min_depth if near is None else near,
-        far=output.max_depth if far is None else far,
-    )
+    return scale_of_range((output.min_depth, output.max_depth), near=near, far=far)
 
 
-def colour_depth(answer: DepthMap, scale: ColourScale | None) -> Uint8Array:
+def scale_of_range(
+    depth_range: tuple[float, float], *, near: float | None = None, far: float | None = None
+) -> ColourScale:
+    """Choose the scale of depths between two ends, of which the larger is finite and positive.
+
+    A limit that is given holds. One that is not is that of the range, but `near` is at least a
+    200th of `far`, and a limit that the given one lies beyond gives way to half or twice that.
+
+    Raises:
+        ConfigError: The two given limits do not make a range.
+    """
+    lowest, highest = depth_range
+    if far is None:
+        far = highest if near is None else max(highest, 2.0 * near)
+    if near is None:
+        near = min(max(lowest, far / _WIDEST), far / 2.0)
+    return ColourScale(near=near, far=far)
+
+
+def colour_depth(depth: Float32Array, scale: ColourScale | None) -> Uint8Array:
     """Colour a depth map.
 
     Args:
-        answer: The depth; infinities take the colour of their end of the scale, NaN is black.
+        depth: [H, W] depth, or inverse depth when there is no scale; NaN and the infinities
+            allowed.
         scale: From `scale_for`; None spreads the colours over the values of this image.
 
     Returns:
         [H, W, 3] uint8 RGB.
     """
-    depth = answer.depth_m
-    position = _spread(depth) if scale is None else scale.position(depth)
-    colours = _colour(position)
-    colours[np.isnan(depth)] = 0
-    return colours
+    return _colour(_spread(depth) if scale is None else scale.position(depth))
+
+
+def palette() -> Uint8Array:
+    """[256, 3] uint8 RGB, the colours of a scale from near to far, for plots with a bar."""
+    steps = np.linspace(0.0, 1.0, _CODES + 1, dtype=np.float32)
+    return _colour(steps[None]).reshape(-1, 3)
 
 
 def side_by_side(image: Uint8Array, answer: DepthMap, scale: ColourScale | None) -> Uint8Array:
     """Set the image, its coloured depth and, where there is a scale, a bar with metres."""
-    parts = [image, colour_depth(answer, scale)]
+    parts = [image, colour_depth(answer.depth_m, scale)]
     if scale is not None:
         unit = ' m' if answer.kind is DepthKind.METRIC else ''
         parts.append(_bar(scale, image.shape[0], unit))
@@ -107,9 +135,14 @@ def _spread(inverse: Float32Array) -> Float32Array:
 
 
 def _colour(position: Float32Array) -> Uint8Array:
-    codes = np.nan_to_num((1.0 - position) * _CODES).astype(np.uint8)
-    bgr = cv2.applyColorMap(codes, cv2.COLORMAP_TURBO)
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    unknown = np.isnan(position)
+    codes = np.rint(np.float32(_CODES) * (np.float32(1.0) - position))
+    codes[unknown] = 0.0
+    bgr = cv2.applyColorMap(codes.astype(np.uint8), cv2.COLORMAP_TURBO)
+    colours = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr), np.uint8)
+    if unknown.any():
+        colours[unknown] = 0
+    return colours
 
 
 def _bar(scale: ColourScale, height: int, unit: str) -> Uint8Array:

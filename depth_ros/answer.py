@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage
 
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.errors import DepthError
+from depth_core.preview import ColourScale, scale_for
 from depth_core.runtime import Predictor
 from depth_ros.camera_info import CameraInfoStore, image_is_rectified, info_for_image
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
@@ -96,7 +97,7 @@ class FrameAnswerer:
                 header,
                 wanted,
                 encoding=settings.depth_encoding,
-                preview_range_m=self._preview_range_m(settings),
+                preview_scale=self._preview_scale(settings),
             )
         if depth is not None and info is not None and POINTS in wanted:
             self._publish_points(depth, info, image, settings)
@@ -137,9 +138,12 @@ class FrameAnswerer:
             depth, info.header, pixel_rays=pixel_rays, rgb=image, options=settings.cloud
         )
 
-    def _preview_range_m(self, settings: Settings) -> tuple[float, float]:
-        far_m = settings.preview_far_m or self._predictor.manifest.output.max_depth
-        return min(settings.preview_near_m, far_m / 2.0), far_m
+    def _preview_scale(self, settings: Settings) -> ColourScale | None:
+        return scale_for(
+            self._predictor.manifest.output,
+            near=settings.preview_near_m or None,
+            far=settings.preview_far_m or None,
+        )
 
     def _drop(self, reason: DropReason, problem: str = '') -> None:
         if self._statistics.dropped(reason, problem):

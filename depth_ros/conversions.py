@@ -222,30 +222,3 @@ def millimetres(depth_m: Float32Array) -> NDArray[np.uint16]:
     usable = (rounded >= 1.0) & (rounded < np.float32(MILLIMETRES_MAX + 1))
     rounded[~usable] = 0.0
     return rounded.astype(np.uint16)
-
-
-def depth_preview(depth_m: Float32Array, *, near_m: float, far_m: float) -> Uint8Array:
-    """Colour a depth map for the eye: red is near, blue is far, black is unknown.
-
-    The scale is linear in 1/z and the same for every frame, so colours can be compared.
-
-    Args:
-        depth_m: [H, W] depth, NaN and the infinities allowed.
-        near_m: Depth that gets the warmest colour, metres.
-        far_m: Depth that gets the coldest colour, metres; beyond it too.
-
-    Returns:
-        [H, W, 3] uint8 RGB.
-    """
-    with np.errstate(divide='ignore', invalid='ignore'):
-        nearness = np.float32(1.0) / depth_m
-    nearness[depth_m == -np.inf] = np.inf
-    lowest, highest = 1.0 / far_m, 1.0 / near_m
-    codes = (nearness - np.float32(lowest)) * np.float32(255.0 / (highest - lowest))
-    unknown = np.isnan(codes)
-    codes[unknown] = 0.0
-    levels = np.clip(np.rint(codes, out=codes), 0.0, 255.0, out=codes).astype(np.uint8)
-    bgr = cv2.applyColorMap(levels, cv2.COLORMAP_TURBO)
-    colours: Uint8Array = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-    colours[unknown] = 0
-    return colours

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.files import write_text_atomically
-from depth_ros.share import share_file
+from depth_core.shipped import shipped_file
 
 SHARED_MEMORY: Final = Path('/dev/shm')  # noqa: S108 where Fast DDS keeps its segments
 PROFILE: Final = 'config/fastdds.xml'
@@ -40,7 +40,7 @@ def fitting_profile(folder: Path, *, processes: int, free_bytes: int | None = No
     Returns:
         The shipped profile, or a copy of it in `folder` with smaller segments.
     """
-    shipped = share_file(PROFILE)
+    shipped = shipped_file(PROFILE)
     if free_bytes is None:
         free_bytes = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else 0
     share = int(free_bytes / (processes * _OVERHEAD))

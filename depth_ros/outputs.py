@@ -11,7 +11,8 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depth_core.contracts import DepthMap, Float32Array, Uint8Array
-from depth_ros.conversions import depth_preview, image_message, millimetres
+from depth_core.preview import ColourScale, colour_depth
+from depth_ros.conversions import image_message, millimetres
 from depth_ros.point_cloud import CloudOptions, point_cloud
 from depth_ros.qos import output_events, output_qos
 
@@ -95,7 +96,7 @@ class Outputs:
         wanted: Wanted,
         *,
         encoding: str,
-        preview_range_m: tuple[float, float],
+        preview_scale: ColourScale | None,
     ) -> None:
         """Publish the wanted pictures of one answer, each with the header of its image."""
         if DEPTH in wanted:
@@ -106,8 +107,7 @@ class Outputs:
         if CONFIDENCE in wanted:
             self._publishers[CONFIDENCE].publish(image_message(depth.confidence, '32FC1', header))
         if PREVIEW in wanted:
-            near_m, far_m = preview_range_m
-            colours = depth_preview(depth.depth_m, near_m=near_m, far_m=far_m)
+            colours = colour_depth(depth.depth_m, preview_scale)
             self._publishers[PREVIEW].publish(image_message(colours, 'rgb8', header))
 
     def publish_points(

@@ -174,12 +174,13 @@ PARAMETERS: Final[tuple[ParameterSpec, ...]] = (
     ),
     ParameterSpec(
         name='preview_near_m',
-        default=0.5,
-        minimum=0.01,
+        default=0.0,
+        minimum=0.0,
         maximum=1000.0,
         unit='m',
         when=When.ALWAYS,
-        sentence='Depth drawn in the warmest colour of depth/color.',
+        sentence='Depth drawn in the first colour of depth/color, red; 0 takes the smallest depth '
+        'of the model.',
     ),
     ParameterSpec(
         name='preview_far_m',
@@ -188,8 +189,8 @@ PARAMETERS: Final[tuple[ParameterSpec, ...]] = (
         maximum=10000.0,
         unit='m',
         when=When.ALWAYS,
-        sentence='Depth drawn in the coldest colour of depth/color; 0 takes the largest depth of '
-        'the model.',
+        sentence='Depth drawn in the last colour of depth/color, blue; 0 takes the largest depth '
+        'of the model.',
     ),
     ParameterSpec(
         name='min_confidence',

@@ -23,8 +23,8 @@ from depth_core.export.parity import SEED, TOLERANCE, measure_parity
 from depth_core.files import replaced_atomically
 from depth_core.manifest import METADATA_KEY, Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
+from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends import BackendRequest, open_backend
-from depth_core.runtime.backends.torch import ServingGraph, describe
 
 OPSET: Final = 18
 SUFFIX: Final = '.onnx'
@@ -82,7 +82,7 @@ def export_onnx(
     model = model.cpu().eval()
     default_height, default_width = model.spec.default_size
     manifest = dataclasses.replace(
-        describe(model, height=height or default_height, width=width or default_width),
+        manifest_of(model, height=height or default_height, width=width or default_width),
         licence=licence,
         training=training or {},
         weights_sha256=weights_sha256(model),

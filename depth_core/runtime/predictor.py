@@ -8,20 +8,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.errors import ConfigError
-from depth_core.runtime.backends import Backend, BackendRequest, Precision, open_backend
+from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, Precision, open_backend
 from depth_core.runtime.flip import FlipAverage, average_flipped
 from depth_core.runtime.graph import input_shape
 from depth_core.runtime.keep_aspect import keep_aspect_size, pad_reflect, reflect_padding
 from depth_core.runtime.preprocessing import Postprocessor, Preprocessor, check_image
-
-_FREE_SIZE: Final = 'torch'
-"""What the names of the backends begin with that take images of any size the network takes."""
+from depth_core.shipped import find_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,13 +92,15 @@ class Predictor:
         threads: int | None = None,
         framing: Framing = Framing(),
     ) -> Predictor:
-        """Open an `.onnx` file or a `.ckpt` checkpoint, and run it once to warm it up.
+        """Open a model, and run it once to warm it up.
 
         Args:
-            path: The model. A foreign ONNX graph needs a manifest beside it, `<stem>.json`.
+            path: An `.onnx` file, a `.ckpt` checkpoint, or the name of a shipped model; a file
+                of that name comes first. A foreign ONNX graph needs a manifest beside it,
+                `<stem>.json`.
             backend: A name from `runtime.BACKENDS`, or several: the first that can run the model
-                is used, each one passed over is logged, and `Predictor.backend` tells the one in
-                use. None takes the fastest that is installed.
+                is used, each one passed over is logged, and `Predictor.backend` is the one in
+                use. None or `auto` takes the fastest that is installed.
             precision: What the backend computes in.
             strict: Use the first backend or none.
             threads: Most CPU threads to compute with; None means all cores.
@@ -114,13 +113,13 @@ class Predictor:
             ModelError: The model is missing, corrupt or contradicts its manifest.
             CheckpointError: The same, for a checkpoint.
         """
-        path = Path(path)
+        path = find_model(path)
         chain = [backend] if isinstance(backend, str) else backend
         request = BackendRequest(path=path, precision=precision, threads=threads)
         name, opened = open_backend(request, chain, strict=strict)
         # The first run allocates and tunes, and shows whether the outputs are planes.
         opened.run(np.zeros(input_shape(opened.manifest), opened.manifest.input.dtype))
-        if framing.keep_aspect and not name.startswith(_FREE_SIZE):
+        if framing.keep_aspect and not BACKENDS[name].any_size:
             spec = opened.manifest.input
             message = (
                 f'{path} takes images of {spec.height}x{spec.width} on {name}, and the aspect of '

@@ -26,16 +26,16 @@ from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.files import write_text_atomically
 from depth_core.metrics.classes import CLASS_NAMES
 from depth_core.models.selfsup.semantic import SemanticNetwork
+from depth_core.shipped import shipped_file
 from depth_core.train.command_line import parse
 from depth_core.train.datasets import open_validation_set
 from depth_core.train.loop import train
 from depth_core.train.recipes.semantic import SemanticRecipe, semantic_network
 from depth_core.train.settings import DatasetSettings, TrainSettings
-from depth_core.train.shipped import shipped_config
 from depth_core.weights.checkpoint import load_model
 
 _COMMAND: Final = 'python -m depth_core.train.semantic'
-_DEFAULT: Final = 'semantic_synthetic.yaml'
+_DEFAULT: Final = 'config/train/semantic_synthetic.yaml'
 _CONFIG: Final = '--config'
 
 
@@ -135,7 +135,7 @@ def read_settings(arguments: Sequence[str]) -> TrainSettings:
     """
     given = list(arguments)
     if not any(argument.partition('=')[0] == _CONFIG for argument in given):
-        given = [_CONFIG, str(shipped_config(_DEFAULT)), *given]
+        given = [_CONFIG, str(shipped_file(_DEFAULT)), *given]
     return parse(
         given,
         command=_COMMAND,

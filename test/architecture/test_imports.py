@@ -18,7 +18,7 @@ GROUND = {'contracts', 'errors', 'files'}
 PICTURES = {'images', 'preview'}
 DATA = GROUND | {'geometry', 'images', 'manifest', 'metrics', 'data'}
 SERVING = GROUND | PICTURES | {'geometry', 'manifest', 'metrics', 'models', 'weights', 'runtime'}
-COMMAND = {'arguments'}
+COMMAND = {'arguments', 'shipped'}
 """What a room with a command line adds."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -33,12 +33,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     'metrics': GROUND | {'geometry'},
     'scale': GROUND | {'geometry'},
     'onnx_file': GROUND,
+    'shipped': {'errors'},
     'manifest': GROUND | {'onnx_file'},
     'losses': GROUND | {'geometry'},
     'models': GROUND | {'geometry', 'manifest', 'weights'},
     'weights': GROUND | {'geometry', 'manifest', 'models'},
     'data': DATA,
-    'runtime': SERVING | {'onnx_file'},
+    'runtime': SERVING | {'onnx_file', 'shipped'},
     'export': SERVING | DATA | COMMAND | {'onnx_file'},
     'evaluate': SERVING | DATA | COMMAND | {'scale'},
     'train': DATA | COMMAND | {'losses', 'models', 'scale', 'weights'},
@@ -59,6 +60,7 @@ TORCH_FREE = {
     'metrics',
     'onnx_file',
     'preview',
+    'shipped',
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 

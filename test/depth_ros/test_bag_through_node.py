@@ -19,11 +19,11 @@ from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.data import open_dataset
 from depth_core.metrics import Evaluation, MetricAccumulator
 from depth_core.runtime import Predictor
+from depth_core.shipped import default_model
 from depth_ros.bag import open_bag, read_messages, select_connections
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
 from depth_ros.play_bag import find_message_class
-from depth_ros.shipped import model_path, shipped_models
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag
 from test.depth_ros.ros_processes import ros_session
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
@@ -179,13 +179,12 @@ def test_recorded_kitti_frames_meet_their_lidar_in_the_node(
 
 
 @pytest.mark.ros
-@pytest.mark.skipif(not shipped_models(), reason='no model is shipped yet')
 def test_the_shipped_model_sees_the_street_that_the_lidar_saw(
     shared_dir: Path, tmp_path: Path
 ) -> None:
     path = shared_dir / 'data' / 'bags' / 'kitti_0052_mini_mcap'
     recording = Recording(path=path, image=KITTI_IMAGE, compressed=True)
-    depth_m = depth_of(recording, model_path(''), tmp_path)
+    depth_m = depth_of(recording, default_model(), tmp_path)
     result = compare(depth_m, recording.lidar_m(), align='median')
     assert result.mean is not None
     assert result.constant_mean is not None

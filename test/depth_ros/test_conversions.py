@@ -16,7 +16,6 @@ from std_msgs.msg import Header
 
 from depth_ros.conversions import (
     ENCODINGS,
-    depth_preview,
     image_message,
     millimetres,
     rgb_from_compressed,
@@ -224,15 +223,3 @@ def test_millimetres_round_and_never_wrap() -> None:
     np.testing.assert_array_equal(
         millimetres(depth[None]), [[0, 1, 1234, 1235, 65535, 0, 0, 0, 0, 0, 0]]
     )
-
-
-def test_the_preview_is_warm_near_cold_far_and_black_where_unknown() -> None:
-    depth = np.array([[0.5, 1.0, 80.0, np.inf, -np.inf, np.nan]], np.float32)
-    near, _, far, sky, too_near, unknown = depth_preview(depth, near_m=0.5, far_m=80.0)[0].tolist()
-    assert near[0] > near[2]
-    assert far == sky
-    assert too_near == near
-    assert unknown == [0, 0, 0]
-    assert far != near
-    again = depth_preview(np.array([[1.0]], np.float32), near_m=0.5, far_m=80.0)[0, 0].tolist()
-    assert again == depth_preview(depth, near_m=0.5, far_m=80.0)[0, 1].tolist()

@@ -129,7 +129,10 @@ def test_what_cannot_start_says_why_and_exits(ros: RosSession, tmp_path: Path) -
     torn = tmp_path / 'torn.onnx'
     torn.write_bytes(write_standin_onnx(tmp_path / 'whole.onnx').read_bytes()[:100])
     cases: dict[str, tuple[dict[str, object], str]] = {
-        'missing': ({'model': 'nowhere.onnx'}, "model = 'nowhere.onnx': there is no such file"),
+        'missing': (
+            {'model': 'nowhere.onnx'},
+            "model = 'nowhere.onnx': model nowhere.onnx does not exist",
+        ),
         'torn': ({'model': str(torn)}, 'torn.onnx'),
         'relative': ({'model': str(relative_model(tmp_path))}, 'choose a metric model'),
         'backend': (

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from rclpy.event_handler import PublisherEventCallbacks
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from depth_core.preview import colour_depth, scale_for
 from depth_core.runtime import Predictor
 from test.depth_ros.messages import FRAME_ID, camera_info, header, image, picture, pixels_of
 from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
@@ -104,6 +105,7 @@ def test_nothing_is_computed_while_nobody_listens(bench: Bench) -> None:
 
 def test_every_input_stamp_gets_one_answer_with_the_predictors_values(bench: Bench) -> None:
     bench.listen()
+    scale = scale_for(bench.predictor.manifest.output)
     numbers = []
     for _ in range(8):
         numbers.append(bench.ask())
@@ -122,7 +124,9 @@ def test_every_input_stamp_gets_one_answer_with_the_predictors_values(bench: Ben
         assert_array_equal(pixels_of(found['sigma/image_raw'][0]), expected.sigma_m)
         assert_array_equal(pixels_of(found['confidence/image_raw'][0]), expected.confidence)
         assert found['depth/image_raw'][0].encoding == '32FC1'
-        assert found['depth/color'][0].encoding == 'rgb8'
+        colours = found['depth/color'][0]
+        assert colours.encoding == 'rgb8'
+        assert_array_equal(pixels_of(colours), colour_depth(expected.depth_m, scale))
     assert pixels_of(bench.answers(numbers[0], 'depth/image_raw')[0]).std() > 0.5
 
 

@@ -1,126 +1,113 @@
 # SPDX-License-Identifier: Apache-2.0
 """The backends by name, and the chain of them that opens a model.
 
-A backend is chosen down a declared chain: the first that can run the model as asked is used, and
-each one passed over is logged with its reason. A backend says that it cannot with a
-`BackendError`; any other error means that the model itself is at fault, and ends the search.
+A backend is one file of this folder and one row of `BACKENDS`; nothing else names it. It is
+chosen down a declared chain: the first that can run the model as asked is used, and each one
+passed over is logged with its reason. A backend says that it cannot with a `BackendError`; any
+other error means that the model itself is wrong, and ends the search.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.runtime.backends.base import Backend, BackendRequest, Precision
 
 __all__ = [
+    'AUTO',
     'BACKENDS',
     'Backend',
     'BackendEntry',
     'BackendRequest',
     'Precision',
     'default_chain',
+    'describe_backends',
     'open_backend',
 ]
 
 _logger = logging.getLogger(__name__)
 
-Suffix: TypeAlias = Literal['.onnx', '.ckpt']
+AUTO: Final = 'auto'
+"""In place of a name: the chain of `default_chain`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackendEntry:
-    """One line of the table of backends."""
+    """One row of the table of backends."""
 
-    open: Callable[[BackendRequest], Backend]
-    """Imports the runtime and makes the model ready to run."""
-    suffix: Suffix
-    """The files it runs."""
+    implementation: str
+    """`module:Class` in this folder; the class takes a `BackendRequest` and is a `Backend`. It is
+    imported when the backend is opened, and only then loads its runtime."""
+    summary: str
+    """What it is, in a few words for help texts."""
+    suffixes: tuple[str, ...]
+    """Endings of the files it runs."""
     precisions: tuple[Precision, ...]
     """What it can compute in, some only on processors made for it."""
+    any_size: bool = False
+    """Whether it takes images of every size that the network takes, not only that of the graph."""
+    automatic: bool = False
+    """Whether it is tried when no backend is named."""
     install: str
     """What brings the runtime."""
 
 
-def _onnxruntime(request: BackendRequest) -> Backend:
-    from depth_core.runtime.backends.onnxruntime import (  # noqa: PLC0415  loads the runtime
-        OnnxRuntimeBackend,
-    )
-
-    return OnnxRuntimeBackend(request, provider='CPUExecutionProvider')
-
-
-def _onnxruntime_cuda(request: BackendRequest) -> Backend:
-    from depth_core.runtime.backends.onnxruntime import (  # noqa: PLC0415  loads the runtime
-        OnnxRuntimeBackend,
-    )
-
-    return OnnxRuntimeBackend(request, provider='CUDAExecutionProvider')
-
-
-def _openvino(request: BackendRequest) -> Backend:
-    from depth_core.runtime.backends.openvino import (  # noqa: PLC0415  loads the runtime
-        OpenVinoBackend,
-    )
-
-    return OpenVinoBackend(request)
-
-
-def _torch(request: BackendRequest) -> Backend:
-    from depth_core.runtime.backends.torch import TorchBackend  # noqa: PLC0415  loads the runtime
-
-    return TorchBackend(request, device='cpu')
-
-
-def _torch_cuda(request: BackendRequest) -> Backend:
-    from depth_core.runtime.backends.torch import TorchBackend  # noqa: PLC0415  loads the runtime
-
-    return TorchBackend(request, device='cuda')
-
-
 BACKENDS: Final[Mapping[str, BackendEntry]] = {
+    'openvino': BackendEntry(
+        implementation='openvino:OpenVinoBackend',
+        summary='OpenVINO on the processor',
+        suffixes=('.onnx',),
+        precisions=('fp32', 'bf16', 'fp16'),
+        automatic=True,
+        install="pip install 'depth_ros[openvino]'",
+    ),
     'onnxruntime': BackendEntry(
-        open=_onnxruntime,
-        suffix='.onnx',
+        implementation='onnxruntime:OnnxRuntimeBackend',
+        summary='ONNX Runtime on the processor',
+        suffixes=('.onnx',),
         precisions=('fp32',),
+        automatic=True,
         install="pip install 'depth_ros[onnx]'",
     ),
     'onnxruntime-cuda': BackendEntry(
-        open=_onnxruntime_cuda,
-        suffix='.onnx',
+        implementation='onnxruntime:OnnxRuntimeCudaBackend',
+        summary='ONNX Runtime on an NVIDIA GPU',
+        suffixes=('.onnx',),
         precisions=('fp32',),
         install='pip install onnxruntime-gpu in place of onnxruntime',
     ),
-    'openvino': BackendEntry(
-        open=_openvino,
-        suffix='.onnx',
-        precisions=('fp32', 'bf16', 'fp16'),
-        install="pip install 'depth_ros[openvino]'",
-    ),
     'torch': BackendEntry(
-        open=_torch,
-        suffix='.ckpt',
+        implementation='torch:TorchBackend',
+        summary='PyTorch on the processor',
+        suffixes=('.ckpt',),
         precisions=('fp32',),
+        any_size=True,
+        automatic=True,
         install="pip install 'depth_ros[train]'",
     ),
     'torch-cuda': BackendEntry(
-        open=_torch_cuda,
-        suffix='.ckpt',
+        implementation='torch:TorchCudaBackend',
+        summary='PyTorch on an NVIDIA GPU',
+        suffixes=('.ckpt',),
         precisions=('fp32',),
+        any_size=True,
         install="pip install 'depth_ros[train]' with a CUDA build of torch",
     ),
 }
-"""Every backend, by the name it is asked for."""
+"""Every backend by the name it is asked for, in the order in which they are tried."""
 
-_DEFAULT_CHAINS: Final[Mapping[str, tuple[str, ...]]] = {
-    '.onnx': ('openvino', 'onnxruntime'),
-    '.ckpt': ('torch',),
-}
-"""What is tried when nobody names a backend: the fastest on a CPU first."""
+
+def describe_backends() -> str:
+    """Name each backend with what it is and the files it runs, for help texts."""
+    return ', '.join(
+        f'{name} ({entry.summary}, {" ".join(entry.suffixes)})' for name, entry in BACKENDS.items()
+    )
 
 
 def default_chain(path: Path) -> tuple[str, ...]:
@@ -129,13 +116,17 @@ def default_chain(path: Path) -> tuple[str, ...]:
     Raises:
         ConfigError: No backend runs files of this kind.
     """
-    if path.suffix not in _DEFAULT_CHAINS:
-        message = (
-            f'{path} ends in {path.suffix or "nothing"!r}; a model to run is an .onnx file or '
-            'a .ckpt checkpoint of this package.'
-        )
+    suited = _backends_for(path.suffix)
+    if not suited:
+        known = sorted({suffix for entry in BACKENDS.values() for suffix in entry.suffixes})
+        ending = f'ends in {path.suffix!r}' if path.suffix else 'has no ending'
+        message = f'model {path} {ending}; models that can be run end in {" or ".join(known)}.'
         raise ConfigError(message)
-    return _DEFAULT_CHAINS[path.suffix]
+    return tuple(name for name in suited if BACKENDS[name].automatic)
+
+
+def _backends_for(suffix: str) -> tuple[str, ...]:
+    return tuple(name for name, entry in BACKENDS.items() if suffix in entry.suffixes)
 
 
 def open_backend(
@@ -145,7 +136,8 @@ def open_backend(
 
     Args:
         request: The model and how to run it.
-        chain: Names from `BACKENDS`, the preferred one first; None takes `default_chain`.
+        chain: Names from `BACKENDS`, the preferred one first; None or `AUTO` alone takes
+            `default_chain`.
         strict: Use the first of the chain or none.
 
     Returns:
@@ -158,7 +150,8 @@ def open_backend(
         CheckpointError: The same, for a checkpoint.
     """
     suited = default_chain(request.path)
-    names = suited if chain is None else tuple(chain)
+    automatic = chain is None or tuple(chain) == (AUTO,)
+    names = suited if chain is None or automatic else tuple(chain)
     _check(request, names)
     tried = names[:1] if strict else names
     reasons = []
@@ -168,7 +161,7 @@ def open_backend(
         except BackendError as error:
             reasons.append(f'{name}: {error}')
             if len(reasons) < len(tried):
-                log = _logger.info if chain is None else _logger.warning
+                log = _logger.info if automatic else _logger.warning
                 log('backend %s is passed over for %s: %s', name, request.path, error)
             continue
         _logger.info('%s runs on backend %s, %s', request.path, name, request.precision)
@@ -198,13 +191,13 @@ def _check(request: BackendRequest, names: Sequence[str]) -> None:
 
 def _open(name: str, request: BackendRequest) -> Backend:
     entry = BACKENDS[name]
-    if request.path.suffix != entry.suffix:
-        remedy = (
-            'export it to ONNX with python -m depth_core.export'
-            if entry.suffix == '.onnx'
-            else 'name one of ' + ', '.join(default_chain(request.path))
+    suffix = request.path.suffix
+    if suffix not in entry.suffixes:
+        others = ', '.join(_backends_for(suffix))
+        message = (
+            f'it runs {" ".join(entry.suffixes)} files, not {suffix}; name one that does '
+            f'({others}), or export a checkpoint to ONNX with python -m depth_core.export.'
         )
-        message = f'it runs {entry.suffix} files, not {request.path.suffix}; {remedy}.'
         raise BackendError(message)
     if request.precision not in entry.precisions:
         message = (
@@ -212,8 +205,11 @@ def _open(name: str, request: BackendRequest) -> Backend:
             'ask for another precision or backend.'
         )
         raise BackendError(message)
+    module, _, kind = entry.implementation.partition(':')
     try:
-        return entry.open(request)
+        implementation = getattr(importlib.import_module(f'{__name__}.{module}'), kind)
+        backend: Backend = implementation(request)
     except ImportError as error:
         message = f'its runtime is not installed or does not load ({error}): {entry.install}.'
         raise BackendError(message) from error
+    return backend

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
 import onnxruntime
@@ -26,10 +26,13 @@ _ERRORS_ONLY: Final = 3
 
 
 class OnnxRuntimeBackend:
-    """A session on one execution provider, and on no other."""
+    """A session on one execution provider, and on no other: the CPU."""
 
-    def __init__(self, request: BackendRequest, *, provider: Provider) -> None:
+    provider: ClassVar[Provider] = 'CPUExecutionProvider'
+
+    def __init__(self, request: BackendRequest) -> None:
         self.manifest = read_manifest(request.path)
+        provider = self.provider
         available = onnxruntime.get_available_providers()
         if provider not in available:
             message = (
@@ -76,6 +79,12 @@ class OnnxRuntimeBackend:
             for answer, name in zip(answers, self._outputs, strict=True)
         ]
         return planes[0], planes[1] if len(planes) > 1 else None
+
+
+class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
+    """The same on an NVIDIA GPU."""
+
+    provider = 'CUDAExecutionProvider'
 
 
 def _info(item: onnxruntime.NodeArg) -> TensorInfo:

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ import pytest
 
 from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
 from depth_core.manifest import manifest_path, read_manifest, write_manifest
-from depth_core.runtime import BACKENDS, Predictor
+from depth_core.runtime import BACKENDS, Predictor, backends
+from depth_core.runtime.backends import describe_backends
 from test.standin import write_standin_onnx
 
 HAS_CUDA = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
@@ -59,6 +61,7 @@ def test_left_alone_the_fastest_is_taken_silently(
     with caplog.at_level(logging.WARNING):
         assert Predictor.open(standin).backend == 'openvino'
     assert caplog.messages == []
+    assert Predictor.open(standin, backend='auto').backend == 'openvino'
 
 
 @pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
@@ -130,16 +133,59 @@ def test_openvino_computes_in_fp32_unless_asked(standin: Path) -> None:
     np.testing.assert_allclose(answer.depth_m, exact, rtol=1e-6)  # bf16 would be off by 1e-3
 
 
-def test_every_backend_says_what_installs_it() -> None:
-    assert all('pip install' in entry.install for entry in BACKENDS.values())
+@pytest.mark.parametrize('name', BACKENDS)
+def test_a_row_of_the_table_is_complete(name: str) -> None:
+    entry = BACKENDS[name]
+    module, _, kind = entry.implementation.partition(':')
+    source = Path(backends.__file__).with_name(f'{module}.py').read_text(encoding='utf-8')
+    assert f'class {kind}' in source
+    assert 'pip install' in entry.install
+    assert f'{name} ({entry.summary}, {" ".join(entry.suffixes)})' in describe_backends()
 
 
-def test_other_files_are_no_models(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"ends in '\.pt'"):
-        Predictor.open(tmp_path / 'a.pt')
-    with pytest.raises(ModelError, match='does not exist'):
-        Predictor.open(tmp_path / 'a.onnx')
-    with pytest.raises(BackendError, match=r'export it to ONNX'):
+def test_no_other_file_names_a_backend_of_the_table() -> None:
+    folder = Path(backends.__file__).parent
+    quoted = re.compile('|'.join(rf"'{re.escape(name)}'" for name in BACKENDS))
+    others = [path for path in folder.parent.rglob('*.py') if path.parent != folder]
+    assert others
+    assert [str(path) for path in others if quoted.search(path.read_text())] == []
+
+
+def test_a_row_is_all_that_a_backend_needs(standin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = dataclasses.replace(BACKENDS['onnxruntime'], summary='a stand-in', any_size=True)
+    monkeypatch.setattr(backends, 'BACKENDS', {'another': row})
+    assert backends.default_chain(standin) == ('another',)
+    name, opened = backends.open_backend(backends.BackendRequest(path=standin), ('auto',))
+    assert (name, type(opened).__name__) == ('another', 'OnnxRuntimeBackend')
+    assert backends.describe_backends() == 'another (a stand-in, .onnx)'
+
+
+def test_an_absent_runtime_is_answered_with_what_installs_it(
+    standin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(BACKENDS['openvino'], implementation='absent:AbsentBackend')
+    monkeypatch.setattr(backends, 'BACKENDS', {'openvino': row})
+    with pytest.raises(BackendError, match=r'is not installed .* pip install') as caught:
+        Predictor.open(standin, backend='openvino')
+    assert "'depth_ros[openvino]'" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('name', 'words'),
+    [
+        ('a.pt', "a.pt ends in '.pt'; models that can be run end in .ckpt or .onnx"),
+        ('model', 'model has no ending; models that can be run end in .ckpt or .onnx'),
+    ],
+)
+def test_other_files_are_no_models(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b'x')
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        Predictor.open(tmp_path / name)
+
+
+def test_a_checkpoint_for_a_backend_of_graphs_is_answered_with_both_ways(tmp_path: Path) -> None:
+    (tmp_path / 'a.ckpt').write_bytes(b'x')
+    with pytest.raises(BackendError, match=r'torch, torch-cuda.* depth_core\.export'):
         Predictor.open(tmp_path / 'a.ckpt', backend='openvino')
 
 

@@ -20,7 +20,6 @@ from depth_core.train.command_line import parse
 from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, semantic_network
 from depth_core.train.semantic import main, read_settings, score, score_of, train_semantic
 from depth_core.train.settings import DatasetSettings
-from depth_core.train.shipped import shipped_config
 from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.models.test_contract import TINY_SEMANTICS
 
@@ -187,17 +186,6 @@ def test_without_a_file_it_trains_on_synthetic_streets(
     assert settings == replace(shipped, trainer=replace(shipped.trainer, max_steps=7))
     other = read_settings([f'--config={FOLDER / "semantic_paper.yaml"}'])
     assert other == parse(['--config', str(FOLDER / 'semantic_paper.yaml')])
-
-
-@pytest.mark.parametrize('share', ['lib/python3.11/site-packages', 'depth_ros/lib/python3/x'])
-def test_the_file_is_found_in_an_installation(tmp_path: Path, share: str) -> None:
-    package = tmp_path / share / 'depth_core'
-    installed = tmp_path / share.split('lib', maxsplit=1)[0] / 'share/depth_ros/config/train'
-    installed.mkdir(parents=True)
-    (installed / 'a.yaml').touch()
-    assert shipped_config('a.yaml', package=package) == installed / 'a.yaml'
-    with pytest.raises(ConfigError, match=r'b.yaml of this package is not beside it .* --config'):
-        shipped_config('b.yaml', package=package)
 
 
 def test_help_is_that_of_this_command(capsys: pytest.CaptureFixture[str]) -> None:

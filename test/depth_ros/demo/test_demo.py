@@ -17,10 +17,10 @@ import cv2
 import pytest
 
 from depth_core.errors import DepthError
+from depth_core.shipped import shipped_file
 from depth_ros.demo.children import free_domain_id, remove_orphans, shared_memory_names
 from depth_ros.demo.run import make_folder, one_machine_environment
 from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
-from depth_ros.share import share_file
 from test.depth_ros.ros_processes import PATIENCE_S, REPOSITORY, RosSession, ros_session
 from test.standin import write_standin_onnx
 
@@ -180,7 +180,7 @@ def test_too_few_frames_are_a_failure(tmp_path: Path, demos: list[Demo], model: 
 @pytest.mark.parametrize(
     ('options', 'complaint'),
     [
-        (['--model', '/no/such/model.onnx'], 'no such file'),
+        (['--model', '/no/such/model.onnx'], 'does not exist as a file'),
         (['--duration', '3'], "unknown option '--duration'; did you mean '--duration_s'?"),
         (['--rate_hz', 'nan'], "'nan' is not a number above 0"),
         (['--frames', '2.5'], "'2.5' is not a whole number of at least 1"),
@@ -235,7 +235,7 @@ def test_the_environment_keeps_ros_on_this_machine() -> None:
 
 
 def test_a_small_shared_memory_gets_small_segments(tmp_path: Path) -> None:
-    shipped = share_file('config/fastdds.xml')
+    shipped = shipped_file('config/fastdds.xml')
     enough, little = 2**31, 64 * 2**20
     assert fitting_profile(tmp_path, processes=3, free_bytes=enough) == shipped
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network as it is served: the module that is exported, and the manifest that describes it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+
+from depth_core.contracts import InputSpec, OutputSpec
+from depth_core.manifest import Manifest
+from depth_core.models.base import DepthModel
+
+_WHITE: Final = 255.0
+
+
+class ServingGraph(nn.Module):
+    """A network behind the contract of a graph: uint8 pixels in, two planes a picture out."""
+
+    def __init__(self, model: DepthModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Predict from `image`, [N, H, W, 3] uint8 RGB: depth and sigma, [N, H, W]."""
+        images = image.permute(0, 3, 1, 2).to(torch.float32) / _WHITE  # [N, 3, H, W]
+        prediction = self.model(images)
+        return prediction.depth, prediction.sigma
+
+
+def manifest_of(model: DepthModel, *, height: int, width: int) -> Manifest:
+    """Say what the `ServingGraph` of `model` takes and gives at this input size.
+
+    Raises:
+        ModelError: The network does not take this size.
+    """
+    model.check_input(torch.empty(0, 3, height, width))
+    spec = model.spec
+    return Manifest(
+        name=spec.name,
+        family=spec.family,
+        options=model.options,
+        divisor=spec.divisor,
+        input=InputSpec(height=height, width=width),
+        output=OutputSpec(kind=spec.kind, min_depth=spec.min_depth, max_depth=spec.max_depth),
+    )

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the files that come with this package are: in a checkout and in an installation.
+
+The shipped models are named by the stem of their file: `densedepth_small`. ROS need not be
+installed: what it would say of an installed package is read from its environment variable.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from depth_core.errors import DepthError, ModelError, unknown_name
+
+MODELS: Final = 'trt_engines'
+"""The folder of the shipped models, each an ONNX file with its manifest inside."""
+
+DEFAULT_MODEL: Final = 'densedepth_small'
+"""The shipped model that runs where none is named."""
+
+SUFFIX: Final = '.onnx'
+
+_SHARE: Final = 'share/depth_ros'
+_PREFIXES: Final = 'AMENT_PREFIX_PATH'
+_PACKAGE: Final = Path(__file__).resolve().parent
+
+
+def share_folders(package: Path = _PACKAGE) -> Iterator[Path]:
+    """Where the files may be, the likeliest first.
+
+    Beside the package (a checkout); in the share of the prefix that holds it, whether pip or
+    colcon made that; in those of the ROS environment; in that of the Python environment.
+
+    Args:
+        package: Folder of the Python package.
+    """
+    yield package.parent
+    for prefix in package.parents:
+        yield prefix / _SHARE
+    for name in os.environ.get(_PREFIXES, '').split(os.pathsep):
+        if name:
+            yield Path(name) / _SHARE
+    yield Path(sys.prefix) / _SHARE
+
+
+def shipped_file(name: str, *, package: Path = _PACKAGE) -> Path:
+    """Return the path of a file that comes with this package.
+
+    Args:
+        name: Path inside the repository, such as `config/fastdds.xml`.
+        package: Folder of the Python package.
+
+    Raises:
+        DepthError: It is nowhere; the installation is incomplete.
+    """
+    for folder in share_folders(package):
+        if (folder / name).is_file():
+            return folder / name
+    message = (
+        f'{name} of this package is neither beside it ({package.parent}) nor in {_SHARE} of its '
+        'installation; install the package again.'
+    )
+    raise DepthError(message)
+
+
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with this package, by name."""
+    for folder in share_folders():
+        found = {path.stem: path for path in sorted((folder / MODELS).glob(f'*{SUFFIX}'))}
+        if found:
+            return found
+    return {}
+
+
+def default_model() -> Path:
+    """Return the shipped model that runs where none is named.
+
+    Raises:
+        ModelError: It is nowhere.
+    """
+    shipped = shipped_models()
+    if DEFAULT_MODEL not in shipped:
+        places = ', '.join(str(folder / MODELS) for folder in share_folders())
+        message = (
+            f'no model is named, and the shipped one, {DEFAULT_MODEL}, is in none of {places}; '
+            'give the path of an ONNX file or of a checkpoint.'
+        )
+        raise ModelError(message)
+    return shipped[DEFAULT_MODEL]
+
+
+def find_model(model: Path | str) -> Path:
+    """Return the file that `model` means: an existing file first, else a shipped model.
+
+    Args:
+        model: A path, `~` allowed, or the name of a shipped model.
+
+    Raises:
+        ModelError: There is no such file and no such shipped model.
+    """
+    path, name = Path(model).expanduser(), str(model)
+    if path.is_file():
+        return path
+    shipped = shipped_models()
+    if name in shipped:
+        return shipped[name]
+    found = 'is a folder' if path.is_dir() else 'does not exist as a file'
+    message = f'model {name} {found}; give the path of an .onnx file or a .ckpt checkpoint'
+    if path.suffix or path.name != name:
+        remedy = f'{message}, or the name of a shipped model: {", ".join(shipped)}.'
+    else:
+        remedy = f'{message}. As a name: {unknown_name("shipped model", name, shipped)}'
+    raise ModelError(remedy)

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from depth_core import shipped
+from depth_core.errors import DepthError, ModelError
+from depth_core.runtime import Predictor
+from depth_core.shipped import default_model, find_model, shipped_file, shipped_models
+
+
+@pytest.mark.parametrize('place', ['lib/python3.11/site-packages', 'depth_ros/lib/python3/x'])
+def test_a_file_is_found_in_the_prefix_that_holds_the_package(tmp_path: Path, place: str) -> None:
+    package = tmp_path / place / 'depth_core'
+    installed = tmp_path / place.split('lib', maxsplit=1)[0] / 'share/depth_ros/config/train'
+    installed.mkdir(parents=True)
+    (installed / 'a.yaml').touch()
+    assert shipped_file('config/train/a.yaml', package=package) == installed / 'a.yaml'
+    with pytest.raises(DepthError, match=r'b.yaml of this package is neither beside it'):
+        shipped_file('config/train/b.yaml', package=package)
+
+
+def test_the_ros_environment_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = tmp_path / 'overlay/share/depth_ros/config'
+    installed.mkdir(parents=True)
+    (installed / 'a.xml').touch()
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'/nowhere:{tmp_path / "overlay"}')
+    assert shipped_file('config/a.xml', package=tmp_path / 'x') == installed / 'a.xml'
+
+
+def test_the_shipped_models_have_the_names_of_their_files(repository: Path) -> None:
+    expected = {path.stem: path for path in (repository / 'trt_engines').glob('*.onnx')}
+    assert shipped_models() == expected
+    assert default_model() == repository / 'trt_engines/densedepth_small.onnx'
+
+
+def test_a_file_comes_before_a_shipped_model_and_a_folder_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shipped_path = repository / 'trt_engines/densedepth_small.onnx'
+    Path('densedepth_small').mkdir()
+    assert find_model('densedepth_small') == shipped_path
+    Path('densedepth_small').rmdir()
+    Path('densedepth_small').touch()
+    assert find_model(Path('densedepth_small')) == Path('densedepth_small')
+
+
+def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'a.onnx').touch()
+    assert find_model('~/a.onnx') == tmp_path / 'a.onnx'
+
+
+@pytest.mark.parametrize(
+    ('model', 'words'),
+    [
+        ('densedepth_smal', "did you mean 'densedepth_small'? Known: densedepth_small"),
+        ('a.onnx', 'model a.onnx does not exist as a file; give the path of an .onnx file'),
+        ('./nets/x', 'or the name of a shipped model: densedepth_small'),
+        ('/', 'model / is a folder'),
+    ],
+)
+def test_what_is_neither_names_both_ways(model: str, words: str) -> None:
+    with pytest.raises(ModelError, match=re.escape(words)):
+        find_model(model)
+
+
+def test_without_any_shipped_model_the_places_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, 'share_folders', lambda: iter([tmp_path]))
+    with pytest.raises(ModelError, match=re.escape(str(tmp_path / 'trt_engines'))):
+        default_model()
+
+
+def test_a_predictor_opens_by_name() -> None:
+    predictor = Predictor.open('densedepth_small', backend='onnxruntime', threads=1)
+    assert predictor.manifest.name == 'densedepth_small'
+    assert predictor.path == default_model()
+
+
+def test_an_installation_needs_neither_ros_nor_its_environment(
+    tmp_path: Path, repository: Path
+) -> None:
+    site = tmp_path / 'lib/python3/site-packages'
+    site.mkdir(parents=True)
+    (site / 'depth_core').mkdir()
+    for name in ('__init__', 'errors', 'shipped'):
+        shutil.copy(repository / f'depth_core/{name}.py', site / 'depth_core')
+    models = tmp_path / 'share/depth_ros/trt_engines'
+    models.mkdir(parents=True)
+    (models / 'net.onnx').touch()
+    program = 'from depth_core.shipped import find_model; print(find_model("net"))'
+    finished = subprocess.run(
+        [sys.executable, '-c', program],
+        cwd=tmp_path,
+        env={'PYTHONPATH': str(site)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert finished.stdout.strip() == str(models / 'net.onnx')
