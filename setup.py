@@ -36,6 +36,7 @@ WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
 CORE = (
     'numpy>=1.21,<3',
     'opencv-python-headless>=4.5.4,<6',
+    'simplejpeg>=1.7.6,<2',
 )
 
 BAGS = (

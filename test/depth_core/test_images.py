@@ -76,7 +76,7 @@ def test_a_png_shows_every_damage(tmp_path: Path, picture: np.ndarray) -> None:
     changed = bytearray(whole)
     changed[len(whole) // 2] ^= 1
     path.write_bytes(changed)
-    with pytest.raises(DataError, match='IDAT part is wrong'):
+    with pytest.raises(DataError, match='check sum of its IDAT chunk is wrong'):
         read_image(path)
 
 

@@ -96,12 +96,13 @@ def test_the_extras_are_those_of_the_documentation(metadata: Message) -> None:
     assert extras == {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'dev'}
 
 
-def test_a_robot_with_an_engine_needs_two_packages(
+def test_a_robot_with_an_engine_needs_three_packages(
     requirements: dict[str, list[Requirement]],
 ) -> None:
     assert {one.name for one in requirements['core']} == {
         'numpy',
         'opencv-python-headless',
+        'simplejpeg',
     }
 
 

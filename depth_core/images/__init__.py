@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one reader of image files, and the one decoder of raw and compressed image messages.
+
+Values in, RGB arrays out: message types stay with their readers. It loads neither torch nor
+Pillow.
+"""
+
+from __future__ import annotations
+
+from depth_core.images.compressed import rgb_from_compressed, rgb_from_encoded
+from depth_core.images.encodings import ENCODINGS, rgb_from_raw
+from depth_core.images.errors import ImageError, ImageProblem
+from depth_core.images.file import IMAGE_SUFFIXES, read_image
+from depth_core.images.header import ImageHeader, read_header
+from depth_core.images.limit import MAX_PIXELS, check_size
+
+__all__ = [
+    'ENCODINGS',
+    'IMAGE_SUFFIXES',
+    'MAX_PIXELS',
+    'ImageError',
+    'ImageHeader',
+    'ImageProblem',
+    'check_size',
+    'read_header',
+    'read_image',
+    'rgb_from_compressed',
+    'rgb_from_encoded',
+    'rgb_from_raw',
+]
