@@ -8,7 +8,6 @@ several cameras and what arrives is bit for bit what was recorded.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from rclpy.duration import Duration
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import (
@@ -33,7 +33,8 @@ from rosgraph_msgs.msg import Clock
 from depth_core.errors import ConfigError, DataError, run_command, unknown_name
 from depth_ros.arguments import CommandParser, not_negative, positive
 from depth_ros.bag import RawMessage, open_bag, read_messages, select_connections
-from depth_ros.session import ros_node
+from depth_ros.message_types import find_message_class
+from depth_ros.session import ros_node, signals_held
 
 LATCHED_TOPICS = ('tf_static', 'robot_description')
 """Topics whose last message a late subscriber expects, by the last part of their name."""
@@ -111,7 +112,8 @@ class BagClock:
     def _publish(self, stamp_ns: int) -> None:
         message = Clock()
         message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
-        self._publisher.publish(message)
+        with signals_held():
+            self._publisher.publish(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -122,8 +124,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         remaps = parse_remaps(options.remap, {item.topic for item in connections})
         start_ns = _start(reader, options.start_offset_s)
         with ros_node('play_bag', arguments=_ros_arguments(arguments)) as node:
-            publishers = create_publishers(node, connections, remaps)
-            clock = None if options.clock is None else BagClock(node, hz=options.clock)
+            with signals_held():
+                publishers = create_publishers(node, connections, remaps)
+                clock = None if options.clock is None else BagClock(node, hz=options.clock)
             played = [item for item in connections if item.id in publishers]
             if options.wait_for_subscribers is not None:
                 chosen = _named(options.wait_for_subscribers, played)
@@ -160,7 +163,8 @@ def play(
             clock.wait_until(due_s, timeline)
         elif (remaining_s := due_s - time.monotonic()) > 0.0:
             time.sleep(remaining_s)
-        publishers[message.connection.id].publish(message.data)
+        with signals_held():
+            publishers[message.connection.id].publish(message.data)
         playback.count(message, time.monotonic() - due_s)
     playback.duration_s += time.monotonic() - timeline.begun_s
 
@@ -185,36 +189,27 @@ def merged(
 def create_publishers(
     node: Node, connections: Sequence[Connection], remaps: dict[str, str]
 ) -> dict[int, Publisher[Any]]:
-    """Make a publisher for each connection whose message type is installed; warn of the others.
+    """Make a publisher for each connection that can be played; warn of the others.
 
     Raises:
-        DataError: None of the types is installed.
+        DataError: None can be played.
     """
     publishers: dict[int, Publisher[Any]] = {}
     for connection in connections:
-        message_class = find_message_class(connection.msgtype)
-        if message_class is None:
-            node.get_logger().warning(
-                f'{connection.topic} is not played: its type {connection.msgtype} is not '
-                'installed; install the package of that name to play it.'
-            )
-            continue
         topic = remaps.get(connection.topic, connection.topic)
-        publishers[connection.id] = node.create_publisher(message_class, topic, _qos(connection))
+        try:
+            message_class = find_message_class(connection.msgtype)
+            publisher = node.create_publisher(message_class, topic, _qos(connection))
+        except (DataError, InvalidTopicNameException) as error:
+            reason = str(error).partition('\n')[0].rstrip(':')
+            node.get_logger().warning(f'{connection.topic} is not played: {reason}')
+            continue
+        publishers[connection.id] = publisher
     if not publishers:
-        types = ', '.join(sorted({item.msgtype for item in connections}))
-        message = f'nothing can be played: none of the types {types} is installed.'
+        types = ', '.join(sorted({repr(item.msgtype) for item in connections}))
+        message = f'nothing can be played of the recorded types {types}; the log says why.'
         raise DataError(message)
     return publishers
-
-
-def find_message_class(msgtype: str) -> type[Any] | None:
-    """Import the class of a type such as `sensor_msgs/msg/Image`; None when not installed."""
-    package, _, name = msgtype.partition('/msg/')
-    try:
-        return getattr(importlib.import_module(f'{package}.msg'), name, None)
-    except ImportError:
-        return None
 
 
 def parse_remaps(texts: Sequence[str], topics: set[str]) -> dict[str, str]:

@@ -37,26 +37,16 @@ def ros_node(
     Raises:
         ConfigError: The ROS arguments cannot be understood.
     """
-    with terminated_cleanly():
-        try:
-            rclpy.init(
-                args=None if arguments is None else list(arguments),
-                signal_handler_options=SignalHandlerOptions.NO,
-            )
-        except Exception as error:
-            # rclpy answers a bad argument with one of several private exceptions.
-            message = f'the ROS arguments cannot be used: {error}'
-            raise ConfigError(message) from error
-        try:
+    with terminated_cleanly(), contextlib.ExitStack() as stack:
+        with signals_held():
+            _start_ros(arguments)
+            stack.callback(rclpy.try_shutdown)
             node = Node(name, namespace=namespace)
-            try:
-                yield node
-            finally:
-                node.destroy_node()
+            stack.callback(node.destroy_node)
+        try:
+            yield node
         except ROSInterruptException:
             raise KeyboardInterrupt from None
-        finally:
-            rclpy.try_shutdown()
 
 
 @contextlib.contextmanager
@@ -71,3 +61,37 @@ def terminated_cleanly() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, former)
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Hold SIGINT and SIGTERM back until the end of a block that calls rclpy.
+
+    rclpy turns messages into C and back by calling Python from C. An exception that a signal
+    raises there comes out as another one, or as a crash, and Ctrl-C would end in a traceback.
+    """
+    received: list[int] = []
+
+    def hold(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    former = {number: signal.signal(number, hold) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
+
+
+def _start_ros(arguments: Sequence[str] | None) -> None:
+    try:
+        rclpy.init(
+            args=None if arguments is None else list(arguments),
+            signal_handler_options=SignalHandlerOptions.NO,
+        )
+    except Exception as error:
+        # rclpy answers a bad argument with one of several private exceptions.
+        message = f'the ROS arguments cannot be used: {error}'
+        raise ConfigError(message) from error

@@ -30,7 +30,7 @@ from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.conversions import image_message
 from depth_ros.memory import keep_freed_memory
 from depth_ros.qos import RELIABILITIES, output_qos
-from depth_ros.session import ros_node
+from depth_ros.session import ros_node, signals_held
 
 DEFAULT_SCENE: Final = 'street_residential'
 DEFAULT_SEED: Final = 4
@@ -143,9 +143,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f'rendered {len(messages)} frames of {options.width}x{options.height} in '
             f'{time.monotonic() - begun_s:.1f} s; publishing at {options.rate_hz:g} Hz'
         )
-        publishers = CameraPublishers(
-            node, transport=options.image_transport, reliability=options.reliability
-        )
+        with signals_held():
+            publishers = CameraPublishers(
+                node, transport=options.image_transport, reliability=options.reliability
+            )
         _show(node, publishers, messages, rate_hz=options.rate_hz)
 
 
@@ -225,7 +226,8 @@ def _show(
         rate.wait()
         shown = messages[forth_and_back(index, len(messages))]
         shown.stamp(node.get_clock().now().to_msg())
-        publishers.publish(shown)
+        with signals_held():
+            publishers.publish(shown)
         index += 1
         if rate.missed > reported_missed and time.monotonic() - reported_s > REPORT_PERIOD_S:
             node.get_logger().warning(

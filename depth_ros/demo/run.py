@@ -28,7 +28,7 @@ from depth_ros.demo.monitor import IMAGE, Monitor, Score
 from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
-from depth_ros.session import ros_node, terminated_cleanly
+from depth_ros.session import ros_node, signals_held, terminated_cleanly
 from depth_ros.shipped import model_path
 from depth_ros.synthetic_camera import DEFAULT_SCENE, DEFAULT_SEED, SCENE_HELP
 
@@ -126,12 +126,14 @@ def measure(
     nothing any more, not when it takes long.
     """
     with ros_node('demo', arguments=['demo', *_QUIET]) as node, display:
-        monitor = Monitor(node, camera=CAMERA)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
+        with signals_held():
+            monitor = Monitor(node, camera=CAMERA)
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
 
         def listen() -> None:
-            executor.spin_once(timeout_sec=0.05)
+            with signals_held():
+                executor.spin_once(timeout_sec=0.05)
             for child in children:
                 child.check()
 

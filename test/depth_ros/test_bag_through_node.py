@@ -23,7 +23,6 @@ from depth_core.shipped import default_model
 from depth_ros.bag import open_bag, read_messages, select_connections
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
-from depth_ros.play_bag import find_message_class
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag
 from test.depth_ros.ros_processes import ros_session
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
@@ -193,9 +192,3 @@ def test_the_shipped_model_sees_the_street_that_the_lidar_saw(
     # know better than one depth for all, each brought to the median of the lidar.
     assert result.mean.abs_rel < result.constant_mean.abs_rel
     assert result.mean.a1 > result.constant_mean.a1
-
-
-def test_a_type_that_is_not_installed_is_none() -> None:
-    assert find_message_class('sensor_msgs/msg/Image') is Image
-    assert find_message_class('no_such_msgs/msg/Thing') is None
-    assert find_message_class('sensor_msgs/msg/NoSuchThing') is None

@@ -129,7 +129,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, demos: list[Demo], model: 
     assert len(segments) >= 3, 'one segment for each process'
     os.killpg(demo.process.pid, signal.SIGINT)
     status, output = demo.finish()
-    assert status == 130
+    assert status == 130, output
     assert 'Traceback' not in output
     assert demo.family() == []
     assert not (segments - before) & shared_memory_names()
