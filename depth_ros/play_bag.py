@@ -27,12 +27,12 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosReliability
-from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 
+from depth_core.data.bag.opener import Bag, RawMessage, open_bag, select_connections
+from depth_core.data.bag.storage import ROS1
 from depth_core.errors import ConfigError, DataError, run_command, unknown_name
 from depth_ros.arguments import CommandParser, not_negative, positive
-from depth_ros.bag import RawMessage, open_bag, read_messages, select_connections
 from depth_ros.message_types import find_message_class
 from depth_ros.session import ros_node, signals_held
 
@@ -119,10 +119,11 @@ class BagClock:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_command(arguments)
-    with open_bag(options.bag) as reader:
-        connections = select_connections(reader, options.topics)
+    _refuse_ros1(options.bag)
+    with open_bag(options.bag) as bag:
+        connections = select_connections(bag, options.topics)
         remaps = parse_remaps(options.remap, {item.topic for item in connections})
-        start_ns = _start(reader, options.start_offset_s)
+        start_ns = _start(bag, options.start_offset_s)
         with ros_node('play_bag', arguments=_ros_arguments(arguments)) as node:
             with signals_held():
                 publishers = create_publishers(node, connections, remaps)
@@ -136,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             try:
                 while True:
                     play(
-                        merged(reader, played, start_ns),
+                        merged(bag, played, start_ns),
                         publishers,
                         Timeline(start_ns=start_ns, rate=options.rate),
                         playback,
@@ -169,21 +170,19 @@ def play(
     playback.duration_s += time.monotonic() - timeline.begun_s
 
 
-def merged(
-    reader: Reader, connections: Sequence[Connection], start_ns: int
-) -> Iterator[RawMessage]:
+def merged(bag: Bag, connections: Sequence[Connection], start_ns: int) -> Iterator[RawMessage]:
     """Give what to play from `start_ns` on.
 
     What was latched before that moment (transforms, the robot's description) comes first, as a
     subscriber of the live system would have got it.
     """
     latched = [item for item in connections if _qos(item).durability == _LATCHED]
-    if latched and start_ns > reader.start_time:
-        for message in read_messages(reader, latched):
+    if latched and start_ns > bag.start_ns:
+        for message in bag.messages(latched):
             if message.stamp_ns >= start_ns:
                 break
             yield message
-    yield from read_messages(reader, connections, start_ns=start_ns)
+    yield from bag.messages(connections, start_ns=start_ns)
 
 
 def create_publishers(
@@ -283,6 +282,15 @@ def _qos(connection: Connection) -> QoSProfile:
     return recorded_qos(connection.topic, offered)
 
 
+def _refuse_ros1(path: Path) -> None:
+    if path.suffix.lower() == ROS1 and path.is_file():
+        message = (
+            f'{path} is a ROS 1 bag and only rosbag2 is played; convert it: '
+            f'rosbags-convert --src {path} --dst {path.with_suffix("")}'
+        )
+        raise DataError(message)
+
+
 def _named(topics: Sequence[str], connections: Sequence[Connection]) -> list[Connection]:
     recorded = {item.topic for item in connections}
     for topic in topics:
@@ -291,15 +299,15 @@ def _named(topics: Sequence[str], connections: Sequence[Connection]) -> list[Con
     return [item for item in connections if not topics or item.topic in topics]
 
 
-def _start(reader: Reader, offset_s: float) -> int:
-    duration_s = reader.duration * 1e-9
+def _start(bag: Bag, offset_s: float) -> int:
+    duration_s = bag.duration_ns * 1e-9
     if offset_s > duration_s:
         message = (
             f'start_offset_s {offset_s:g} is beyond the end of the bag, which lasts '
             f'{duration_s:.3f} s; give less.'
         )
         raise ConfigError(message)
-    return reader.start_time + int(offset_s * 1e9)
+    return bag.start_ns + int(offset_s * 1e9)
 
 
 def _wait_for_delivery(publishers: Iterable[Publisher[Any]]) -> None:

@@ -7,10 +7,12 @@ import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from depth_core.data.sample import DepthDataset
 from depth_core.errors import ConfigError, DataError, unknown_name
+
+if TYPE_CHECKING:
+    from depth_core.data.sample import DepthDataset
 
 DATASETS: Final[Mapping[str, tuple[str, str]]] = {
     'synthetic': ('depth_core.data.synthetic', 'SyntheticDataset'),

@@ -67,6 +67,7 @@ HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'ten
 ROS_MAY_IMPORT = GROUND | COMMAND | PICTURES | {'geometry', 'manifest', 'metrics', 'runtime'}
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'depth_core.evaluate',  # it scores a whole bag as a dataset
+    'play_bag': 'depth_core.data.bag',  # the one opener of bags
     'synthetic_camera': 'depth_core.data.synthetic',  # it is the rendered camera
 }
 
@@ -178,6 +179,8 @@ def test_the_ros_layer_leaves_networks_to_the_runtime() -> None:
         ('depth_core.contracts', {'cv2', *HEAVY}),
         ('depth_core.metrics', HEAVY),
         ('depth_core.runtime', HEAVY),
+        ('depth_core.data', HEAVY),
+        ('depth_core.data.bag.opener', {'cv2', *HEAVY}),
         ('depth_ros', {'rclpy', 'sensor_msgs', 'cv2', *HEAVY}),
         ('depth_ros.executables', {'rclpy', 'sensor_msgs', 'numpy', 'cv2', *HEAVY}),
     ],

@@ -17,10 +17,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.data import open_dataset
+from depth_core.data.bag.opener import open_bag, select_connections
 from depth_core.metrics import Evaluation, MetricAccumulator
 from depth_core.runtime import Predictor
 from depth_core.shipped import default_model
-from depth_ros.bag import open_bag, read_messages, select_connections
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag
@@ -51,9 +51,9 @@ class Recording:
         read: Callable[[Any], Uint8Array] = (
             rgb_from_compressed if self.compressed else rgb_from_image
         )
-        with open_bag(self.path) as reader:
+        with open_bag(self.path) as bag:
             found = {}
-            for item in read_messages(reader, select_connections(reader, [self.topic])):
+            for item in bag.messages(select_connections(bag, [self.topic])):
                 message = deserialize_message(item.data, kind)
                 found[stamp_ns(message)] = read(message)
         return found

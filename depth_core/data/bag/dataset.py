@@ -21,6 +21,7 @@ from depth_core.data.bag.messages import (
     points_of,
 )
 from depth_core.data.bag.motion import log_known, read_speeds
+from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import (
     CLOUD_TYPES,
     IMAGE_TYPES,
@@ -30,7 +31,6 @@ from depth_core.data.bag.reading import (
     choose_speed,
     choose_topic,
     messages_of,
-    opened,
     read_message,
     record_of,
     topics_of,
@@ -131,30 +131,28 @@ class BagDataset:
         self.min_speed_mps = min_speed_mps
         self._max_offset_ns = round(max_offset_s * 1e9)
         self._frames = FrameTree()
-        with opened(self.root) as reader:
-            image = choose_topic(reader, 'image', IMAGE_TYPES, image_topic, option='image_topic')
-            info = choose_camera_info(reader, image, camera_info_topic)
+        with open_bag(self.root) as bag:
+            image = choose_topic(bag, 'image', IMAGE_TYPES, image_topic, option='image_topic')
+            info = choose_camera_info(bag, image, camera_info_topic)
             cloud = None
-            if cloud_topic is not None or topics_of(reader, CLOUD_TYPES):
-                cloud = choose_topic(
-                    reader, 'lidar', CLOUD_TYPES, cloud_topic, option='cloud_topic'
-                )
+            if cloud_topic is not None or topics_of(bag, CLOUD_TYPES):
+                cloud = choose_topic(bag, 'lidar', CLOUD_TYPES, cloud_topic, option='cloud_topic')
             speed = None
             if self.neighbours:
-                speed = choose_speed(reader, odometry_topic, velocity_topic)
+                speed = choose_speed(bag, odometry_topic, velocity_topic)
             self.topics = BagTopics(image=image, camera_info=info, cloud=cloud, speed=speed)
-            self._images = [record_of(*item) for item in messages_of(reader, image)]
+            self._images = [record_of(*item) for item in messages_of(bag, image)]
             self._clouds = sorted(
-                record_of(*item) for item in (messages_of(reader, cloud) if cloud else ())
+                record_of(*item) for item in (messages_of(bag, cloud) if cloud else ())
             )
-            self._info = next((message for _, message in messages_of(reader, info)), None)
+            self._info = next((message for _, message in messages_of(bag, info)), None)
             self._speeds = speed and read_speeds(
-                messages_of(reader, speed),
+                messages_of(bag, speed),
                 tolerance_s=max_speed_offset_s,
                 gap_s=max_speed_gap_s,
                 source=f'topic {speed} of bag {self.root}',
             )
-            for _, message in messages_of(reader, _STATIC_TOPIC):
+            for _, message in messages_of(bag, _STATIC_TOPIC):
                 self._frames.add(message)
         for topic, found in ((image, self._images), (info, self._info)):
             if not found:
@@ -179,9 +177,9 @@ class BagDataset:
         window = self._windows[index]
         record = window[0]
         scan = self._nearest_scan(record.stamp_ns)
-        with self._bag.opened() as reader:
-            messages = [read_message(reader, self.topics.image, item) for item in window]
-            cloud = scan and self.topics.cloud and read_message(reader, self.topics.cloud, scan)
+        with self._bag.opened() as bag:
+            messages = [read_message(bag, self.topics.image, item) for item in window]
+            cloud = scan and self.topics.cloud and read_message(bag, self.topics.cloud, scan)
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')

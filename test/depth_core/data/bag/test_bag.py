@@ -193,7 +193,7 @@ def test_bag_without_images_lists_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_empty_bag(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r'no image topic .* it holds nothing'):
+    with pytest.raises(DataError, match='is empty: 0 messages recorded'):
         BagDataset(Recording().write(tmp_path / 'b'))
 
 
@@ -205,22 +205,10 @@ def test_image_topic_without_messages(tmp_path: Path) -> None:
             (INFO, 'sensor_msgs/msg/CameraInfo'),
         ):
             writer.add_connection(topic, kind, typestore=STORE)
+        other = writer.add_connection('/other', 'std_msgs/msg/Bool', typestore=STORE)
+        writer.write(other, START_NS, bytes((0, 1, 0, 0, 1)))
     with pytest.raises(DataError, match='has no message on its topic /cam/image_raw'):
         BagDataset(path)
-
-
-@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_truncated_bag(tmp_path: Path, plugin: StoragePlugin) -> None:
-    path = record().write(tmp_path / 'b', plugin)
-    storage = next(item for item in path.iterdir() if item.suffix in {'.mcap', '.db3'})
-    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
-    with pytest.raises(DataError, match=r'bag .*b cannot be read .*truncated'):
-        BagDataset(path)
-
-
-def test_missing_bag(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match='gone does not exist; give a rosbag2 folder'):
-        BagDataset(tmp_path / 'gone')
 
 
 def test_broken_messages(tmp_path: Path) -> None:
@@ -273,10 +261,10 @@ def test_a_bag_stays_open_in_each_process_for_itself(
 ) -> None:
     dataset = BagDataset(record().write(tmp_path / 'b', plugin))
     expected = [dataset[index] for index in range(3)]
-    reader = dataset._bag._reader
-    assert reader is not None
+    bag = dataset._bag._bag
+    assert bag is not None
     torch.testing.assert_close(dataset[2].image, expected[2].image)
-    assert dataset._bag._reader is reader, 'the index is read once'
+    assert dataset._bag._bag is bag, 'the index is read once'
     # Workers inherit the open file; whoever read through it would move the place of the others.
     loader = DataLoader(_Images(dataset), batch_size=None, num_workers=2)
     for _, image in zip(range(2), loader, strict=False):
@@ -285,13 +273,13 @@ def test_a_bag_stays_open_in_each_process_for_itself(
     with ThreadPoolExecutor(1) as thread:
         found = thread.submit(dataset.__getitem__, 1).result()
     torch.testing.assert_close(found.image, expected[1].image)
-    assert dataset._bag._reader is reader
+    assert dataset._bag._bag is bag
     lost = Record(stamp_ns=1, recorded_ns=1)
     dataset._windows[1] = (lost,)
     with pytest.raises(DataError, match='is gone; the bag has changed'):
         dataset[1]
     torch.testing.assert_close(dataset[0].image, expected[0].image)
-    assert dataset._bag._reader is not reader, 'after an error it is opened anew'
+    assert dataset._bag._bag is not bag, 'after an error it is opened anew'
     assert pickle.loads(pickle.dumps(dataset._bag))._root == dataset.root  # noqa: S301  our own
 
 
