@@ -82,7 +82,8 @@ class FrameAnswerer:
             return
         settings, header = self.settings, frame.message.header
         compressed = isinstance(frame.message, CompressedImage)
-        image = (rgb_from_compressed if compressed else rgb_from_image)(frame.message)
+        decode = rgb_from_compressed if compressed else rgb_from_image
+        image = decode(frame.message, max_pixels=self._infos.max_pixels())
         stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
         depth = None
         if wanted.needs_depth:

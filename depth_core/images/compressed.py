@@ -131,4 +131,4 @@ def _opencv_pixels(content: Encoded, name: str) -> NDArray[Any]:
 
 
 def _refuse_damaged(name: str, reason: str) -> NoReturn:
-    raise ImageError(ImageProblem.DAMAGED, f'is a damaged {name} ({reason})')
+    raise ImageError(ImageProblem.DAMAGED, f'is a damaged {name} file: {reason}')

@@ -175,11 +175,15 @@ def _check_bytes(
     """Refuse sizes that contradict each other."""
     height, width = shape
     row_bytes = width * layout.channels * layout.bytes_per_value
+    odd = [
+        name
+        for name, side, even in zip(('height', 'width'), shape, layout.even, strict=True)
+        if even and side % 2
+    ]
     fault = ''
-    for name, side, even in zip(('height', 'width'), shape, layout.even, strict=True):
-        if even and side % 2:
-            fault = f'neighbouring pixels share their colour, so the {name} must be even'
-    if step < row_bytes:
+    if odd:
+        fault = f'neighbouring pixels share their colour, so the {odd[0]} must be even'
+    elif step < row_bytes:
         fault = f'step is {step} bytes, a row needs at least {row_bytes}'
     elif not layout.padded and step != row_bytes:
         fault = f'step is {step} bytes, it must be {row_bytes}: rows have no padding here'
@@ -187,5 +191,5 @@ def _check_bytes(
     elif not step * (rows - 1) + row_bytes <= size <= step * rows:
         fault = f'{size} bytes arrived, {rows} rows of step {step} are declared'
     if fault:
-        message = f'{width}x{height} image in {encoding}: {fault}; check the driver that fills it'
+        message = f'{width}x{height} image in {encoding}: {fault}'
         raise ImageError(ImageProblem.SIZE, message)

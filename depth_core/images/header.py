@@ -56,12 +56,16 @@ def read_header(content: Encoded) -> ImageHeader:
 
 
 def _truncated(what: str) -> NoReturn:
-    message = f'is a truncated {what}: its end is missing'
+    message = f'is a truncated {what} file: its end is missing'
     raise ImageError(ImageProblem.DAMAGED, message)
 
 
-def _corrupt(what: str) -> NoReturn:
-    raise ImageError(ImageProblem.DAMAGED, f'is a corrupt {what}')
+def _corrupt(what: str, fault: str) -> NoReturn:
+    raise ImageError(ImageProblem.DAMAGED, f'is a corrupt {what} file: {fault}')
+
+
+def _too_few(size: int, height: int, width: int) -> str:
+    return f'{size} bytes cannot hold the {width}x{height} pixels it declares'
 
 
 _JPEG_START: Final = b'\xff\xd8'
@@ -95,10 +99,10 @@ def _jpeg(content: Encoded) -> ImageHeader:
     else:
         _truncated('JPEG')
     if size is None:
-        _corrupt('JPEG: it has no frame header')
+        _corrupt('JPEG', 'it has no frame header')
     height, width = size
     if huffman and height * width > len(content) * _JPEG_MOST_PIXELS:
-        _corrupt(f'JPEG: {len(content)} bytes cannot hold the {width}x{height} pixels it declares')
+        _corrupt('JPEG', _too_few(len(content), height, width))
     return ImageHeader(format='JPEG', height=height, width=width, orientation=orientation)
 
 
@@ -121,7 +125,7 @@ def _png(content: Encoded) -> ImageHeader:
             orientation = orientation_of(data)
     height, width = size
     if height * width * bits > 8 * _PNG_MOST_RATIO * stored:
-        _corrupt(f'PNG: {stored} bytes cannot hold the {width}x{height} pixels it declares')
+        _corrupt('PNG', _too_few(stored, height, width))
     return ImageHeader(format='PNG', height=height, width=width, orientation=orientation)
 
 
@@ -135,7 +139,7 @@ def _png_chunks(content: Encoded) -> Iterator[tuple[bytes, Encoded]]:
         kind = bytes(content[position + 4 : position + 8])
         expected = int.from_bytes(content[end : end + 4], 'big')
         if zlib.crc32(content[position + 4 : end]) != expected:
-            _corrupt(f'PNG: the check sum of its {kind.decode("latin-1")} chunk is wrong')
+            _corrupt('PNG', f'the check sum of its {kind.decode("latin-1")} chunk is wrong')
         if kind == b'IEND':
             return
         yield kind, content[position + 8 : end]
@@ -165,7 +169,7 @@ def _webp(content: Encoded) -> ImageHeader:
             orientation = orientation_of(data[6:] if data[:6] == _EXIF else data)
         position += 8 + length + length % 2
     if size is None:
-        _corrupt('WebP: it holds no picture')
+        _corrupt('WebP', 'it holds no picture')
     return ImageHeader(format='WebP', height=size[0], width=size[1], orientation=orientation)
 
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 GROUND = {'contracts', 'errors', 'files'}
 PICTURES = {'images', 'preview'}
-DATA = GROUND | {'geometry', 'images', 'manifest', 'metrics', 'data'}
+DATA = GROUND | {'camera', 'geometry', 'images', 'manifest', 'metrics', 'data'}
 SERVING = GROUND | PICTURES | {'geometry', 'manifest', 'metrics', 'models', 'weights', 'runtime'}
 COMMAND = {'arguments', 'shipped'}
 """What a room with a command line adds."""
@@ -28,6 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     'contracts': {'errors'},
     'files': {'errors'},
     'geometry': GROUND,
+    'camera': GROUND | {'geometry'},
     'images': GROUND,
     'preview': GROUND,
     'metrics': GROUND | {'geometry'},
@@ -51,6 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 
 TORCH_FREE = {
     'arguments',
+    'camera',
     'contracts',
     'errors',
     'files',
@@ -64,7 +66,9 @@ TORCH_FREE = {
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
-ROS_MAY_IMPORT = GROUND | COMMAND | PICTURES | {'geometry', 'manifest', 'metrics', 'runtime'}
+ROS_MAY_IMPORT = (
+    GROUND | COMMAND | PICTURES | {'camera', 'geometry', 'manifest', 'metrics', 'runtime'}
+)
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'depth_core.evaluate',  # it scores a whole bag as a dataset
     'play_bag': 'depth_core.data.bag',  # the one opener of bags
