@@ -29,16 +29,16 @@ from depth_core.runtime import Predictor
 from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.arguments import CommandParser
 from depth_ros.camera_info import CameraInfoStore
-from depth_ros.declaration import declare_parameters
 from depth_ros.diagnostics import FrameStatistics, Identity, status_message
 from depth_ros.drops import DropReason
 from depth_ros.memory import keep_freed_memory
 from depth_ros.newest_frame import NewestFrameWorker
 from depth_ros.outputs import Outputs
-from depth_ros.parameters import BY_NAME, When, checked_values
+from depth_ros.parameter_fields import When
+from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
 from depth_ros.qos import DIAGNOSTICS_QOS, input_events, input_qos
-from depth_ros.settings import settings_from
+from depth_ros.settings import BY_NAME, settings_from
 from depth_ros.shipped import model_path
 
 NODE_NAME: Final = 'mono_depth'
@@ -57,7 +57,8 @@ class MonoDepthNode(StartableNode):
         """
         super().__init__(NODE_NAME)
         given = {name: entry.value for name, entry in self._parameter_overrides.items()}
-        self._values = declare_parameters(self, checked_values(given))
+        self._settings = settings_from(given)
+        declare_parameters(self, self._settings)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()
         self._statistics = FrameStatistics()
@@ -67,13 +68,12 @@ class MonoDepthNode(StartableNode):
         self._worker: NewestFrameWorker[Frame] | None = None
         self._inputs: list[Any] = []
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS_QOS)
-        self._period_s = float(self._values['diagnostics_period_s'])
-        self.create_timer(self._period_s, self._publish_diagnostics)
+        self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
 
     @property
     def autostart(self) -> bool:
         """Whether the node is to configure and activate itself."""
-        return bool(self._values['autostart'])
+        return self._settings.autostart
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Load the model and offer the outputs."""
@@ -118,14 +118,14 @@ class MonoDepthNode(StartableNode):
         return managed(state)
 
     def _open(self) -> None:
-        settings = settings_from(self._values)
+        settings = self._settings
         path = model_path(settings.model)
         predictor = Predictor.open(
             path,
             backend=settings.backends,
             precision=settings.precision,
             strict=settings.strict_backend,
-            threads=settings.threads,
+            threads=settings.threads or None,
         )
         manifest = predictor.manifest
         if manifest.output.kind is not DepthKind.METRIC:
@@ -134,13 +134,7 @@ class MonoDepthNode(StartableNode):
                 'publishes metres; choose a metric model.'
             )
             raise ModelError(message)
-        if manifest.output.sigma is None and settings.cloud.min_confidence > 0.0:
-            message = (
-                f'parameter min_confidence = {settings.cloud.min_confidence:g} and model '
-                f'{manifest.name} gives no sigma, so every point would be removed; set it to 0.'
-            )
-            raise ConfigError(message)
-        eats = manifest.input
+        settings.check(manifest.output)
         self._predictor = predictor
         self._statistics = FrameStatistics()
         self._outputs = Outputs(self, reliability=settings.output_reliability)
@@ -155,7 +149,7 @@ class MonoDepthNode(StartableNode):
             transport=settings.image_transport,
         )
         self.get_logger().info(
-            f'model {manifest.name}, {eats.width}x{eats.height}, depth from '
+            f'model {manifest.name}, {manifest.input.width}x{manifest.input.height}, depth from '
             f'{manifest.output.min_depth:g} to {manifest.output.max_depth:g} m'
         )
 
@@ -171,7 +165,7 @@ class MonoDepthNode(StartableNode):
             message = 'the node is not configured; configure it before activating it.'
             raise ConfigError(message)
         self._end()  # what an activation that failed halfway may have left
-        settings = settings_from(self._values)
+        settings = self._settings
         info_topic = self.resolve_topic_name('camera_info')
         infos = CameraInfoStore(info_topic)
         self._answerer = FrameAnswerer(
@@ -231,28 +225,29 @@ class MonoDepthNode(StartableNode):
         return f'{self.resolve_topic_name("image")}/{transport}'
 
     def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
-        values: dict[str, object] = dict(self._values)
         for change in changes:
-            spec = BY_NAME.get(change.name)
-            if spec is None:
-                continue
-            if spec.when is When.CONFIGURE and self.state != 'unconfigured':
+            entry = BY_NAME.get(change.name)
+            if entry and entry.when is When.CONFIGURE and self.state != 'unconfigured':
                 reason = (
-                    f'parameter {spec.name} takes effect with configure and the node is '
+                    f'parameter {entry.name} takes effect with configure and the node is '
                     f'{self.state}; clean it up first.'
                 )
                 return SetParametersResult(successful=False, reason=reason)
-            values[spec.name] = change.value
         try:
-            self._values = checked_values(values)
+            self._settings = settings_from(
+                {change.name: change.value for change in changes if change.name in BY_NAME},
+                base=self._settings,
+                model=self._predictor.manifest.output if self._predictor is not None else None,
+            )
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if self._answerer is not None:
-            self._answerer.settings = settings_from(self._values)
+            self._answerer.settings = self._settings
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
         topic = self._identity.image_topic
+        wanted = self._outputs.wanted() if self._outputs is not None else ()
         array = DiagnosticArray()
         array.header.stamp = self.get_clock().now().to_msg()
         array.status = [
@@ -261,8 +256,8 @@ class MonoDepthNode(StartableNode):
                 replace(self._identity, state=self.state),
                 self._statistics.snapshot(),
                 publishers=self.count_publishers(topic) if topic else 0,
-                wanted=self._outputs.wanted().topics if self._outputs is not None else (),
-                silence_s=SILENCE_PERIODS * self._period_s,
+                wanted=[output.topic for output in wanted],
+                silence_s=SILENCE_PERIODS * self._settings.diagnostics_period_s,
             )
         ]
         self._diagnostics.publish(array)

@@ -1,20 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The publishers of `mono_depth`: what is wanted, and how an answer becomes messages."""
+"""What `mono_depth` publishes: one row of `OUTPUTS` for each topic, and the publishers of them.
+
+A row says what its message is made from and by which function. Nothing is computed for a topic
+without a subscriber: the network runs, and camera_info is fitted, where a row in demand needs it.
+"""
 
 from __future__ import annotations
 
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Flag, auto
 from typing import Any, Final
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depth_core.contracts import DepthMap, Float32Array, Uint8Array
-from depth_core.preview import ColourScale, colour_depth
+from depth_core.contracts import DepthMap, Float32Array, OutputSpec, Uint8Array
+from depth_core.preview import colour_depth
 from depth_ros.conversions import image_message, millimetres
-from depth_ros.point_cloud import CloudOptions, point_cloud
+from depth_ros.point_cloud import point_cloud
 from depth_ros.qos import output_events, output_qos
+from depth_ros.settings import Settings
 
 DEPTH: Final = 'depth/image_raw'
 CAMERA_INFO: Final = 'depth/camera_info'
@@ -23,37 +32,169 @@ CONFIDENCE: Final = 'confidence/image_raw'
 PREVIEW: Final = 'depth/color'
 POINTS: Final = 'points'
 
-_TYPES: Final = {
-    DEPTH: Image,
-    CAMERA_INFO: CameraInfo,
-    SIGMA: Image,
-    CONFIDENCE: Image,
-    PREVIEW: Image,
-    POINTS: PointCloud2,
-}
+
+class Part(Flag):
+    """What is computed for a frame only where an output needs it."""
+
+    DEPTH = auto()
+    """The answer of the network."""
+    CAMERA_INFO = auto()
+    """The calibration, fitted to the image."""
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Which outputs have a subscriber right now."""
+@dataclass(frozen=True, kw_only=True)
+class FrameResult:
+    """Everything that a message can be made from; the parts nobody needs are None."""
 
-    topics: frozenset[str]
-
-    def __contains__(self, topic: str) -> bool:
-        return topic in self.topics
-
-    def __bool__(self) -> bool:
-        return bool(self.topics)
-
-    @property
-    def needs_depth(self) -> bool:
-        """Whether anybody wants something that the network must compute."""
-        return bool(self.topics - {CAMERA_INFO})
+    header: Header
+    """Stamp and frame of the input."""
+    rgb: Uint8Array
+    """[H, W, 3] the image."""
+    settings: Settings
+    model: OutputSpec
+    rays: Callable[[CameraInfo], Float32Array]
+    """Rays of the pixels that become points, from a fitted camera_info; raises `FrameError`."""
+    depth: DepthMap | None = None
+    camera_info: CameraInfo | None = None
 
     @property
-    def needs_camera_info(self) -> bool:
-        """Whether anybody wants something that the calibration goes into."""
-        return bool(self.topics & {CAMERA_INFO, POINTS})
+    def parts(self) -> Part:
+        """The parts that are here."""
+        found = Part(0)
+        if self.depth is not None:
+            found |= Part.DEPTH
+        if self.camera_info is not None:
+            found |= Part.CAMERA_INFO
+        return found
+
+    @property
+    def depth_map(self) -> DepthMap:
+        """The depth, for an output that needs `Part.DEPTH`."""
+        if self.depth is None:
+            message = 'an output uses the depth and its row does not say so'
+            raise LookupError(message)
+        return self.depth
+
+    @property
+    def fitted_info(self) -> CameraInfo:
+        """The calibration, for an output that needs `Part.CAMERA_INFO`."""
+        if self.camera_info is None:
+            message = 'an output uses camera_info and its row does not say so'
+            raise LookupError(message)
+        return self.camera_info
+
+
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """One topic."""
+
+    topic: str
+    """Its relative name."""
+    kind: Any
+    """Class of its messages."""
+    encoding: str = ''
+    """Of an image."""
+    sentence: str
+    """What the messages hold."""
+    needs: Part
+    make: Callable[[FrameResult], Any]
+    """Makes the message; it may raise `FrameError` to withhold this one."""
+
+    @property
+    def type_text(self) -> str:
+        """The type of the messages, for people."""
+        return ', '.join(filter(None, (str(self.kind.__name__), self.encoding)))
+
+
+def _depth(result: FrameResult) -> Image:
+    depth_m, encoding = result.depth_map.depth_m, result.settings.depth_encoding
+    array = millimetres(depth_m) if encoding == '16UC1' else depth_m
+    return image_message(array, encoding, result.header)
+
+
+def _camera_info(result: FrameResult) -> CameraInfo:
+    return result.fitted_info
+
+
+def _sigma(result: FrameResult) -> Image:
+    return image_message(result.depth_map.sigma_m, '32FC1', result.header)
+
+
+def _confidence(result: FrameResult) -> Image:
+    return image_message(result.depth_map.confidence, '32FC1', result.header)
+
+
+def _preview(result: FrameResult) -> Image:
+    scale = result.settings.preview_scale(result.model)
+    colours = colour_depth(result.depth_map.depth_m, scale)
+    return image_message(colours, 'rgb8', result.header)
+
+
+def _points(result: FrameResult) -> PointCloud2:
+    depth, options = result.depth_map, result.settings.cloud
+    return point_cloud(
+        depth.depth_m,
+        result.rays(result.fitted_info),
+        header=result.header,
+        options=options,
+        rgb=result.rgb,
+        confidence=depth.confidence if options.needs_confidence else None,
+    )
+
+
+OUTPUTS: Final = (
+    Output(
+        topic=DEPTH,
+        kind=Image,
+        encoding='32FC1 or 16UC1',
+        sentence='z-depth, metres (NaN unknown, +inf beyond) or millimetres (0 unknown)',
+        needs=Part.DEPTH,
+        make=_depth,
+    ),
+    Output(
+        topic=CAMERA_INFO,
+        kind=CameraInfo,
+        sentence='that of the input, for the published image',
+        needs=Part.CAMERA_INFO,
+        make=_camera_info,
+    ),
+    Output(
+        topic=SIGMA,
+        kind=Image,
+        encoding='32FC1',
+        sentence='standard deviation, metres',
+        needs=Part.DEPTH,
+        make=_sigma,
+    ),
+    Output(
+        topic=CONFIDENCE,
+        kind=Image,
+        encoding='32FC1',
+        sentence='probability that the depth is within a factor of 1.25',
+        needs=Part.DEPTH,
+        make=_confidence,
+    ),
+    Output(
+        topic=PREVIEW,
+        kind=Image,
+        encoding='rgb8',
+        sentence='a preview for people',
+        needs=Part.DEPTH,
+        make=_preview,
+    ),
+    Output(
+        topic=POINTS,
+        kind=PointCloud2,
+        sentence='organised, xyz with rgb and confidence on request',
+        needs=Part.DEPTH | Part.CAMERA_INFO,
+        make=_points,
+    ),
+)
+
+
+def parts_needed(outputs: Sequence[Output]) -> Part:
+    """Return what must be computed for `outputs`."""
+    return functools.reduce(operator.or_, (output.needs for output in outputs), Part(0))
 
 
 class Outputs:
@@ -62,71 +203,34 @@ class Outputs:
     def __init__(self, node: LifecycleNode, *, reliability: str) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {
-            topic: node.create_lifecycle_publisher(
-                kind,
-                topic,
+            output.topic: node.create_lifecycle_publisher(
+                output.kind,
+                output.topic,
                 output_qos(reliability),
-                event_callbacks=output_events(topic, node.get_logger().warning),
+                event_callbacks=output_events(output.topic, node.get_logger().warning),
             )
-            for topic, kind in _TYPES.items()
+            for output in OUTPUTS
         }
 
     def destroy(self) -> None:
-        """Take the topics back."""
+        """Remove the topics."""
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
 
-    def wanted(self) -> Wanted:
-        """Ask the middleware who listens."""
-        counts = {
-            topic: publisher.get_subscription_count()
-            for topic, publisher in self._publishers.items()
-        }
-        return Wanted(frozenset(topic for topic, count in counts.items() if count))
-
-    def publish_camera_info(self, info: CameraInfo) -> None:
-        """Publish a camera_info that was fitted to the depth image."""
-        self._publishers[CAMERA_INFO].publish(info)
-
-    def publish_images(
-        self,
-        depth: DepthMap,
-        header: Header,
-        wanted: Wanted,
-        *,
-        encoding: str,
-        preview_scale: ColourScale | None,
-    ) -> None:
-        """Publish the wanted pictures of one answer, each with the header of its image."""
-        if DEPTH in wanted:
-            array = millimetres(depth.depth_m) if encoding == '16UC1' else depth.depth_m
-            self._publishers[DEPTH].publish(image_message(array, encoding, header))
-        if SIGMA in wanted:
-            self._publishers[SIGMA].publish(image_message(depth.sigma_m, '32FC1', header))
-        if CONFIDENCE in wanted:
-            self._publishers[CONFIDENCE].publish(image_message(depth.confidence, '32FC1', header))
-        if PREVIEW in wanted:
-            colours = colour_depth(depth.depth_m, preview_scale)
-            self._publishers[PREVIEW].publish(image_message(colours, 'rgb8', header))
-
-    def publish_points(
-        self,
-        depth: DepthMap,
-        header: Header,
-        *,
-        pixel_rays: Float32Array,
-        rgb: Uint8Array,
-        options: CloudOptions,
-    ) -> None:
-        """Publish the cloud of one answer."""
-        confidence = depth.confidence if options.needs_confidence else None
-        message = point_cloud(
-            depth.depth_m,
-            pixel_rays,
-            header=header,
-            options=options,
-            rgb=rgb,
-            confidence=confidence,
+    def wanted(self) -> tuple[Output, ...]:
+        """Return the outputs that have a subscriber right now."""
+        return tuple(
+            output
+            for output in OUTPUTS
+            if output.topic in self._publishers
+            and self._publishers[output.topic].get_subscription_count()
         )
-        self._publishers[POINTS].publish(message)
+
+    def publish(self, output: Output, result: FrameResult) -> None:
+        """Make the message of one output and publish it.
+
+        Raises:
+            FrameError: It cannot be made from this frame.
+        """
+        self._publishers[output.topic].publish(output.make(result))

@@ -8,7 +8,6 @@ copy into the message layout and the filters that are switched on.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -18,31 +17,9 @@ from std_msgs.msg import Header
 
 from depth_core.contracts import BoolArray, Float32Array, Uint8Array
 from depth_ros.camera_info import rays
+from depth_ros.settings import CloudOptions
 
 _NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloudOptions:
-    """What a cloud holds and which pixels become points."""
-
-    stride: int = 1
-    """Every `stride`-th row and column becomes a point; the cloud stays organised."""
-    colour: bool = True
-    """Whether points carry `rgb`."""
-    confidence: bool = False
-    """Whether points carry `confidence`."""
-    edge_ratio: float = 0.1
-    """Relative depth step between neighbours that makes a pixel a flying one; 0 keeps all."""
-    min_confidence: float = 0.0
-    """Less confident pixels become NaN points; 0 keeps all."""
-    max_range_m: float = 0.0
-    """Farther pixels become NaN points, metres of depth; 0 keeps all."""
-
-    @property
-    def needs_confidence(self) -> bool:
-        """Whether `point_cloud` wants the confidence map."""
-        return self.confidence or self.min_confidence > 0.0
 
 
 class RayCache:
@@ -87,7 +64,7 @@ def point_cloud(
         pixel_rays: [2, H', W'] from `RayCache`, for the stride of `options`.
         header: Taken over as it is: stamp and frame of the image.
         options: Fields, filters and stride.
-        rgb: [H, W, 3] the image; needed when `options.colour`.
+        rgb: [H, W, 3] the image; needed when `options.color`.
         confidence: [H, W]; needed when `options.needs_confidence`.
 
     Returns:
@@ -98,7 +75,7 @@ def point_cloud(
     z = np.where(_usable(depth_m, confidence, options)[every], depth_m[every], np.float32(np.nan))
     planes = [pixel_rays[0] * z, pixel_rays[1] * z, z]
     names = ['x', 'y', 'z']
-    if options.colour and rgb is not None:
+    if options.color and rgb is not None:
         planes.append(_packed_rgb(rgb[every]))
         names.append('rgb')
     if options.confidence and confidence is not None:

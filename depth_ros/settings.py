@@ -1,64 +1,229 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parameters of `mono_depth` as one typed value, the only form the node works with."""
+"""Every parameter of `mono_depth` once: a typed field with its default, range, unit and meaning.
+
+What the node declares and checks, config/mono_depth.yaml, docs/parameters.md and the text of the
+launch arguments are all made from these fields (`depth_ros.parameters`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, Literal, TypeAlias
 
+from depth_core.contracts import OutputSpec
+from depth_core.errors import ConfigError
+from depth_core.preview import ColourScale, scale_for
 from depth_core.runtime import Precision
-from depth_ros.parameters import Value
-from depth_ros.point_cloud import CloudOptions
+from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
+from depth_ros.parameter_fields import (
+    ParameterField,
+    When,
+    parameter,
+    parameters_of,
+    split_names,
+    with_values,
+)
+
+Reliability: TypeAlias = Literal['best_effort', 'reliable']
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloudOptions:
+    """What a cloud holds and which pixels become points."""
+
+    min_confidence: float = parameter(
+        'Points of less confidence become NaN; 0 keeps all. Images are not filtered.',
+        default=0.0,
+        minimum=0.0,
+        maximum=1.0,
+        when=When.LIVE,
+        name='min_confidence',
+    )
+    stride: int = parameter(
+        'Every n-th row and column becomes a point; the cloud stays organised.',
+        default=1,
+        minimum=1,
+        maximum=64,
+        unit='pixels',
+        when=When.LIVE,
+    )
+    color: bool = parameter('Give points the field rgb.', default=True, when=When.LIVE)
+    confidence: bool = parameter(
+        'Give points the field confidence.', default=False, when=When.LIVE
+    )
+    edge_ratio: float = parameter(
+        'Relative depth step within 3x3 pixels that makes a flying pixel, which becomes NaN; '
+        '0 keeps all.',
+        default=0.1,
+        minimum=0.0,
+        maximum=10.0,
+        when=When.LIVE,
+    )
+    max_range_m: float = parameter(
+        'Points farther than this become NaN; 0 keeps all.',
+        default=0.0,
+        minimum=0.0,
+        maximum=10000.0,
+        unit='m',
+        when=When.LIVE,
+    )
+
+    @property
+    def needs_confidence(self) -> bool:
+        """Whether the cloud takes the confidence map."""
+        return self.confidence or self.min_confidence > 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The parameters, read and checked; attributes are explained in `PARAMETERS`."""
+    """The parameters of the node, by attribute."""
 
-    model: str
-    backends: tuple[str, ...] | None
-    """None for the chain of the runtime."""
-    strict_backend: bool
-    precision: Precision
-    threads: int | None
-    """None leaves it to the backend."""
-    image_transport: str
-    input_reliability: str
-    output_reliability: str
-    queue_depth: int
-    camera_info_pairing: str
-    image_geometry: str
-    depth_encoding: str
-    preview_near_m: float
-    preview_far_m: float
-    cloud: CloudOptions
-
-
-def settings_from(values: Mapping[str, Value]) -> Settings:
-    """Read the result of `checked_values` into attributes."""
-    names = tuple(name.strip() for name in str(values['backend']).split(',') if name.strip())
-    return Settings(
-        model=str(values['model']),
-        backends=None if names in ((), ('auto',)) else names,
-        strict_backend=bool(values['strict_backend']),
-        precision=cast('Precision', values['precision']),  # one of the choices of the table
-        threads=int(values['threads']) or None,
-        image_transport=str(values['image_transport']),
-        input_reliability=str(values['input_reliability']),
-        output_reliability=str(values['output_reliability']),
-        queue_depth=int(values['queue_depth']),
-        camera_info_pairing=str(values['camera_info_pairing']),
-        image_geometry=str(values['image_geometry']),
-        depth_encoding=str(values['depth_encoding']),
-        preview_near_m=float(values['preview_near_m']),
-        preview_far_m=float(values['preview_far_m']),
-        cloud=CloudOptions(
-            stride=int(values['cloud.stride']),
-            colour=bool(values['cloud.color']),
-            confidence=bool(values['cloud.confidence']),
-            edge_ratio=float(values['cloud.edge_ratio']),
-            min_confidence=float(values['min_confidence']),
-            max_range_m=float(values['cloud.max_range_m']),
-        ),
+    model: str = parameter(
+        'ONNX file or checkpoint to run (a path), or the name of a shipped model; without one, '
+        'the default shipped model runs.',
+        default='',
     )
+    backend: str = parameter(
+        f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes '
+        'the fastest that is installed.',
+        default=AUTO,
+        names=tuple(BACKENDS),
+    )
+    strict_backend: bool = parameter(
+        'Fail instead of falling back to the next backend.', default=False
+    )
+    precision: Precision = parameter('Arithmetic of the backend.', default='fp32')
+    threads: int = parameter(
+        'CPU threads of the backend; 0 leaves it to the backend.',
+        default=0,
+        minimum=0,
+        maximum=256,
+    )
+    image_transport: Literal['raw', 'compressed'] = parameter(
+        'Subscribe to image (raw) or to image/compressed (JPEG or PNG).', default='raw'
+    )
+    input_reliability: Reliability = parameter(
+        'Reliability that the subscriptions request; best_effort works with every camera.',
+        default='best_effort',
+    )
+    output_reliability: Reliability = parameter(
+        'Reliability that the outputs offer; reliable works with every subscriber.',
+        default='reliable',
+    )
+    queue_depth: int = parameter(
+        'History depth of the subscriptions. The node takes images at once and keeps the newest, '
+        'so a larger one adds no latency.',
+        default=5,
+        minimum=1,
+        maximum=100,
+        unit='images',
+    )
+    camera_info_pairing: Literal['latest', 'exact'] = parameter(
+        'Which camera_info an image gets: the one with its stamp, else the latest (latest) or '
+        'none (exact).',
+        default='latest',
+    )
+    image_geometry: Literal['auto', 'rectified', 'raw'] = parameter(
+        'Whether P holds for the images (rectified) or K and D do (raw). auto: rectified when '
+        'the image topic says rect or D is zero.',
+        default='auto',
+    )
+    depth_encoding: Literal['32FC1', '16UC1'] = parameter(
+        'Depth in metres (32FC1, NaN unknown, +inf beyond) or in millimetres (16UC1, 0 unknown).',
+        default='32FC1',
+    )
+    preview_near_m: float = parameter(
+        'Depth drawn in the first colour of depth/color, red; 0 takes the smallest depth of the '
+        'model.',
+        default=0.0,
+        minimum=0.0,
+        maximum=1000.0,
+        unit='m',
+        when=When.LIVE,
+    )
+    preview_far_m: float = parameter(
+        'Depth drawn in the last colour of depth/color, blue; 0 takes the largest depth of the '
+        'model.',
+        default=0.0,
+        minimum=0.0,
+        maximum=10000.0,
+        unit='m',
+        when=When.LIVE,
+    )
+    cloud: CloudOptions = CloudOptions()
+    autostart: bool = parameter(
+        'Configure and activate at start; false leaves both to a lifecycle manager.',
+        default=True,
+        when=When.READ_ONLY,
+    )
+    diagnostics_period_s: float = parameter(
+        'Time between two messages on /diagnostics.',
+        default=1.0,
+        minimum=0.1,
+        maximum=60.0,
+        unit='s',
+        when=When.READ_ONLY,
+    )
+
+    @property
+    def backends(self) -> tuple[str, ...]:
+        """The backends to try, in order."""
+        return split_names(self.backend) or (AUTO,)
+
+    def preview_scale(self, model: OutputSpec) -> ColourScale | None:
+        """Return the colours of the preview for a model that gives `model`."""
+        return scale_for(model, near=self.preview_near_m or None, far=self.preview_far_m or None)
+
+    def check(self, model: OutputSpec | None = None) -> None:
+        """Compare the parameters with each other, and with what the model gives once it is open.
+
+        Raises:
+            ConfigError: Some contradict each other. All contradictions are in the one message.
+        """
+        if problems := list(self._contradictions(model)):
+            raise ConfigError('\n'.join(problems))
+
+    def _contradictions(self, model: OutputSpec | None) -> Iterator[str]:
+        near_m, far_m = self.preview_near_m, self.preview_far_m
+        if 0.0 < far_m <= near_m:
+            yield (
+                f'parameter preview_far_m = {far_m:g} is not above preview_near_m = {near_m:g}; '
+                'give a larger one, or 0 for the largest depth of the model.'
+            )
+        if model is not None and model.sigma is None and self.cloud.min_confidence > 0.0:
+            yield (
+                f'parameter min_confidence = {self.cloud.min_confidence:g} and the model gives '
+                'no sigma, so every point would be removed; set it to 0.'
+            )
+
+
+PARAMETERS: Final[tuple[ParameterField, ...]] = tuple(parameters_of(Settings))
+BY_NAME: Final[Mapping[str, ParameterField]] = {entry.name: entry for entry in PARAMETERS}
+
+
+def settings_from(
+    given: Mapping[str, object],
+    *,
+    base: Settings = Settings(),
+    model: OutputSpec | None = None,
+) -> Settings:
+    """Check what the user gives and complete it.
+
+    Args:
+        given: Values by parameter name. Names that rclpy itself declares are passed over.
+        base: What holds for the rest.
+        model: What the open model gives; None while there is none.
+
+    Raises:
+        ConfigError: Names are unknown, or values are of the wrong type, out of range or
+            contradict each other. All problems are in the one message.
+    """
+    settings, problems = with_values(base, given)
+    try:
+        settings.check(model)
+    except ConfigError as error:
+        problems.append(str(error))
+    if problems:
+        raise ConfigError('\n'.join(problems))
+    return settings

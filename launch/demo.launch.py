@@ -3,6 +3,7 @@
 
     ros2 launch depth_ros demo.launch.py rviz:=true
 
+The arguments of mono_depth.launch.py that are not set here hold for the node, `model:=` for one.
 Everything stays on this machine. `ros2 run depth_ros demo` measures the same chain.
 """
 
@@ -54,25 +55,11 @@ CAMERA_ARGUMENTS = (
         description='Frames rendered before the first is published, then shown forth and back.',
     ),
 )
-NODE_ARGUMENTS = (
-    DeclareLaunchArgument(
-        'model',
-        default_value='',
-        description='ONNX file or checkpoint (a path), or the name of a shipped model; empty '
-        'takes the shipped one.',
-    ),
-    DeclareLaunchArgument(
-        'backend',
-        default_value='',
-        description='Backends to try in order, separated by commas: openvino, onnxruntime, '
-        'torch; empty takes the chain of the runtime.',
-    ),
-    DeclareLaunchArgument(
-        'rviz',
-        default_value='false',
-        choices=['true', 'false'],
-        description='Start RViz too.',
-    ),
+RVIZ = DeclareLaunchArgument(
+    'rviz',
+    default_value='false',
+    choices=['true', 'false'],
+    description='Start RViz too.',
 )
 
 
@@ -94,8 +81,6 @@ def generate_launch_description() -> LaunchDescription:
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
         launch_arguments={
             'image': f'{CAMERA}/image_raw',
-            'model': LaunchConfiguration('model'),
-            'backend': LaunchConfiguration('backend'),
             'fastdds_profile': 'one_machine',
             'rviz': LaunchConfiguration('rviz'),
             'rviz_frame': WORLD_FRAME,
@@ -112,4 +97,4 @@ def generate_launch_description() -> LaunchDescription:
     )
     local = SetEnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # The node comes before the camera: its file names the Fast DDS profile that both need.
-    return LaunchDescription([*CAMERA_ARGUMENTS, *NODE_ARGUMENTS, local, node, camera, world])
+    return LaunchDescription([*CAMERA_ARGUMENTS, RVIZ, local, node, camera, world])

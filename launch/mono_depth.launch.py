@@ -3,7 +3,8 @@
 
     ros2 launch depth_ros mono_depth.launch.py image:=/camera/image_raw
 
-An argument left empty stays as the parameter file has it.
+The arguments named in `PARAMETERS` set parameters of the node; one that is not given stays as the
+parameter file has it.
 """
 
 from __future__ import annotations
@@ -22,19 +23,35 @@ from launch.conditions import IfCondition
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from depth_ros.fastdds import profile_variable
+from depth_ros.settings import BY_NAME
 
 SHARE = Path(get_package_share_directory('depth_ros'))
 
 PARAMETERS = ('model', 'backend', 'image_transport', 'depth_encoding', 'autostart')
-"""Arguments that set the parameter of the same name, unless they are empty."""
+"""Arguments that set the parameter of the same name, described by its field of the settings."""
 
 PROFILES = {
     'one_machine': SHARE / 'config' / 'fastdds.xml',
     'network': SHARE / 'config' / 'fastdds_network.xml',
 }
 BOOLEANS = ['true', 'false']
+
+
+def parameter_argument(name: str) -> DeclareLaunchArgument:
+    """Declare the argument of a parameter; empty, it does not override the parameter file."""
+    entry = BY_NAME[name]
+    choices = BOOLEANS if isinstance(entry.default, bool) else entry.choices
+    return DeclareLaunchArgument(
+        name,
+        default_value='',
+        choices=['', *choices] if choices else None,
+        description=f'{entry.sentence if choices else entry.description} '
+        'Not given: as params_file has it.',
+    )
+
 
 ARGUMENTS = (
     DeclareLaunchArgument(
@@ -47,30 +64,7 @@ ARGUMENTS = (
         default_value='',
         description='Topic of the calibration; empty takes camera_info beside the image topic.',
     ),
-    DeclareLaunchArgument(
-        'model',
-        default_value='',
-        description='ONNX file or checkpoint (a path), or the name of a shipped model; empty '
-        'takes the one of the parameter file, or the shipped one.',
-    ),
-    DeclareLaunchArgument(
-        'backend',
-        default_value='',
-        description='Backends to try in order, separated by commas: openvino, onnxruntime, '
-        'torch; auto takes the chain of the runtime.',
-    ),
-    DeclareLaunchArgument(
-        'image_transport',
-        default_value='',
-        choices=['', 'raw', 'compressed'],
-        description='Subscribe to the image topic itself (raw) or to its /compressed.',
-    ),
-    DeclareLaunchArgument(
-        'depth_encoding',
-        default_value='',
-        choices=['', '32FC1', '16UC1'],
-        description='Depth in metres (32FC1) or in millimetres (16UC1).',
-    ),
+    *(parameter_argument(name) for name in PARAMETERS),
     DeclareLaunchArgument(
         'params_file',
         default_value=str(SHARE / 'config' / 'mono_depth.yaml'),
@@ -83,12 +77,6 @@ ARGUMENTS = (
     ),
     DeclareLaunchArgument(
         'node_name', default_value='mono_depth', description='Name of the node.'
-    ),
-    DeclareLaunchArgument(
-        'autostart',
-        default_value='',
-        choices=['', *BOOLEANS],
-        description='Configure and activate at start; false leaves both to a lifecycle manager.',
     ),
     DeclareLaunchArgument(
         'use_sim_time',
@@ -126,7 +114,7 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'rviz_frame',
         default_value='camera_optical_frame',
-        description='Fixed frame of RViz: frame_id of the camera, or any frame tf knows.',
+        description='Fixed frame of RViz: frame_id of the camera, or any other frame of tf.',
     ),
 )
 
@@ -167,11 +155,10 @@ def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node; only arguments that were given override the parameter file."""
-    given = {name: LaunchConfiguration(name).perform(context) for name in PARAMETERS}
-    parameters: dict[str, str | bool] = {
-        name: value == 'true' if name == 'autostart' else value
-        for name, value in given.items()
-        if value
+    parameters: dict[str, ParameterValue | bool] = {
+        name: ParameterValue(LaunchConfiguration(name), value_type=type(BY_NAME[name].default))
+        for name in PARAMETERS
+        if LaunchConfiguration(name).perform(context)
     }
     parameters['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
     image = LaunchConfiguration('image').perform(context)

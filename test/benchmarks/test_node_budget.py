@@ -26,8 +26,7 @@ from depth_ros.camera_info import CameraInfoStore
 from depth_ros.diagnostics import FrameStatistics
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import Outputs
-from depth_ros.parameters import checked_values
-from depth_ros.settings import settings_from
+from depth_ros.settings import Settings
 from test.depth_ros.messages import camera_info, header, image, picture
 from test.depth_ros.ros_processes import RosSession, ros_session
 
@@ -129,7 +128,7 @@ def test_one_frame(ros: RosSession, benchmark: Any, case: Case) -> None:
     infos = CameraInfoStore('camera_info')
     infos.add(camera_info(0, height=height, width=width))
     answer = FrameAnswerer(
-        settings=settings_from(checked_values({})),
+        settings=Settings(),
         predictor=Predictor(NullBackend(), name='null', path=Path('null')),
         outputs=outputs,
         infos=infos,
@@ -139,7 +138,7 @@ def test_one_frame(ros: RosSession, benchmark: Any, case: Case) -> None:
         warn=pytest.fail,
     )
     listener = ros.start('-c', LISTENER, *topics)
-    ros.until(lambda: outputs.wanted().topics == frozenset(topics), 'the listener')
+    ros.until(lambda: {output.topic for output in outputs.wanted()} == set(topics), 'the listener')
     generator = np.random.default_rng(0)
     pixels = generator.integers(0, 256, (height, width, 3)).astype(np.uint8)
 

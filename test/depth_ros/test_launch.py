@@ -16,7 +16,7 @@ from ament_index_python.packages import get_package_share_directory
 from sensor_msgs.msg import Image
 
 from depth_ros.outputs import CONFIDENCE, DEPTH, POINTS, PREVIEW, SIGMA
-from depth_ros.parameters import BY_NAME
+from depth_ros.settings import BY_NAME
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
 from test.standin import write_standin_onnx
 
@@ -72,7 +72,11 @@ def test_every_argument_is_described_with_its_unit(name: str) -> None:
 
 @needs_launch
 def test_arguments_that_set_parameters_are_parameters() -> None:
-    assert set(load('mono_depth.launch.py').PARAMETERS) <= set(BY_NAME)
+    described = arguments('mono_depth.launch.py')
+    names = load('mono_depth.launch.py').PARAMETERS
+    assert set(names) <= set(BY_NAME)
+    for name in names:
+        assert described[name].startswith(BY_NAME[name].sentence)
 
 
 @needs_launch

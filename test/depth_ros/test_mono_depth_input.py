@@ -16,7 +16,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.runtime import Predictor
 from depth_ros.conversions import millimetres
-from depth_ros.parameters import PARAMETERS
+from depth_ros.parameters import descriptor
+from depth_ros.settings import PARAMETERS
 from test.depth_ros.messages import (
     camera_info,
     compressed_image,
@@ -148,11 +149,17 @@ def test_parameters_that_cannot_change_now_are_refused_with_the_reason(
 
 
 def test_every_parameter_describes_itself(compressed: Compressed) -> None:
-    names = [spec.name for spec in PARAMETERS]
+    names = [entry.name for entry in PARAMETERS]
     request = DescribeParameters.Request(names=names)
     answer = compressed.ros.call(DescribeParameters, '/mono_depth/describe_parameters', request)
-    for spec, described in zip(PARAMETERS, answer.descriptors, strict=True):
-        assert described.name == spec.name
-        assert described.description.startswith(spec.sentence)
-        ranges = list(described.integer_range) + list(described.floating_point_range)
-        assert bool(ranges) == (spec.minimum is not None)
+    for entry, described in zip(PARAMETERS, answer.descriptors, strict=True):
+        declared = descriptor(entry)
+        assert described.name == entry.name
+        for item in (
+            'description',
+            'additional_constraints',
+            'read_only',
+            'integer_range',
+            'floating_point_range',
+        ):
+            assert getattr(described, item) == getattr(declared, item), (entry.name, item)

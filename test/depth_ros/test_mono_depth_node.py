@@ -11,24 +11,18 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from rclpy.event_handler import PublisherEventCallbacks
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image
 
 from depth_core.preview import colour_depth, scale_for
 from depth_core.runtime import Predictor
+from depth_ros.outputs import OUTPUTS
 from test.depth_ros.messages import FRAME_ID, camera_info, header, image, picture, pixels_of
 from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros
 
-OUTPUTS: dict[str, Any] = {
-    'depth/image_raw': Image,
-    'depth/camera_info': CameraInfo,
-    'sigma/image_raw': Image,
-    'confidence/image_raw': Image,
-    'depth/color': Image,
-    'points': PointCloud2,
-}
+KINDS: dict[str, Any] = {output.topic: output.kind for output in OUTPUTS}
 
 
 class Bench:
@@ -57,7 +51,7 @@ class Bench:
     def listen(self) -> None:
         """Subscribe to every output, once."""
         if not self.received:
-            self.received = self.ros.outputs(OUTPUTS)
+            self.received = self.ros.outputs(KINDS)
 
     def ask(self, info: CameraInfo | None = None, message: Image | None = None) -> int:
         """Send a frame and its camera_info; its number."""
@@ -109,13 +103,13 @@ def test_every_input_stamp_gets_one_answer_with_the_predictors_values(bench: Ben
     numbers = []
     for _ in range(8):
         numbers.append(bench.ask())
-        for topic in OUTPUTS:
+        for topic in KINDS:
             bench.answer(numbers[-1], topic)
     for number in numbers:
         expected = bench.predictor.predict(picture(number))
-        found = {topic: bench.answers(number, topic) for topic in OUTPUTS}
+        found = {topic: bench.answers(number, topic) for topic in KINDS}
         assert {topic: len(messages) for topic, messages in found.items()} == dict.fromkeys(
-            OUTPUTS, 1
+            KINDS, 1
         )
         for messages in found.values():
             assert messages[0].header == header(number)
@@ -165,7 +159,7 @@ def test_in_a_burst_the_newest_wins_and_the_others_are_counted(bench: Bench) -> 
     bench.answer(bench.ask(), 'points')
     before = {key: bench.count(key) for key in ('frames_in', 'frames_out', 'dropped_superseded')}
     burst = [bench.ask() for _ in range(25)]
-    for topic in OUTPUTS:
+    for topic in KINDS:
         bench.answer(burst[-1], topic)
     said = bench.counted('frames_in', before['frames_in'] + len(burst))
     answered = int(said['frames_out']) - before['frames_out']

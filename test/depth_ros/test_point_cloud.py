@@ -11,10 +11,11 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array
-from depth_ros.point_cloud import CloudOptions, RayCache, flying_pixels, point_cloud
+from depth_ros.point_cloud import RayCache, flying_pixels, point_cloud
+from depth_ros.settings import CloudOptions
 
 HEIGHT, WIDTH = 48, 64
-PLAIN = CloudOptions(colour=False, edge_ratio=0.0)
+PLAIN = CloudOptions(color=False, edge_ratio=0.0)
 
 
 def camera() -> CameraInfo:
@@ -86,7 +87,7 @@ def test_points_of_a_known_plane_lie_on_it() -> None:
 def test_the_layout_is_organised_and_complete(
     colour: bool, confidence: bool, names: list[str]
 ) -> None:
-    options = CloudOptions(colour=colour, confidence=confidence, edge_ratio=0.0)
+    options = CloudOptions(color=colour, confidence=confidence, edge_ratio=0.0)
     rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     message = cloud(level(), options, rgb=rgb, confidence=level(0.5))
     assert [item.name for item in message.fields] == names
@@ -102,7 +103,7 @@ def test_colour_and_confidence_are_those_of_the_pixel() -> None:
     generator = np.random.default_rng(0)
     rgb = generator.integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
     confidence = generator.random((HEIGHT, WIDTH), np.float32)
-    options = CloudOptions(colour=True, confidence=True, edge_ratio=0.0, stride=3)
+    options = CloudOptions(color=True, confidence=True, edge_ratio=0.0, stride=3)
     points = fields(cloud(level(), options, rgb=rgb, confidence=confidence))
     bits = np.ascontiguousarray(points['rgb']).view(np.uint32)
     found = np.stack(((bits >> 16) & 255, (bits >> 8) & 255, bits & 255), axis=-1)
@@ -114,7 +115,7 @@ def test_stride_takes_every_nth_pixel_and_its_own_ray() -> None:
     depth = slanted_plane()
     whole, thinned = (
         fields(cloud(depth)),
-        fields(cloud(depth, CloudOptions(colour=False, edge_ratio=0.0, stride=5))),
+        fields(cloud(depth, CloudOptions(color=False, edge_ratio=0.0, stride=5))),
     )
     assert thinned['x'].shape == (10, 13)
     for name in 'xyz':
@@ -133,9 +134,9 @@ def test_pixels_without_depth_are_nan_points() -> None:
 def test_filters_remove_what_they_name() -> None:
     depth, confidence = level(), level(0.9)
     depth[0, :10], confidence[1, :7] = 30.0, 0.2
-    far = fields(cloud(depth, CloudOptions(colour=False, edge_ratio=0.0, max_range_m=20.0)))
+    far = fields(cloud(depth, CloudOptions(color=False, edge_ratio=0.0, max_range_m=20.0)))
     assert np.isnan(far['z']).sum() == 10
-    unsure = CloudOptions(colour=False, edge_ratio=0.0, min_confidence=0.5)
+    unsure = CloudOptions(color=False, edge_ratio=0.0, min_confidence=0.5)
     assert unsure.needs_confidence
     assert np.isnan(fields(cloud(depth, unsure, confidence=confidence))['z']).sum() == 7
     assert not PLAIN.needs_confidence
@@ -146,7 +147,7 @@ def test_the_edge_filter_cuts_the_ramp_between_two_surfaces() -> None:
     depth[:, 30], depth[:, 31:] = 3.5, 6.0  # a flying pixel between wall and background
     edges = flying_pixels(depth, ratio=0.1)
     assert_array_equal(np.unique(np.nonzero(edges)[1]), [29, 30, 31])
-    kept = fields(cloud(depth, CloudOptions(colour=False, edge_ratio=0.1)))['z']
+    kept = fields(cloud(depth, CloudOptions(color=False, edge_ratio=0.1)))['z']
     assert sorted(np.unique(kept[np.isfinite(kept)])) == [2.0, 6.0]
 
 
