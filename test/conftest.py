@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import depth_core  # noqa: F401 before any test imports a runtime: it switches statistics off
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / 'shared'
 

@@ -22,8 +22,9 @@ COMMAND = {'arguments', 'shipped'}
 """What a room with a command line adds."""
 
 MAY_IMPORT: dict[str, set[str]] = {
-    '__init__': {'errors'},
+    '__init__': {'errors', 'telemetry'},
     'errors': set(),
+    'telemetry': set(),
     'arguments': {'errors'},
     'contracts': {'errors'},
     'files': {'errors'},
@@ -63,6 +64,7 @@ TORCH_FREE = {
     'onnx_file',
     'preview',
     'shipped',
+    'telemetry',
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
