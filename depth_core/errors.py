@@ -8,6 +8,7 @@ the message without a traceback and exit with status 2; the node logs it or coun
 from __future__ import annotations
 
 import difflib
+import io
 import sys
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -80,8 +81,12 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     """Run a command and turn what a user can cause into one line on stderr and a status.
 
     Exits with 0 on success, 2 on a `DepthError`, 130 on Ctrl-C; anything else is a defect of
-    this package and keeps its traceback.
+    this package and keeps its traceback. Whatever the encoding of the terminal, text can be
+    written: what it lacks, and bytes of file names that are no text, are written escaped.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
     try:
         main()
     except DepthError as error:

@@ -89,9 +89,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write UTF-8 `text` to `path` through `replaced_atomically`."""
+    """Write UTF-8 `text` to `path` through `replaced_atomically`.
+
+    Bytes of file names that are no text are written escaped, as JSON and YAML take them.
+    """
     with replaced_atomically(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 
 def _cannot_write(path: Path, error: OSError) -> str:

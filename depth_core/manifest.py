@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON that travels with a graph: what it eats, what its numbers mean, where it comes from.
+"""The JSON that travels with a graph: what it takes, what its numbers mean, where it comes from.
 
 An exported ONNX file carries its manifest twice: in its metadata under `METADATA_KEY` and beside
 it as `<stem>.json`. A foreign graph gets one by hand; `EXAMPLE` shows the few keys that needs.
@@ -97,7 +97,9 @@ class Manifest:
 
     def to_json(self) -> str:
         """Write the manifest as indented JSON text, ending in a newline."""
-        return json.dumps(_plain(self), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
+        text = json.dumps(_plain(self), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
+        # Provenance may hold a path that is no UTF-8; an ONNX file takes nothing else.
+        return text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
     @classmethod
     def from_json(cls, text: str, *, source: str = 'manifest') -> Manifest:

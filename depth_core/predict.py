@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
+import os
 import sys
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -24,19 +28,22 @@ from depth_core.runtime import Framing, Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.runtime.video_file import VIDEO_SUFFIXES, open_video, write_video
+from depth_core.shipped import MODEL_HELP
 
 PNG_CODES_PER_METRE: Final = 256.0
 """Of the 16-bit depth images, as KITTI writes them: 4 mm steps up to 256 m, and 0 for no value."""
 
 _LARGEST_CODE: Final = 65535
+_SUFFIXES: Final = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
+_FFMPEG_QUIET: Final = -8
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     options = _parser().parse_command(arguments)
     logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # we say what failed
-    sources = _sources(options.input, options.output)
+    _quieten_opencv()
+    sources = find_sources(options.input, options.output)
     predictor = Predictor.open(
         options.model,
         backend=options.backend,
@@ -49,23 +56,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
             flip_average=options.flip_average,
         ),
     )
-    writer = _Writer(predictor, options)
-    failed = 0
-    for source in sources:
-        try:
-            writer.predict(source)
-        except DataError as error:  # noqa: PERF203  the other files are worth the time
-            if len(sources) == 1:
-                raise
-            failed += 1
-            sys.stderr.write(f'error: {error}\n')
+    failed = _predict_all(sources, _Writer(predictor, options))
     sys.stdout.write(
-        f'{len(sources) - failed} of {len(sources)} files predicted by '
+        f'{len(sources) - len(failed)} of {len(sources)} files predicted by '
         f'{predictor.manifest.name} on {predictor.backend}, in {options.output}\n'
     )
     if failed:
-        message = f'{failed} of {len(sources)} files failed, named above; the others are written.'
+        listed = ', '.join(path.name for path in failed)
+        message = (
+            f'{len(failed)} of {len(sources)} files failed: {listed}. The reasons stand above; '
+            'the others are written.'
+        )
         raise DataError(message)
+
+
+def _quieten_opencv() -> None:
+    """Leave it to this command to say what failed, with the name of the file."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', str(_FFMPEG_QUIET))
+
+
+def _predict_all(sources: Mapping[Path, str], writer: _Writer) -> list[Path]:
+    """Predict each file, whatever happens to the others; return those that failed."""
+    failed = []
+    for source, name in sources.items():
+        try:
+            writer.predict(source, name)
+        except Exception as error:  # noqa: PERF203  libraries have errors of their own
+            expected = isinstance(error, DepthError)
+            if len(sources) == 1 and expected:
+                raise
+            failed.append(source)
+            reason = str(error) if expected else f'{source}: {type(error).__name__}: {error}'
+            sys.stderr.write(f'error: {reason}\n')
+    return failed
 
 
 class _Writer:
@@ -84,19 +108,21 @@ class _Writer:
                 'are in its own unit, and no depth PNG is written\n'
             )
 
-    def predict(self, source: Path) -> None:
-        """Predict one image or video."""
+    def predict(self, source: Path, name: str) -> None:
+        """Predict one image or video and write the files whose names begin with `name`."""
         if source.suffix.lower() in VIDEO_SUFFIXES:
-            self._video(source)
-            return
-        image = read_image(source)
-        answer = self._predictor.predict(image)
-        self._write_arrays(self._folder, f'{source.stem}_', answer)
-        _write_png(
-            self._folder / f'{source.stem}_preview.png',
-            cv2.cvtColor(side_by_side(image, answer, self._scale), cv2.COLOR_RGB2BGR),
-        )
-        sys.stdout.write(f'{source}: {describe_depth(answer)}\n')
+            said = self._video(source, name)
+        else:
+            image = read_image(source)
+            answer = self._predictor.predict(image)
+            self._write_arrays(self._folder, f'{name}_', answer)
+            _write_png(
+                self._folder / f'{name}_preview.png',
+                cv2.cvtColor(side_by_side(image, answer, self._scale), cv2.COLOR_RGB2BGR),
+            )
+            said = describe_depth(answer)
+        written = '' if name == source.stem else f' (written as {name}_*)'
+        sys.stdout.write(f'{source}{written}: {said}\n')
 
     def _write_arrays(self, folder: Path, prefix: str, answer: DepthMap) -> None:
         if self._metric:
@@ -104,23 +130,20 @@ class _Writer:
         _write_npy(folder / f'{prefix}depth.npy', answer.depth_m)
         _write_npy(folder / f'{prefix}sigma.npy', answer.sigma_m)
 
-    def _video(self, source: Path) -> None:
+    def _video(self, source: Path, name: str) -> str:
         with open_video(source) as video:
             write_video(
-                self._folder / f'{source.stem}_preview.mp4',
-                (
-                    self._frame(source, number, image)
-                    for number, image in enumerate(video.frames())
-                ),
+                self._folder / f'{name}_preview.mp4',
+                (self._frame(name, number, image) for number, image in enumerate(video.frames())),
                 rate_hz=video.rate_hz,
             )
-            sys.stdout.write(f'{source}: {video.frames_read} frames\n')
             video.check_whole()
+            return f'{video.frames_read} frames at {video.rate_hz:g} Hz'
 
-    def _frame(self, source: Path, number: int, image: Uint8Array) -> Uint8Array:
+    def _frame(self, name: str, number: int, image: Uint8Array) -> Uint8Array:
         answer = self._predictor.predict(image)
         if self._all_frames:
-            self._write_arrays(self._folder / f'{source.stem}_frames', f'{number:06d}_', answer)
+            self._write_arrays(self._folder / f'{name}_frames', f'{number:06d}_', answer)
         return side_by_side(image, answer, self._scale)
 
 
@@ -146,43 +169,92 @@ def depth_codes(depth_m: Float32Array) -> NDArray[np.uint16]:
     return np.clip(codes, 0, _LARGEST_CODE).astype(np.uint16)
 
 
-def _sources(inputs: Sequence[Path], output: Path) -> list[Path]:
-    """List the files to predict, each of which is written under another name."""
-    sources: list[Path] = []
+def find_sources(inputs: Iterable[Path], output: Path) -> dict[Path, str]:
+    """List the files to predict, each with the name its results begin with.
+
+    Args:
+        inputs: Images, videos, and folders of them.
+        output: Where results go.
+
+    Raises:
+        ConfigError: The output is an input folder.
+        DataError: An input is missing, neither image nor video, or an empty folder.
+    """
+    sources: dict[Path, Path] = {}
     for given in inputs:
         if given.is_dir():
-            sources += _files_of(given, output)
+            found = _files_of(given, output)
         elif not given.is_file():
             message = f'input {given} does not exist; give images, videos or folders of them.'
             raise DataError(message)
-        elif given.suffix.lower() not in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES):
-            known = ' '.join((*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
-            message = f'input {given} is no image or video by its ending; known are {known}.'
+        elif given.suffix.lower() not in _SUFFIXES:
+            message = (
+                f'input {given} is no image or video by its ending; known are '
+                f'{" ".join(_SUFFIXES)}.'
+            )
             raise DataError(message)
         else:
-            sources.append(given)
-    by_stem: dict[str, Path] = {}
-    for source in sources:
-        other = by_stem.setdefault(source.stem, source)
-        if other is not source:
-            message = (
-                f'{other} and {source} would both be written as {source.stem}_*; '
-                'predict them into different folders, with --output.'
-            )
-            raise ConfigError(message)
-    return sources
+            found = [given]
+        for path in found:
+            sources.setdefault(path.resolve(), path)  # once, however often it was given
+    paths = list(sources.values())
+    return dict(zip(paths, result_names(paths), strict=True))
+
+
+def result_names(sources: Sequence[Path]) -> list[str]:
+    """Name the results of each file so that no two are the same on any file system.
+
+    The stem of the file; where several share it `stem_ending` (IMG_1_jpg and IMG_1_mov), where
+    that is taken too `folder_stem_ending`, and else numbers after it.
+
+    Args:
+        sources: The files.
+
+    Returns:
+        A name for each.
+    """
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for candidates in (
+        lambda path: path.stem,
+        lambda path: f'{path.stem}_{path.suffix[1:]}',
+        lambda path: f'{path.resolve().parent.name}_{path.stem}_{path.suffix[1:]}',
+    ):
+        left = {path: candidates(path) for path in sources if path not in names}
+        uses = Counter(map(_folded, left.values()))
+        names |= {
+            path: name
+            for path, name in left.items()
+            if uses[_folded(name)] == 1 and _folded(name) not in taken
+        }
+        taken = {_folded(name) for name in names.values()}
+    for path in sources:
+        if path not in names:
+            numbered = (f'{path.stem}_{path.suffix[1:]}_{number}' for number in itertools.count(1))
+            names[path] = next(name for name in numbered if _folded(name) not in taken)
+            taken.add(_folded(names[path]))
+    return [names[path] for path in sources]
+
+
+def _folded(name: str) -> str:
+    """What two names must differ in where a file system ignores case or composition."""
+    return unicodedata.normalize('NFC', name).casefold()
 
 
 def _files_of(folder: Path, output: Path) -> list[Path]:
     if output.resolve() == folder.resolve():
         message = f'output {output} is the input folder; give another, so that none is read again.'
         raise ConfigError(message)
-    suffixes = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
-    found = sorted(
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        message = f'folder {folder} cannot be read: {error.strerror}; check its permissions.'
+        raise DataError(message) from error
+    found = [
         path
-        for path in folder.iterdir()
-        if path.suffix.lower() in suffixes and path.is_file() and not is_hidden(path)
-    )
+        for path in inside
+        if path.suffix.lower() in _SUFFIXES and not is_hidden(path) and path.is_file()
+    ]
     if not found:
         message = f'folder {folder} holds no image or video; its subfolders are not looked into.'
         raise DataError(message)
@@ -210,11 +282,12 @@ def _parser() -> CommandParser:
         epilog='Written for each image: NAME_depth.png (16 bits, 1/256 m each as in KITTI, 0 = no '
         'value), NAME_depth.npy and NAME_sigma.npy (float32 metres; NaN no estimate, inf '
         'beyond and -inf nearer than the range of the model) and NAME_preview.png; for each '
-        'video: NAME_preview.mp4.',
+        'video: NAME_preview.mp4. NAME is that of the file without its ending, or with it where '
+        'several files share a name.',
     )
     add = parser.add_argument
     add('input', nargs='+', type=Path, metavar='INPUT', help='images, videos, folders of them')
-    add('--model', type=Path, required=True, help='.onnx file or .ckpt checkpoint')
+    add('--model', required=True, help=MODEL_HELP)
     add('--output', type=Path, default=Path('predictions'), help='folder to write to')
     add(
         '--backend',

@@ -21,6 +21,9 @@ MODELS: Final = 'trt_engines'
 DEFAULT_MODEL: Final = 'densedepth_small'
 """The shipped model that runs where none is named."""
 
+MODEL_HELP: Final = '.onnx file, .ckpt checkpoint, or the name of a shipped model'
+"""What a command says of an option that `find_model` reads."""
+
 SUFFIX: Final = '.onnx'
 
 _SHARE: Final = 'share/depth_ros'

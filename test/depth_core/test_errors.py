@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -37,6 +38,34 @@ def test_what_a_command_answers(
         run_command(main)
     assert ended.value.code == status
     assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize('encoding', ['ascii', 'utf-8'])
+def test_text_that_a_terminal_lacks_is_written_escaped(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = {
+        name: io.TextIOWrapper(io.BytesIO(), encoding=encoding) for name in ('stdout', 'stderr')
+    }
+    for name, stream in streams.items():
+        monkeypatch.setattr(sys, name, stream)
+
+    def main() -> None:
+        sys.stdout.write('caf\udce9.jpg')
+        message = 'caf\udce9.jpg is no image'
+        raise ConfigError(message)
+
+    with pytest.raises(SystemExit):
+        run_command(main)
+    monkeypatch.undo()
+    said = {}
+    for name, stream in streams.items():
+        stream.seek(0)
+        said[name] = stream.read()
+    assert said == {
+        'stdout': r'caf\udce9.jpg',
+        'stderr': 'error: caf\\udce9.jpg is no image\n',
+    }
 
 
 def test_a_defect_keeps_its_traceback() -> None:

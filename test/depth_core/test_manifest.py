@@ -205,3 +205,10 @@ def without_manifest(path: Path) -> Path:
     del model.metadata_props[:]
     onnx.save(model, path)
     return path
+
+
+def test_provenance_may_name_a_path_that_is_no_text() -> None:
+    manifest = dataclasses.replace(FULL, training={'data': 'caf\udce9'})
+    text = manifest.to_json()
+    assert text.encode().decode() == text
+    assert Manifest.from_json(text) == manifest

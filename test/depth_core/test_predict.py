@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 import onnx
 import pytest
 
+from depth_core import predict
+from depth_core.contracts import Uint8Array
 from depth_core.data.images import read_depth_png
 from depth_core.errors import ConfigError, DataError, DepthError
+from depth_core.images import read_image
 from depth_core.manifest import read_manifest
-from depth_core.predict import depth_codes, main
+from depth_core.predict import depth_codes, main, result_names
 from test.standin import write_standin_onnx
 
 
@@ -132,7 +136,7 @@ def test_a_truncated_video_fails_by_name(model: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / 'drive.avi', list(range(0, 200, 5)))
     content = video.read_bytes()
     video.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DataError, match=r'drive\.avi gave \d+ of the 40 frames'):
+    with pytest.raises(DataError, match=r'drive\.avi gave \d+ of the 40 frames that it states'):
         run(model, tmp_path / 'out', video)
     video.write_bytes(content[:100])
     with pytest.raises(DataError, match=r'drive\.avi cannot be opened'):
@@ -156,13 +160,100 @@ def test_a_model_without_metres_writes_no_depth_image(
     ]
 
 
-def test_two_files_are_never_written_over_each_other(
-    model: Path, images: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ('files', 'names'),
+    [
+        (['a.jpg', 'b.jpg'], ['a', 'b']),
+        (['f/a.jpg', 'f/a.png', 'f/b.png'], ['a_jpg', 'a_png', 'b']),
+        (['f/IMG_1.JPG', 'f/IMG_1.MOV'], ['IMG_1_JPG', 'IMG_1_MOV']),
+        (['f/a.jpg', 'f/a.png', 'f/a_jpg.png'], ['f_a_jpg', 'a_png', 'a_jpg']),
+        (['d/a.jpg', 'e/a.jpg'], ['d_a_jpg', 'e_a_jpg']),
+        (['f/A.jpg', 'f/a.jpg'], ['A_jpg_1', 'a_jpg_2']),
+        (['f/caf\u00e9.jpg', 'f/cafe\u0301.png'], ['caf\u00e9_jpg', 'cafe\u0301_png']),
+        (['f/a.b.jpg', 'f/a.jpg'], ['a.b', 'a']),
+        (['x/f/a.jpg', 'y/f/a.jpg', 'f/a_jpg_1.png'], ['a_jpg_2', 'a_jpg_3', 'a_jpg_1']),
+    ],
+)
+def test_results_of_files_that_share_a_name_have_names_of_their_own(
+    files: list[str], names: list[str]
 ) -> None:
-    write_grey(images / 'one.bmp', 3)
-    with pytest.raises(ConfigError, match=r'one\.bmp and .*one\.png would both'):
+    assert result_names([Path(file) for file in files]) == names
+
+
+def test_a_live_photo_gives_both_its_picture_and_its_film(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    write_grey(folder / 'IMG_0001.JPG', 51)
+    write_grey(folder / 'IMG_0001.png', 102)
+    write_grey(folder / 'IMG_0002.JPG', 153)
+    write_video(tmp_path / 'IMG_0001.avi', [0, 51]).rename(folder / 'IMG_0001.AVI')
+    run(model, tmp_path / 'out', folder, folder / 'IMG_0002.JPG')
+    written = {path.name for path in (tmp_path / 'out').iterdir()}
+    assert {'IMG_0001_JPG_depth.npy', 'IMG_0001_AVI_preview.mp4'} <= written
+    np.testing.assert_allclose(np.load(tmp_path / 'out/IMG_0001_JPG_depth.npy'), 4.0, atol=0.05)
+    np.testing.assert_allclose(np.load(tmp_path / 'out/IMG_0001_png_depth.npy'), 6.0, rtol=1e-6)
+    np.testing.assert_allclose(np.load(tmp_path / 'out/IMG_0002_depth.npy'), 8.0, atol=0.05)
+    said = capsys.readouterr().out
+    assert 'IMG_0001.JPG (written as IMG_0001_JPG_*)' in said
+    assert '4 of 4 files predicted' in said
+
+
+def test_an_error_of_a_library_does_not_end_the_batch(
+    model: Path,
+    images: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failure = '(-215:Assertion failed) size.width > 0'
+
+    def fails_once(path: Path) -> Uint8Array:
+        if path.name == 'one.png':
+            raise cv2.error(failure)
+        return read_image(path)
+
+    monkeypatch.setattr(predict, 'read_image', fails_once)
+    with pytest.raises(DataError, match=r'1 of 2 files failed: one\.png\.'):
         run(model, tmp_path / 'out', images)
-    assert not (tmp_path / 'out').exists()
+    assert 'one.png: error: (-215:Assertion failed) size.width > 0' in capsys.readouterr().err
+    assert (tmp_path / 'out' / 'two_depth.npy').exists()
+
+
+def test_a_shipped_model_is_taken_by_name(tmp_path: Path) -> None:
+    image = write_grey(tmp_path / 'one.png', 51)
+    run(Path('densedepth_small'), tmp_path / 'out', image, '--threads', '1')
+    assert (tmp_path / 'out' / 'one_depth.png').exists()
+
+
+@pytest.mark.parametrize('encoding', ['utf-8:strict', 'ascii'])
+def test_names_that_no_terminal_shows_are_predicted_and_escaped(
+    model: Path, tmp_path: Path, encoding: str, repository: Path
+) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    names = [os.fsdecode(b'caf\xe9'), 'gr\u00f6\u00dfe', 'z']
+    for name in names:
+        write_grey(tmp_path / 'plain.png', 51).rename(folder / f'{name}.png')
+    write_video(tmp_path / 'plain.avi', [0, 51]).rename(folder / os.fsdecode(b'fil\xe9m.avi'))
+    (folder / os.fsdecode(b'emp\xe9ty.png')).touch()
+    done = subprocess.run(
+        [sys.executable, '-m', 'depth_core.predict', '--model', model, '--output', 'out', folder],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONIOENCODING': encoding, 'PYTHONPATH': str(repository)},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b'Traceback' not in done.stderr
+    assert b'/in/caf\\udce9.png: 160x120' in done.stdout
+    assert b'emp\\udce9ty.png (0 bytes) is empty' in done.stderr
+    assert b'4 of 5 files predicted' in done.stdout
+    for name in names:
+        assert (tmp_path / 'out' / f'{name}_depth.png').exists()
+    film = tmp_path / 'out' / os.fsdecode(b'fil\xe9m_preview.mp4')
+    assert len(film.read_bytes()) > 1000
 
 
 def test_wrong_inputs_are_refused_before_the_model_is_opened(images: Path, tmp_path: Path) -> None:
@@ -198,4 +289,4 @@ def test_the_command_ends_with_a_status_and_no_traceback(
         )
         assert done.returncode == status, done.stderr
         assert 'Traceback' not in done.stderr
-    assert 'broken.png (8 bytes) is a truncated PNG file' in done.stderr
+    assert 'broken.png (8 bytes) is a truncated PNG' in done.stderr
