@@ -100,7 +100,7 @@ def mismatches(
     Returns:
         A line for each way in which they differ: the first ten names and the count.
     """
-    return best_fit(_requests(name, part, options), official).faults
+    return best_fit(_requests(name, part, options), official).differences.lines
 
 
 def read_official(name: str, path: Path | str, **options: object) -> dict[str, Tensor]:

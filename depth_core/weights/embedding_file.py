@@ -3,34 +3,29 @@
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, cast, get_args
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, unknown_name
-from depth_core.files import replaced_atomically
 from depth_core.models.cliffnet.embedding import (
     EmbeddingTrunk,
     ReconstructionEmbedding,
     SceneEmbedding,
     frozen,
 )
+from depth_core.tensor_files.differences import differences
+from depth_core.tensor_files.own import EMBEDDING
+from depth_core.tensor_files.reading import is_safetensors, read_content, read_state
+from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite
 
 EmbeddingKind: TypeAlias = Literal['heg_s', 'heg_r']
 """heg_s learnt to classify scenes, heg_r to give a depth map back."""
 
 EMBEDDING_KINDS: Final[tuple[EmbeddingKind, ...]] = get_args(EmbeddingKind)
-
-_FORMAT: Final = 'depth_ros.embedding'
-_VERSION: Final = 1
-_KEYS_SHOWN: Final = 10
-_STATE_NAMES: Final = ('model_state_dict', 'state_dict')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +76,14 @@ def save_embedding(
     Raises:
         DepthError: The file cannot be written, for instance because the disk is full.
     """
-    payload = {
-        'format': _FORMAT,
-        'version': _VERSION,
-        'kind': kind,
-        'classes': list(classes),
-        'state': {key: value.detach().cpu() for key, value in network.state_dict().items()},
-        'training': None if training is None else dict(training),
-        'provenance': None if provenance is None else dict(provenance),
-    }
-    with replaced_atomically(Path(path)) as temporary, temporary.open('wb') as file:
-        torch.save(payload, file)
+    EMBEDDING.write(
+        Path(path),
+        kind=kind,
+        classes=list(classes),
+        state={key: value.detach().cpu() for key, value in network.state_dict().items()},
+        training=None if training is None else dict(training),
+        provenance=None if provenance is None else dict(provenance),
+    )
 
 
 def read_embedding(path: Path | str) -> EmbeddingFile:
@@ -101,22 +93,14 @@ def read_embedding(path: Path | str) -> EmbeddingFile:
         CheckpointError: It is missing, truncated, corrupt or of another kind.
     """
     path = Path(path)
-    content = _read(path)
-    if content.get('format') != _FORMAT:
-        message = (
-            f'{path} holds no embedding network of this package; one is trained by '
-            'python -m depth_core.train.embedding.'
-        )
-        raise CheckpointError(message)
-    if content.get('version') != _VERSION:
-        message = (
-            f'{path} has format version {content.get("version")!r}; this package reads version '
-            f'{_VERSION}: use the release that wrote it, or train again.'
-        )
-        raise CheckpointError(message)
+    return _network_of(path, EMBEDDING.read(path))
+
+
+def _network_of(path: Path, content: Mapping[str, Any]) -> EmbeddingFile:
     classes = tuple(content['classes'])
     network = create_embedding(content['kind'], classes=len(classes))
-    _refuse_other(content['state'], network.state_dict(), str(path))
+    _check_names(content['state'], network.state_dict(), str(path))
+    refuse_not_finite(content['state'], source=str(path))
     network.load_state_dict(content['state'])
     return EmbeddingFile(
         kind=content['kind'],
@@ -140,18 +124,15 @@ def read_trunk(path: Path | str, *, kind: EmbeddingKind | None = None) -> Embedd
         CheckpointError: It is missing, truncated, corrupt or of another kind.
     """
     path = Path(path)
-    content = _read(path)
-    if content.get('format') == _FORMAT:
-        file = read_embedding(path)
+    content = None if is_safetensors(path) else read_content(path, what=EMBEDDING.what)
+    if EMBEDDING.holds(content):
+        file = _network_of(path, EMBEDDING.opened(path, content))
         if kind is not None and file.kind != kind:
             message = f'{path} holds a {file.kind}, and a {kind} is asked for; give its file.'
             raise CheckpointError(message)
         return frozen(file.network.trunk)
-    for name in _STATE_NAMES:
-        if isinstance(content.get(name), Mapping):
-            content = content[name]
     trunk = EmbeddingTrunk()
-    trunk.load_state_dict(convert_embedding(content, source=str(path)))
+    trunk.load_state_dict(convert_embedding(read_state(path, content), source=str(path)))
     return frozen(trunk)
 
 
@@ -170,66 +151,14 @@ def convert_embedding(
         CheckpointError: Keys are missing or surplus, or shapes differ: the first ten, the count.
     """
     state = {
-        key: value
-        for name, value in official.items()
-        if not (key := str(name).removeprefix('module.')).startswith('classifier.')
+        key: value for key, value in cleaned(official).items() if not key.startswith('classifier.')
     }
     expected = EmbeddingTrunk().state_dict()
-    _refuse_other(state, expected, source)
-    return {
-        key: state[key].detach().to('cpu', like.dtype).clone() for key, like in expected.items()
-    }
+    _check_names(state, expected, source)
+    return as_weights(state, expected, source=source)
 
 
-def _read(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        message = (
-            f'embedding network {path} does not exist; check the path, or train one with '
-            'python -m depth_core.train.embedding.'
-        )
-        raise CheckpointError(message)
-    try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums it writes
-            if archive.testzip() is not None:
-                raise _unreadable(path, 'a checksum is wrong')
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except pickle.UnpicklingError as error:
-        message = f'{path} holds more than tensors and plain values, so it is not read.'
-        raise CheckpointError(message) from error
-    except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, KeyError) as error:
-        raise _unreadable(path, str(error)) from error
-    if not isinstance(content, Mapping):
-        raise _unreadable(path, f'it holds {type(content).__name__}')
-    return cast('Mapping[str, Any]', content)
-
-
-def _unreadable(path: Path, reason: str) -> CheckpointError:
-    return CheckpointError(
-        f'embedding network {path} ({path.stat().st_size} bytes) cannot be read: it is truncated, '
-        f'corrupt or no such file ({reason.splitlines()[0] if reason else "no content"}); copy it '
-        'again.'
-    )
-
-
-def _refuse_other(
-    state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str
-) -> None:
-    faults = []
-    for rule, keys in (
-        ('missing', [key for key in expected if key not in state]),
-        ('surplus', [key for key in state if key not in expected]),
-        (
-            'of another shape',
-            [key for key in expected if key in state and state[key].shape != expected[key].shape],
-        ),
-    ):
-        if keys:
-            more = f', and {len(keys) - _KEYS_SHOWN} more' if len(keys) > _KEYS_SHOWN else ''
-            faults.append(f'{len(keys)} {rule}: {", ".join(keys[:_KEYS_SHOWN])}{more}')
-    if faults:
-        message = (
-            f'{source} holds no embedding network as it is asked for:\n  '
-            + '\n  '.join(faults)
-            + '\nGive the file of a HEG.'
-        )
-        raise CheckpointError(message)
+def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
+    if found := differences(state, expected):
+        before = f'{source} holds no embedding network as it is asked for:'
+        raise CheckpointError(found.message(before, 'Give the file of a HEG.'))

@@ -7,17 +7,15 @@ file holds of one becomes a file of its own, from which another training may sta
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, ModelError, unknown_name
-from depth_core.files import replaced_atomically
 from depth_core.models.selfsup.keys import (
     OF_MONODEPTH2_POSE,
     is_of_depth,
@@ -28,19 +26,9 @@ from depth_core.models.selfsup.keys import (
     poseresnet_key,
 )
 from depth_core.models.selfsup.pose import PoseNet, PoseNetwork, create_pose_network
-
-_FORMAT: Final = 'depth_ros.pose_network'
-_VERSION: Final = 1
-_KEYS_SHOWN: Final = 10
-_BROKEN: Final = (
-    pickle.UnpicklingError,
-    EOFError,
-    KeyError,
-    OSError,
-    RuntimeError,
-    ValueError,
-)
-"""How torch says that a file is broken, or none of its own."""
+from depth_core.tensor_files.differences import differences
+from depth_core.tensor_files.own import POSE_NETWORK
+from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite, with_counters
 
 _KEYS: Final[Mapping[str, Callable[[str], str]]] = {
     'posenet': posenet_key,
@@ -102,32 +90,22 @@ def convert_pose_state_dict(name: str, official: Mapping[str, Tensor]) -> dict[s
     if any(is_of_depth(key) for key in official) and not any(map(is_of_pose, official)):
         message = 'these weights are of a depth network alone; give a file with a pose network.'
         raise CheckpointError(message)
-    state = pose_to_authors(official)
+    state = pose_to_authors(cleaned(official))
     if name == 'monodepth2_posecnn':
         state = {key.replace('decoder.net.', 'net.'): value for key, value in state.items()}
     with torch.device('meta'):
         like = create_pose_network(name, neighbours=_neighbours(name, state)).state_dict()
-    expected = {_KEYS[name](key): key for key in like}
-    shapes = [
-        f'{key} (given {tuple(state[key].shape)}, network {tuple(like[ours].shape)})'
-        for key, ours in expected.items()
-        if key in state and state[key].shape != like[ours].shape
-    ]
-    surplus = [key for key in state if key not in expected and not key.startswith(_CLASSIFIER)]
-    faults = [
-        *_listed('missing', [key for key in expected if key not in state]),
-        *_listed('surplus', surplus),
-        *_listed('of another shape', shapes),
-    ]
-    if faults:
-        message = f'these are not the weights of the pose network {name}:\n  ' + '\n  '.join(
-            faults
+    expected = {_KEYS[name](key): value for key, value in like.items()}
+    state = {key: value for key, value in state.items() if not key.startswith(_CLASSIFIER)}
+    state = with_counters(state, expected)
+    if found := differences(state, expected):
+        message = found.message(
+            f'these are not the weights of the pose network {name}:',
+            'Give the file of this network, or the name of the one it holds.',
         )
         raise CheckpointError(message)
-    return {
-        ours: state[key].detach().to('cpu', like[ours].dtype).clone()
-        for key, ours in expected.items()
-    }
+    copied = as_weights(state, expected, source=f'the weights for the pose network {name}')
+    return {key: copied[_KEYS[name](key)] for key in like}
 
 
 def save_pose_network(
@@ -148,56 +126,28 @@ def save_pose_network(
     Raises:
         DepthError: The file cannot be written, for instance because the disk is full.
     """
-    payload = {
-        'format': _FORMAT,
-        'version': _VERSION,
-        'name': name,
-        'state': {key: value.detach().cpu() for key, value in state.items()},
-        'provenance': None if provenance is None else dict(provenance),
-    }
-    with replaced_atomically(Path(path)) as temporary, temporary.open('wb') as file:
-        torch.save(payload, file)
+    POSE_NETWORK.write(
+        Path(path),
+        name=name,
+        state={key: value.detach().cpu() for key, value in state.items()},
+        provenance=None if provenance is None else dict(provenance),
+    )
 
 
 def read_pose_network(path: Path | str) -> tuple[str, PoseNetwork]:
     """Read what `save_pose_network` wrote: the name and the network, in training mode.
 
     Raises:
-        CheckpointError: The file is missing, broken or of another kind.
+        CheckpointError: The file is missing, broken or of another kind, or its weights are not
+            those of the network.
     """
-    path = Path(path)
-    if not path.is_file():
-        message = f'pose network {path} does not exist; check the path.'
-        raise CheckpointError(message)
-    try:
-        content: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-    ) as error:
-        message = (
-            f'{path} ({path.stat().st_size} bytes) is no complete file of a pose network; '
-            'published ones are brought into that form by depth_core.convert.'
-        )
-        raise CheckpointError(message) from error
-    if not isinstance(content, dict) or content.get('format') != _FORMAT:
-        message = (
-            f'{path} holds no pose network of this package; published ones are brought into '
-            'that form by depth_core.convert.'
-        )
-        raise CheckpointError(message)
-    if content.get('version') != _VERSION:
-        message = (
-            f'{path} has format version {content.get("version")!r}; this package reads version '
-            f'{_VERSION}: use the release that wrote it, or convert again.'
-        )
-        raise CheckpointError(message)
+    content = POSE_NETWORK.read(Path(path))
     name, state = content['name'], content['state']
     network = create_pose_network(name, neighbours=_neighbours(name, _authors(name, state)))
+    if found := differences(state, network.state_dict()):
+        before = f'{path} does not fit the pose network {name}:'
+        raise CheckpointError(found.message(before, 'Convert the published file again.'))
+    refuse_not_finite(state, source=str(path))
     network.load_state_dict(state)
     return name, network
 
@@ -233,10 +183,3 @@ def _neighbours(name: str, state: Mapping[str, Tensor]) -> int:
     """How many neighbours a PoseNet was built for, six numbers each; others take any."""
     out = state.get('pose_pred.bias')
     return 2 if name != 'posenet' or out is None else len(out) // 6
-
-
-def _listed(rule: str, keys: list[str]) -> list[str]:
-    if not keys:
-        return []
-    more = f', and {len(keys) - _KEYS_SHOWN} more' if len(keys) > _KEYS_SHOWN else ''
-    return [f'{len(keys)} {rule}: {", ".join(keys[:_KEYS_SHOWN])}{more}']

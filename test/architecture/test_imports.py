@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+import itertools
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,42 +16,34 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-GROUND = {'contracts', 'errors', 'files'}
-PICTURES = {'images', 'preview'}
-DATA = GROUND | {'camera', 'geometry', 'images', 'manifest', 'metrics', 'data'}
-SERVING = GROUND | PICTURES | {'geometry', 'manifest', 'metrics', 'models', 'weights', 'runtime'}
-COMMAND = {'arguments', 'shipped'}
-"""What a room with a command line adds."""
+FLOORS: tuple[set[str], ...] = (
+    {'errors', 'telemetry'},
+    {'__init__', 'arguments', 'contracts', 'files', 'shipped'},
+    {'geometry', 'onnx_file'},
+    {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
+    {'images', 'presets'},
+    {'models'},
+    {'weights'},
+    {'data', 'runtime'},
+    {'evaluate', 'export', 'train'},
+    {'bench', 'convert', 'predict'},
+)
+"""The rooms of depth_core, modules and folders, from the ground up: a room imports from the floors
+below its own. A room that is not there yet may stand here already."""
 
-MAY_IMPORT: dict[str, set[str]] = {
-    '__init__': {'errors', 'telemetry'},
-    'errors': set(),
-    'telemetry': set(),
-    'arguments': {'errors'},
-    'contracts': {'errors'},
-    'files': {'errors'},
-    'geometry': GROUND,
-    'camera': GROUND | {'geometry'},
-    'images': GROUND,
-    'preview': GROUND,
-    'metrics': GROUND | {'geometry'},
-    'scale': GROUND | {'geometry'},
-    'onnx_file': GROUND,
-    'shipped': {'errors'},
-    'manifest': GROUND | {'onnx_file'},
-    'losses': GROUND | {'geometry'},
-    'models': GROUND | {'geometry', 'manifest', 'weights'},
-    'weights': GROUND | {'geometry', 'manifest', 'models'},
-    'data': DATA,
-    'runtime': SERVING | {'onnx_file', 'shipped'},
-    'export': SERVING | DATA | COMMAND | {'onnx_file'},
-    'evaluate': SERVING | DATA | COMMAND | {'scale'},
-    'train': DATA | COMMAND | {'losses', 'models', 'scale', 'weights'},
-    'convert': GROUND | COMMAND | {'manifest', 'models', 'weights'},
-    'predict': SERVING | DATA | COMMAND,
-    'bench': SERVING | DATA | COMMAND,
+NEVER: dict[str, set[str]] = {
+    'models': {'losses', 'metrics', 'scale'},
+    'weights': {'losses', 'metrics', 'scale'},
+    'data': {'losses', 'models', 'weights'},
+    'runtime': {'losses', 'scale'},
+    'export': {'losses', 'scale'},
+    'evaluate': {'losses'},
+    'train': {'runtime'},
+    'convert': {'data', 'evaluate', 'export', 'runtime', 'train'},
+    'predict': {'models', 'train', 'weights'},
+    'bench': {'models', 'train', 'weights'},
 }
-"""Each room of depth_core, a module or a folder, and the rooms that it may import."""
+"""What a room has no business with, although it is on a floor below."""
 
 TORCH_FREE = {
     'arguments',
@@ -68,13 +62,25 @@ TORCH_FREE = {
 }
 HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
 
-ROS_MAY_IMPORT = (
-    GROUND | COMMAND | PICTURES | {'camera', 'geometry', 'manifest', 'metrics', 'runtime'}
-)
+ROS_MAY_IMPORT = {
+    'arguments',
+    'camera',
+    'contracts',
+    'data.bag',  # the opener of recordings
+    'errors',
+    'files',
+    'geometry',
+    'images',
+    'manifest',
+    'metrics',
+    'preview',
+    'runtime',
+    'scale',
+    'shipped',
+}
 ROS_EXCEPTIONS = {
-    'evaluate_bag': 'depth_core.evaluate',  # it scores a whole bag as a dataset
-    'play_bag': 'depth_core.data.bag',  # the one opener of bags
-    'synthetic_camera': 'depth_core.data.synthetic',  # it is the rendered camera
+    'evaluate_bag': 'evaluate',  # it scores a whole bag as a data set
+    'synthetic_camera': 'data.synthetic',  # it is the rendered camera
 }
 
 ROS_LIBRARIES = {
@@ -117,8 +123,9 @@ class Import(NamedTuple):
         return f'{self.path.relative_to(ROOT)}:{self.line} imports {self.module}'
 
 
-def imports_of(package: str) -> Iterator[Import]:
-    for path in sorted((ROOT / package).rglob('*.py')):
+def imports_of(package: str, root: Path = ROOT) -> Iterator[Import]:
+    """Every import, those inside functions and under TYPE_CHECKING too."""
+    for path in sorted((root / package).rglob('*.py')):
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Import):
                 for name in node.names:
@@ -126,6 +133,40 @@ def imports_of(package: str) -> Iterator[Import]:
             elif isinstance(node, ast.ImportFrom):
                 for name in node.names:
                     yield Import(path, node.lineno, f'{node.module}.{name.name}')
+
+
+def module_graph(imports: list[Import], root: Path = ROOT) -> dict[str, set[str]]:
+    """Each module that imports, and the modules it makes Python execute.
+
+    Those are the imported ones and the packages they are in, but for the packages that the
+    importing module is in itself: Python executes these before it.
+    """
+    graph: dict[str, set[str]] = {}
+    for one in imports:
+        relative = one.path.relative_to(root).with_suffix('')
+        own = '.'.join(part for part in relative.parts if part != '__init__')
+        imported = one.module if is_module(one.module, root) else one.module.rpartition('.')[0]
+        needed = graph.setdefault(own, set())
+        if imported != own and is_module(imported, root):
+            needed.add(imported)
+            packages = itertools.accumulate(imported.split('.'), '{}.{}'.format)
+            needed |= {name for name in packages if not f'{own}.'.startswith(f'{name}.')}
+    return graph
+
+
+def is_module(name: str, root: Path) -> bool:
+    path = root.joinpath(*name.split('.'))
+    return path.with_suffix('.py').is_file() or (path / '__init__.py').is_file()
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Modules of which each imports the next, and the last is the first; empty without any."""
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        found: list[str] = error.args[1]
+        return found[::-1]
+    return []
 
 
 CORE = list(imports_of('depth_core'))
@@ -137,19 +178,55 @@ def test_imports_were_found() -> None:
     assert any(one.top == 'rclpy' for one in ROS)
 
 
-def test_every_room_has_its_line_in_the_table() -> None:
+def test_every_room_is_on_one_floor() -> None:
     entries = {path.name.removesuffix('.py') for path in (ROOT / 'depth_core').iterdir()}
-    assert entries - {'__pycache__'} == set(MAY_IMPORT)
+    floors = list(itertools.chain.from_iterable(FLOORS))
+    assert entries - {'__pycache__'} <= set(floors)
+    assert len(floors) == len(set(floors))
 
 
-def test_a_room_imports_only_what_the_table_grants() -> None:
+def test_a_room_imports_from_the_floors_below() -> None:
+    below = {
+        room: set[str]().union(*FLOORS[:height]) - NEVER.get(room, set())
+        for height, rooms in enumerate(FLOORS)
+        for room in rooms
+    }
     assert [
         str(one)
         for one in CORE
         if one.top == 'depth_core'
         and one.imported != one.importer
-        and one.imported not in MAY_IMPORT.get(one.importer, set())
+        and one.imported not in below[one.importer]
     ] == []
+
+
+def test_no_module_imports_itself_over_others() -> None:
+    assert circle(module_graph(CORE + ROS)) == []
+
+
+@pytest.mark.parametrize(
+    ('files', 'found'),
+    [
+        ({'a.py': 'from house import b', 'b.py': 'import house.c', 'c.py': 'import house.a'}, 3),
+        ({'a.py': 'from house.b import f', 'b.py': 'def f():\n    from house.a import g'}, 2),
+        ({'a.py': 'import house.b', 'b.py': 'if TYPE_CHECKING:\n    from house.a import A'}, 2),
+        # The package of a module is executed before it.
+        (
+            {'a.py': 'import house.room.b', 'room/__init__.py': 'import house.a', 'room/b.py': ''},
+            2,
+        ),
+        ({'room/__init__.py': 'from house.room.b import f', 'room/b.py': 'import house.room'}, 2),
+        ({'room/__init__.py': 'from house.room.b import f', 'room/b.py': 'import os'}, 0),
+        ({'a.py': 'from house import b, c', 'b.py': 'from house.c import d', 'c.py': ''}, 0),
+    ],
+)
+def test_a_made_up_circle_is_found(tmp_path: Path, files: dict[str, str], found: int) -> None:
+    house = tmp_path / 'house'
+    (house / 'room').mkdir(parents=True)
+    for name, text in {'__init__.py': '', **files}.items():
+        (house / name).write_text(text, encoding='utf-8')
+    modules = circle(module_graph(list(imports_of('house', tmp_path)), tmp_path))
+    assert len(set(modules)) == found
 
 
 def test_depth_core_knows_nothing_of_ros() -> None:
@@ -165,13 +242,11 @@ def test_the_nouns_need_no_torch() -> None:
 
 
 def test_the_ros_layer_stays_thin() -> None:
-    assert [
-        str(one)
-        for one in ROS
-        if one.top == 'depth_core'
-        and one.imported not in ROS_MAY_IMPORT
-        and not one.module.startswith(ROS_EXCEPTIONS.get(one.importer, 'nothing'))
-    ] == []
+    def may_import(one: Import) -> bool:
+        granted = ROS_MAY_IMPORT | {ROS_EXCEPTIONS.get(one.importer, 'errors')}
+        return any(f'{one.module}.'.startswith(f'depth_core.{room}.') for room in granted)
+
+    assert [str(one) for one in ROS if one.top == 'depth_core' and not may_import(one)] == []
 
 
 def test_the_ros_layer_leaves_networks_to_the_runtime() -> None:

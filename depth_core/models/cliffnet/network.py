@@ -369,19 +369,15 @@ def official_key(key: str) -> str:
 def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Bring the names of torchvision's ResNets, as in `resnet-50-caffe.pth`, to the authors'.
 
-    Files older than the counters of batches get them, at 0; the classifier is left behind.
+    The classifier is left behind.
     """
     if 'layer1.0.conv1.weight' not in state:
         return dict(state)
-    renamed = {
+    return {
         official_key(f'encoder.{key}'): value
         for key, value in state.items()
         if not key.startswith('fc.')
     }
-    statistics = [key for key in renamed if key.endswith('.running_mean')]
-    counters = [f'{key.removesuffix("running_mean")}num_batches_tracked' for key in statistics]
-    zero = torch.zeros((), dtype=torch.int64)
-    return {key: zero for key in counters if key not in renamed} | renamed
 
 
 def _of_backbone(key: str) -> bool:

@@ -5,7 +5,7 @@ Paper: V. Guizilini, R. Hou, J. Li, R. Ambrus, A. Gaidon, Semantically-Guided Re
 Learning for Self-Supervised Monocular Depth, ICLR 2020, arXiv 2002.12319. The code of the guidance
 was never published; this is PackNet01, or the ResNet network, with the 3x3 layer that joins the
 skip at each level of the decoder made pixel-adaptive, guided by features of a semantic network
-that is part of the graph. What the paper leaves open is chosen in semantic_guidance.py (levels and
+that is part of the graph. What the paper leaves open is chosen in guidance.py (levels and
 adapters), pixel_adaptive.py (sigma) and here: kernels stay 3x3, which levels are guided is an
 option, and guided filters start as the unguided ones of their network do.
 """
@@ -25,7 +25,7 @@ from depth_core.models.selfsup.inverse_depth import inverse_depth_spec
 from depth_core.models.selfsup.packnet import PackNet, PackNetDecoder, PackNetEncoder, Version
 from depth_core.models.selfsup.resnet import Encoder, ResNetDecoder, ResNetEncoder, SelfSupResNet
 from depth_core.models.selfsup.semantic import CITYSCAPES_CLASSES, FrozenSemantics, SemanticNetwork
-from depth_core.weights.semantic_file import load_semantic_weights
+from depth_core.models.selfsup.semantic_file import load_semantic_weights
 
 # Models
 

@@ -141,7 +141,7 @@ def test_an_hdf5_file_that_is_no_keras_file(tmp_path: Path) -> None:
     path = tmp_path / 'other.h5'
     with h5py.File(path, 'w') as file:
         file.create_dataset('depth', data=np.zeros(3))
-    with pytest.raises(CheckpointError, match='no complete Keras weight file'):
+    with pytest.raises(CheckpointError, match='no complete file of Keras weights'):
         read_official('densedepth', path)
 
 
@@ -195,7 +195,7 @@ def test_a_pytorch_file_may_wrap_its_state_dict(tmp_path: Path) -> None:
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / 'weights.pth'
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r'weights\.pth .*no complete weight file'):
+    with pytest.raises(CheckpointError, match=r'weights\.pth .*no complete file'):
         read_official('densedepth', path)
 
 
@@ -248,7 +248,7 @@ def test_the_command_ends_with_status_two_and_one_message(
     command += ['--source', 'absent.h5', '--output', str(tmp_path / 'out.ckpt')]
     result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr.startswith('error: official weights absent.h5')
+    assert result.stderr.startswith('error: weight file absent.h5')
     assert 'Traceback' not in result.stderr
 
 

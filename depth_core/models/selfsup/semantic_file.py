@@ -10,27 +10,28 @@ torchvision publish theirs, with or without the classifier. Nothing in them is e
 from __future__ import annotations
 
 import logging
-import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import safetensors
-import safetensors.torch
-import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.models.selfsup.semantic import SemanticNetwork
-from depth_core.weights.checkpoint import SUFFIX, read_checkpoint
+from depth_core.tensor_files.differences import differences
+from depth_core.tensor_files.own import CHECKPOINT
+from depth_core.tensor_files.reading import (
+    SAFETENSORS,
+    is_safetensors,
+    read_content,
+    read_state,
+)
+from depth_core.tensor_files.tensors import as_weights, cleaned, with_counters
 
 STATE_PREFIX: Final = 'semantics.network.'
 """Where the semantic network stands in the state of a guided depth network."""
 
 _OWN_PREFIX: Final = 'network.'
-_SAFETENSORS: Final = '.safetensors'
-_WRAPPERS: Final = ('state_dict', 'model_state_dict', 'model')
-_PREFIXES: Final = ('module.', 'model.')
 _ENCODER: Final = 'network.encoder.'
 _OF_TIMM: Final = 'model.'
 _BEHIND_ENCODER: Final = (f'{_OWN_PREFIX}decoder.', f'{_OWN_PREFIX}segmentation_head.')
@@ -40,9 +41,6 @@ _CLASSIFIERS: Final = (
 )  # fmt: skip
 """What stands between the last feature map and the classes in the networks of timm and
 torchvision, with dots for underscores; no encoder has it."""
-_COUNTER: Final = '.num_batches_tracked'
-"""Older files lack it; it is not used."""
-_KEYS_SHOWN: Final = 10
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -56,7 +54,8 @@ def load_semantic_weights(network: SemanticNetwork, path: Path | str) -> None:
             in the log.
 
     Raises:
-        CheckpointError: The file is missing, broken, of another kind, or of another network.
+        CheckpointError: The file is missing, broken, of another kind, or of another network, or
+            has values that are NaN or infinite.
     """
     path = Path(path)
     state = _read(path)
@@ -66,31 +65,19 @@ def load_semantic_weights(network: SemanticNetwork, path: Path | str) -> None:
     if encoder_alone:
         state = _of_encoder(state, own)
         expected = {key: value for key, value in own.items() if key.startswith(_ENCODER)}
-    other_shape = [
-        f'{key} (file {tuple(state[key].shape)}, network {tuple(own[key].shape)})'
-        for key in expected
-        if key in state and state[key].shape != own[key].shape
-    ]
-    missing = (key for key in expected if key not in state and not key.endswith(_COUNTER))
-    faults = [
-        *_listed('missing in the file', missing),
-        *_listed('unknown to the network', (key for key in state if key not in own)),
-        *_listed('of another shape', other_shape),
-    ]
-    if faults:
+    state = with_counters(state, expected)
+    if found := differences(state, expected):
         remedy = (
             'semantic_encoder of the network it was saved from; it was taken for an encoder alone'
             if encoder_alone
             else 'semantic_encoder, semantic_channels, semantic_head_channels and '
             'semantic_classes of the network it was saved from'
         )
-        message = (
-            f'{path} does not fit this semantic network:\n  '
-            + '\n  '.join(faults)
-            + f'\nNothing was loaded; give {remedy}.'
+        message = found.message(
+            f'{path} does not fit this semantic network:', f'Nothing was loaded; give {remedy}.'
         )
         raise CheckpointError(message)
-    network.load_state_dict({**own, **state})
+    network.load_state_dict({**own, **as_weights(state, expected, source=str(path))})
     if encoder_alone:
         _LOG.warning(
             '%s holds an encoder alone: the feature pyramid and the head keep the weights they '
@@ -129,78 +116,26 @@ def _plain(key: str) -> str:
 def _read(path: Path) -> dict[str, Tensor]:
     """Weights by the names of `SemanticNetwork`."""
     if path.is_dir():
-        path /= f'model{_SAFETENSORS}'
-    if not path.is_file():
-        message = f'semantic weights {path} do not exist; check the path.'
-        raise CheckpointError(message)
-    if path.suffix == SUFFIX and _is_of_ours(path):
-        state = read_checkpoint(path).state
-        inside = {
-            key.removeprefix(STATE_PREFIX): value
-            for key, value in state.items()
-            if key.startswith(STATE_PREFIX)
-        }
-        if not inside:
-            message = (
-                f'{path} is a checkpoint of a network without semantic guidance; give one of '
-                'semantic_packnet or semantic_resnet18.'
-            )
-            raise CheckpointError(message)
-        return inside
-    state = _read_safetensors(path) if path.suffix == _SAFETENSORS else _read_pytorch(path)
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
+        path /= f'model{SAFETENSORS}'
+    content = None if is_safetensors(path) else read_content(path, what='semantic weight file')
+    if CHECKPOINT.holds(content):
+        return _of_ours(path, CHECKPOINT.opened(path, content)['state'])
+    state = cleaned(read_state(path, content))
+    if all(key.startswith(_OF_TIMM) for key in state):
+        state = {key.removeprefix(_OF_TIMM): value for key, value in state.items()}
     return {f'{_OWN_PREFIX}{key}': value for key, value in state.items()}
 
 
-def _is_of_ours(path: Path) -> bool:
-    """Other tools end their files in .ckpt too."""
-    try:
-        read_checkpoint(path)
-    except CheckpointError:
-        return False
-    return True
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        message = f'{path} is no complete safetensors file ({error}); download it again.'
-        raise CheckpointError(message) from error
-
-
-def _read_pytorch(path: Path) -> dict[str, Tensor]:
-    try:
-        content: Any = torch.load(path, map_location='cpu', weights_only=True)
-    except (
-        pickle.UnpicklingError,
-        EOFError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-    ) as error:
+def _of_ours(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    inside = {
+        key.removeprefix(STATE_PREFIX): value
+        for key, value in state.items()
+        if key.startswith(STATE_PREFIX)
+    }
+    if not inside:
         message = (
-            f'{path} ({path.stat().st_size} bytes) is no complete PyTorch file of tensors and '
-            'plain values; save the state dict alone, or download it again.'
+            f'{path} is a checkpoint of a network without semantic guidance; give one of '
+            'semantic_packnet or semantic_resnet18.'
         )
-        raise CheckpointError(message) from error
-    for name in _WRAPPERS:
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(value, Tensor) for value in content.values()
-    ):
-        message = f'{path} holds no state dict (names and tensors); save model.state_dict().'
         raise CheckpointError(message)
-    return {str(key): value for key, value in content.items()}
-
-
-def _listed(rule: str, keys: Iterable[str]) -> list[str]:
-    found = list(keys)
-    if not found:
-        return []
-    more = f', and {len(found) - _KEYS_SHOWN} more' if len(found) > _KEYS_SHOWN else ''
-    return [f'{len(found)} {rule}: {", ".join(found[:_KEYS_SHOWN])}{more}']
+    return inside

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of file that this package writes: dictionaries of tensors and plain values.
+
+They are `torch.save` files that torch reads with `weights_only=True`, so that they can run no
+code; each says by an entry of what kind and version it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from depth_core.errors import CheckpointError
+from depth_core.files import replaced_atomically
+from depth_core.tensor_files.reading import incomplete, read_content
+
+_ZIP_SIGNATURE: Final = b'PK'
+_PLAIN: Final = (Tensor, nn.Parameter, str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OwnFormat:
+    """A kind of file of this package."""
+
+    name: str
+    """What its entry `format` says."""
+    what: str
+    """What such a file is, in messages."""
+    entries: tuple[str, ...]
+    """What it holds beside `format` and `version`."""
+    made_by: str
+    """Where such a file comes from, for who has another one: a sentence without its full stop."""
+    version: int = 1
+
+    def write(self, path: Path, **entries: object) -> None:
+        """Write a file to `path`, which appears complete or not at all.
+
+        Args:
+            path: Final name.
+            **entries: Tensors, plain values and containers of these.
+
+        Raises:
+            CheckpointError: An entry holds what could not be read back; nothing is written.
+            DepthError: The file cannot be written, for instance because the disk is full.
+        """
+        for name, entry in entries.items():
+            _refuse_unreadable(name, entry)
+        with replaced_atomically(path) as temporary:
+            try:
+                with temporary.open('wb') as file:
+                    torch.save({'format': self.name, 'version': self.version, **entries}, file)
+            except RuntimeError as error:
+                # torch's zip writer notices a failed write in its own way, after the fact.
+                cause = error.__context__
+                if isinstance(cause, OSError):
+                    raise cause from error
+                raise OSError(0, str(error).splitlines()[0]) from error
+
+    def read(self, path: Path) -> Mapping[str, Any]:
+        """Read the file at `path` whole, onto the CPU.
+
+        Raises:
+            CheckpointError: It is missing, truncated, corrupt or of another kind or version.
+        """
+        if path.is_dir():
+            message = f'{self.what} {path} is a folder; give the file inside it. {self.made_by}.'
+            raise CheckpointError(message)
+        if path.is_file():
+            with path.open('rb') as file:
+                start = file.read(len(_ZIP_SIGNATURE))
+            if start and start != _ZIP_SIGNATURE:  # an old file of torch, Keras, safetensors
+                raise self._foreign(path)
+        return self.opened(path, read_content(path, what=self.what))
+
+    def holds(self, content: object) -> bool:
+        """Whether what was read is a file of this kind."""
+        # Asked of dict itself: a file may set attributes on its containers, methods among them.
+        return isinstance(content, dict) and dict.get(content, 'format') == self.name
+
+    def opened(self, path: Path, content: object) -> Mapping[str, Any]:
+        """Check what was read from `path`; errors as for `read`."""
+        if not isinstance(content, dict) or not self.holds(content):
+            raise self._foreign(path)
+        content = dict(dict.items(content))
+        if content.get('version') != self.version:
+            message = (
+                f'{self.what} {path} has format version {content.get("version")!r}; this package '
+                f'reads version {self.version}: use the release that wrote it, or make it again.'
+            )
+            raise CheckpointError(message)
+        absent = [name for name in self.entries if name not in content]
+        if absent:
+            reason = f'it has no {", ".join(absent)}'
+            raise incomplete(path, self.what, self.name, reason)
+        return content
+
+    def _foreign(self, path: Path) -> CheckpointError:
+        return CheckpointError(f'{path} is no {self.what} of this package. {self.made_by}.')
+
+
+CHECKPOINT: Final = OwnFormat(
+    name='depth_ros.checkpoint',
+    what='checkpoint',
+    entries=('name', 'options', 'state', 'training', 'provenance'),
+    made_by='Official weights are brought into that form by depth_core.convert',
+)
+"""A depth network and, from training, what it resumes from."""
+
+POSE_NETWORK: Final = OwnFormat(
+    name='depth_ros.pose_network',
+    what='pose network',
+    entries=('name', 'state', 'provenance'),
+    made_by='Published ones are brought into that form by depth_core.convert',
+)
+
+EMBEDDING: Final = OwnFormat(
+    name='depth_ros.embedding',
+    what='embedding network',
+    entries=('kind', 'classes', 'state', 'training', 'provenance'),
+    made_by='One is trained by depth_core.train',
+)
+
+
+def _refuse_unreadable(place: str, value: object) -> None:
+    """Refuse, before anything is written, a value that reading back would refuse."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            _refuse_unreadable(place, key)
+            _refuse_unreadable(f'{place}[{key!r}]', item)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _refuse_unreadable(f'{place}[{index}]', item)
+    elif type(value) not in _PLAIN:
+        message = (
+            f'{place} is of type {type(value).__name__}; a checkpoint takes tensors, numbers, '
+            'strings and containers of these.'
+        )
+        raise CheckpointError(message)

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reading files of PyTorch and safetensors, without running anything they hold.
+
+PyTorch files are pickles, and a pickle may call any function by name. They are read by torch's
+own restricted reader, which takes tensors and plain containers. What some authors saved beside
+their weights (settings, metrics as arrays) is allowed by name and replaced by inert containers:
+nothing of it is needed, and neither yacs nor easydict nor NumPy's unpickling takes part. Any
+other name is refused before anything is called. Safetensors files hold no code.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from depth_core.errors import CheckpointError
+from depth_core.tensor_files.differences import shown
+from depth_core.tensor_files.pickle_names import foreign_names
+
+SAFETENSORS: Final = '.safetensors'
+
+_LENGTH_BYTES: Final = 8
+_STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
+_DEEPEST: Final = 4
+_OF_TRAINING: Final = re.compile(
+    r'optim|sched|scaler|callback|loop|hyper_param|config|args|opts?$'
+)
+"""Entries beside the weights that hold tensors of their own, or settings."""
+
+
+class _Array:
+    """Stands where a file holds a NumPy array; keeps nothing, calls nothing."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+def _number(*_: object) -> None:
+    """Stand where a file holds a number of NumPy."""
+
+
+_ALLOWED: Final[Mapping[str, Callable[..., object]]] = {
+    'argparse.Namespace': OrderedDict,
+    'easydict.EasyDict': OrderedDict,
+    'yacs.config.CfgNode': OrderedDict,
+    'numpy.core.multiarray._reconstruct': _Array,
+    'numpy.core.multiarray.scalar': _number,
+    'numpy._core.multiarray._reconstruct': _Array,
+    'numpy._core.multiarray.scalar': _number,
+    'numpy.dtype': _Array,
+    'numpy.ndarray': _Array,
+}
+"""What authors pickled beside their weights, and what is made in its place."""
+
+
+def read_state(path: Path, content: object = None) -> dict[str, Tensor]:
+    """Read the state dict of a published file, PyTorch or safetensors by its content.
+
+    Args:
+        path: The file.
+        content: What `read_content` gave for it, where that was called before.
+
+    Returns:
+        Names and tensors as the file has them, also from inside `state_dict`, `model_state_dict`,
+        `model` or a single other entry. Where it holds several networks, each by a name, that
+        name and a dot are put before theirs. Plain values, settings and the states of optimizers
+        beside the weights are left out. Tensors may be views of the file: they are valid while
+        it is left as it is.
+
+    Raises:
+        CheckpointError: It is missing, truncated, of another kind, or a pickle that would call
+            something; nothing was called.
+    """
+    if content is None and is_safetensors(path):
+        return _read_safetensors(path)
+    content = _inside(read_content(path, mapped=True) if content is None else content)
+    others: list[str] = []
+    tensors = _tensors_in(content, others) if isinstance(content, dict) else {}
+    if others or not tensors:
+        what = f'entries that are no tensors: {shown(others)}' if others else 'none'
+        message = f'{path} holds no state dict (names and tensors), but {what}.'
+        raise CheckpointError(message)
+    return tensors
+
+
+def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False) -> object:
+    """Read a PyTorch file, zip or old pickle, on the CPU.
+
+    Args:
+        path: The file.
+        what: It is said to be, for the error message.
+        mapped: Leave tensors in the file until they are used; some files hold three times as
+            much beside the weights.
+
+    Raises:
+        CheckpointError: It is missing, truncated, of another kind, or would call something.
+    """
+    if not path.is_file():
+        beside = sorted(item.name for item in path.parent.glob(f'*{path.suffix or ".ckpt"}'))
+        hint = f' In that folder: {shown(beside)}.' if beside else ''
+        message = f'{what} {path} does not exist; check the path.{hint}'
+        raise CheckpointError(message)
+    try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip:
+            _check_zip(path)
+        with _allowing(_ALLOWED):
+            return torch.load(
+                str(path), map_location='cpu', weights_only=True, mmap=mapped and is_zip
+            )
+    except CheckpointError:
+        raise
+    except Exception as error:  # no pickle, or a broken one, ends anywhere in torch's reader
+        names = foreign_names(path, known=_ALLOWED)
+        if names:
+            message = (
+                f'{path} is refused: beside weights it wants to call {shown(names)}. Nothing of '
+                'it was executed. Save the state dict alone where you trust the file.'
+            )
+            raise CheckpointError(message) from error
+        raise incomplete(path, what, 'PyTorch, safetensors or Keras', error) from error
+
+
+def incomplete(path: Path, what: str, kind: str, reason: object) -> CheckpointError:
+    """Say that a file is truncated, corrupt or of another kind."""
+    first = str(reason).splitlines()[0] if str(reason) else 'no content'
+    return CheckpointError(
+        f'{what} {path} ({path.stat().st_size} bytes) is no complete file of {kind}: it is '
+        f'truncated, corrupt or of another kind ({first}); copy or download it again.'
+    )
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file is one of safetensors, by its beginning or its name."""
+    if not path.is_file():
+        return False
+    with path.open('rb') as file:
+        start = file.read(_LENGTH_BYTES + 1)
+    # The length of a JSON header, then the header.
+    length = int.from_bytes(start[:_LENGTH_BYTES], 'little')
+    is_header = start.endswith(b'{') and 0 < length <= path.stat().st_size
+    return is_header or path.suffix == SAFETENSORS
+
+
+def _inside(content: object) -> object:
+    """The state dict that a file wraps; a copy, since its containers may have any attributes."""
+    for _ in range(_DEEPEST):
+        if not isinstance(content, dict):
+            return content
+        content = {
+            str(key): value
+            for key, value in dict.items(content)
+            if not _OF_TRAINING.search(str(key).lower()) or isinstance(value, Tensor)
+        }
+        named = [content[name] for name in _STATE_NAMES if isinstance(content.get(name), dict)]
+        if not named and not any(isinstance(value, Tensor) for value in content.values()):
+            named = [value for value in content.values() if isinstance(value, dict)]
+            named = named if len(named) == 1 else []
+        if not named:
+            return content
+        content = named[0]
+    return content
+
+
+def _tensors_in(
+    content: dict[Any, object], others: list[str], before: str = '', depth: int = 0
+) -> dict[str, Tensor]:
+    """Tensors of `content` and of the containers in it; `others` gets what cannot be left out."""
+    tensors: dict[str, Tensor] = {}
+    for key, value in dict.items(content):
+        name = f'{before}{key}'
+        if isinstance(value, Tensor):
+            tensors[name] = value
+        elif _OF_TRAINING.search(str(key).lower()):
+            continue
+        elif isinstance(value, dict) and depth < _DEEPEST:
+            tensors |= _tensors_in(value, others, f'{name}.', depth + 1)
+        elif not _is_plain(value):
+            others.append(name)
+    return tensors
+
+
+def _is_plain(value: object, depth: int = 0) -> bool:
+    if isinstance(value, dict):
+        value = list(dict.values(value))
+    if isinstance(value, (list, tuple, set)):
+        return depth < _DEEPEST and all(_is_plain(item, depth + 1) for item in value)
+    return isinstance(value, (int, float, complex, str, bytes, type(None)))
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise incomplete(path, 'weight file', 'safetensors', error) from error
+
+
+@contextmanager
+def _allowing(names: Mapping[str, Callable[..., object]]) -> Iterator[None]:
+    stand_ins: list[Any] = [(stand_in, name) for name, stand_in in names.items()]
+    with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # of old formats, which these files have
+        yield
+
+
+def _check_zip(path: Path) -> None:
+    """Refuse a zip that holds no pickle of torch, or whose checksums are wrong."""
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if not any(name.endswith('data.pkl') for name in names):
+            message = (
+                f'{path} is a zip file, but not one of PyTorch (it holds {shown(names)}); '
+                'unpack it, and give what is inside.'
+            )
+            raise CheckpointError(message)
+        damaged = archive.testzip()  # torch does not compare them
+    if damaged is not None:
+        message = f'{path} is corrupt: the checksum of {damaged} is wrong; download it again.'
+        raise CheckpointError(message)

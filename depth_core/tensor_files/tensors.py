@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Named tensors from a file: what tools add beside the weights, and which values are usable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depth_core.errors import CheckpointError
+from depth_core.tensor_files.differences import shown
+
+_WRAPPER: Final = re.compile(r'(?:^|(?<=\.))(?:module|_orig_mod)\.')
+"""What DataParallel and torch.compile put before the names of what they wrap."""
+
+_BESIDE: Final = frozenset(
+    {'total_ops', 'total_params', 'height', 'width', 'use_stereo', 'epoch', 'step', 'n_averaged'}
+)
+"""Last part of the names of single numbers that are no weights: the counters of the profiler thop,
+the size of the images, how far a training was."""
+
+_COUNTER: Final = 'num_batches_tracked'
+"""Of batch norm since PyTorch 0.4.1; not used in evaluation."""
+
+_FLOATS: Final = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def cleaned(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out what tools add beside the weights, and before their names.
+
+    Args:
+        given: Names, with `module.` (DataParallel) and `_orig_mod.` (torch.compile) before any
+            part, and tensors, or NumPy arrays as npz files have them.
+
+    Raises:
+        CheckpointError: Two names become the same.
+    """
+    weights: dict[str, Tensor] = {}
+    for name, value in given.items():
+        tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        if name.rpartition('.')[2] in _BESIDE and tensor.numel() == 1:
+            continue
+        key = _WRAPPER.sub('', name)
+        if key in weights:
+            message = f'{name} and another entry both stand for {key}; keep one of them.'
+            raise CheckpointError(message)
+        weights[key] = tensor
+    return weights
+
+
+def with_counters(given: Mapping[str, Tensor], expected: Iterable[str]) -> dict[str, Tensor]:
+    """Add the batch counters that files from before PyTorch 0.4.1 lack, at 0."""
+    zero = torch.zeros((), dtype=torch.int64)
+    absent = (key for key in expected if key.endswith(f'.{_COUNTER}') and key not in given)
+    return {**given, **dict.fromkeys(absent, zero)}
+
+
+def as_weights(
+    given: Mapping[str, Tensor], like: Mapping[str, Tensor], *, source: str
+) -> dict[str, Tensor]:
+    """Copy tensors to the CPU in the types of a network.
+
+    Args:
+        given: Tensors of the right shapes; half, bfloat16 and double precision are converted.
+        like: Tensors of the network by the same names; their values are not looked at.
+        source: Where `given` comes from, for the error message.
+
+    Raises:
+        CheckpointError: A value is NaN or infinite, or a tensor is complex, sparse, quantised,
+            without values (meta) or of a type that no weight has.
+    """
+    weights = {}
+    unusable = []
+    for name, expected in like.items():
+        if reason := _unusable(given[name], expected):
+            unusable.append(f'{name} ({reason})')
+            continue
+        value = given[name].detach().to('cpu', expected.dtype)
+        weights[name] = value.clone(memory_format=torch.preserve_format)
+    if unusable:
+        message = (
+            f'{source}: {len(unusable)} tensors are of a type that is no weight of a network: '
+            f'{shown(unusable)}. Save the state dict in float32, dense, on the CPU.'
+        )
+        raise CheckpointError(message)
+    refuse_not_finite(weights, source=source)
+    return weights
+
+
+def refuse_not_finite(weights: Mapping[str, Tensor], *, source: str) -> None:
+    """Refuse weights that are NaN or infinite: every prediction would be.
+
+    Raises:
+        CheckpointError: The names of the tensors that have such values.
+    """
+    broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
+    if broken:
+        message = (
+            f'{source}: {len(broken)} of {len(weights)} tensors have values that are NaN or '
+            f'infinite: {shown(broken)}. Give weights from before the training diverged, or '
+            'download the file again.'
+        )
+        raise CheckpointError(message)
+
+
+def _unusable(value: Tensor, expected: Tensor) -> str:
+    """Say why a tensor cannot be a weight; an empty text when it can."""
+    if value.is_meta:
+        return 'without values, on the meta device'
+    if value.is_quantized:
+        return f'quantised, {value.dtype}'
+    if value.is_nested or value.layout != torch.strided:
+        return f'not dense, {value.layout}'
+    floating = expected.dtype.is_floating_point
+    if value.dtype not in _FLOATS and (floating or value.dtype.is_complex):
+        return str(value.dtype).removeprefix('torch.')
+    return ''
