@@ -172,7 +172,7 @@ def test_files_that_tell_no_classes_are_refused(tmp_path: Path, guided: Path) ->
         (tmp_path / 'gone.ckpt', 'gone.ckpt does not exist'),
         (tmp_path, 'give a .ckpt of semantic_packnet or semantic_resnet18'),
         (foreign, 'fpn.pth are no checkpoint of this package; give a .ckpt'),
-        (cut, 'cut.ckpt .* cannot be read'),
+        (cut, 'cut.ckpt .* is no complete file'),
         (plain, 'plain.ckpt are of densedepth_small, which tells no classes'),
         (fewer, f'fewer.ckpt tells 5 classes; .* the {len(CLASS_NAMES)} of Cityscapes'),
     ):

@@ -193,7 +193,7 @@ def test_contradictions_are_named(model: DepthModel, tmp_path: Path) -> None:
     assert problems[1] == 'recipe.heg_r_weights is (1.0, -2.0); give at least 0.'
     assert 'nothing trains depth' in problems[2]
     assert 'random weights' in problems[3]
-    with pytest.raises(CheckpointError, match=r'absent\.ckpt does not exist; .*train\.embedding'):
+    with pytest.raises(CheckpointError, match=r'absent\.ckpt does not exist'):
         CliffNetRecipe(heg_s=tmp_path / 'absent.ckpt').open(model)
     with torch.device('meta'):
         other = create_model('densedepth_small', encoder='mobilenetv3_small_050')
