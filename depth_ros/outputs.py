@@ -143,6 +143,13 @@ def _points(result: FrameResult) -> PointCloud2:
 
 
 OUTPUTS: Final = (
+    Output(  # the first, so that it is there when the images arrive
+        topic=CAMERA_INFO,
+        kind=CameraInfo,
+        sentence='that of the input, for the published image',
+        needs=Part.CAMERA_INFO,
+        make=_camera_info,
+    ),
     Output(
         topic=DEPTH,
         kind=Image,
@@ -150,13 +157,6 @@ OUTPUTS: Final = (
         sentence='z-depth, metres (NaN unknown, +inf beyond) or millimetres (0 unknown)',
         needs=Part.DEPTH,
         make=_depth,
-    ),
-    Output(
-        topic=CAMERA_INFO,
-        kind=CameraInfo,
-        sentence='that of the input, for the published image',
-        needs=Part.CAMERA_INFO,
-        make=_camera_info,
     ),
     Output(
         topic=SIGMA,
