@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the node says about itself: counts, rates, latencies, and one status message of them."""
+"""Diagnostics of the node: counts, rates, latencies, and one status message of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPEAT_S: Final = 10.0
 _NORMAL: Final = frozenset(
     {DropReason.SUPERSEDED, DropReason.NO_SUBSCRIBER, DropReason.DEACTIVATED}
 )
-"""What happens in health: the camera is faster than the model, or nobody listens."""
+"""Normal operation: the camera is faster than the model, or no output has a subscriber."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,7 @@ class FrameStatistics:
         self._frames_in = self._frames_out = 0
         self._dropped: Counter[DropReason] = Counter()
         self._problems: dict[DropReason, str] = {}
-        self._said_s: dict[DropReason, float] = {}
+        self._logged_s: dict[DropReason, float] = {}
         self._times: deque[FrameTimes] = deque(maxlen=WINDOW_FRAMES)
         self._last_in_s = now_s
         self._before = (now_s, 0, 0, Counter[DropReason]())
@@ -123,9 +123,9 @@ class FrameStatistics:
             if not problem:
                 return False
             self._problems[reason] = problem
-            due = now_s - self._said_s.get(reason, -REPEAT_S) >= REPEAT_S
+            due = now_s - self._logged_s.get(reason, -REPEAT_S) >= REPEAT_S
             if due:
-                self._said_s[reason] = now_s
+                self._logged_s[reason] = now_s
             return due
 
     def snapshot(self) -> Snapshot:
@@ -208,7 +208,7 @@ def _summary(
     if counts.silent_s > silence_s:
         topic = identity.image_topic
         if publishers == 0:
-            hint = f'nobody publishes {topic}; remap image (image:=/camera/image_raw)'
+            hint = f'{topic} has no publisher; remap image (image:=/camera/image_raw)'
         else:
             hint = (
                 f'{topic} has {publishers} publisher(s) but nothing arrives: compare the QoS, and '
@@ -224,12 +224,12 @@ def _summary(
         lost_all = counts.rate_out_hz == 0.0 and any(reason.loses_frame for reason in bad)
         return (DiagnosticStatus.ERROR if lost_all else DiagnosticStatus.WARN), text
     if counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0:
-        return DiagnosticStatus.OK, 'idle: nobody listens to an output'
+        return DiagnosticStatus.OK, 'idle: no output has a subscriber'
     return DiagnosticStatus.OK, f'{counts.rate_out_hz:.1f} depth maps a second'
 
 
 def _percentiles(name: str, seconds: Iterable[float]) -> list[tuple[str, str]]:
-    """Two entries in milliseconds; empty text when there is no frame to speak of."""
+    """Two entries in milliseconds; empty text when there is no frame yet."""
     values_ms = np.fromiter(seconds, np.float64) * 1e3
     if values_ms.size == 0:
         return [(f'{name}_p50_ms', ''), (f'{name}_p95_ms', '')]

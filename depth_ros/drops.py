@@ -14,7 +14,7 @@ class DropReason(str, Enum):
     SUPERSEDED = 'superseded'
     """A newer frame arrived while this one waited."""
     NO_SUBSCRIBER = 'no_subscriber'
-    """Nobody listens to any output, so nothing was computed."""
+    """No output has a subscriber, so nothing was computed."""
     DEACTIVATED = 'deactivated'
     """The node was deactivated while the frame waited."""
     ENCODING = 'encoding'
@@ -56,7 +56,7 @@ _PARTIAL = frozenset(
 
 
 class FrameError(DataError):
-    """A message cannot be used; `reason` says under which name it is counted."""
+    """A message cannot be used; it is counted under `reason`."""
 
     def __init__(self, reason: DropReason, message: str) -> None:
         super().__init__(message)

@@ -21,7 +21,7 @@ _OVERHEAD: Final = 1.25
 
 
 def profile_variable() -> str:
-    """Name of the variable that points Fast DDS to a profile: Humble knows the former one."""
+    """Name of the variable that points Fast DDS to a profile: Humble has the former one."""
     vendor = 'FASTRTPS' if os.environ.get('ROS_DISTRO') == 'humble' else 'FASTDDS'
     return f'{vendor}_DEFAULT_PROFILES_FILE'
 
@@ -29,7 +29,7 @@ def profile_variable() -> str:
 def fitting_profile(folder: Path, *, processes: int, free_bytes: int | None = None) -> Path:
     """Return a profile whose segments all fit into shared memory.
 
-    A container has 64 MB there unless told otherwise. The shipped profile asks for more in each
+    A container has 64 MB there by default. The shipped profile asks for more in each
     process, and a process that does not get it sends its images as UDP fragments.
 
     Args:

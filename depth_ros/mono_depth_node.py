@@ -6,7 +6,7 @@
 
 The main thread takes messages, services and timers; one worker converts, predicts, converts and
 publishes. While it works the newest frame waits and older ones are dropped and counted. Outputs
-that nobody subscribes to are not computed, and without any subscriber the network does not run.
+without a subscriber are not computed, and without any subscriber the network does not run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,6 @@ from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
 from depth_ros.qos import DIAGNOSTICS_QOS, input_events, input_qos
 from depth_ros.settings import BY_NAME, settings_from
-from depth_ros.shipped import model_path
 
 NODE_NAME: Final = 'mono_depth'
 SILENCE_PERIODS: Final = 3.0
@@ -119,7 +118,7 @@ class MonoDepthNode(StartableNode):
 
     def _open(self) -> None:
         settings = self._settings
-        path = model_path(settings.model)
+        path = settings.model_file()
         predictor = Predictor.open(
             path,
             backend=settings.backends,

@@ -21,8 +21,8 @@ class NewestFrameWorker(Generic[Frame]):
         """Start the thread.
 
         Args:
-            work: Called with each frame that is not superseded. It must not raise: whoever
-                counts the failures catches them there.
+            work: Called with each frame that is not superseded. It must not raise:
+                failures are caught and counted there.
             name: Name of the thread.
         """
         self._work = work

@@ -44,7 +44,7 @@ class Part(Flag):
 
 @dataclass(frozen=True, kw_only=True)
 class FrameResult:
-    """Everything that a message can be made from; the parts nobody needs are None."""
+    """Everything that a message can be made from; the parts that are not needed are None."""
 
     header: Header
     """Stamp and frame of the input."""
@@ -71,7 +71,7 @@ class FrameResult:
     def depth_map(self) -> DepthMap:
         """The depth, for an output that needs `Part.DEPTH`."""
         if self.depth is None:
-            message = 'an output uses the depth and its row does not say so'
+            message = 'an output uses the depth and its row does not need it'
             raise LookupError(message)
         return self.depth
 
@@ -79,7 +79,7 @@ class FrameResult:
     def fitted_info(self) -> CameraInfo:
         """The calibration, for an output that needs `Part.CAMERA_INFO`."""
         if self.camera_info is None:
-            message = 'an output uses camera_info and its row does not say so'
+            message = 'an output uses camera_info and its row does not need it'
             raise LookupError(message)
         return self.camera_info
 

@@ -14,9 +14,8 @@ from typing import Final
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
-from rclpy.signals import SignalHandlerOptions
 
-from depth_core.errors import ConfigError
+from depth_ros.session import start_ros
 
 SIGNAL_CHECK_S: Final = 0.1
 """How long a signal may wait while nothing else happens."""
@@ -26,7 +25,7 @@ START_FAILED: Final = 2
 
 
 class StartableNode(LifecycleNode, ABC):
-    """A lifecycle node that knows whether to start itself."""
+    """A lifecycle node that may start itself."""
 
     @property
     def state(self) -> str:
@@ -77,11 +76,7 @@ def run_node(make: Callable[[], StartableNode]) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # rclpy answers a bad argument with private exceptions
-        message = f'the ROS arguments cannot be used: {error}'
-        raise ConfigError(message) from error
+    start_ros()
     try:
         node = make()
         handler = _NodeLog(node)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quality of service: what the node asks of cameras and what it offers to listeners."""
+"""Quality of service: what the node requests of cameras and offers to subscribers."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ RELIABILITIES: Final = ('best_effort', 'reliable')
 OUTPUT_DEPTH: Final = 2
 """Messages an output keeps for retransmission: one on its way and the newest. A cloud of a
 megapixel takes 20 MB, so keeping more costs memory and delivers stale depth. With keep-last a
-slow listener loses old messages; it never blocks the node."""
+slow subscriber loses old messages; it never blocks the node."""
 
 DIAGNOSTICS_QOS: Final = QoSProfile(depth=1)
 
 
 def input_qos(reliability: str, depth: int) -> QoSProfile:
-    """What the node asks for: best effort is offered by every camera driver, reliable by some."""
+    """What the node requests: best effort is offered by every camera driver, reliable by some."""
     return _keep_last(reliability, depth)
 
 
 def output_qos(reliability: str) -> QoSProfile:
-    """What the node offers: a reliable publisher serves reliable and best-effort listeners."""
+    """What the node offers: a reliable publisher serves reliable and best-effort subscribers."""
     return _keep_last(reliability, OUTPUT_DEPTH)
 
 
@@ -52,26 +52,25 @@ def _keep_last(reliability: str, depth: int) -> QoSProfile:
 
 
 def input_events(topic: str, warn: Callable[[str], object]) -> SubscriptionEventCallbacks:
-    """Say when a camera offers less than the node asks for."""
-
-    def incompatible(event: Any) -> None:  # noqa: ANN401 each rclpy has its own event class
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        warn(
-            f'a publisher of {topic} offers an incompatible {policy}: nothing will arrive from '
-            'it. Set the parameter input_reliability to best_effort, or the camera to reliable.'
-        )
-
-    return SubscriptionEventCallbacks(incompatible_qos=incompatible)
+    """Warn when a camera offers less than the node requests."""
+    text = (
+        f'a publisher of {topic} offers an incompatible {{policy}}: nothing will arrive from it. '
+        'Set the parameter input_reliability to best_effort, or the camera to reliable.'
+    )
+    return SubscriptionEventCallbacks(incompatible_qos=_warning(text, warn))
 
 
 def output_events(topic: str, warn: Callable[[str], object]) -> PublisherEventCallbacks:
-    """Say when a listener asks for more than the node offers."""
+    """Warn when a subscriber requests more than the node offers."""
+    text = (
+        f'a subscriber of {topic} asks for an incompatible {{policy}}: nothing will reach it. '
+        'Set the parameter output_reliability to reliable and its durability to volatile.'
+    )
+    return PublisherEventCallbacks(incompatible_qos=_warning(text, warn))
 
+
+def _warning(text: str, warn: Callable[[str], object]) -> Callable[[Any], None]:
     def incompatible(event: Any) -> None:  # noqa: ANN401 each rclpy has its own event class
-        policy = qos_policy_name_from_kind(event.last_policy_kind)
-        warn(
-            f'a subscriber of {topic} asks for an incompatible {policy}: nothing will reach it. '
-            'Set the parameter output_reliability to reliable and its durability to volatile.'
-        )
+        warn(text.format(policy=qos_policy_name_from_kind(event.last_policy_kind)))
 
-    return PublisherEventCallbacks(incompatible_qos=incompatible)
+    return incompatible

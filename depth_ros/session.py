@@ -39,7 +39,7 @@ def ros_node(
     """
     with terminated_cleanly(), contextlib.ExitStack() as stack:
         with signals_held():
-            _start_ros(arguments)
+            start_ros(arguments)
             stack.callback(rclpy.try_shutdown)
             node = Node(name, namespace=namespace)
             stack.callback(node.destroy_node)
@@ -85,7 +85,15 @@ def signals_held() -> Iterator[None]:
             signal.raise_signal(received[0])
 
 
-def _start_ros(arguments: Sequence[str] | None) -> None:
+def start_ros(arguments: Sequence[str] | None = None) -> None:
+    """Initialise rclpy without its signal handlers.
+
+    Args:
+        arguments: Command line with the ROS arguments; None takes the process's own.
+
+    Raises:
+        ConfigError: The ROS arguments cannot be understood.
+    """
     try:
         rclpy.init(
             args=None if arguments is None else list(arguments),

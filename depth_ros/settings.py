@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from depth_core.contracts import OutputSpec
@@ -16,6 +17,7 @@ from depth_core.errors import ConfigError
 from depth_core.preview import ColourScale, scale_for
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
+from depth_core.shipped import default_model, find_model
 from depth_ros.parameter_fields import (
     ParameterField,
     When,
@@ -170,6 +172,14 @@ class Settings:
     def backends(self) -> tuple[str, ...]:
         """The backends to try, in order."""
         return split_names(self.backend) or (AUTO,)
+
+    def model_file(self) -> Path:
+        """Return the file of the model.
+
+        Raises:
+            ModelError: There is no such file and no such shipped model.
+        """
+        return find_model(self.model) if self.model else default_model()
 
     def preview_scale(self, model: OutputSpec) -> ColourScale | None:
         """Return the colours of the preview for a model that gives `model`."""

@@ -2,7 +2,7 @@
 """Publish rendered images of a moving camera, with camera_info and exact depth.
 
 The frames are rendered before the first is published and then shown forth and back, so that the
-rate is steady on a small machine and nothing competes with whoever consumes them.
+rate is steady on a small machine and rendering takes no time from the subscribers.
 """
 
 from __future__ import annotations
@@ -129,12 +129,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             frames=options.frames,
         )
         frames: list[Frame] = []
-        told_s = -math.inf
+        logged_s = -math.inf
         for frame in rendered:
             frames.append(frame)
-            if time.monotonic() - told_s > PROGRESS_PERIOD_S:
+            if time.monotonic() - logged_s > PROGRESS_PERIOD_S:
                 node.get_logger().info(f'rendered {len(frames)} of {options.frames} frames')
-                told_s = time.monotonic()
+                logged_s = time.monotonic()
         messages = [
             frame_messages(frame, frame_id=options.frame_id, transport=options.image_transport)
             for frame in frames
@@ -155,7 +155,7 @@ def render(
 ) -> Iterator[Frame]:
     """Render the first `frames` frames of a drive or a walk, one after the other."""
     # Threads that wait for one another take minutes where other processes use the same cores; one
-    # thread renders ten frames a second. It has to be said before torch is loaded.
+    # thread renders ten frames a second. It has to be set before torch is loaded.
     os.environ.setdefault('OMP_NUM_THREADS', '1')
     # torch takes seconds to import: --help and wrong options are answered without it.
     from depth_core.data.synthetic import SyntheticSequence  # noqa: PLC0415 see above

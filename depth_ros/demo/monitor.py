@@ -18,14 +18,18 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
 from depth_ros.conversions import rgb_from_image
-from depth_ros.outputs import CONFIDENCE, DEPTH, POINTS, SIGMA
+from depth_ros.outputs import CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
 from depth_ros.qos import input_qos
 
 IMAGE: Final = 'image_raw'
 TRUTH: Final = 'ground_truth/depth/image_raw'
 INFO: Final = 'camera_info'
 CAMERA_TOPICS: Final = {IMAGE: Image, TRUTH: Image, INFO: CameraInfo}
-NODE_TOPICS: Final = {DEPTH: Image, SIGMA: Image, CONFIDENCE: Image, POINTS: PointCloud2}
+NODE_TOPICS: Final = {
+    output.topic: output.kind
+    for output in OUTPUTS
+    if output.topic in (DEPTH, SIGMA, CONFIDENCE, POINTS)
+}
 
 SCORED_STEP: Final = 4
 """Every n-th row and column is scored: enough for a mean, and it leaves the CPU to the node."""

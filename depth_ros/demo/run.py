@@ -29,7 +29,7 @@ from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, signals_held, terminated_cleanly
-from depth_ros.shipped import model_path
+from depth_ros.settings import Settings
 from depth_ros.synthetic_camera import DEFAULT_SCENE, DEFAULT_SEED, SCENE_HELP
 
 CAMERA: Final = '/camera'
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     keep_freed_memory()
     options = _parser().parse_command(arguments)
-    model = model_path(options.model)
+    model = Settings(model=options.model).model_file()
     make_folder(options.output_dir)
     profile = fitting_profile(options.output_dir, processes=PROCESSES)
     environment = one_machine_environment(options.domain_id or free_domain_id(), profile)

@@ -85,7 +85,7 @@ def test_percentiles_are_those_of_the_frames() -> None:
     ('counts', 'changes', 'level', 'said'),
     [
         (Snapshot(rate_out_hz=9.96), {}, DiagnosticStatus.OK, '10.0 depth maps a second'),
-        (Snapshot(silent_s=4.0), {'publishers': 0}, DiagnosticStatus.WARN, 'nobody publishes'),
+        (Snapshot(silent_s=4.0), {'publishers': 0}, DiagnosticStatus.WARN, 'has no publisher'),
         (Snapshot(silent_s=4.0), {}, DiagnosticStatus.WARN, 'FASTDDS_DEFAULT_PROFILES_FILE'),
         (
             Snapshot(
@@ -113,7 +113,7 @@ def test_percentiles_are_those_of_the_frames() -> None:
             Snapshot(newly_dropped={DropReason.NO_SUBSCRIBER: 9}),
             {},
             DiagnosticStatus.OK,
-            'idle: nobody listens',
+            'idle: no output has a subscriber',
         ),
     ],
 )

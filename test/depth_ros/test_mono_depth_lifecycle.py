@@ -131,7 +131,7 @@ def test_what_cannot_start_says_why_and_exits(ros: RosSession, tmp_path: Path) -
     cases: dict[str, tuple[dict[str, object], str]] = {
         'missing': (
             {'model': 'nowhere.onnx'},
-            "model = 'nowhere.onnx': model nowhere.onnx does not exist",
+            'model nowhere.onnx does not exist as a file',
         ),
         'torn': ({'model': str(torn)}, 'torn.onnx'),
         'relative': ({'model': str(relative_model(tmp_path))}, 'choose a metric model'),

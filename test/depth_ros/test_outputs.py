@@ -55,7 +55,7 @@ def test_a_message_is_made_from_what_the_row_needs(output: Output) -> None:
         assert message.encoding in output.encoding.split(' or ')
     for part in Part:
         if part in output.needs:
-            with pytest.raises(LookupError, match='its row does not say so'):
+            with pytest.raises(LookupError, match='its row does not need it'):
                 output.make(result(output.needs & ~part))
 
 
