@@ -24,6 +24,11 @@ _MAX_RELATIVE_SIGMA: Final = 2.0
 _NEUTRAL_RELATIVE_SIGMA: Final = 0.2
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """Raise half precision to float32, leave the rest."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
 def resize_bilinear(x: Tensor, size: tuple[int, int], sampling: Sampling) -> Tensor:
     """Resize a map, with the sample positions of the framework a network was trained in.
 
@@ -129,7 +134,9 @@ class SigmaHead(nn.Module):
         """Return sigma [B, 1, H, W] in the unit of `depth` [B, 1, H, W], positive."""
         raw = self.out(F.relu(self.hidden(features.detach())))
         span = math.log(_MAX_RELATIVE_SIGMA / _MIN_RELATIVE_SIGMA)
-        relative = torch.exp(math.log(_MIN_RELATIVE_SIGMA) + span * torch.sigmoid(raw.float()))
+        relative = torch.exp(
+            math.log(_MIN_RELATIVE_SIGMA) + span * torch.sigmoid(at_least_float32(raw))
+        )
         return relative * depth.detach()
 
     @torch.no_grad()

@@ -39,6 +39,7 @@ from depth_core.models.blocks import (
     LightDecoder,
     Sampling,
     SigmaHead,
+    at_least_float32,
     resize_bilinear,
 )
 from depth_core.models.official import OfficialWeights
@@ -188,7 +189,7 @@ class DenseDepthSmall(DepthModel):
     def _decode(self, raw: Tensor) -> Tensor:
         lowest = -math.log(_RANGE_MARGIN)
         highest = math.log(self.spec.max_depth / self.spec.min_depth) - lowest
-        return torch.exp(lowest + (highest - lowest) * torch.sigmoid(raw.float()))
+        return torch.exp(lowest + (highest - lowest) * torch.sigmoid(at_least_float32(raw)))
 
 
 def decode_depth(reciprocal: Tensor, *, min_depth: float, max_depth: float) -> Tensor:
@@ -214,7 +215,7 @@ def _predict(
     spec: ModelSpec, sigma_head: SigmaHead, reciprocal: Tensor, features: Tensor, images: Tensor
 ) -> DenseDepthPrediction:
     """Decode at half resolution, then enlarge, in the order of the original evaluation."""
-    reciprocal = reciprocal.float()  # metres do not fit the half precision of autocast
+    reciprocal = at_least_float32(reciprocal)  # metres do not fit the half precision of autocast
     depth = decode_depth(reciprocal, min_depth=spec.min_depth, max_depth=spec.max_depth)
     sigma = sigma_head(features, depth)
     size = (images.shape[-2], images.shape[-1])

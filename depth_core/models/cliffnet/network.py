@@ -33,7 +33,7 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import SigmaHead, resize_bilinear
+from depth_core.models.blocks import SigmaHead, at_least_float32, resize_bilinear
 from depth_core.models.cliffnet.caffe_resnet import PYRAMID_CHANNELS, CaffeResNet, StrideIn
 from depth_core.models.official import OfficialWeights
 
@@ -228,7 +228,7 @@ class CliffNetSmall(DepthModel):
         raw, features = self.decoder(self.pyramid(maps))
         lowest = math.log(self.spec.min_depth / _RANGE_MARGIN)
         span = math.log(self.spec.max_depth * _RANGE_MARGIN) - lowest
-        return torch.exp(lowest + span * torch.sigmoid(raw.float())), features
+        return torch.exp(lowest + span * torch.sigmoid(at_least_float32(raw))), features
 
 
 def clamp_passing_gradient(x: Tensor, lowest: float, highest: float) -> Tensor:
@@ -246,7 +246,7 @@ def _predict(
     spec: ModelSpec, sigma_head: SigmaHead, raw_m: Tensor, features: Tensor, images: Tensor
 ) -> CliffNetPrediction:
     """Enlarge, then clamp, in the order of the original evaluation; sigma follows the clamped."""
-    raw_m = raw_m.float()  # metres do not fit the half precision of autocast
+    raw_m = at_least_float32(raw_m)  # metres do not fit the half precision of autocast
     relative = _resize_to(sigma_head(features, torch.ones_like(raw_m)), images)
     raw_m = _resize_to(raw_m, images)
     depth = clamp_passing_gradient(raw_m, spec.min_depth, spec.max_depth)

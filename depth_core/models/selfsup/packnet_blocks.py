@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
 
 GROUPS: Final = 16
@@ -153,4 +154,4 @@ class InverseDepthHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, 1, H, W] inverse depth, float32 also under autocast."""
-        return torch.sigmoid(self.conv(x).float()) / self.min_depth
+        return torch.sigmoid(at_least_float32(self.conv(x))) / self.min_depth

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
+from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.packnet_blocks import GROUPS
 from depth_core.models.selfsup.resnet import ResNetEncoder
 
@@ -192,7 +193,7 @@ class PoseCnn(PoseNetwork):
 
 
 def _mean(maps: Tensor) -> Tensor:
-    return _SCALE * maps.float().mean(dim=(-2, -1))
+    return _SCALE * at_least_float32(maps).mean(dim=(-2, -1))
 
 
 def _pairs(image: Tensor, neighbours: Tensor, neighbour_first: Tensor) -> Tensor:

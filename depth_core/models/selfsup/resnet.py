@@ -24,6 +24,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
 from depth_core.models.base import ModelSpec
+from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
 from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
 
@@ -149,7 +150,7 @@ class DecoderLevel(nn.Module):
         x = F.interpolate(F.elu(self.narrow(x)), scale_factor=2, mode='nearest')
         x = x if skip is None else torch.cat((x, skip), dim=1)
         x = F.elu(self.merge(x, guide))
-        return x, None if self.head is None else torch.sigmoid(self.head(x).float())
+        return x, None if self.head is None else torch.sigmoid(at_least_float32(self.head(x)))
 
 
 class ResNetDecoder(nn.Module):

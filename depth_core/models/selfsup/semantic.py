@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
+from depth_core.models.blocks import at_least_float32
 
 CITYSCAPES_CLASSES: Final = 19
 
@@ -97,7 +98,7 @@ class SemanticNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [B, classes, H, W] of RGB images in [0, 1]."""
         logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits.float()
+        return at_least_float32(logits)
 
 
 class FrozenSemantics(nn.Module):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
+from depth_core.models.blocks import STRIDES, LightDecoder, at_least_float32, resize_bilinear
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
 
 
@@ -57,7 +57,7 @@ class SelfSupSmall(InverseDepthModel):
 
     def _inverse(self, raw: Tensor) -> Tensor:
         low, high = 1.0 / self.spec.max_depth, 1.0 / self.spec.min_depth
-        return low + (high - low) * torch.sigmoid(raw.float())
+        return low + (high - low) * torch.sigmoid(at_least_float32(raw))
 
 
 def selfsup_small(

@@ -8,6 +8,8 @@ from typing import Final
 
 from torch import Tensor
 
+from depth_core.models.blocks import at_least_float32
+
 STEEPNESS: Final = 5.0
 """Factor in the exponent of the confidence."""
 
@@ -51,6 +53,6 @@ def sigma_from_confidence(confidence: Tensor, depth: Tensor) -> Tensor:
         Sigma in the unit of `depth`, positive.
     """
     highest, lowest = math.exp(-STEEPNESS * LEAST_RATIO), math.exp(-STEEPNESS * LARGEST_RATIO)
-    ratio = confidence.float().clamp(lowest, highest).log() / -STEEPNESS
-    median_error = 2.0 * ratio * depth.detach().float() / (1.0 - ratio.square())
+    ratio = at_least_float32(confidence).clamp(lowest, highest).log() / -STEEPNESS
+    median_error = 2.0 * ratio * at_least_float32(depth.detach()) / (1.0 - ratio.square())
     return median_error * (math.sqrt(2.0) / math.log(2.0))

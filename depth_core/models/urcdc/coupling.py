@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from torchvision.models import DenseNet
 
-from depth_core.models.blocks import resize_bilinear
+from depth_core.models.blocks import at_least_float32, resize_bilinear
 
 TAPS: Final = ('pool0', 'transition1', 'transition2', 'norm5')
 """Layers of a DenseNet whose output is coupled, at strides 4, 8, 16 and 32."""
@@ -151,4 +151,4 @@ class FullHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, 1, H, W] in (0, 1), float32."""
-        return torch.sigmoid(self.out(F.relu(self.hidden(features))).float())
+        return torch.sigmoid(at_least_float32(self.out(F.relu(self.hidden(features)))))

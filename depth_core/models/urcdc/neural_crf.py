@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ModelError
-from depth_core.models.blocks import resize_bilinear
+from depth_core.models.blocks import at_least_float32, resize_bilinear
 from depth_core.models.urcdc.swin import (
     Mlp,
     RelativePositionBias,
@@ -243,5 +243,5 @@ class QuarterHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Map [B, C, H, W] to [B, 1, 4 H, 4 W] in (0, 1), float32."""
-        share = torch.sigmoid(self.conv(features).float())
+        share = torch.sigmoid(at_least_float32(self.conv(features)))
         return resize_bilinear(share, (4 * share.shape[-2], 4 * share.shape[-1]), 'half_pixel')

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.models.blocks import resize_bilinear
+from depth_core.models.blocks import at_least_float32, resize_bilinear
 
 CentresType: TypeAlias = Literal['softplus', 'normed', 'hybrid1', 'hybrid2']
 """softplus: centres are any positive depth. normed: they part [min, max] and stay in it. hybrid1:
@@ -343,8 +343,3 @@ def _resized(x: Tensor, size: tuple[int, int]) -> Tensor:
     if (x.shape[-2], x.shape[-1]) == size:
         return x
     return resize_bilinear(x, size, 'align_corners')
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Raise half precision to float32, leave the rest."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x

@@ -22,13 +22,12 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
+from depth_core.models.blocks import STRIDES, LightDecoder, at_least_float32, resize_bilinear
 from depth_core.models.zoedepth.metric_bins import (
     BinEmbedding,
     BinHead,
     Bins,
     SpreadCalibration,
-    at_least_float32,
 )
 from depth_core.models.zoedepth.network import (
     ZoeDepthPrediction,

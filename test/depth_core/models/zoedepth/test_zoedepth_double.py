@@ -9,10 +9,12 @@ from torch import Tensor
 
 from depth_core.models.zoedepth import metric_bins
 from depth_core.models.zoedepth.metric_bins import stirling_log_binomial
-from test.depth_core.models.zoedepth.test_zoedepth import Reference, image_of, tiny
-
-DOUBLE_TOLERANCE = 1e-9
-"""In float64 nothing is left to amplify."""
+from test.depth_core.models.zoedepth.test_zoedepth import (
+    DOUBLE_TOLERANCE,
+    Reference,
+    image_of,
+    tiny,
+)
 
 
 def _coefficients_of_the_reference(count: int, like: Tensor) -> Tensor:
