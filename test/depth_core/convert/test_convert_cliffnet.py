@@ -21,6 +21,7 @@ from depth_core.errors import CheckpointError
 from depth_core.models import create_model
 from depth_core.models.cliffnet.network import CliffNet, official_key, to_authors
 from depth_core.weights.checkpoint import load_model
+from test.rounding import assert_within_rounding, in_both_precisions
 
 KEYS = Path(__file__).resolve().parents[2] / 'data' / 'cliff_state_dict_keys.txt'
 SMALL: dict[str, Any] = {'layers': (1, 1, 1, 1), 'channels': 8}
@@ -104,22 +105,22 @@ def test_the_authors_checkpoint_gives_the_authors_numbers(
     output.unlink()
     assert isinstance(model, CliffNet)
     arrays = reference('cliff_full_network_formula_weights')
-    out = model.official_forward(arrays['img'])['out']
+    img = arrays.pop('img')
+
+    def run(dtype: torch.dtype) -> dict[str, Tensor]:
+        stages = model.encoder(img.to(dtype))
+        found = {'out': model.official_forward(img.to(dtype))['out']}
+        for name, maps in (('res', stages), ('p', model.pyramid(stages))):
+            for level, tap in zip((2, 3, 4, 5), maps, strict=True):
+                height, width = arrays[f'{name}{level}_ch0_3'].shape[2:]
+                found[f'{name}{level}_ch0_3'] = tap[:, :4, :height, :width]
+                found[f'{name}{level}_meanstd'] = torch.stack((tap.mean(), tap.std()))
+        return found
+
+    found = in_both_precisions(model, run)
+    assert found.float64.keys() == arrays.keys()
     # Relative to the largest output: float32 rounding through 60 layers.
-    torch.testing.assert_close(
-        out, arrays['out'], rtol=0.0, atol=1e-4 * float(arrays['out'].abs().max())
-    )
-    stages = model.encoder(arrays['img'])
-    for name, maps in (('res', stages), ('p', model.pyramid(stages))):
-        for level, found in zip((2, 3, 4, 5), maps, strict=True):
-            corner = arrays[f'{name}{level}_ch0_3']
-            part = found[:, :4, : corner.shape[2], : corner.shape[3]]
-            largest = float(corner.abs().max())
-            torch.testing.assert_close(part, corner, rtol=0.0, atol=1e-4 * largest)
-            moments = torch.stack((found.mean(), found.std())).double()
-            torch.testing.assert_close(
-                moments, arrays[f'{name}{level}_meanstd'], rtol=1e-4, atol=1e-5
-            )
+    assert_within_rounding(found, arrays, ceiling=1e-4)
     prediction = model(torch.rand(1, 3, 64, 96))
     torch.testing.assert_close(prediction.sigma, 0.2 * prediction.depth, rtol=1e-4, atol=1e-4)
 

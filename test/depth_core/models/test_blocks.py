@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from depth_core.models.blocks import LightDecoder, Sampling, SigmaHead, resize_bilinear
+from test.rounding import in_float64
 
 
 @pytest.mark.parametrize(
@@ -23,10 +24,10 @@ from depth_core.models.blocks import LightDecoder, Sampling, SigmaHead, resize_b
 def test_resize_samples_where_tensorflow_does(
     reference: Callable[[str], dict[str, Tensor]], sampling: Sampling, name: str
 ) -> None:
-    arrays = reference('dd_tf_resize')
+    arrays = in_float64(reference('dd_tf_resize'))
     resized = resize_bilinear(arrays['x_nhwc'].permute(0, 3, 1, 2), (6, 8), sampling)
     expected = arrays[name].permute(0, 3, 1, 2)
-    # One multiplication and one addition more or less in float32.
+    # Theirs are of float32.
     torch.testing.assert_close(resized, expected, rtol=0.0, atol=1e-6)
 
 

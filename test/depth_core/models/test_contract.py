@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -22,6 +21,7 @@ from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
 from depth_core.models import DepthModel, create_model, list_models
 from depth_core.weights.checkpoint import load_model, save_model
+from test.rounding import assert_within_rounding, in_both_precisions
 
 TINY_DPT: Final[Mapping[str, object]] = {
     'encoder_options': {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2},
@@ -126,13 +126,17 @@ def test_eval_mode_is_deterministic(model: DepthModel) -> None:
 
 @torch.no_grad()
 def test_an_image_alone_is_answered_as_in_a_batch(model: DepthModel) -> None:
-    images = _images(model)
-    batch = model(images)
-    for index in range(len(images)):
-        alone = model(images[index : index + 1])
-        # Kernels may split a batch of another size otherwise: float32 sums in another order.
-        torch.testing.assert_close(alone.depth[0], batch.depth[index], rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(alone.sigma[0], batch.sigma[index], rtol=1e-4, atol=1e-4)
+    images = _images(model).double()
+    model.double()
+    try:
+        batch = model(images)
+        alone = [model(images[index : index + 1]) for index in range(len(images))]
+    finally:
+        model.float()
+    for index, prediction in enumerate(alone):
+        # Kernels may split a batch of another size otherwise: float64 sums in another order.
+        for found, expected in ((prediction.depth, batch.depth), (prediction.sigma, batch.sigma)):
+            torch.testing.assert_close(found[0], expected[index], rtol=1e-9, atol=0.0)
 
 
 def test_every_parameter_gets_a_gradient(model: DepthModel) -> None:
@@ -225,10 +229,13 @@ def test_the_onnx_graph_answers_the_same(model: DepthModel) -> None:
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     name = session.get_inputs()[0].name
-    outputs = session.run(None, {name: images.numpy()})
-    for found, expected in zip(outputs, graph(images), strict=True):
-        # Fused layers round otherwise, in float32.
-        np.testing.assert_allclose(found, expected.numpy(), rtol=1e-3, atol=1e-3)
+    answers = [torch.from_numpy(answer) for answer in session.run(None, {name: images.numpy()})]
+    names = ('depth', 'sigma')
+    found = in_both_precisions(
+        graph, lambda dtype: dict(zip(names, graph(images.to(dtype)), strict=True))
+    )
+    # Fused layers round otherwise, in float32.
+    assert_within_rounding(found, dict(zip(names, answers, strict=True)), ceiling=1e-3)
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:

@@ -29,6 +29,7 @@ from depth_core.weights.embedding_file import (
     read_trunk,
     save_embedding,
 )
+from test.rounding import in_float64
 
 Reference = Callable[[str], dict[str, Tensor]]
 
@@ -43,13 +44,13 @@ def official(reference: Reference) -> dict[str, Tensor]:
 def test_embeddings_of_the_authors_network(
     reference: Reference, official: dict[str, Tensor]
 ) -> None:
-    arrays = reference('cliff_heg_and_loss')
+    arrays = in_float64(reference('cliff_heg_and_loss'))
     trunk = EmbeddingTrunk()
     trunk.load_state_dict(convert_embedding(official))
-    frozen(trunk)
+    frozen(trunk.double())
     for name in ('gt', 'pred'):
         for level, found in enumerate(trunk(arrays[name]), start=1):
-            # Float32 sums of up to 288 products in another order.
+            # The authors' float32 sums of up to 288 products; ours are of float64.
             torch.testing.assert_close(
                 found, arrays[f'embed{level}_{name}'], rtol=0.0, atol=1e-5
             )  # fmt: skip

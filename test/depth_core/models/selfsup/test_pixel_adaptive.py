@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +22,11 @@ from depth_core.models.selfsup.pixel_adaptive import (
     pixel_adaptive_conv_transpose2d,
 )
 from test.depth_core.packnet_official import arrays
+from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
 TOLERANCE = 1e-5
-"""Absolute, on values of about 3: float32 sums of up to 150 products in another order."""
+"""Absolute, on values of about 3: the original's float32 sums of up to 150 products; ours are of
+float64."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     'k3': {'padding': 1},
@@ -36,7 +38,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'k3_shared': {'padding': 1},
 }
 
-_arrays = cache(partial(arrays, 'pac_conv'))
+
+@cache
+def _arrays() -> dict[str, Tensor]:
+    return in_float64(arrays('pac_conv'))
 
 
 def _inputs() -> tuple[Tensor, Tensor]:
@@ -61,7 +66,7 @@ def test_each_variant_of_the_original(variant: str) -> None:
 
 def test_the_inverse_kernel() -> None:
     expected = _arrays()
-    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1, kernel='inverse', learn_sigma=False)
+    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1, kernel='inverse', learn_sigma=False).double()
     state = {
         'weight': expected['k3_inv/sd/weight'],
         'bias': expected['k3_inv/sd/bias'],
@@ -79,14 +84,16 @@ def test_the_inverse_kernel() -> None:
 def test_one_sigma_for_all_filters(sigma: float) -> None:
     expected = _arrays()
     weights = expected['k3/sd/weight'], expected['k3/sd/bias']
-    found = pixel_adaptive_conv2d(*_inputs(), *weights, sigma=torch.tensor([sigma]), padding=1)
+    found = pixel_adaptive_conv2d(
+        *_inputs(), *weights, sigma=torch.tensor([sigma]).double(), padding=1
+    )
     _assert_close(found, expected[f'sigma_{sigma}/out'])
 
 
 @torch.no_grad()
 def test_a_sigma_for_each_filter() -> None:
     expected = _arrays()
-    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1)
+    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1).double()
     state = {
         'weight': expected['k3/sd/weight'],
         'bias': expected['k3/sd/bias'],
@@ -97,14 +104,14 @@ def test_a_sigma_for_each_filter() -> None:
 
 
 def test_sigma_starts_at_one_and_stays_positive() -> None:
-    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1)
+    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1).double()
     assert layer.sigma is not None
-    assert torch.equal(layer.sigma, torch.ones(5))
+    assert torch.equal(layer.sigma, torch.ones(5).double())
     optimizer = torch.optim.SGD([layer.get_parameter('log_sigma')], lr=1e3)
     layer(*_inputs()).sum().backward()
     optimizer.step()
     assert (layer.sigma >= 0.0).all()
-    assert not torch.equal(layer.sigma, torch.ones(5))
+    assert not torch.equal(layer.sigma, torch.ones(5).double())
 
 
 def test_the_transposed_form() -> None:
@@ -189,7 +196,7 @@ def test_gradients_in_float64(options: dict[str, Any]) -> None:
 
 
 def test_training_and_evaluation_answer_alike() -> None:
-    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1)
+    layer = PixelAdaptiveConv2d(6, 5, 3, padding=1).double()
     trained = layer.train()(*_inputs())
     assert trained.grad_fn is not None
     with torch.no_grad():
@@ -198,7 +205,7 @@ def test_training_and_evaluation_answer_alike() -> None:
 
 def test_distances_are_float32_under_autocast() -> None:
     layer = PixelAdaptiveConv2d(6, 5, 3, padding=1).eval()
-    x, guide = _inputs()
+    x, guide = (value.float() for value in _inputs())
     with torch.no_grad(), torch.autocast('cpu', dtype=torch.bfloat16):
         found = layer(x, guide.bfloat16())
         expected = layer(x, guide.bfloat16().float())
@@ -225,13 +232,15 @@ def test_the_exported_graph_gathers_nothing() -> None:
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     names = [item.name for item in session.get_inputs()]
     feed = dict(zip(names, (value.numpy() for value in inputs), strict=True))
-    np.testing.assert_allclose(
-        session.run(None, feed)[0], layer(*inputs).numpy(), rtol=0.0, atol=TOLERANCE
+    found = in_both_precisions(
+        layer, lambda dtype: {'out': layer(*(value.to(dtype) for value in inputs))}
     )
+    answer = torch.from_numpy(session.run(None, feed)[0])
+    assert_within_rounding(found, {'out': answer}, ceiling=TOLERANCE)
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    x, guide = _inputs()
+    x, guide = (value.float() for value in _inputs())
     with pytest.raises(ModelError, match='2x2 has no centre'):
         pixel_adaptive_conv2d(x, guide, torch.ones(5, 6, 2, 2))
     with pytest.raises(ModelError, match=r'need one of \[2, G, 7, 9\]; resize it'):

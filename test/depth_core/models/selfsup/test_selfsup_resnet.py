@@ -17,9 +17,10 @@ from depth_core.models import create_model
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel
 from depth_core.models.selfsup.resnet import ResNetEncoder, SelfSupResNet
 from test.depth_core.packnet_official import arrays, depth_resnet, monodepth2_depth
+from test.rounding import assert_within_rounding, in_both_precisions
 
-NETWORK_TOLERANCE = 1e-4
-"""Relative: float32 sums in another order, through 18 layers and a decoder."""
+NETWORK_CEILING = 1e-4
+"""Relative to each value: float32 sums in another order, through 18 layers and a decoder."""
 
 _packnet_sfm = cache(partial(arrays, 'packnet_resnet18_procedural'))
 _monodepth2 = cache(partial(arrays, 'monodepth2_nets_procedural'))
@@ -32,27 +33,27 @@ def _loaded(official: dict[str, Tensor]) -> SelfSupResNet:
     return model.eval()
 
 
-@torch.no_grad()
 def test_the_network_of_packnet_sfm() -> None:
-    expected = _packnet_sfm()
+    images = _packnet_sfm()['in_rgb']
     model = _loaded(depth_resnet())
-    for index, features in enumerate(model.encoder(expected['in_rgb'])):
-        found = torch.stack((features.mean(), features.std())).double()
-        torch.testing.assert_close(
-            found,
-            expected[f'depthresnet18/enc_feat{index}_meanstd'],
-            rtol=NETWORK_TOLERANCE,
-            atol=0.0,
+    expected = {
+        name: _packnet_sfm()[f'depthresnet18/{name}']
+        for name in (
+            *(f'enc_feat{index}_meanstd' for index in range(5)),
+            *(f'disp{scale}' for scale in range(4)),
+            *(f'invdepth{scale}' for scale in range(4)),
         )
-    outputs = model.official_forward(expected['in_rgb'])
-    for scale in range(4):
-        for ours, theirs in (('disp', 'disp'), ('inv_depth', 'invdepth')):
-            torch.testing.assert_close(
-                outputs[f'{ours}{scale}'],
-                expected[f'depthresnet18/{theirs}{scale}'],
-                rtol=NETWORK_TOLERANCE,
-                atol=0.0,
-            )
+    }
+
+    def run(dtype: torch.dtype) -> dict[str, Tensor]:
+        outputs = model.official_forward(images.to(dtype))
+        found = {name.replace('_', ''): value for name, value in outputs.items()}
+        for index, features in enumerate(model.encoder(images.to(dtype))):
+            found[f'enc_feat{index}_meanstd'] = torch.stack((features.mean(), features.std()))
+        return found
+
+    found = in_both_precisions(model, run)
+    assert_within_rounding(found, expected, ceiling=NETWORK_CEILING, relative_to='each')
 
 
 def test_disparity_becomes_depth_as_in_monodepth2(
@@ -67,15 +68,13 @@ def test_disparity_becomes_depth_as_in_monodepth2(
     torch.testing.assert_close(depth, expected['disp_to_depth/depth'], rtol=1e-6, atol=0.0)
 
 
-@torch.no_grad()
 def test_the_network_of_monodepth2() -> None:
-    expected = _monodepth2()
+    images = _monodepth2()['in']
     encoder, decoder = monodepth2_depth()
-    outputs = _loaded(encoder | decoder).official_forward(expected['in'])
-    for scale in range(4):
-        torch.testing.assert_close(
-            outputs[f'disp{scale}'], expected[f'disp{scale}'], rtol=NETWORK_TOLERANCE, atol=0.0
-        )
+    model = _loaded(encoder | decoder)
+    found = in_both_precisions(model, lambda dtype: model.official_forward(images.to(dtype)))
+    expected = {name: _monodepth2()[name] for name in ('disp0', 'disp1', 'disp2', 'disp3')}
+    assert_within_rounding(found, expected, ceiling=NETWORK_CEILING, relative_to='each')
 
 
 def test_the_classifier_is_left_out_and_nothing_else() -> None:
