@@ -59,15 +59,17 @@ class BothPrecisions:
 
 @torch.no_grad()
 def in_both_precisions(
-    network: nn.Module, run: Callable[[torch.dtype], Outputs]
+    network: nn.Module | None, run: Callable[[torch.dtype], Outputs]
 ) -> BothPrecisions:
     """Compute the outputs of a float32 network as it is, and once more in float64.
 
     Args:
-        network: What `run` computes with; float32 again afterwards, with the same weights.
+        network: What `run` computes with; float32 again afterwards, with the same weights. None
+            for a function without weights.
         run: Gives outputs by name, from inputs of the type it is called with.
     """
     float32 = dict(run(torch.float32))
+    network = nn.Identity() if network is None else network
     network.double()
     try:
         return BothPrecisions(float32=float32, float64=dict(run(torch.float64)))

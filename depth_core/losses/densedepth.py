@@ -114,7 +114,7 @@ def ssim(
     """
     prediction, target, mask = cleaned(prediction, target, valid)
     size = min(window, prediction.shape[-2], prediction.shape[-1])
-    weights = gaussian_window(size).to(prediction.device)
+    weights = gaussian_window(size).to(prediction)
 
     def local_mean(x: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(x, weights.view(1, 1, -1, 1)), weights.view(1, 1, 1, -1))

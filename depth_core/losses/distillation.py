@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from depth_core.losses.masking import cleaned, masked_mean
+from depth_core.precision import at_least_float32
 
 _EPSILON: Final = 1e-7
 _STEEPNESS: Final = 5.0
@@ -50,7 +51,7 @@ def cross_distillation(
         valid: See the module `depth_core.losses`.
     """
     student, teacher, mask = cleaned(student, teacher.detach(), valid)
-    weight = confidence.detach().float()
+    weight = at_least_float32(confidence.detach())
     if mask is not None:
         weight = torch.where(mask, weight, 0.0)
     return ((teacher - student).abs() * weight).sum() / (weight + _EPSILON).sum()

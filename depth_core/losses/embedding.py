@@ -35,6 +35,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.losses.masking import cleaned, masked_mean
+from depth_core.precision import at_least_float32
 
 EmbeddingMask: TypeAlias = Literal['whole', 'fill', 'dense']
 """Which embedding pixels count where ground truth has holes; see the module."""
@@ -76,20 +77,20 @@ def embedding_l1(
     """
     with torch.autocast(prediction.device.type, enabled=False):
         if valid is None:
-            ours, theirs = prediction.float(), target.float()
+            ours, theirs = at_least_float32(prediction), at_least_float32(target)
             counted: Sequence[Tensor | None] | None = None
         elif masking == 'whole':
             ours, theirs, _ = cleaned(prediction, target, valid)
             counted = [~reached for reached in embedding.reach(~valid)]
         elif masking == 'fill':
-            background = prediction.detach().float()
+            background = at_least_float32(prediction.detach())
             background = torch.where(background.isfinite(), background, 0.0)
-            ours = torch.where(valid, prediction.float(), background)
-            theirs = torch.where(valid, target.float(), background)
+            ours = torch.where(valid, at_least_float32(prediction), background)
+            theirs = torch.where(valid, at_least_float32(target), background)
             counted = embedding.reach(valid)
         else:
-            ours = prediction.float()
-            theirs = torch.where(valid, target.float(), _AUTHORS_PADDING_M)
+            ours = at_least_float32(prediction)
+            theirs = torch.where(valid, at_least_float32(target), _AUTHORS_PADDING_M)
             counted = None
         with torch.no_grad():
             wanted = embedding(theirs)
@@ -154,5 +155,5 @@ def sobel_l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) ->
         return difference.mean()
     around = torch.ones_like(kernels[:1])
     around[..., 1, 1] = 0.0
-    whole = F.conv2d((~mask).float(), around, padding=1) == 0.0
+    whole = F.conv2d((~mask).to(around), around, padding=1) == 0.0
     return masked_mean(difference, whole.expand_as(difference))

@@ -6,6 +6,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from depth_core.precision import at_least_float32
+
 
 def cleaned(
     prediction: Tensor, target: Tensor, valid: Tensor | None, *, fill: float = 0.0
@@ -14,7 +16,7 @@ def cleaned(
 
     `torch.where` stops gradients as well as values: 0 * NaN would not.
     """
-    prediction, target = prediction.float(), target.float()
+    prediction, target = at_least_float32(prediction), at_least_float32(target)
     if valid is None:
         return prediction, target, None
     return torch.where(valid, prediction, fill), torch.where(valid, target, fill), valid

@@ -17,6 +17,7 @@ from depth_core.losses.view_synthesis import (
     scale_camera,
     synthesised,
 )
+from depth_core.precision import at_least_float32
 
 Reduction: TypeAlias = Literal['min', 'mean']
 """How the errors against several references become one: the smallest, or all alike."""
@@ -42,8 +43,8 @@ def ssim_map(first: Tensor, second: Tensor) -> Tensor:
         [B, C, H, W] in [-1, 1].
     """
     with torch.autocast(first.device.type, enabled=False):
-        x = F.pad(first.float(), (1, 1, 1, 1), mode='reflect')
-        y = F.pad(second.float(), (1, 1, 1, 1), mode='reflect')
+        x = F.pad(at_least_float32(first), (1, 1, 1, 1), mode='reflect')
+        y = F.pad(at_least_float32(second), (1, 1, 1, 1), mode='reflect')
         mean_x, mean_y = F.avg_pool2d(x, 3, 1), F.avg_pool2d(y, 3, 1)
         variance_x = F.avg_pool2d(x * x, 3, 1) - mean_x * mean_x
         variance_y = F.avg_pool2d(y * y, 3, 1) - mean_y * mean_y
@@ -69,7 +70,7 @@ def photometric_map(
     Returns:
         [B, 1, H, W].
     """
-    error = (estimate.float() - image.float()).abs().mean(dim=1, keepdim=True)
+    error = (at_least_float32(estimate) - at_least_float32(image)).abs().mean(dim=1, keepdim=True)
     if ssim_weight > 0.0:
         unlike = (0.5 - 0.5 * ssim_map(estimate, image)).clamp(0.0, 1.0)
         error = ssim_weight * unlike.mean(dim=1, keepdim=True) + (1.0 - ssim_weight) * error

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from depth_core.losses.masking import cleaned, masked_mean
+from depth_core.precision import at_least_float32
 
 
 def l1(prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -70,6 +71,7 @@ def laplace_nll(
         valid: See the module.
     """
     depth, target, mask = cleaned(depth.detach(), target, valid)
-    spread = sigma.float() if mask is None else torch.where(mask, sigma.float(), 1.0)
+    sigma = at_least_float32(sigma)
+    spread = sigma if mask is None else torch.where(mask, sigma, 1.0)
     b = spread / math.sqrt(2.0)
     return masked_mean((target - depth).abs() / b + (2.0 * b).log(), mask)

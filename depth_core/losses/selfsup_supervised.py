@@ -16,6 +16,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.losses.masking import cleaned, masked_mean
 from depth_core.losses.pointwise import l1, silog
+from depth_core.precision import at_least_float32
 
 InverseDepthLoss: TypeAlias = Literal['l1', 'mse', 'berhu', 'silog', 'abs_rel']
 
@@ -81,7 +82,7 @@ def inverse_depth_loss(
             variants), with inverse depth 0 where the depth is not positive, or not finite.
         method: l1 (the default there, 'sparse-l1'), mse, berhu, silog or abs_rel.
     """
-    depth_m = depth_m.float()
+    depth_m = at_least_float32(depth_m)
     positive = torch.isfinite(depth_m) & (depth_m > 0.0)
     if valid is not None:
         positive = positive & valid

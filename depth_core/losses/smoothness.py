@@ -9,6 +9,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from depth_core.precision import at_least_float32
+
 MeanGuard: TypeAlias = Literal['floor', 'added']
 """What keeps a mean of zero from being divided by: floor = at least 1e-6 (packnet-sfm);
 added = 1e-7 more (monodepth2)."""
@@ -16,7 +18,7 @@ added = 1e-7 more (monodepth2)."""
 
 def mean_normalised(inverse_depth: Tensor, guard: MeanGuard = 'floor') -> Tensor:
     """Divide each map [B, 1, H, W] by its mean, so that shrinking the scene gains nothing."""
-    inverse_depth = inverse_depth.float()
+    inverse_depth = at_least_float32(inverse_depth)
     mean = inverse_depth.mean(dim=(2, 3), keepdim=True)
     return inverse_depth / (mean.clamp(min=1e-6) if guard == 'floor' else mean + 1e-7)
 
@@ -35,14 +37,14 @@ def edge_aware_differences(values: Tensor, image: Tensor) -> tuple[Tensor, Tenso
     """
     found = []
     for axis in (-1, -2):
-        weight = torch.exp(-image.float().diff(dim=axis).abs().mean(dim=1, keepdim=True))
+        weight = torch.exp(-at_least_float32(image).diff(dim=axis).abs().mean(dim=1, keepdim=True))
         found.append(-values.diff(dim=axis) * weight)
     return found[0], found[1]
 
 
 def smoothness(inverse_depth: Tensor, image: Tensor) -> Tensor:
     """Mean |damped difference| along x plus that along y, of one map as it is; a scalar."""
-    along_x, along_y = edge_aware_differences(inverse_depth.float(), image)
+    along_x, along_y = edge_aware_differences(at_least_float32(inverse_depth), image)
     return along_x.abs().mean() + along_y.abs().mean()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from depth_core.losses.masking import masked_mean
+from depth_core.precision import at_least_float32
 
 
 def velocity_loss(translation: Tensor, distance_m: Tensor, valid: Tensor | None = None) -> Tensor:
@@ -20,7 +21,7 @@ def velocity_loss(translation: Tensor, distance_m: Tensor, valid: Tensor | None 
     Returns:
         A scalar, metres.
     """
-    translation, distance_m = translation.float(), distance_m.float()
+    translation, distance_m = at_least_float32(translation), at_least_float32(distance_m)
     # The slope of a norm at 0 is not a number; a pose network may well answer exactly 0.
     still = (translation == 0.0).all(dim=-1, keepdim=True)
     length = torch.where(still, 1.0, translation).norm(dim=-1)

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.precision import at_least_float32
+
 Padding: TypeAlias = Literal['zeros', 'border']
 """What is seen beyond the image: black (packnet-sfm) or its outermost pixels (monodepth2)."""
 
@@ -34,7 +36,7 @@ def euler_to_matrix(angles: Tensor) -> Tensor:
     Returns:
         [..., 3, 3].
     """
-    angles = angles.float()
+    angles = at_least_float32(angles)
     (sx, sy, sz), (cx, cy, cz) = angles.sin().unbind(-1), angles.cos().unbind(-1)
     matrix: Tensor = torch.stack(
         (
@@ -59,7 +61,7 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
     Returns:
         [..., 3, 3].
     """
-    rotation = rotation.float()
+    rotation = at_least_float32(rotation)
     # The slope of a norm at 0 is not a number; a pose network may well answer exactly 0.
     still = (rotation == 0.0).all(dim=-1, keepdim=True)
     angle = torch.where(still, 1.0, rotation).norm(dim=-1, keepdim=True)
@@ -81,7 +83,7 @@ def axis_angle_to_matrix(rotation: Tensor) -> Tensor:
 
 def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
     """Put [..., 3, 3] and [..., 3] together as [..., 4, 4]: x' = R x + t."""
-    top = torch.cat((rotation, translation.float().unsqueeze(-1)), dim=-1)
+    top = torch.cat((rotation, at_least_float32(translation).unsqueeze(-1)), dim=-1)
     last = torch.zeros_like(top[..., :1, :])
     last[..., 3] = 1.0
     return torch.cat((top, last), dim=-2)
@@ -102,7 +104,7 @@ def scale_camera(camera: Tensor, scale_x: float, scale_y: float | None = None) -
         scale_y: New height over old; `scale_x` when None.
     """
     scale_y = scale_x if scale_y is None else scale_y
-    scaled = camera.float().clone()
+    scaled = at_least_float32(camera).clone()
     scaled[:, 0, 0] *= scale_x
     scaled[:, 1, 1] *= scale_y
     scaled[:, 0, 2] = (scaled[:, 0, 2] + 0.5) * scale_x - 0.5
@@ -112,7 +114,7 @@ def scale_camera(camera: Tensor, scale_x: float, scale_y: float | None = None) -
 
 def inverse_to_depth(inverse_depth: Tensor) -> Tensor:
     """1 / max(inverse depth, 1e-6), in float32."""
-    return 1.0 / inverse_depth.float().clamp(min=_SMALLEST_INVERSE)
+    return 1.0 / at_least_float32(inverse_depth).clamp(min=_SMALLEST_INVERSE)
 
 
 def back_project(depth: Tensor, camera: Tensor) -> Tensor:
@@ -125,14 +127,14 @@ def back_project(depth: Tensor, camera: Tensor) -> Tensor:
     Returns:
         [B, 3, H, W] in the frame of the camera, in the unit of the depth.
     """
+    depth, camera = at_least_float32(depth), at_least_float32(camera)
     height, width = depth.shape[-2:]
-    rows = torch.arange(height, device=depth.device, dtype=torch.float32)
-    columns = torch.arange(width, device=depth.device, dtype=torch.float32)
+    rows = torch.arange(height, device=depth.device, dtype=depth.dtype)
+    columns = torch.arange(width, device=depth.device, dtype=depth.dtype)
     v, u = torch.meshgrid(rows, columns, indexing='ij')
-    camera = camera.float()
     x = (u - camera[:, 0, 2, None, None]) / camera[:, 0, 0, None, None]
     y = (v - camera[:, 1, 2, None, None]) / camera[:, 1, 1, None, None]
-    return torch.stack((x, y, torch.ones_like(x)), dim=1) * depth.float()
+    return torch.stack((x, y, torch.ones_like(x)), dim=1) * depth
 
 
 def projected(
@@ -151,7 +153,7 @@ def projected(
         last, as `sampled` takes them; and whether that is inside the image and in front of the
         camera, [B, 1, H, W] bool.
     """
-    matrix = camera.float() @ pose[:, :3, :].float()
+    matrix = at_least_float32(camera) @ at_least_float32(pose[:, :3, :])
     seen = torch.einsum('bij,bjhw->bihw', matrix[:, :, :3], points) + matrix[:, :, 3, None, None]
     pixels = seen[:, :2] / seen[:, 2:].clamp(min=_NEAREST)
     height, width = size
@@ -174,8 +176,8 @@ def sampled(
             from torch 1.3 on, when the default changed under it: half a pixel off at the borders.
     """
     return F.grid_sample(
-        image.float(),
-        grid.float(),
+        at_least_float32(image),
+        at_least_float32(grid),
         mode='bilinear',
         padding_mode=padding,
         align_corners=align_corners,

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.precision import at_least_float32
+
 Sampling: TypeAlias = Literal['align_corners', 'half_pixel', 'tf1_legacy']
 """Where the samples of a bilinear resize lie; see `resize_bilinear`."""
 
@@ -22,11 +24,6 @@ SAMPLINGS: Final[tuple[Sampling, ...]] = get_args(Sampling)
 _MIN_RELATIVE_SIGMA: Final = 0.005
 _MAX_RELATIVE_SIGMA: Final = 2.0
 _NEUTRAL_RELATIVE_SIGMA: Final = 0.2
-
-
-def at_least_float32(x: Tensor) -> Tensor:
-    """Raise half precision to float32, leave the rest."""
-    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def resize_bilinear(x: Tensor, size: tuple[int, int], sampling: Sampling) -> Tensor:

@@ -39,10 +39,10 @@ from depth_core.models.blocks import (
     LightDecoder,
     Sampling,
     SigmaHead,
-    at_least_float32,
     resize_bilinear,
 )
 from depth_core.models.official import OfficialWeights
+from depth_core.precision import at_least_float32
 
 _LEAKY_SLOPE: Final = 0.2
 _RANGE_MARGIN: Final = 1.25

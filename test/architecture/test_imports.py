@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS: tuple[set[str], ...] = (
     {'errors', 'telemetry'},
     {'__init__', 'arguments', 'contracts', 'files', 'shipped'},
-    {'geometry', 'onnx_file'},
+    {'geometry', 'onnx_file', 'precision'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
     {'images', 'presets'},
     {'models'},

@@ -33,9 +33,10 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import SigmaHead, at_least_float32, resize_bilinear
+from depth_core.models.blocks import SigmaHead, resize_bilinear
 from depth_core.models.cliffnet.caffe_resnet import PYRAMID_CHANNELS, CaffeResNet, StrideIn
 from depth_core.models.official import OfficialWeights
+from depth_core.precision import at_least_float32
 
 _BGR_MEAN: Final = (102.9801, 115.9465, 122.7717)
 _OUTPUT_STRIDE: Final = 4

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
+from depth_core.precision import at_least_float32
 
 GROUPS: Final = 16
 """Groups of every group norm of the family, so that widths are multiples of it."""

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
-from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.packnet_blocks import GROUPS
 from depth_core.models.selfsup.resnet import ResNetEncoder
+from depth_core.precision import at_least_float32
 
 RotationForm: TypeAlias = Literal['euler_xyz', 'axis_angle']
 """euler_xyz: R = Rx(a) Ry(b) Rz(c); axis_angle: the axis times the angle. Radians."""

@@ -24,9 +24,9 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
 from depth_core.models.base import ModelSpec
-from depth_core.models.blocks import at_least_float32
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
 from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
+from depth_core.precision import at_least_float32
 
 Encoder: TypeAlias = Literal['resnet18', 'resnet34', 'resnet50']
 ENCODERS: Final[tuple[Encoder, ...]] = get_args(Encoder)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
-from depth_core.models.blocks import at_least_float32
+from depth_core.precision import at_least_float32
 
 CITYSCAPES_CLASSES: Final = 19
 

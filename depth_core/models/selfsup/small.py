@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, at_least_float32, resize_bilinear
+from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
+from depth_core.precision import at_least_float32
 
 
 class SelfSupSmall(InverseDepthModel):

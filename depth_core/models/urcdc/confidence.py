@@ -8,7 +8,7 @@ from typing import Final
 
 from torch import Tensor
 
-from depth_core.models.blocks import at_least_float32
+from depth_core.precision import at_least_float32
 
 STEEPNESS: Final = 5.0
 """Factor in the exponent of the confidence."""

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from torchvision.models import DenseNet
 
-from depth_core.models.blocks import at_least_float32, resize_bilinear
+from depth_core.models.blocks import resize_bilinear
+from depth_core.precision import at_least_float32
 
 TAPS: Final = ('pool0', 'transition1', 'transition2', 'norm5')
 """Layers of a DenseNet whose output is coupled, at strides 4, 8, 16 and 32."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ModelError
-from depth_core.models.blocks import at_least_float32, resize_bilinear
+from depth_core.models.blocks import resize_bilinear
 from depth_core.models.urcdc.swin import (
     Mlp,
     RelativePositionBias,
@@ -29,6 +29,7 @@ from depth_core.models.urcdc.swin import (
     shift_mask,
     to_windows,
 )
+from depth_core.precision import at_least_float32
 
 POOL_SIZES: Final = (1, 2, 3, 6)
 """Sides of the grids the coarsest map is averaged to."""

@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.models.blocks import at_least_float32, resize_bilinear
+from depth_core.models.blocks import resize_bilinear
+from depth_core.precision import at_least_float32
 
 CentresType: TypeAlias = Literal['softplus', 'normed', 'hybrid1', 'hybrid2']
 """softplus: centres are any positive depth. normed: they part [min, max] and stay in it. hybrid1:

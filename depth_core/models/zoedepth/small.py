@@ -22,7 +22,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, at_least_float32, resize_bilinear
+from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
 from depth_core.models.zoedepth.metric_bins import (
     BinEmbedding,
     BinHead,
@@ -37,6 +37,7 @@ from depth_core.models.zoedepth.network import (
     spec_of,
 )
 from depth_core.models.zoedepth.options import BinOptions
+from depth_core.precision import at_least_float32
 
 _COLD: Final = (-3.0, 2.0)
 """Biases of the two votes on temperature with which it starts at about 1.1."""

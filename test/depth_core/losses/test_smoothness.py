@@ -12,12 +12,13 @@ from torch import Tensor
 
 from depth_core.losses import smoothness
 from depth_core.losses.photometric import shrunk
+from test.rounding import in_float64
 
 Reference = Callable[[str], dict[str, Tensor]]
 
 
 def test_the_terms_of_packnet_sfm_at_each_scale(reference: Reference) -> None:
-    packnet = reference('packnet_losses')
+    packnet = in_float64(reference('packnet_losses'))
     for scale in range(4):
         inverse = packnet[f'inv_depth_native{scale}']
         image = shrunk(packnet['image'], (inverse.shape[-2], inverse.shape[-1]))
@@ -30,7 +31,7 @@ def test_the_terms_of_packnet_sfm_at_each_scale(reference: Reference) -> None:
 
 
 def test_the_numbers_of_monodepth2(reference: Reference) -> None:
-    monodepth2 = reference('monodepth2_layers')
+    monodepth2 = in_float64(reference('monodepth2_layers'))
     raw = smoothness.smoothness(monodepth2['disp'], monodepth2['image'])
     torch.testing.assert_close(raw, monodepth2['smooth_raw'], rtol=1e-5, atol=0.0)
     normalised = smoothness.mean_normalised(monodepth2['disp'], 'added')

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from depth_core.losses import velocity_loss
+from test.rounding import in_float64
 
 
 def test_the_number_of_packnet_sfm(reference: Callable[[str], dict[str, Tensor]]) -> None:
-    packnet = reference('packnet_losses')
+    packnet = in_float64(reference('packnet_losses'))
     distances = [packnet[f'gt_pose_mat{index}'][:, :3, 3].norm(dim=-1) for index in (0, 1)]
     found = velocity_loss(packnet['pose_vec'][..., :3], torch.stack(distances, dim=1))
     torch.testing.assert_close(found.view(1), packnet['velocity_loss'], rtol=1e-6, atol=0.0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from depth_core.losses import view_synthesis as views
 from depth_core.losses.photometric import shrunk
+from test.rounding import in_float64
 
 Reference = Callable[[str], dict[str, Tensor]]
 CAMERA = torch.tensor([[[10.0, 0.0, 3.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]]])
@@ -19,16 +20,16 @@ CAMERA = torch.tensor([[[10.0, 0.0, 3.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]]])
 
 @pytest.fixture(scope='module')
 def packnet(reference: Reference) -> dict[str, Tensor]:
-    return reference('packnet_losses')
+    return in_float64(reference('packnet_losses'))
 
 
 @pytest.fixture(scope='module')
 def monodepth2(reference: Reference) -> dict[str, Tensor]:
-    return reference('monodepth2_layers')
+    return in_float64(reference('monodepth2_layers'))
 
 
 def near(found: Tensor, expected: Tensor, *, atol: float = 1e-5) -> None:
-    # Single layers of the authors in float32; a sampled colour moves by a coordinate's rounding.
+    # The authors' are of float32: a sampled colour moves by a coordinate's rounding.
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=atol)
 
 
