@@ -39,10 +39,7 @@ CORE = (
     'simplejpeg>=1.7.6,<2',
 )
 
-BAGS = (
-    'rosbags>=0.11,<0.12',
-    'rosbags-image>=0.10,<0.11',
-)
+BAGS = ('rosbags>=0.11,<0.12',)
 
 EXTRAS = {
     'ros': (

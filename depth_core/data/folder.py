@@ -11,7 +11,6 @@ import numpy as np
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.images import (
-    IMAGE_SUFFIXES,
     LABEL_IDS,
     NO_LABEL,
     LabelIds,
@@ -19,7 +18,6 @@ from depth_core.data.images import (
     make_sample,
     read_depth_npy,
     read_depth_png,
-    read_image,
     read_labels,
     require_folder,
 )
@@ -28,6 +26,7 @@ from depth_core.data.text import numbers_of, read_lines
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.files import is_hidden
 from depth_core.geometry import intrinsics_from_matrix
+from depth_core.images import IMAGE_SUFFIXES, read_image
 
 _IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
 _INTRINSICS_NAME: Final = 'intrinsics.txt'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image and depth files to arrays, and arrays to samples: what every file dataset shares."""
+"""Depth and label files to arrays, and arrays to samples: what every file dataset shares."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError
 from depth_core.geometry import render_sparse_depth, resize_intrinsics, unproject
-
-IMAGE_SUFFIXES: Final = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
-"""Endings of the files that are looked at as images, lower case."""
+from depth_core.images import MAX_PIXELS, ImageError, limit_pixels, read_header
 
 NO_LABEL: Final = 255
 """Semantic train id of a pixel that nothing is known about."""
@@ -37,36 +35,6 @@ _OF_LABEL_ID: Final = (
 _LABELS: Final = 34
 _CODES_SHOWN: Final = 8
 _LABEL_MODES: Final = ('L', 'P')
-_EIGHT_BIT_MODES: Final = ('1', 'L', 'LA', 'P', 'RGB', 'RGBA', 'CMYK', 'YCbCr')
-
-
-def read_image(path: Path) -> Uint8Array:
-    """Read the image file at `path` as [H, W, 3] uint8 RGB.
-
-    Raises:
-        DataError: It is missing, truncated, corrupt, no image, or has more than 8 bits.
-    """
-    return decode_image(_read_bytes(path, 'image'), source=str(path))
-
-
-def decode_image(content: bytes, *, source: str) -> Uint8Array:
-    """Decode an encoded image (JPEG, PNG, ...) to [H, W, 3] uint8 RGB.
-
-    Args:
-        content: The whole file.
-        source: Where it came from, for the error message.
-
-    Raises:
-        DataError: It is truncated, corrupt, no image, or has more than 8 bits.
-    """
-    image = _decode(content, source)
-    if image.mode not in _EIGHT_BIT_MODES:
-        message = (
-            f'image {source} has pixel type {image.mode}; images have 8 bits a channel '
-            '(16-bit files are read as depth): convert it, or point to the colour image.'
-        )
-        raise DataError(message)
-    return np.asarray(image.convert('RGB'), np.uint8)
 
 
 def read_depth_png(
@@ -209,9 +177,15 @@ def make_sample(
     rows, columns = image.shape[:2]
     for name, plane in (('depth', depth_m), ('labels', semantic)):
         if plane is not None and plane.shape != (rows, columns):
+            turned = ''
+            if plane.shape == (columns, rows):
+                turned = (
+                    ' Images are turned upright by their EXIF orientation: turn the '
+                    f'{name} likewise.'
+                )
             message = (
                 f'{key}: {name} of {plane.shape[0]}x{plane.shape[1]} does not belong to an image '
-                f'of {rows}x{columns}; ground truth has the size of its image.'
+                f'of {rows}x{columns}; ground truth has the size of its image.{turned}'
             )
             raise DataError(message)
     image, intrinsics = resize_together(image, intrinsics, height, width)
@@ -326,13 +300,16 @@ def _read_bytes(path: Path, what: str) -> bytes:
 
 
 def _decode(content: bytes, source: str) -> Image.Image:
+    """Decode with Pillow, which keeps the codes of palette images, after the checks of images."""
     try:
+        header = read_header(content)
+        limit_pixels(header.height, header.width, MAX_PIXELS)
         image = Image.open(io.BytesIO(content))
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, ImageError) as error:
         message = (
-            f'image {source} ({len(content)} bytes) cannot be decoded: it is truncated, corrupt '
-            f'or no image ({error}); copy or download it again.'
+            f'image {source} ({len(content)} bytes) cannot be decoded ({error}); copy or download '
+            'it again.'
         )
         raise DataError(message) from error
     return image

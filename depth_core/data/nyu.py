@@ -14,7 +14,6 @@ from depth_core.data.images import (
     check_size,
     make_sample,
     read_depth_png,
-    read_image,
     require_folder,
 )
 from depth_core.data.sample import Sample
@@ -22,6 +21,7 @@ from depth_core.data.text import read_lines
 from depth_core.errors import DataError
 from depth_core.files import is_hidden
 from depth_core.geometry import resize_intrinsics
+from depth_core.images import read_image
 
 NYU_INTRINSICS: Final = Intrinsics(
     fx_px=518.8579, fy_px=519.46961, cx_px=325.58245, cy_px=253.73617, height=480, width=640

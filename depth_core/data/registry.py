@@ -24,7 +24,7 @@ DATASETS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Module and class (or function) of each data set, by the name `open_dataset` takes."""
 
-_REQUIREMENT: Final = {'bag': 'rosbags and rosbags-image'}
+_REQUIREMENT: Final = {'bag': 'rosbags'}
 
 
 def open_dataset(

@@ -12,7 +12,7 @@ from depth_core.images.encodings import ENCODINGS, rgb_from_raw
 from depth_core.images.errors import ImageError, ImageProblem
 from depth_core.images.file import IMAGE_SUFFIXES, read_image
 from depth_core.images.header import ImageHeader, read_header
-from depth_core.images.limit import MAX_PIXELS, check_size
+from depth_core.images.limit import MAX_PIXELS, limit_pixels
 
 __all__ = [
     'ENCODINGS',
@@ -21,7 +21,7 @@ __all__ = [
     'ImageError',
     'ImageHeader',
     'ImageProblem',
-    'check_size',
+    'limit_pixels',
     'read_header',
     'read_image',
     'rgb_from_compressed',

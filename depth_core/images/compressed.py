@@ -15,7 +15,7 @@ from depth_core.contracts import Uint8Array
 from depth_core.images.errors import ImageError, ImageProblem
 from depth_core.images.exif import upright
 from depth_core.images.header import Encoded, read_header
-from depth_core.images.limit import MAX_PIXELS, check_size
+from depth_core.images.limit import MAX_PIXELS, limit_pixels
 
 _UPPER_BYTE: Final = 8
 _DEPTH_FORMAT: Final = 'compressedDepth'
@@ -50,7 +50,7 @@ def rgb_from_encoded(
         ImageError: It is of another format, truncated, damaged or too large.
     """
     header = read_header(content)
-    check_size(header.height, header.width, max_pixels)
+    limit_pixels(header.height, header.width, max_pixels)
     pixels = (
         _jpeg_pixels(content)
         if header.format == 'JPEG'

@@ -18,7 +18,7 @@ import numpy as np
 from depth_core.contracts import Uint8Array
 from depth_core.errors import unknown_name
 from depth_core.images.errors import ImageError, ImageProblem
-from depth_core.images.limit import MAX_PIXELS, check_size
+from depth_core.images.limit import MAX_PIXELS, limit_pixels
 
 _ToRgb: TypeAlias = Callable[[Uint8Array], Uint8Array]
 
@@ -151,7 +151,7 @@ def rgb_from_raw(
         remedy = '; set the driver to one of them, or convert the image (image_proc)'
         message = unknown_name('image encoding', encoding, ENCODINGS) + remedy
         raise ImageError(ImageProblem.ENCODING, message)
-    check_size(height, width, max_pixels)
+    limit_pixels(height, width, max_pixels)
     rows = height * layout.half_rows // 2
     pixel_bytes = layout.channels * layout.bytes_per_value
     _check_bytes(layout, encoding, (height, width), rows=rows, step=step, size=len(data))

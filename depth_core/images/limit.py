@@ -14,7 +14,7 @@ Sizes are read from headers and compared with it before anything is allocated.
 """
 
 
-def check_size(height: int, width: int, max_pixels: int) -> None:
+def limit_pixels(height: int, width: int, max_pixels: int) -> None:
     """Refuse an image without pixels, or with more than `max_pixels`.
 
     Raises:

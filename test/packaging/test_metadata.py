@@ -23,7 +23,6 @@ IMPORT_NAMES = {
     'opencv-python-headless': 'cv2',
     'PyYAML': 'yaml',
     'pillow': 'PIL',
-    'rosbags-image': 'rosbags',
 }
 """Where the name that is imported is not the name that is installed, less a leading `ros-`."""
 

@@ -12,13 +12,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.camera import Rectification, image_is_rectified
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.bag.messages import (
-    BagCamera,
     FrameTree,
-    camera_of,
+    calibration_of,
     decode_image_message,
     points_of,
+    rectification_of,
 )
 from depth_core.data.bag.motion import log_known, read_speeds
 from depth_core.data.bag.opener import open_bag
@@ -158,7 +159,10 @@ class BagDataset:
             if not found:
                 message = f'bag {self.root} has no message on its topic {topic}; record it again.'
                 raise DataError(message)
-        self._rectified = 'rect' in image if rectified is None else rectified
+        self._calibration = calibration_of(self._info, source=f'{info} of bag {self.root}')
+        if rectified is None:
+            rectified = image_is_rectified(self._calibration, topic=image)
+        self._rectified = rectified
         self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
         if self._speeds:
             log_known(
@@ -168,6 +172,7 @@ class BagDataset:
             )
         if min_speed_mps > 0.0:
             self._windows = self._moving()
+        self._kept: Rectification | None = None
         self._bag = KeptOpen(self.root)
 
     def __len__(self) -> int:
@@ -183,14 +188,9 @@ class BagDataset:
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
-            camera = camera_of(
-                self._info,
-                (image.shape[0], image.shape[1]),
-                rectified=self._rectified,
-                source=f'{self.topics.camera_info} of bag {self.root}',
-            )
+            camera = self._rectification(image)
             picture, intrinsics = resize_together(
-                camera.rectify(image), camera.intrinsics, self.height, self.width
+                camera.apply(image), camera.intrinsics, self.height, self.width
             )
             pictures.append(picture)
         depth_m = self._project(cloud, camera, intrinsics) if cloud else None
@@ -287,10 +287,24 @@ class BagDataset:
             return None
         return best
 
+    def _rectification(self, image: Uint8Array) -> Rectification:
+        """How images of the size of this one are rectified; kept, as they all have one size."""
+        height, width = image.shape[:2]
+        kept = self._kept
+        if kept is None or (kept.intrinsics.height, kept.intrinsics.width) != (height, width):
+            kept = self._kept = rectification_of(
+                self._calibration,
+                height=height,
+                width=width,
+                rectified=self._rectified,
+                source=f'{self.topics.camera_info} of bag {self.root}',
+            )
+        return kept
+
     def _project(
         self,
         cloud: Any,  # noqa: ANN401  rosbags makes its message classes at run time
-        camera: BagCamera,
+        camera: Rectification,
         intrinsics: Intrinsics,
     ) -> Float32Array:
         assert self._info is not None  # noqa: S101  checked when the bag was opened
@@ -298,7 +312,8 @@ class BagDataset:
             self._info.header.frame_id, cloud.header.frame_id, bag=str(self.root)
         )
         points_m = points_of(cloud, source=f'{self.topics.cloud} of bag {self.root}')
-        matrix = camera.rectified_from_optical @ optical_from_lidar
+        matrix = optical_from_lidar.copy()
+        matrix[:3] = camera.rotation @ optical_from_lidar[:3]
         return render_sparse_depth(transform(points_m, matrix), intrinsics)
 
 

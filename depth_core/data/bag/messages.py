@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ROS messages, as `rosbags` reads them, to arrays; no ROS is needed."""
+"""ROS messages, as `rosbags` reads them, to values; no ROS is needed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.image import ImageError, message_to_cvimage
-from rosbags.image.image import to_cvtype
 
-from depth_core.contracts import Intrinsics, Uint8Array
-from depth_core.data.images import decode_image
+from depth_core.camera import Calibration, CameraError, Rectification, rectification
+from depth_core.contracts import Uint8Array
 from depth_core.errors import DataError
-from depth_core.geometry import intrinsics_from_matrix
+from depth_core.images import ImageError, rgb_from_compressed, rgb_from_raw
 
 _FLOAT_TYPES: Final = {7: 'f4', 8: 'f8'}
 """PointField codes of the types coordinates may have."""
@@ -33,113 +29,62 @@ def decode_image_message(message: Any, *, source: str) -> Uint8Array:  # noqa: A
     """Decode an Image or CompressedImage to [H, W, 3] uint8 RGB.
 
     Raises:
-        DataError: Its encoding is unknown or its data is truncated or corrupt.
+        DataError: Its encoding is unknown or its data is truncated or damaged.
     """
-    if hasattr(message, 'format'):
-        return decode_image(bytes(message.data), source=source)
+    data = memoryview(message.data)
     try:
-        return np.asarray(message_to_cvimage(_without_padding(message), 'rgb8'), np.uint8)
-    except (ImageError, ValueError, TypeError, KeyError, cv2.error) as error:
-        message_text = (
-            f'image {source} ({message.height}x{message.width} {message.encoding!r}, '
-            f'{len(message.data)} bytes) cannot be decoded: {error}; its data must hold height x '
-            'step bytes of a known encoding.'
+        if hasattr(message, 'format'):
+            return rgb_from_compressed(data, format_name=message.format)
+        return rgb_from_raw(
+            data,
+            encoding=message.encoding,
+            height=message.height,
+            width=message.width,
+            step=message.step,
+            big_endian=bool(message.is_bigendian),
         )
+    except ImageError as error:
+        message_text = f'image {source} cannot be decoded: {error}; record it again.'
         raise DataError(message_text) from error
 
 
-def _without_padding(message: Any) -> Any:  # noqa: ANN401  as above
-    """Drop the bytes that drivers append to rows for alignment; the decoder takes none."""
-    _, _, type_name, channels = to_cvtype(message.encoding)
-    row_bytes = message.width * channels * np.dtype(type_name).itemsize
-    if message.step <= row_bytes:
-        return message
-    rows = np.asarray(message.data, np.uint8)[: message.height * message.step]
-    packed = np.ascontiguousarray(rows.reshape(message.height, message.step)[:, :row_bytes])
-    return replace(message, step=row_bytes, data=packed.ravel())
-
-
-@dataclass(frozen=True, kw_only=True)
-class BagCamera:
-    """What a CameraInfo says about the images beside it."""
-
-    intrinsics: Intrinsics
-    """Of the image after `rectify`."""
-    rectified_from_optical: NDArray[np.float64]
-    """[4, 4] optical frame of the message to the frame that `intrinsics` project from."""
-    distorted: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-    """K and D of the image as recorded; None when it has no distortion."""
-
-    def rectify(self, image: Uint8Array) -> Uint8Array:
-        """Remove the lens distortion; an image without any is returned as it is."""
-        if self.distorted is None:
-            return image
-        matrix, coefficients = self.distorted
-        map_x, map_y = cv2.initUndistortRectifyMap(
-            matrix,
-            coefficients,
-            self.rectified_from_optical[:3, :3],
-            self.intrinsics.matrix,
-            (self.intrinsics.width, self.intrinsics.height),
-            cv2.CV_32FC1,
-        )
-        return np.asarray(cv2.remap(image, map_x, map_y, cv2.INTER_LINEAR), np.uint8)
-
-
-def camera_of(
-    info: Any,  # noqa: ANN401  rosbags makes its classes at run time
-    size: tuple[int, int],
-    *,
-    rectified: bool,
-    source: str,
-) -> BagCamera:
-    """Read a CameraInfo for an image of `size` (height, width).
-
-    A rectified image is described by P and R, a raw one by K and D. A raw image without
-    distortion is used as it is; one with distortion is rectified to P.
+def calibration_of(info: Any, *, source: str) -> Calibration:  # noqa: ANN401  as above
+    """Return what a CameraInfo, of ROS 1 or 2, states.
 
     Raises:
-        DataError: It is all zero, of another size, or of a distortion model that is not a
-            polynomial one.
+        DataError: A number is not finite.
     """
-    matrix = _field(info, 'k', 'K').reshape(3, 3)
-    projection = _field(info, 'p', 'P').reshape(3, 4)
-    rotation = np.eye(4)
-    if matrix[0, 0] <= 0.0 and projection[0, 0] <= 0.0:
-        message = (
-            f'{source} is all zero (fx = {matrix[0, 0]} in K, {projection[0, 0]} in P): the '
-            'camera is not calibrated; calibrate it and record again, or use a folder of images.'
+    roi = info.roi
+    try:
+        return Calibration(
+            height=info.height,
+            width=info.width,
+            k=_field(info, 'k', 'K').reshape(3, 3),
+            d=_field(info, 'd', 'D'),
+            r=_field(info, 'r', 'R').reshape(3, 3),
+            p=_field(info, 'p', 'P').reshape(3, 4),
+            distortion_model=info.distortion_model,
+            region=(roi.x_offset, roi.y_offset, roi.width, roi.height),
         )
-        raise DataError(message)
-    if (info.height, info.width) != size:
-        message = (
-            f'{source} is for {info.height}x{info.width} pixels, but its images are '
-            f'{size[0]}x{size[1]}; record the camera_info that belongs to the image topic.'
-        )
-        raise DataError(message)
-    coefficients = _field(info, 'd', 'D')
-    use_projection = projection[0, 0] > 0.0 and (rectified or matrix[0, 0] <= 0.0)
-    if not use_projection and not coefficients.any():
-        return BagCamera(
-            intrinsics=intrinsics_from_matrix(matrix, height=size[0], width=size[1]),
-            rectified_from_optical=rotation,
-            distorted=None,
-        )
-    turn = _field(info, 'r', 'R').reshape(3, 3)
-    if turn.any():
-        rotation[:3, :3] = turn
-    target = projection if projection[0, 0] > 0.0 else matrix
-    if not use_projection and info.distortion_model not in {'plumb_bob', 'rational_polynomial'}:
-        message = (
-            f'{source} has distortion model {info.distortion_model!r}; images are rectified from '
-            "'plumb_bob' or 'rational_polynomial': record the rectified image topic."
-        )
-        raise DataError(message)
-    return BagCamera(
-        intrinsics=intrinsics_from_matrix(target, height=size[0], width=size[1]),
-        rectified_from_optical=rotation,
-        distorted=None if use_projection else (matrix, coefficients),
-    )
+    except CameraError as error:
+        message = f'{source}: {error}.'
+        raise DataError(message) from error
+
+
+def rectification_of(
+    calibration: Calibration, *, height: int, width: int, rectified: bool, source: str
+) -> Rectification:
+    """Return how images of `height` x `width` that a calibration came with are rectified.
+
+    Raises:
+        DataError: It is all zero, of another image, or of an unknown distortion model.
+    """
+    try:
+        fitted = calibration.fitted(height=height, width=width)
+        return rectification(fitted, rectified=rectified)
+    except CameraError as error:
+        message = f'{source}: {error}.'
+        raise DataError(message) from error
 
 
 def points_of(cloud: Any, *, source: str) -> NDArray[np.float64]:  # noqa: ANN401  as above

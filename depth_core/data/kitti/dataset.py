@@ -27,7 +27,6 @@ from depth_core.data.images import (
     check_size,
     make_sample,
     read_depth_png,
-    read_image,
     require_folder,
     resize_together,
 )
@@ -44,6 +43,7 @@ from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, with_neighbours
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.geometry import crop_intrinsics, render_sparse_depth, transform
+from depth_core.images import read_image
 from depth_core.metrics import PROTOCOLS
 
 GroundTruth: TypeAlias = Literal['velodyne', 'annotated', 'proj_depth', 'none']

@@ -189,7 +189,7 @@ def test_a_declared_step_allocates_nothing() -> None:
     tracemalloc.start()
     try:
         for height in (1, 2):
-            given = {'height': height, 'width': 1, 'step': 2**32 - 1}
+            given: dict[str, Any] = {'height': height, 'width': 1, 'step': 2**32 - 1}
             if height == 1:
                 one = rgb_from_raw(bytes([1, 2, 3]), encoding='rgb8', **given)
                 assert one.tolist() == [[[1, 2, 3]]]
