@@ -16,7 +16,7 @@ from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import DepthError
 from depth_core.runtime import Predictor
 from depth_ros.camera_info import CameraInfoStore, image_is_rectified, info_for_image
-from depth_ros.conversions import rgb_from_compressed, rgb_from_image
+from depth_ros.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
 from depth_ros.diagnostics import FrameStatistics, FrameTimes
 from depth_ros.drops import DropReason, FrameError
 from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
@@ -84,7 +84,7 @@ class FrameAnswerer:
         compressed = isinstance(frame.message, CompressedImage)
         decode = rgb_from_compressed if compressed else rgb_from_image
         image = decode(frame.message, max_pixels=self._infos.max_pixels())
-        stamp_ns = header.stamp.sec * 10**9 + header.stamp.nanosec
+        stamp_ns = nanoseconds(header.stamp)
         depth = None
         if Part.DEPTH in needed:
             depth = self._predictor.predict(image, stamp_ns=stamp_ns)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -89,6 +90,11 @@ def _frame_errors() -> Iterator[None]:
     except ImageError as error:
         text = f'{error}. The message is dropped; look at the camera and at the link to it.'
         raise FrameError(_REASONS[error.problem], text) from error
+
+
+def nanoseconds(stamp: Time) -> int:
+    """Return a stamp as one number, nanoseconds."""
+    return int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)
 
 
 def image_message(array: NDArray[Any], encoding: str, header: Header) -> Image:

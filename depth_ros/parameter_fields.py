@@ -18,7 +18,8 @@ Value: TypeAlias = bool | int | float | str
 ValueT = TypeVar('ValueT')
 SettingsT = TypeVar('SettingsT')
 
-RCLPY_PREFIXES: Final = ('use_sim_time', 'qos_overrides.', 'start_type_description_service')
+RCLPY_NAMES: Final = ('use_sim_time', 'start_type_description_service')
+RCLPY_PREFIX: Final = 'qos_overrides.'
 """Parameters that rclpy itself declares."""
 
 _METADATA: Final = 'parameter'
@@ -187,10 +188,10 @@ def with_values(settings: SettingsT, given: Mapping[str, object]) -> tuple[Setti
     known = {entry.name: entry for entry in parameters_of(type(settings))}
     problems: list[str] = []
     for name, value in given.items():
-        if name.startswith(RCLPY_PREFIXES):
+        if name in RCLPY_NAMES or name.startswith(RCLPY_PREFIX):
             continue
         if name not in known:
-            problems.append(unknown_name('parameter', name, known))
+            problems.append(unknown_name('parameter', name, (*known, *RCLPY_NAMES)))
             continue
         try:
             settings = _replaced(settings, known[name].path, known[name].checked(value))

@@ -7,13 +7,13 @@ python -m depth_ros.parameters            prints the table of docs/parameters.md
 
 from __future__ import annotations
 
-import argparse
 import sys
 import textwrap
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
+from depth_core.arguments import CommandParser
 from depth_core.errors import run_command
 from depth_ros.parameter_fields import ParameterField, Value, When
 from depth_ros.settings import PARAMETERS, Settings
@@ -85,9 +85,9 @@ def _yaml(value: Value) -> str:
 
 def main() -> None:
     """Print the table of docs/parameters.md, or with --yaml the parameter file."""
-    parser = argparse.ArgumentParser(prog='depth_ros.parameters', description=main.__doc__)
+    parser = CommandParser(prog='python -m depth_ros.parameters', description=main.__doc__ or '')
     parser.add_argument('--yaml', action='store_true', help='print config/mono_depth.yaml')
-    options = parser.parse_args()
+    options = parser.parse_command(None)
     sys.stdout.write(yaml_text() if options.yaml else markdown_table())
 
 

@@ -15,7 +15,7 @@ import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
-from depth_ros.session import start_ros
+from depth_ros.session import parameter_errors, start_ros
 
 SIGNAL_CHECK_S: Final = 0.1
 """How long a signal may wait while nothing else happens."""
@@ -78,7 +78,8 @@ def run_node(make: Callable[[], StartableNode]) -> None:
         signal.signal(number, end)
     start_ros()
     try:
-        node = make()
+        with parameter_errors():
+            node = make()
         handler = _NodeLog(node)
         core_log = logging.getLogger('depth_core')
         core_log.setLevel(logging.INFO)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 
 import rclpy
-from rclpy.exceptions import ROSInterruptException
+from rclpy.exceptions import ParameterException, ROSInterruptException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -41,7 +41,8 @@ def ros_node(
         with signals_held():
             start_ros(arguments)
             stack.callback(rclpy.try_shutdown)
-            node = Node(name, namespace=namespace)
+            with parameter_errors():
+                node = Node(name, namespace=namespace)
             stack.callback(node.destroy_node)
         try:
             yield node
@@ -102,4 +103,19 @@ def start_ros(arguments: Sequence[str] | None = None) -> None:
     except Exception as error:
         # rclpy answers a bad argument with one of several private exceptions.
         message = f'the ROS arguments cannot be used: {error}'
+        raise ConfigError(message) from error
+
+
+@contextlib.contextmanager
+def parameter_errors() -> Iterator[None]:
+    """Refuse wrong values of the parameters that each node of rclpy has, such as use_sim_time.
+
+    Raises:
+        ConfigError: The block made a node and rclpy refused a parameter.
+    """
+    try:
+        yield
+    except ParameterException as error:
+        refusal = str(error).partition(': ')[0]
+        message = f'a parameter cannot be used: {refusal}; give a value of that type.'
         raise ConfigError(message) from error

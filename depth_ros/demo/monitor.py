@@ -17,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
-from depth_ros.conversions import rgb_from_image
+from depth_ros.conversions import nanoseconds, rgb_from_image
 from depth_ros.outputs import CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
 from depth_ros.qos import input_qos
 
@@ -161,8 +161,7 @@ class Monitor:
     def _keeper(self, topic: str) -> Callable[[Any], None]:
         def keep(message: Any) -> None:  # noqa: ANN401 each topic has its own class
             arrived_ns = self._clock.now().nanoseconds
-            stamp = message.header.stamp
-            stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            stamp_ns = nanoseconds(message.header.stamp)
             self.seen.add(topic)
             if topic in self._arrivals_s:
                 self._arrivals_s[topic].append(time.monotonic())

@@ -23,6 +23,11 @@ def header(number: int) -> Header:
     return result
 
 
+def stamp_ns(message: Any) -> int:
+    """The stamp of a message as one number."""
+    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
+
+
 def picture(number: int, *, height: int = 120, width: int = 160) -> NDArray[np.uint8]:
     """A smooth picture that differs from number to number."""
     rows, columns = np.mgrid[:height, :width].astype(np.float64)

@@ -24,6 +24,7 @@ from depth_core.shipped import default_model
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag
+from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import ros_session
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 
@@ -34,7 +35,7 @@ UNHURRIED = '0.3'
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A bag and its image topic, as the node is told about it."""
+    """A bag and its image topic, as the node is given them."""
 
     path: Path
     image: str
@@ -66,10 +67,6 @@ class Recording:
             for sample in (dataset[index] for index in range(len(dataset)))
             if bool(sample.valid.any())
         }
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
 def depth_of(recording: Recording, model: Path, folder: Path) -> dict[int, Float32Array]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.runtime import Predictor
@@ -146,6 +146,21 @@ def test_parameters_that_cannot_change_now_are_refused_with_the_reason(
     assert not compressed.set('min_confidence', number).successful
     flag = ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=False)
     assert not compressed.set('autostart', flag).successful
+
+
+def test_a_contradiction_is_refused_and_changes_nothing(compressed: Compressed) -> None:
+    near = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=5.0)
+    far = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=4.0)
+    assert compressed.set('preview_near_m', near).successful
+    answer = compressed.set('preview_far_m', far)
+    assert not answer.successful
+    assert 'preview_far_m = 4 is not above preview_near_m = 5' in answer.reason
+    request = GetParameters.Request(names=['preview_far_m'])
+    kept = compressed.ros.call(GetParameters, '/mono_depth/get_parameters', request)
+    assert kept.values[0].double_value == 0.0
+    nearer = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=3.0)
+    assert compressed.set('preview_near_m', nearer).successful
+    assert compressed.set('preview_far_m', far).successful
 
 
 def test_every_parameter_describes_itself(compressed: Compressed) -> None:

@@ -140,6 +140,7 @@ def test_what_cannot_start_says_why_and_exits(ros: RosSession, tmp_path: Path) -
             'Known: onnxruntime',
         ),
         'unknown': ({'min_confidense': 0.5}, "did you mean 'min_confidence'"),
+        'rclpy': ({'use_sim_time': 5}, "'use_sim_time' to '5' of type 'INTEGER'"),
         'range': ({'queue_depth': 0}, 'queue_depth = 0 is out of range'),
     }
     nodes = {

@@ -113,6 +113,7 @@ def test_what_the_settings_make_of_their_values() -> None:
     ('given', 'said'),
     [
         ({'min_confidense': 0.5}, "did you mean 'min_confidence'"),
+        ({'use_sim_timee': True}, "did you mean 'use_sim_time'"),
         ({'min_confidence': 1.5}, 'min_confidence = 1.5 is out of range; give 0 to 1'),
         ({'min_confidence': float('nan')}, 'out of range'),
         ({'cloud.stride': 0}, '1 to 64 pixels'),

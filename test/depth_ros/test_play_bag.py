@@ -36,6 +36,7 @@ from test.depth_ros.bags import (
     picture,
     write_bag,
 )
+from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -55,10 +56,6 @@ def contents(path: Path) -> list[tuple[str, int, bytes]]:
             (message.connection.topic, message.stamp_ns, message.data)
             for message in bag.messages(connections)
         ]
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
 @pytest.mark.parametrize('kind', KINDS)

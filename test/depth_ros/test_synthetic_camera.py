@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,15 +24,12 @@ from depth_ros.synthetic_camera import (
     main,
     render,
 )
+from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import ros_session
 
 HEIGHT, WIDTH = 60, 80
 FRAMES = 3
 OPTIONS = ('--height', '60', '--width', '80', '--frames', '3', '--scene', 'office', '--seed', '4')
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
 @pytest.mark.ros
