@@ -9,7 +9,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from depth_core.errors import DepthError
 
@@ -44,6 +44,23 @@ def decode_text(content: bytes) -> str:
     """
     marked = (name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark))
     return content.decode(next(marked, 'utf-8'))
+
+
+class FileState(NamedTuple):
+    """What changes when the content of a file does."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+def state_of(path: Path) -> FileState | None:
+    """The state of a file; None when it does not exist."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def is_hidden(path: Path) -> bool:

@@ -6,7 +6,9 @@ scenes), depth as float16 (relative rounding of at most 2^-11, 0.05 %) or float3
 intrinsics and poses as float32, labels as uint8.
 
 A folder belongs to one dataset and its settings. Building may be interrupted at any moment, even
-by a kill, and goes on where it stopped; a second process waits for the first.
+by a kill, and goes on where it stopped; a second process waits for the first. A sample whose
+files have changed since it was stored is made anew: a file counts as changed when its size or its
+times differ and its content does too.
 """
 
 from __future__ import annotations
@@ -20,14 +22,24 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import DataLoader
 
+from depth_core.data.cache_files import (
+    FIELD_TYPES,
+    KEY_BYTES,
+    make_arrays,
+    mark_stored,
+    open_arrays,
+    restore_field,
+    size_of,
+    store_sample,
+)
+from depth_core.data.fingerprints import DIGEST_BYTES, Fingerprints
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import DataError
 from depth_core.files import write_text_atomically
@@ -40,25 +52,10 @@ DepthPrecision: TypeAlias = Literal['float16', 'float32']
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of samples stored so far and the number of all."""
 
-_FORMAT = 1
-_HEADER = 'cache.json'
-_KEY_BYTES = 200
+_FORMAT = 2
 _FLUSH_EVERY = 64
-_FIELD_TYPES = {
-    'image': 'uint8',
-    'valid': 'bool',
-    'intrinsics': 'float32',
-    'pose': 'float32',
-    'semantic': 'uint8',
-    'scene_class': 'int64',
-    'neighbour_images': 'uint8',
-    'neighbour_poses': 'float32',
-    'neighbour_dt_s': 'float32',
-    'neighbour_offsets': 'int64',
-    'speed_mps': 'float32',
-    'domain': 'int64',
-}
-_IMAGES = ('image', 'neighbour_images')
+_HEADER = 'cache.json'
+_FINGERPRINTS = ('stored', 'file_states', 'file_contents')
 
 
 def cached(
@@ -76,7 +73,7 @@ def cached(
         folder: Made if missing. One folder for one dataset and its settings.
         depth_precision: `'float16'` halves the size; `'float32'` keeps depth exact.
         workers: Processes that compute samples; 0 computes in this one.
-        progress: Is told how far the building is; by default the log is, now and then.
+        progress: Called as the building goes on; by default it is logged now and then.
 
     Returns:
         The cached dataset.
@@ -91,12 +88,12 @@ def cached(
     try:
         place.mkdir(parents=True, exist_ok=True)
         with _locked(place):
-            _prepare(place, header)
+            _prepare(place, header, Fingerprints(dataset))
             _fill(place, dataset, header, workers, progress or _log_progress)
     except OSError as error:
         message = (
             f'cannot keep a cache in {place}: {error.strerror or error}. Give a folder that can '
-            f'be written, with {_bytes(header) / 2**20:.0f} MiB free.'
+            f'be written, with {size_of(header) / 2**20:.0f} MiB free.'
         )
         raise DataError(message) from error
     return CachedDataset(place)
@@ -117,7 +114,7 @@ class CachedDataset:
             raise DataError(message)
         self._header = header
         self._arrays: dict[str, NDArray[Any]] | None = None
-        missing = int((~_open(self.folder, header, 'r')['stored']).sum())
+        missing = int((~open_arrays(self.folder, header, 'r')['stored']).sum())
         if missing:
             message = (
                 f'the cache in {self.folder} lacks {missing} of {len(self)} samples; '
@@ -148,14 +145,14 @@ class CachedDataset:
             message = f'index {index} is outside a cache of {length} samples.'
             raise IndexError(message)
         if self._arrays is None:
-            self._arrays = _open(self.folder, self._header, 'r')
+            self._arrays = open_arrays(self.folder, self._header, 'r')
         arrays = self._arrays
         values = {
-            name: _restore(name, arrays[name][index])
-            for name in (*_FIELD_TYPES, 'depth_m')
+            name: restore_field(name, arrays[name][index])
+            for name in (*FIELD_TYPES, 'depth_m')
             if name in arrays
         }
-        return Sample(key=bytes(arrays['key'][index]).decode(), **values)
+        return Sample(key=os.fsdecode(bytes(arrays['key'][index])), **values)
 
 
 def describe(dataset: object) -> dict[str, Any]:
@@ -199,10 +196,12 @@ def _header(dataset: DepthDataset, first: Sample, precision: DepthPrecision) -> 
     length = len(dataset)
     arrays: dict[str, dict[str, Any]] = {
         'stored': {'dtype': 'bool', 'shape': [length]},
-        'key': {'dtype': f'S{_KEY_BYTES}', 'shape': [length]},
+        'key': {'dtype': f'S{KEY_BYTES}', 'shape': [length]},
+        'file_states': {'dtype': 'uint8', 'shape': [length, DIGEST_BYTES]},
+        'file_contents': {'dtype': 'uint8', 'shape': [length, DIGEST_BYTES]},
         'depth_m': {'dtype': precision, 'shape': [length, *first.depth_m.shape]},
     }
-    for name, dtype in _FIELD_TYPES.items():
+    for name, dtype in FIELD_TYPES.items():
         value = getattr(first, name)
         if value is not None:
             arrays[name] = {'dtype': dtype, 'shape': [length, *value.shape]}
@@ -219,13 +218,6 @@ def _header(dataset: DepthDataset, first: Sample, precision: DepthPrecision) -> 
     }
 
 
-def _bytes(header: dict[str, Any]) -> int:
-    return sum(
-        int(np.prod(item['shape'])) * np.dtype(item['dtype']).itemsize
-        for item in header['arrays'].values()
-    )
-
-
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     # The lock goes with the process that holds it, however that ends.
@@ -240,65 +232,80 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         header = json.loads(path.read_text(encoding='utf-8'))
-        known = header['format'] == _FORMAT
+        form = int(header['format'])
     except (ValueError, KeyError, TypeError) as error:
         message = f'{path} is damaged ({error}); delete the folder and build the cache anew.'
         raise DataError(message) from error
-    if not known:
+    if form > _FORMAT:
         message = (
-            f'{path} has format {header["format"]}, this version reads {_FORMAT}; '
-            'delete the folder and build the cache anew.'
+            f'{path} has format {form}, this version reads {_FORMAT}; choose another folder, or '
+            'delete this one.'
         )
         raise DataError(message)
+    if form < _FORMAT:
+        _LOG.info('the cache in %s has the older format %d and is made anew', folder, form)
+        return None
     return dict(header)
 
 
-def _prepare(folder: Path, header: dict[str, Any]) -> None:
-    """Make the files of a new cache, or see that those there belong to the same data."""
+def _prepare(folder: Path, header: dict[str, Any], fingerprints: Fingerprints) -> None:
+    """Make the files of a new cache, or see that those there belong to the same data.
+
+    In those there, samples whose files have changed become missing.
+    """
     stored = _read_header(folder)
-    if stored is not None:
-        differing = [
-            f'{name}: stored {stored.get(name)!r}, asked {header[name]!r}'
-            for name in ('length', 'dataset', 'arrays', 'first_sample')
-            if stored.get(name) != header[name]
-        ]
-        if differing:
-            message = (
-                f'the cache in {folder} was made from other data ({"; ".join(differing)}). '
-                'Choose another folder, or delete this one.'
-            )
-            raise DataError(message)
+    if stored is None:
+        make_arrays(folder, header)
+        write_text_atomically(folder / _HEADER, json.dumps(header, indent=1))
         return
-    for name, item in header['arrays'].items():
-        path = folder / f'{name}.npy'
-        np.lib.format.open_memmap(
-            path, mode='w+', dtype=np.dtype(item['dtype']), shape=tuple(item['shape'])
-        ).flush()
-        # A full disk must be an error here, not a bus error when a page is written.
-        with path.open('rb+') as file:
-            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
-    write_text_atomically(folder / _HEADER, json.dumps(header, indent=1))
+    differing = _differing(stored, header, ('length', 'dataset', 'arrays'))
+    if not differing:
+        arrays = open_arrays(folder, header, 'r+')
+        _forget_changed(arrays, fingerprints, folder)
+        if not arrays['stored'][0]:
+            # What identifies the data was itself made from files that have changed.
+            write_text_atomically(folder / _HEADER, json.dumps(header, indent=1))
+        else:
+            differing = _differing(stored, header, ('first_sample',))
+    if differing:
+        message = (
+            f'the cache in {folder} was made from other data ({"; ".join(differing)}). '
+            'Choose another folder, or delete this one.'
+        )
+        raise DataError(message)
 
 
-def _open(
-    folder: Path, header: dict[str, Any], mode: Literal['r', 'r+']
-) -> dict[str, NDArray[Any]]:
-    arrays: dict[str, NDArray[Any]] = {}
-    for name, item in header['arrays'].items():
-        path = folder / f'{name}.npy'
-        try:
-            array = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            message = f'{path} is damaged ({error}); delete {folder} and build it anew.'
-            raise DataError(message) from error
-        if list(array.shape) != item['shape'] or array.dtype != np.dtype(item['dtype']):
-            message = (
-                f'{path} holds {array.dtype} {list(array.shape)}, the cache needs '
-                f'{item["dtype"]} {item["shape"]}; delete {folder} and build it anew.'
-            )
-            raise DataError(message)
-        arrays[name] = array
-    return arrays
+def _differing(
+    stored: dict[str, Any], header: dict[str, Any], names: Sequence[str]
+) -> Sequence[str]:
+    return [
+        f'{name}: stored {stored.get(name)!r}, asked {header[name]!r}'
+        for name in names
+        if stored.get(name) != header[name]
+    ]
+
+
+def _forget_changed(
+    arrays: dict[str, NDArray[Any]], fingerprints: Fingerprints, folder: Path
+) -> None:
+    """Declare missing the samples whose files have changed."""
+    stored, states, contents = (arrays[name] for name in _FINGERPRINTS)
+    changed = np.zeros(len(stored), np.bool_)
+    for index in np.flatnonzero(stored).tolist():
+        state = fingerprints.state(index)
+        if np.array_equal(state, states[index]):
+            continue
+        changed[index] = not np.array_equal(fingerprints.content(index), contents[index])
+        if not changed[index]:
+            states[index] = state
+    if changed.any():
+        _LOG.info(
+            'files of %d of %d samples in the cache %s have changed: these are made anew',
+            changed.sum(),
+            len(changed),
+            folder,
+        )
+    stored[changed] = False
 
 
 def _fill(
@@ -308,42 +315,51 @@ def _fill(
     workers: int,
     progress: Progress,
 ) -> None:
-    arrays = _open(folder, header, 'r+')
+    arrays = open_arrays(folder, header, 'r+')
     stored = arrays['stored']
     missing = np.flatnonzero(~stored).tolist()
     total = len(stored)
     done = total - len(missing)
     waiting: list[int] = []
     try:
-        for index, sample in zip(missing, _compute(dataset, missing, workers), strict=True):
-            _store(arrays, index, sample)
+        for index, item in zip(missing, _compute(dataset, missing, workers), strict=True):
+            arrays['file_states'][index], arrays['file_contents'][index] = item.state, item.content
+            store_sample(arrays, index, item.sample)
             waiting.append(index)
             done += 1
             if len(waiting) == _FLUSH_EVERY:
-                _mark(arrays, waiting)
+                mark_stored(arrays, waiting)
             progress(done, total)
     finally:
-        _mark(arrays, waiting)
+        mark_stored(arrays, waiting)
 
 
-def _mark(arrays: dict[str, NDArray[Any]], waiting: list[int]) -> None:
-    """Declare samples stored, after their values have reached the disk."""
-    if not waiting:
-        return
-    for name, array in arrays.items():
-        if name != 'stored' and isinstance(array, np.memmap):
-            array.flush()
-    arrays['stored'][waiting] = True
-    if isinstance(arrays['stored'], np.memmap):
-        arrays['stored'].flush()
-    waiting.clear()
+class _Computed(NamedTuple):
+    """A sample, with what its files were before it was made."""
+
+    state: NDArray[np.uint8]
+    content: NDArray[np.uint8]
+    sample: Sample
 
 
-def _compute(dataset: DepthDataset, indices: Sequence[int], workers: int) -> Iterator[Sample]:
+class _Computing:
+    """The samples of a dataset with the fingerprints of their files."""
+
+    def __init__(self, dataset: DepthDataset) -> None:
+        self._dataset = dataset
+        self._fingerprints = Fingerprints(dataset)
+
+    def __getitem__(self, index: int) -> _Computed:
+        state, content = self._fingerprints.state(index), self._fingerprints.content(index)
+        return _Computed(state, content, self._dataset[index])
+
+
+def _compute(dataset: DepthDataset, indices: Sequence[int], workers: int) -> Iterator[_Computed]:
+    computing = _Computing(dataset)
     if workers == 0:
-        return (dataset[index] for index in indices)
-    loader: DataLoader[Sample] = DataLoader(
-        dataset,  # type: ignore[arg-type]  # torch names a class where it needs two methods
+        return (computing[index] for index in indices)
+    loader: DataLoader[_Computed] = DataLoader(
+        computing,  # type: ignore[arg-type]  # torch names a class where it needs one method
         batch_size=None,
         sampler=indices,
         num_workers=workers,
@@ -354,41 +370,6 @@ def _compute(dataset: DepthDataset, indices: Sequence[int], workers: int) -> Ite
 
 def _as_is(sample: Any) -> Any:  # noqa: ANN401 - torch types it for lists
     return sample
-
-
-def _store(arrays: dict[str, NDArray[Any]], index: int, sample: Sample) -> None:
-    key = str(sample.key).encode()
-    if len(key) > _KEY_BYTES:
-        message = f'key {sample.key!r} is longer than {_KEY_BYTES} bytes; shorten the keys.'
-        raise DataError(message)
-    arrays['key'][index] = key
-    for name in (*_FIELD_TYPES, 'depth_m'):
-        value = getattr(sample, name)
-        shape = None if value is None else tuple(value.shape)
-        wanted = tuple(arrays[name].shape[1:]) if name in arrays else None
-        if shape != wanted:
-            message = (
-                f'{name} of sample {sample.key!r} has shape {shape}, that of the first sample '
-                f'{wanted}; a cache needs one size: resize or crop before caching.'
-            )
-            raise DataError(message)
-        if value is None:
-            continue
-        values = value.detach().cpu()
-        if name in _IMAGES:
-            values = (values * 255.0).round().clamp(0.0, 255.0)
-        arrays[name][index] = values.numpy()
-
-
-def _restore(name: str, stored: NDArray[Any]) -> Tensor:
-    values = torch.from_numpy(np.array(stored))
-    if name in _IMAGES:
-        return values.to(torch.float32).div_(255.0)
-    if name == 'depth_m':
-        return values.to(torch.float32)
-    if name == 'semantic':
-        return values.to(torch.int64)
-    return values
 
 
 def _log_progress(done: int, total: int) -> None:

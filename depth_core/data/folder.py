@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import (
     LABEL_IDS,
     NO_LABEL,
     LabelIds,
     check_size,
     make_sample,
+    open_npy,
     read_depth_npy,
     read_depth_png,
     read_labels,
@@ -29,23 +32,30 @@ from depth_core.geometry import intrinsics_from_matrix
 from depth_core.images import IMAGE_SUFFIXES, read_image
 
 _IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
+_DEPTH_FOLDER: Final = 'depth'
+_LABEL_FOLDER: Final = 'semantic'
 _INTRINSICS_NAME: Final = 'intrinsics.txt'
+_NPY_LOOKED_AT: Final = 64
+"""Depth files whose type is looked at when the folder is opened; all when they are read."""
 
 
 class FolderDataset:
     """Images of any source: `root/images/a.jpg` with `root/depth/a.png` or `a.npy`.
 
-    The images may also lie in `root/image`, `root/rgb` or `root` itself. NPY depth is in metres;
-    the unit of 16-bit PNG depth must be declared. An image without depth stays, with no valid
-    pixel. Semantic labels are `root/semantic/a.png`, 8-bit of one channel; where some image has
-    them, one without has 255 (no label) everywhere. `root/intrinsics.txt`, when present, holds
-    `fx fy cx cy` in pixels of the images, with pixel centres at integers; without it the
-    intrinsics of the samples are NaN (unknown).
+    The images may also lie in `root/image`, `root/rgb` or `root` itself. Depth is NPY, or PNG of
+    16 bits; the unit of codes, which PNG files and integers are, must be declared. An image
+    without depth stays, with no valid pixel. Semantic labels are `root/semantic/a.png`, 8-bit of
+    one channel; where some image has them, one without has 255 (no label) everywhere.
+    `root/intrinsics.txt`, when present, holds `fx fy cx cy` in pixels of the images, with pixel
+    centres at integers; without it the intrinsics of the samples are NaN (unknown). Endings may
+    have capitals; hidden files are left alone.
 
     Args:
         root: The folder.
         split: List of the stems to take, one a line; every image when None.
-        depth_unit_m: Metres in one code of depth PNG files: 0.001 for millimetres.
+        depth_unit_m: Metres in one code of PNG files and integer NPY: 0.001 for millimetres.
+            Where there are no such files, metres in 1.0 of floating-point NPY, which are metres
+            when it is not given.
         labels: What the codes of the labels are: `train_ids` (Cityscapes 0..18) or `label_ids`
             (Cityscapes 0..33, as *_gtFine_labelIds.png); 255 = none.
         sparse: True for scattered depth (lidar): no value is lost when samples are resized.
@@ -53,7 +63,7 @@ class FolderDataset:
         width: Columns of a sample; native when None.
 
     Raises:
-        ConfigError: There is PNG depth but no unit, or the kind of labels is unknown.
+        ConfigError: Depth is in codes without a unit, or the kind of labels is unknown.
         DataError: The folder, the list or a file of the list is missing or malformed.
     """
 
@@ -78,15 +88,11 @@ class FolderDataset:
         self.depth_unit_m = depth_unit_m
         self.labels = labels
         self.images = _list_images(self.root, None if split is None else Path(split))
-        self._labelled = any(self._label(image) is not None for image in self.images)
+        self._depths = _by_stem(self.root / _DEPTH_FOLDER, ('.png', '.npy'))
+        self._labels = _by_stem(self.root / _LABEL_FOLDER, ('.png',))
+        self._labelled = any(image.stem in self._labels for image in self.images)
         self._numbers = _read_intrinsics(self.root / _INTRINSICS_NAME)
-        png = next((path for image in self.images if (path := self._depth(image, '.png'))), None)
-        if png is not None and not (depth_unit_m is not None and depth_unit_m > 0.0):
-            message = (
-                f'depth {png} is a PNG and depth_unit_m is {depth_unit_m}; give the metres in one '
-                'code: 0.001 for millimetres, 0.00390625 for KITTI.'
-            )
-            raise ConfigError(message)
+        self._float_unit_m = self._check_unit()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -111,30 +117,100 @@ class FolderDataset:
             sparse=self.sparse,
         )
 
-    def _depth(self, image: Path, suffix: str) -> Path | None:
-        path = self.root / 'depth' / f'{image.stem}{suffix}'
-        return path if path.is_file() else None
+    def has_depth(self, index: int) -> bool:
+        """Whether there is a depth file for the image at `index`."""
+        return self.images[index].stem in self._depths
+
+    def depth_looked_for(self) -> str:
+        """Which depth files are looked for, and what is there instead."""
+        folder = self.root / _DEPTH_FOLDER
+        alone = next(image.stem for image in self.images if image.stem not in self._depths)
+        wanted = f'depth of {alone} would be {folder / alone}.npy or .png, and'
+        if not folder.is_dir():
+            others = (path for path in self.root.iterdir() if path.is_dir())
+            return f'{wanted} there is no folder {folder}; {self.root} holds {_names(others)}.'
+        stems = {image.stem for image in self.images}
+        unused = [
+            path
+            for path in folder.iterdir()
+            if path.stem not in stems or path != self._depths.get(path.stem)
+        ]
+        return (
+            f'{wanted} {folder} has {describe_files(unused)} of other names or endings; rename '
+            'them as the images are, and convert them to NPY in metres or to 16-bit PNG.'
+        )
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The files that the sample at `index` is made from."""
+        image = self.images[index]
+        depth = self._depths.get(image.stem, self.root / _DEPTH_FOLDER / f'{image.stem}.npy')
+        labels = self._labels.get(image.stem, self.root / _LABEL_FOLDER / f'{image.stem}.png')
+        return (image, depth, labels, self.root / _INTRINSICS_NAME)
+
+    def _check_unit(self) -> float:
+        """Metres in 1.0 of floating-point depth.
+
+        Raises:
+            ConfigError: The unit is missing where depth is in codes, or is not positive.
+        """
+        unit_m = self.depth_unit_m
+        coded = next(filter(None, map(self._codes_of, self._some_depths())), None)
+        if unit_m is None and coded is None:
+            return 1.0
+        if unit_m is None or not (unit_m > 0.0 and math.isfinite(unit_m)):
+            message = (
+                f'depth {coded or self.root / _DEPTH_FOLDER} and depth_unit_m is {unit_m}; give '
+                'the metres in one code: 0.001 for millimetres, 0.00390625 for KITTI.'
+            )
+            raise ConfigError(message)
+        return unit_m if coded is None else 1.0
+
+    def _some_depths(self) -> Sequence[Path]:
+        """A PNG if there is one, and NPY files from all over the list."""
+        paths = [self._depths[image.stem] for image in self.images if image.stem in self._depths]
+        npys = [path for path in paths if path.suffix.lower() == '.npy']
+        pngs = [path for path in paths if path.suffix.lower() == '.png']
+        return [*pngs[:1], *npys[:: -(-len(npys) // _NPY_LOOKED_AT) or 1]]
+
+    def _codes_of(self, path: Path) -> str:
+        """What codes a depth file has; nothing for floats."""
+        if path.suffix.lower() == '.png':
+            return f'{path} is a PNG'
+        kind = open_npy(path).dtype
+        return f'{path} has {kind} codes' if kind.kind in 'iu' else ''
 
     def _read_depth(self, image: Path) -> Float32Array | None:
-        npy = self._depth(image, '.npy')
-        if npy is not None:
-            return read_depth_npy(npy)
-        png = self._depth(image, '.png')
-        if png is None or self.depth_unit_m is None:
+        path = self._depths.get(image.stem)
+        if path is None:
             return None
-        return read_depth_png(png, unit_m=self.depth_unit_m)
-
-    def _label(self, image: Path) -> Path | None:
-        path = self.root / 'semantic' / f'{image.stem}.png'
-        return path if path.is_file() else None
+        if path.suffix.lower() == '.npy':
+            return read_depth_npy(
+                path, code_unit_m=self.depth_unit_m, float_unit_m=self._float_unit_m
+            )
+        assert self.depth_unit_m is not None  # noqa: S101  checked when the data set was opened
+        return read_depth_png(path, unit_m=self.depth_unit_m)
 
     def _read_labels(self, image: Path, size: tuple[int, int]) -> Uint8Array | None:
         if not self._labelled:
             return None
-        path = self._label(image)
+        path = self._labels.get(image.stem)
         if path is None:
             return np.full(size, NO_LABEL, np.uint8)
         return read_labels(path, labels=self.labels)
+
+
+def _by_stem(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """The file of each stem in a folder; of several the one whose ending comes last."""
+    if not folder.is_dir():
+        return {}
+    paths = [path for path in sorted(folder.iterdir()) if not is_hidden(path)]
+    return {
+        path.stem: path for ending in endings for path in paths if path.suffix.lower() == ending
+    }
+
+
+def _names(folders: Iterable[Path]) -> str:
+    return ', '.join(sorted(f'{path.name}/' for path in folders)) or 'no folder'
 
 
 def _list_images(root: Path, split: Path | None) -> Sequence[Path]:

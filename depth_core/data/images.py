@@ -110,26 +110,65 @@ def read_labels(path: Path, *, labels: LabelIds = 'train_ids') -> Uint8Array:
     return trained
 
 
-def read_depth_npy(path: Path) -> Float32Array:
-    """Read an NPY file of [H, W] metres; NaN, 0 and negative values mean 'no value'.
+def read_depth_npy(
+    path: Path, *, code_unit_m: float | None = None, float_unit_m: float = 1.0
+) -> Float32Array:
+    """Read an NPY file of [H, W] depths; NaN, 0 and negative values mean 'no value'.
+
+    Args:
+        path: The file.
+        code_unit_m: Metres in one code of integers; None refuses them.
+        float_unit_m: Metres in 1.0 of floats.
+
+    Returns:
+        [H, W] float32 metres, NaN where there is no value.
 
     Raises:
-        DataError: It is missing, truncated, no NPY file or not a plane of numbers.
+        DataError: It is missing, truncated, no NPY file, no plane of numbers, or has integers
+            whose unit is not known.
     """
-    content = _read_bytes(path, 'depth')
+    values = open_npy(path)
+    if values.dtype.kind != 'f':
+        if code_unit_m is None and values.dtype.kind in 'iu':
+            message = (
+                f'depth {path} has {values.dtype} codes, whose unit is not known; give '
+                'depth_unit_m: 0.001 for millimetres, 1.0 for metres.'
+            )
+            raise DataError(message)
+        return depth_plane(values, source=str(path), unit_m=code_unit_m or 1.0)
+    return depth_plane(values, source=str(path), unit_m=float_unit_m)
+
+
+def open_npy(path: Path) -> NDArray[np.generic]:
+    """Map an NPY file without reading its values; what it declares is held against its size.
+
+    Raises:
+        DataError: It is missing, truncated, longer than it declares, or no NPY file of numbers.
+    """
     try:
-        values = np.load(io.BytesIO(content), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        message = (
-            f'depth {path} ({len(content)} bytes) cannot be read: it is truncated, corrupt or no '
-            f'NPY file of numbers ({error}); write it again with numpy.save.'
-        )
-        raise DataError(message) from error
-    return depth_plane(values, source=str(path))
+        values = np.load(path, mmap_mode='r', allow_pickle=False)
+        if not isinstance(values, np.memmap):
+            fault = 'it is an archive of several arrays'
+        elif values.offset + values.nbytes != path.stat().st_size:
+            fault = f'it has more bytes than {values.dtype} {list(values.shape)} takes'
+        else:
+            return values
+    except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
+        fault = str(error)
+    message = (
+        f'depth {path} cannot be read: it is missing, truncated, corrupt or no NPY file of '
+        f'numbers ({fault}); write it again with numpy.save.'
+    )
+    raise DataError(message)
 
 
-def depth_plane(values: NDArray[np.generic], *, source: str) -> Float32Array:
-    """Check that `values` is a plane of metres and turn what is not positive into NaN.
+def depth_plane(values: NDArray[np.generic], *, source: str, unit_m: float = 1.0) -> Float32Array:
+    """Check that `values` is a plane of depths and turn what is not positive into NaN.
+
+    Args:
+        values: [H, W] depths; further axes must have length 1.
+        source: Where they came from, for the error message.
+        unit_m: Metres in 1.
 
     Raises:
         DataError: It is not [H, W], or not of a real number type.
@@ -137,11 +176,11 @@ def depth_plane(values: NDArray[np.generic], *, source: str) -> Float32Array:
     plane = np.squeeze(values)
     if plane.ndim != 2 or plane.dtype.kind not in 'fiu':  # noqa: PLR2004  rows and columns
         message = (
-            f'depth {source} has shape {values.shape} and type {values.dtype}; '
-            'it must be [H, W] numbers in metres.'
+            f'depth {source} has shape {values.shape} and type {values.dtype}; it must be [H, W] '
+            'numbers.'
         )
         raise DataError(message)
-    depth_m = plane.astype(np.float32)
+    depth_m: Float32Array = (plane.astype(np.float64) * unit_m).astype(np.float32)
     with np.errstate(invalid='ignore'):
         depth_m[~(depth_m > 0.0)] = np.nan
     return depth_m

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from depth_core.data.registry import open_dataset
-from depth_core.data.sample import DepthDataset, Sample
+from depth_core.data.sample import DepthDataset, Sample, sources_of
 from depth_core.errors import ConfigError, unknown_name
 
 
@@ -79,9 +79,18 @@ class MixDataset:
         if not -len(self) <= index < len(self):
             message = f'index {index} is outside a mix of {len(self)} samples.'
             raise IndexError(message)
+        return self.of(*self._place(index))
+
+    def sources(self, index: int) -> Sequence[Path]:
+        """The files that the sample at `index` is made from."""
+        domain, place = self._place(index)
+        return sources_of(self.parts[domain], place)
+
+    def _place(self, index: int) -> tuple[int, int]:
+        """Which data set a sample is of, and its index there."""
         place = index % len(self)
         domain = bisect_right(self._ends, place)
-        return self.of(domain, place - (self._ends[domain] - len(self.parts[domain])))
+        return domain, place - (self._ends[domain] - len(self.parts[domain]))
 
     def of(self, domain: int, index: int) -> Sample:
         """The sample at `index` of data set number `domain`."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.contracts import Intrinsics
+from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import (
     check_size,
     make_sample,
@@ -31,9 +32,9 @@ NYU_INTRINSICS: Final = Intrinsics(
 _MILLIMETRE: Final = 0.001
 _EIGHT_BIT_RANGE_M: Final = 10.0
 """What code 255 means in the 8-bit training files of the DenseDepth authors."""
-_COLOUR_ENDINGS: Final = ('.jpg', '.png')
+_COLOUR_ENDINGS: Final = ('.jpg', '.jpeg', '.png')
 
-logger = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +54,8 @@ class NyuDataset:
     """Pairs of colour and depth images of NYU Depth v2.
 
     Depth files of 16 bits are millimetres; files of 8 bits, as in the DenseDepth training set,
-    have 255 = 10 m. Code 0 means no ground truth. Without a list the pairs are found by name:
+    have 255 = 10 m. Code 0 means no ground truth. Without a list the pairs are found by name,
+    whose ending may have capitals:
     `rgb_X.jpg` with `sync_depth_X.png`, `X_rgb.png` with `X_depth.png`, `X_colors.png` with
     `X_depth.png`, in the folder and one below it; an image without such a partner is left out
     and logged.
@@ -104,20 +106,42 @@ class NyuDataset:
             width=self.width,
         )
 
+    def has_depth(self, index: int) -> bool:
+        """Whether the depth file of the pair at `index` is there."""
+        return self.pairs[index].depth.is_file()
+
+    def depth_looked_for(self) -> str:
+        """Which depth file is missing."""
+        lost = next(pair.depth for pair in self.pairs if not pair.depth.is_file())
+        return f'{lost} is gone; restore it.'
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The files that the sample at `index` is made from."""
+        pair = self.pairs[index]
+        return (pair.image, pair.depth)
+
 
 def _find_pairs(root: Path) -> Sequence[NyuPair]:
+    files = [path for path in sorted((*root.glob('*'), *root.glob('*/*'))) if not is_hidden(path)]
+    depths = {(path.parent, path.stem): path for path in files if path.suffix.lower() == '.png'}
     pairs, alone = [], []
-    for image in sorted((*root.glob('*'), *root.glob('*/*'))):
-        depth_name = _depth_name(image)
-        if depth_name is None:
+    for image in files:
+        stem = _depth_stem(image)
+        if stem is None:
             continue
-        depth = image.with_name(depth_name)
-        if depth.is_file():
+        depth = depths.get((image.parent, stem))
+        if depth is not None:
             pairs.append(NyuPair(image=image, depth=depth))
         else:
-            alone.append(image.name)
+            alone.append(image)
     if alone:
-        logger.info('left out, no depth PNG beside them: %s', ', '.join(alone))
+        _LOG.warning(
+            '%d of %d images of %s have no depth PNG beside them and are left out: %s',
+            len(alone),
+            len(alone) + len(pairs),
+            root,
+            describe_files(alone),
+        )
     if not pairs:
         message = (
             f'{root} holds no NYU pair; it must hold rgb_00000.jpg with sync_depth_00000.png, or '
@@ -127,15 +151,15 @@ def _find_pairs(root: Path) -> Sequence[NyuPair]:
     return pairs
 
 
-def _depth_name(image: Path) -> str | None:
-    """The name of the depth file that would belong to a colour image; None for other files."""
-    if image.suffix not in _COLOUR_ENDINGS or is_hidden(image):
+def _depth_stem(image: Path) -> str | None:
+    """The stem of the depth file that belongs to a colour image; None for other files."""
+    if image.suffix.lower() not in _COLOUR_ENDINGS:
         return None
     if image.stem.startswith('rgb_'):
-        return f'sync_depth_{image.stem.removeprefix("rgb_")}.png'
+        return f'sync_depth_{image.stem.removeprefix("rgb_")}'
     for ending in ('_rgb', '_colors'):
         if image.stem.endswith(ending):
-            return f'{image.stem.removesuffix(ending)}_depth.png'
+            return f'{image.stem.removesuffix(ending)}_depth'
     return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 import torch
@@ -46,7 +47,7 @@ class Sample:
     """[N] float32 signed seconds from this frame to each neighbour; NaN = unknown."""
     neighbour_offsets: Tensor | None = None
     """[N] int64 signed number of frames to each neighbour, known even where the time is not; None
-    = not told, the order is that of `neighbour_dt_s`."""
+    = not given, the order is that of `neighbour_dt_s`."""
     clean_image: Tensor | None = None
     """[3, H, W] the image before its colours were changed; None = they were not."""
     clean_neighbour_images: Tensor | None = None
@@ -97,6 +98,19 @@ class DepthDataset(Protocol):
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`."""
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """A data set that says which files a sample is made from."""
+
+    def sources(self, index: int) -> Sequence[Path]:
+        """The files of the sample at `index`, those too that would change it if they appeared."""
+
+
+def sources_of(dataset: object, index: int) -> Sequence[Path]:
+    """The files that a sample of any data set is made from; none where it does not say."""
+    return dataset.sources(index) if isinstance(dataset, FromFiles) else ()
 
 
 def collate(samples: Sequence[Sample]) -> Sample:

@@ -13,6 +13,7 @@ from torch import Generator
 from depth_core.data import DepthDataset, Sample
 from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
+from depth_core.data.ground_truth import check_ground_truth
 from depth_core.data.mix import MixDataset, MixPart, read_parts
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.infinite_depth.frames import KeptFrames
@@ -28,7 +29,8 @@ def open_training_set(settings: TrainSettings) -> DepthDataset:
         DataError: The data is missing, malformed or empty.
     """
     data = settings.data
-    return _open('data.train', data.train, data, augmented=True)
+    needs_depth = settings.recipe.needs_depth
+    return _open('data.train', data.train, data, augmented=True, needs_depth=needs_depth)
 
 
 def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
@@ -41,7 +43,7 @@ def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
     data = settings.data
     if data.validation.name is None:
         return None
-    return _open('data.validation', data.validation, data, augmented=False)
+    return _open('data.validation', data.validation, data, augmented=False, needs_depth=False)
 
 
 def open_augmentation(settings: TrainSettings) -> Augmentation:
@@ -99,7 +101,12 @@ def _parts(chosen: DatasetSettings, data: DataSettings) -> tuple[MixPart, ...]:
 
 
 def _open(
-    key: str, chosen: DatasetSettings, data: DataSettings, *, augmented: bool
+    key: str,
+    chosen: DatasetSettings,
+    data: DataSettings,
+    *,
+    augmented: bool,
+    needs_depth: bool,
 ) -> DepthDataset:
     opened = []
     for part in _parts(chosen, data):
@@ -108,7 +115,8 @@ def _open(
             height, width = loading_size(
                 part.augmentation or data.augmentation, height=height, width=width
             )
-        opened.append(_open_part(key, replace(part, height=height, width=width), data))
+        sized = replace(part, height=height, width=width)
+        opened.append(_open_part(key, sized, data, needs_depth=needs_depth))
     if chosen.frames is not None:
         if chosen.name == 'mix':
             message = (
@@ -120,7 +128,7 @@ def _open(
     return MixDataset(opened) if chosen.name == 'mix' else opened[0]
 
 
-def _open_part(key: str, part: MixPart, data: DataSettings) -> DepthDataset:
+def _open_part(key: str, part: MixPart, data: DataSettings, *, needs_depth: bool) -> DepthDataset:
     dataset = part.open()
     if len(dataset) == 0:
         message = (
@@ -128,6 +136,8 @@ def _open_part(key: str, part: MixPart, data: DataSettings) -> DepthDataset:
             'check root and split.'
         )
         raise DataError(message)
+    if needs_depth:
+        check_ground_truth(dataset, source=f'{key} ({part.name}, root {part.root})')
     if data.cache is None:
         return dataset
     # One folder for each data set and its settings, so that none is in the way of another.

@@ -36,6 +36,7 @@ from depth_core.data.bag.reading import (
     record_of,
     topics_of,
 )
+from depth_core.data.bag.storage import files_of
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
@@ -204,6 +205,30 @@ class BagDataset:
             dt_s=[(item.stamp_ns - record.stamp_ns) * 1e-9 for item in window[1:]],
             speed_mps=[self._speed(record, item) for item in window[1:]],
         )
+
+    def has_depth(self, index: int) -> bool:
+        """Whether a scan is near enough in time to the image at `index`."""
+        return self._nearest_scan(self._windows[index][0].stamp_ns) is not None
+
+    def depth_looked_for(self) -> str:
+        """Which scans are looked for, and what there is instead."""
+        if self.topics.cloud is None:
+            return (
+                f'bag {self.root} has no lidar topic ({" or ".join(CLOUD_TYPES)}) to project as '
+                'ground truth; record one, or train without labels.'
+            )
+        alone = next(index for index in range(len(self)) if not self.has_depth(index))
+        stamp_ns = self._windows[alone][0].stamp_ns
+        away_s = min((abs(item.stamp_ns - stamp_ns) for item in self._clouds), default=0) * 1e-9
+        return (
+            f'of {len(self._clouds)} scans on {self.topics.cloud} the nearest to image {alone} is '
+            f'{away_s:.3f} s away, and max_offset_s is {self._max_offset_ns * 1e-9:g}; give a '
+            'larger one, or record camera and lidar by one clock.'
+        )
+
+    def sources(self, _index: int) -> tuple[Path, ...]:
+        """The files that every sample is made from."""
+        return files_of(self.root)
 
     def _speed(self, first: Record, second: Record) -> float:
         """Mean speed between two images, m/s; NaN = unknown."""

@@ -19,10 +19,12 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from depth_core.data.bag.storage import ROS1, brief, storage_of, unreadable
+from depth_core.data.bag.storage import METADATA, ROS1, brief, storage_of, unreadable
 from depth_core.errors import DataError, unknown_name
 
 _IDL_SEPARATOR: Final = '=' * 80 + '\n'
+_ZSTD_MAGIC: Final = b'\x28\xb5\x2f\xfd'
+"""What compressed data begins with; a message of ROS 2 begins with a zero."""
 _ANY_DIGEST: Final = ('', '*')
 
 
@@ -113,6 +115,12 @@ class Bag:
                 return
             except Exception as error:
                 raise DataError(unreadable(Path(str(self._reader.path)), error)) from error
+            if bytes(data[: len(_ZSTD_MAGIC)]) == _ZSTD_MAGIC and not self.ros1:
+                message = (
+                    f'the messages of {self.path} are compressed one by one, which only its '
+                    f'{METADATA} says; give the folder that holds both.'
+                )
+                raise DataError(message)
             yield RawMessage(connection, stamp_ns, bytes(data))
 
     def decode(self, message: RawMessage) -> Any:  # noqa: ANN401  made at run time by rosbags

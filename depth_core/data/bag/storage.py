@@ -19,6 +19,7 @@ METADATA: Final = 'metadata.yaml'
 """The file of a bag folder that says which storage files belong to it."""
 
 _COMPRESSED: Final = '.zstd'
+_OF_BAGS: Final = (*STORAGES, ROS1, _COMPRESSED, '.yaml')
 _MCAP_MAGIC: Final = b'\x89MCAP0\r\n'
 """What an MCAP file begins and ends with."""
 
@@ -41,9 +42,17 @@ def storage_of(path: Path) -> Path:
     return path
 
 
+def files_of(path: Path) -> tuple[Path, ...]:
+    """The files of a bag: the file itself, or those of its folder."""
+    if not path.is_dir():
+        return (path,)
+    found = (item for item in path.iterdir() if item.is_file() and not is_hidden(item))
+    return tuple(sorted(item for item in found if item.suffix.lower() in _OF_BAGS))
+
+
 def _only_storage(folder: Path) -> Path:
     """The storage file of a folder without metadata, as a power cut leaves it."""
-    files = sorted(path for path in folder.iterdir() if path.is_file() and not is_hidden(path))
+    files = files_of(folder)
     storages = [path for path in files if path.suffix in STORAGES]
     bags = [path for path in files if path.suffix.lower() == ROS1]
     if len(storages) > 1 or (bags and not storages):

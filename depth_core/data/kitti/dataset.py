@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import (
     check_size,
     make_sample,
@@ -30,8 +30,19 @@ from depth_core.data.images import (
     require_folder,
     resize_together,
 )
-from depth_core.data.kitti.files import read_calibration, read_projected, read_velodyne
-from depth_core.data.kitti.motion import camera_poses, mean_speed, read_timestamps, speed_at
+from depth_core.data.kitti.files import (
+    calibration_files,
+    read_calibration,
+    read_projected,
+    read_velodyne,
+)
+from depth_core.data.kitti.motion import (
+    camera_poses,
+    mean_speed,
+    motion_files,
+    read_timestamps,
+    speed_at,
+)
 from depth_core.data.kitti.split import (
     KittiFrame,
     frames_on_disk,
@@ -54,7 +65,6 @@ _ANNOTATED_UNIT_M: Final = 1.0 / 256.0
 _MISSING_SHOWN: Final = 3
 
 _BENCHMARK: Final = PROTOCOLS['kitti_window_garg_80m']
-_calibration = lru_cache(maxsize=64)(read_calibration)
 
 _LOG = logging.getLogger(__name__)
 
@@ -158,11 +168,11 @@ class KittiDataset:
         if self.ground_truth == 'velodyne':
             # Points are projected at the size of the sample: no value is lost to resizing.
             image, camera = resize_together(image, camera, self.height, self.width)
-            sample = make_sample(image, self._projected_scan(frame, camera), camera, key=frame.key)
+            sample = make_sample(image, self._stored_depth(frame, camera), camera, key=frame.key)
         else:
             sample = make_sample(
                 image,
-                self._stored_depth(frame),
+                self._stored_depth(frame, camera),
                 camera,
                 key=frame.key,
                 height=self.height,
@@ -181,7 +191,7 @@ class KittiDataset:
             )
             raise DataError(message)
         image = read_image(path)
-        camera = _calibration(self.root / frame.day, frame.camera).intrinsics
+        camera = read_calibration(self.root / frame.day, frame.camera).intrinsics
         if image.shape[:2] != (camera.height, camera.width):
             message = (
                 f'image {path} is {image.shape[0]}x{image.shape[1]}, but its calibration is for '
@@ -205,7 +215,7 @@ class KittiDataset:
         pictures = [
             resize_together(*self._picture(other), self.height, self.width)[0] for other in others
         ]
-        stamps_s = read_timestamps(drive / f'image_{frame.camera:02d}/timestamps.txt')
+        stamps_s = read_timestamps(drive, frame.camera)
         dt_s = [
             float('nan') if stamps_s is None else stamps_s[other.frame] - stamps_s[frame.frame]
             for other in others
@@ -222,7 +232,7 @@ class KittiDataset:
     def _camera_poses(self, frame: KittiFrame) -> NDArray[np.float64] | None:
         """[1 + N, 4, 4] of a frame and its neighbours."""
         frames = (frame, *self._windows.get(frame, ()))
-        calibration = _calibration(self.root / frame.day, frame.camera)
+        calibration = read_calibration(self.root / frame.day, frame.camera)
         return camera_poses(
             self._drive(frame),
             tuple(item.frame for item in frames),
@@ -250,33 +260,71 @@ class KittiDataset:
             raise DataError(message)
         self.frames = kept
 
-    def _projected_scan(self, frame: KittiFrame, camera: Intrinsics) -> Float32Array | None:
-        path = self._drive(frame) / f'velodyne_points/data/{frame.stem}.bin'
-        if not path.is_file():
-            return None
-        calibration = _calibration(self.root / frame.day, frame.camera)
-        points = transform(read_velodyne(path), calibration.camera_from_velodyne)
-        return render_sparse_depth(points, camera)
+    def has_depth(self, index: int) -> bool:
+        """Whether there is a file of ground truth for the frame at `index`."""
+        path = self._depth_path(self.frames[index])
+        return path is not None and path.is_file()
 
-    def _stored_depth(self, frame: KittiFrame) -> Float32Array | None:
+    def depth_looked_for(self) -> str:
+        """Which files of ground truth are looked for, and what is there instead."""
+        if self.ground_truth == 'none':
+            return (
+                "ground_truth is 'none', which reads none; give velodyne, annotated or proj_depth."
+            )
+        frames = (frame for index, frame in enumerate(self.frames) if not self.has_depth(index))
+        frame = next(frames)
+        path = self._depth_path(frame)
+        assert path is not None  # noqa: S101  only 'none' has no path
+        drive = self._drive(frame)
+        others = [item.name for item in drive.iterdir() if item.is_dir()]
+        folder = path.parent
+        beside = describe_files(folder.iterdir()) if folder.is_dir() else 'no such folder'
+        return (
+            f'ground_truth {self.ground_truth} looks for {path} (there is {beside}; {drive} holds '
+            f'{", ".join(sorted(others))}); unpack the ground truth of the drives there, or give '
+            'another ground_truth or depth_root.'
+        )
+
+    def sources(self, index: int) -> tuple[Path, ...]:
+        """The files that the sample at `index` is made from."""
+        frame = self.frames[index]
+        drive = self._drive(frame)
+        frames = (frame, *self._windows.get(frame, ()))
+        images = (self._image_path(item) for item in frames)
+        paths = [path for path in (*images, self._depth_path(frame)) if path is not None]
+        paths += calibration_files(self.root / frame.day)
+        if self.neighbours:
+            paths += motion_files(drive, frame.camera, [item.frame for item in frames])
+        return tuple(paths)
+
+    def _stored_depth(self, frame: KittiFrame, camera: Intrinsics) -> Float32Array | None:
+        """The ground truth of a frame from its file, in the window asked for."""
+        path = self._depth_path(frame)
+        if path is None or not path.is_file():
+            return None
+        if self.ground_truth == 'velodyne':
+            calibration = read_calibration(self.root / frame.day, frame.camera)
+            points = transform(read_velodyne(path), calibration.camera_from_velodyne)
+            return render_sparse_depth(points, camera)
+        if self.ground_truth == 'annotated':
+            depth_m = read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
+        else:
+            depth_m = read_projected(path)
+        return depth_m if self.crop == 'none' else depth_m[_benchmark_window(depth_m.shape)]
+
+    def _depth_path(self, frame: KittiFrame) -> Path | None:
+        """Where the ground truth of a frame is, or would be; None when none is asked for."""
         if self.ground_truth == 'none':
             return None
+        if self.ground_truth == 'velodyne':
+            return self._drive(frame) / f'velodyne_points/data/{frame.stem}.bin'
         kind, suffix = {
             'annotated': ('groundtruth', 'png'),
             'proj_depth': ('velodyne', 'npz'),
         }[self.ground_truth]
         inside = f'{frame.drive}/proj_depth/{kind}/image_{frame.camera:02d}/{frame.stem}.{suffix}'
-        for folder in (frame.day, '.', 'train', 'val'):
-            path = self.depth_root / folder / inside
-            if path.is_file():
-                if suffix == 'png':
-                    depth_m = read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
-                else:
-                    depth_m = read_projected(path)
-                return (
-                    depth_m if self.crop == 'none' else depth_m[_benchmark_window(depth_m.shape)]
-                )
-        return None
+        paths = [self.depth_root / folder / inside for folder in (frame.day, '.', 'train', 'val')]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     def _image_path(self, frame: KittiFrame) -> Path | None:
         folder = self.root / frame.day / frame.drive / f'image_{frame.camera:02d}/data'

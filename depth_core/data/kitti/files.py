@@ -6,6 +6,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.images import depth_plane
 from depth_core.data.text import numbers_of, read_entries, rotation_of
 from depth_core.errors import DataError
+from depth_core.files import FileState, state_of
 from depth_core.geometry import intrinsics_from_matrix
 
 _POINT_BYTES: Final = 16
@@ -54,10 +56,22 @@ def read_velodyne(path: Path) -> NDArray[np.float32]:
 def read_calibration(day: Path, camera: int) -> KittiCalibration:
     """Read the calibration of one camera (2 = left colour, 3 = right colour) of a day.
 
+    It is read once, and again after its files have changed.
+
     Raises:
         DataError: A file or an entry is missing, malformed or describes no camera.
     """
-    cameras, lidar = calibration_files(day)
+    paths = calibration_files(day)
+    return _read_calibration(paths, camera, tuple(map(state_of, paths)))
+
+
+@lru_cache(maxsize=64)
+def _read_calibration(
+    paths: tuple[Path, Path],
+    camera: int,
+    _states: tuple[FileState, ...],
+) -> KittiCalibration:
+    cameras, lidar = paths
     entries = read_entries(cameras)
 
     def numbers(name: str, count: int) -> NDArray[np.float64]:
@@ -129,4 +143,7 @@ def read_projected(path: Path) -> Float32Array:
             "array 'velodyne_depth' in metres."
         )
         raise DataError(message) from error
+    if values.dtype.kind in 'iu':
+        message = f'projected depth {path} has {values.dtype} codes; it must hold float metres.'
+        raise DataError(message)
     return depth_plane(values, source=str(path))

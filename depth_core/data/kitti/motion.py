@@ -8,6 +8,7 @@ oxts/dataformat.txt). Both may be missing; what they would tell is then unknown.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
@@ -19,22 +20,40 @@ from depth_core.data.kitti.files import read_rigid
 from depth_core.data.sequences import SpeedTrack
 from depth_core.data.text import numbers_of
 from depth_core.errors import DataError
-from depth_core.files import read_text
+from depth_core.files import FileState, read_text, state_of
 
 _NUMBERS: Final = 30
 _FORWARD_SPEED: Final = 8
 _EARTH_RADIUS_M: Final = 6378137.0
 
 
-@lru_cache(maxsize=64)
-def read_timestamps(path: Path) -> NDArray[np.float64] | None:
+def motion_files(drive: Path, camera: int, frames: Sequence[int]) -> list[Path]:
+    """The files that times, speeds and poses of frames are read from."""
+    between = range(min(frames), max(frames) + 1)
+    return [
+        _timestamps(drive, camera),
+        drive.parent / 'calib_imu_to_velo.txt',
+        *(_oxts(drive, frame) for frame in between),
+    ]
+
+
+def read_timestamps(drive: Path, camera: int) -> NDArray[np.float64] | None:
     """Read the times of a drive's frames, seconds after the first; None when there is no file.
 
     Raises:
         DataError: A line is no time.
     """
-    if not path.is_file():
-        return None
+    path = _timestamps(drive, camera)
+    state = state_of(path)
+    return None if state is None else _read_timestamps(path, state)
+
+
+def _timestamps(drive: Path, camera: int) -> Path:
+    return drive / f'image_{camera:02d}/timestamps.txt'
+
+
+@lru_cache(maxsize=64)
+def _read_timestamps(path: Path, _state: FileState) -> NDArray[np.float64]:
     try:
         words = [line.strip().replace(' ', 'T') for line in read_text(path).split('\n')]
         stamps = np.array([word for word in words if word], 'datetime64[ns]')
@@ -53,16 +72,23 @@ def _no_times(path: Path, reason: str) -> str:
     )
 
 
-@lru_cache(maxsize=4096)
 def read_oxts(drive: Path, frame: int) -> NDArray[np.float64] | None:
     """Read what GPS and inertial unit say at a frame, [30]; None when there is no file.
 
     Raises:
         DataError: It holds something else than 30 numbers.
     """
-    path = drive / f'oxts/data/{frame:010d}.txt'
-    if not path.is_file():
-        return None
+    path = _oxts(drive, frame)
+    state = state_of(path)
+    return None if state is None else _read_oxts(path, state)
+
+
+def _oxts(drive: Path, frame: int) -> Path:
+    return drive / f'oxts/data/{frame:010d}.txt'
+
+
+@lru_cache(maxsize=4096)
+def _read_oxts(path: Path, _state: FileState) -> NDArray[np.float64]:
     try:
         text = read_text(path)
     except (OSError, UnicodeError) as error:

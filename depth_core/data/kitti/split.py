@@ -140,7 +140,7 @@ def _paired(root: Path, key: tuple[str, str, int], offsets: Sequence[int]) -> se
         for path in (folder / 'data').iterdir()
         if path.suffix in _ENDINGS and path.stem.isdigit()
     }
-    stamps_s = read_timestamps(folder / 'timestamps.txt')
+    stamps_s = read_timestamps(root / day / drive, camera)
     whole = {number for number in numbers if all(number + offset in numbers for offset in offsets)}
     if stamps_s is None:
         return whole

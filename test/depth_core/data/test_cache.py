@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import os
 import pickle
 import signal
 import subprocess
@@ -8,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from depth_core.data.cache import CachedDataset, cached
+from depth_core.data.folder import FolderDataset
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import DataError
@@ -91,9 +94,9 @@ def test_half_precision_is_stated_and_kept(tmp_path: Path) -> None:
 
 def test_nothing_is_computed_twice(tmp_path: Path) -> None:
     first = Counting(size=4)
-    told: list[tuple[int, int]] = []
-    cached(first, tmp_path, progress=lambda done, total: told.append((done, total)))
-    assert told == [(done, 6) for done in range(1, 7)]
+    steps: list[tuple[int, int]] = []
+    cached(first, tmp_path, progress=lambda done, total: steps.append((done, total)))
+    assert steps == [(done, 6) for done in range(1, 7)]
     again = Counting(size=4)
     cached(again, tmp_path)
     # Only the first sample, which identifies the data.
@@ -168,6 +171,100 @@ def test_data_that_changed_under_the_same_settings_is_refused(tmp_path: Path) ->
     cached(Counting(size=4), tmp_path)
     with pytest.raises(DataError, match='first_sample'):
         cached(Brighter(size=4), tmp_path)
+
+
+def folder(root: Path, *metres: float) -> FolderDataset:
+    """An image with a depth file for each number, of that depth in metres."""
+    (root / 'images').mkdir(parents=True)
+    (root / 'depth').mkdir()
+    for index, depth_m in enumerate(metres):
+        assert cv2.imwrite(str(root / f'images/{index}.png'), np.zeros((4, 6, 3), np.uint8))
+        write_depth(root, index, depth_m)
+    return FolderDataset(root)
+
+
+def write_depth(root: Path, index: int, depth_m: float) -> None:
+    np.save(root / f'depth/{index}.npy', np.full((4, 6), depth_m, np.float32))
+
+
+def depths(store: CachedDataset) -> list[float]:
+    return [float(store[index].depth_m.max()) for index in range(len(store))]
+
+
+@pytest.mark.parametrize(('index', 'workers'), [(0, 0), (2, 2)])
+def test_samples_whose_files_were_replaced_are_made_anew(
+    tmp_path: Path, index: int, workers: int
+) -> None:
+    dataset = folder(tmp_path / 'd', 1.0, 2.0, 3.0)
+    assert depths(cached(dataset, tmp_path / 'c')) == [1.0, 2.0, 3.0]
+    before = (tmp_path / f'd/depth/{index}.npy').stat()
+    write_depth(tmp_path / 'd', index, 7.0)
+    # As an archive is unpacked: same size, same time of modification.
+    os.utime(tmp_path / f'd/depth/{index}.npy', ns=(before.st_atime_ns, before.st_mtime_ns))
+    made: list[int] = []
+    store = cached(
+        dataset, tmp_path / 'c', workers=workers, progress=lambda done, _: made.append(done)
+    )
+    assert depths(store) == [7.0 if place == index else 1.0 + place for place in range(3)]
+    assert made == [3]
+
+
+def test_files_that_were_only_touched_or_copied_are_not_read_anew(tmp_path: Path) -> None:
+    dataset = folder(tmp_path / 'd', 1.0, 2.0)
+    cached(dataset, tmp_path / 'c')
+    for path in (tmp_path / 'd').rglob('*.*'):
+        os.utime(path, ns=(1, 1))
+    made: list[int] = []
+    for _ in range(2):
+        cached(dataset, tmp_path / 'c', progress=lambda done, _: made.append(done))
+    assert made == []
+
+
+def test_ground_truth_that_was_added_later_is_read(tmp_path: Path) -> None:
+    folder(tmp_path / 'd', 1.0, 2.0)
+    (tmp_path / 'd/depth/1.npy').rename(tmp_path / 'later.npy')
+    store = cached(FolderDataset(tmp_path / 'd'), tmp_path / 'c')
+    assert not store[1].valid.any()
+    (tmp_path / 'later.npy').rename(tmp_path / 'd/depth/1.npy')
+    assert depths(cached(FolderDataset(tmp_path / 'd'), tmp_path / 'c')) == [1.0, 2.0]
+
+
+def test_intrinsics_belong_to_every_sample(tmp_path: Path) -> None:
+    folder(tmp_path / 'd', 1.0, 2.0)
+    cached(FolderDataset(tmp_path / 'd'), tmp_path / 'c')
+    (tmp_path / 'd/intrinsics.txt').write_text('5 5 2.5 1.5')
+    store = cached(FolderDataset(tmp_path / 'd'), tmp_path / 'c')
+    assert [float(store[index].intrinsics[0, 0]) for index in (0, 1)] == [5.0, 5.0]
+
+
+def test_an_interrupted_renewal_goes_on(tmp_path: Path) -> None:
+    dataset = folder(tmp_path / 'd', 1.0, 2.0, 3.0)
+    cached(dataset, tmp_path / 'c')
+    for index in range(3):
+        write_depth(tmp_path / 'd', index, 9.0)
+
+    def interrupt(*_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cached(dataset, tmp_path / 'c', progress=interrupt)
+    with pytest.raises(DataError, match='lacks 2 of 3'):
+        CachedDataset(tmp_path / 'c')
+    assert depths(cached(dataset, tmp_path / 'c')) == [9.0, 9.0, 9.0]
+
+
+def test_a_cache_of_an_older_format_is_made_anew_and_a_newer_one_refused(tmp_path: Path) -> None:
+    cached(Counting(size=4), tmp_path)
+    header = tmp_path / 'cache.json'
+    header.write_text(header.read_text().replace('"format": 2', '"format": 1'))
+    with pytest.raises(DataError, match='holds no cache'):
+        CachedDataset(tmp_path)
+    again = Counting(size=4)
+    cached(again, tmp_path)
+    assert again._asked == [0, *range(6)]
+    header.write_text(header.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(DataError, match='has format 3, this version reads 2'):
+        cached(Counting(size=4), tmp_path)
 
 
 def test_samples_of_unequal_size_are_refused(tmp_path: Path) -> None:

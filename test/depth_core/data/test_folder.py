@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from depth_core.data import detect_dataset, open_dataset
 from depth_core.data.folder import FolderDataset
@@ -94,7 +95,7 @@ def test_wrong_depth_files(root: Path) -> None:
     with pytest.raises(DataError, match=r'shape \(4, 6, 3\)'):
         dataset[0]
     (root / 'depth/a.npy').write_bytes(b'\x93NUMPY')
-    with pytest.raises(DataError, match=r'a.npy \(6 bytes\) cannot be read'):
+    with pytest.raises(DataError, match=r'a.npy cannot be read: it is missing, truncated'):
         dataset[0]
 
 
@@ -151,3 +152,83 @@ def test_files_of_the_system_are_no_images(root: Path) -> None:
     for name in ('._a.png', '._b.jpg', '.hidden.png'):
         (root / 'images' / name).write_bytes(b'\0\5\x16\7' + bytes(120))
     assert len(FolderDataset(root, depth_unit_m=0.01)) == 3
+
+
+@pytest.fixture
+def npys(tmp_path: Path) -> Path:
+    """Two images whose depth is NPY: floats 2.5 and 5 for a, uint16 2500 for b."""
+    (tmp_path / 'images').mkdir()
+    (tmp_path / 'depth').mkdir()
+    for name in 'ab':
+        assert cv2.imwrite(str(tmp_path / f'images/{name}.png'), np.zeros((4, 6, 3), np.uint8))
+    np.save(tmp_path / 'depth/a.npy', np.full((4, 6), 2.5, np.float16))
+    np.save(tmp_path / 'depth/b.npy', np.full((4, 6), 2500, np.uint16))
+    return tmp_path
+
+
+def test_integers_are_codes_that_need_a_unit(npys: Path) -> None:
+    with pytest.raises(ConfigError, match=r'b.npy has uint16 codes and depth_unit_m is None'):
+        FolderDataset(npys)
+    dataset = FolderDataset(npys, depth_unit_m=0.001)
+    assert [float(dataset[index].depth_m.max()) for index in (0, 1)] == [2.5, 2.5]
+
+
+@pytest.mark.parametrize('unit_m', [0.0, -1.0, float('nan'), float('inf')])
+def test_a_unit_is_a_positive_number(npys: Path, unit_m: float) -> None:
+    with pytest.raises(ConfigError, match='depth_unit_m is'):
+        FolderDataset(npys, depth_unit_m=unit_m)
+    (npys / 'depth/b.npy').unlink()
+    with pytest.raises(ConfigError, match='depth_unit_m is'):
+        FolderDataset(npys, depth_unit_m=unit_m)
+
+
+def test_the_unit_is_that_of_floats_where_there_are_no_codes(npys: Path) -> None:
+    (npys / 'depth/b.npy').unlink()
+    assert FolderDataset(npys)[0].depth_m.max() == 2.5
+    assert FolderDataset(npys, depth_unit_m=0.1)[0].depth_m.max() == 0.25
+
+
+@pytest.mark.parametrize(
+    'values',
+    [
+        np.ones((4, 6), np.bool_),
+        np.ones((4, 6), np.complex64),
+        np.zeros((4, 6), [('z', 'f4')]),
+        np.full((4, 6), 'x'),
+        np.array([[None] * 6] * 4, object),
+    ],
+)
+def test_what_is_no_number_is_no_depth(npys: Path, values: NDArray[np.generic]) -> None:
+    (npys / 'depth/b.npy').unlink()
+    dataset = FolderDataset(npys)
+    np.save(npys / 'depth/a.npy', values, allow_pickle=True)
+    with pytest.raises(DataError, match=r'a.npy (has shape|cannot be read)'):
+        dataset[0]
+
+
+@pytest.mark.parametrize('shape', [(40_000_000, 60_000_000), (4, 5)])
+def test_the_declared_shape_is_held_against_the_file(npys: Path, shape: tuple[int, int]) -> None:
+    (npys / 'depth/b.npy').unlink()
+    path = npys / 'depth/a.npy'
+    with path.open('wb') as file:
+        header = {'descr': '<f4', 'fortran_order': False, 'shape': shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(4 * 4 * 6))
+    with pytest.raises(DataError, match=r'a.npy cannot be read'):
+        FolderDataset(npys)
+
+
+def test_an_archive_is_no_array(npys: Path) -> None:
+    np.savez(npys / 'depth/c.npz', np.ones((4, 6)))
+    (npys / 'depth/c.npz').rename(npys / 'depth/a.npy')
+    with pytest.raises(DataError, match=r'a.npy cannot be read: .*archive of several arrays'):
+        FolderDataset(npys, depth_unit_m=0.001)
+
+
+def test_values_that_are_none(npys: Path) -> None:
+    (npys / 'depth/b.npy').unlink()
+    np.save(npys / 'depth/a.npy', np.repeat([[np.nan, -np.inf, -1.0, 0.0, np.inf, 3.0]], 4, 0))
+    sample = FolderDataset(npys)[0]
+    assert sample.valid[0].tolist() == [False] * 5 + [True]
+    assert sample.depth_m[0, 4:].tolist() == [float('inf'), 3.0]
+    assert sample.depth_m[0, :4].isnan().all()

@@ -292,6 +292,10 @@ def compressed_without_metadata(folder: Path) -> Path:
     return path
 
 
+def compressed_messages(folder: Path) -> Path:
+    return storage_of(compressed(folder, CompressionMode.MESSAGE))
+
+
 def unknown_storage(folder: Path) -> Path:
     path = record().write(folder / 'bag')
     metadata = path / 'metadata.yaml'
@@ -358,6 +362,7 @@ def cut(file: Path) -> Path:
         (capitals, r'ends in \.MCAP; rename it to .*\.mcap'),
         (compressed_file, r'is compressed; give its folder .* or decompress it \(zstd -d'),
         (compressed_without_metadata, r'is compressed; decompress it \(zstd -d'),
+        (compressed_messages, r'compressed one by one, .*metadata\.yaml says; give the folder'),
         (unknown_storage, "cannot be read: .*'lance'"),
         (lost_file, r'cannot be read: .*bag\.mcap'),
         (power_cut, r'is not finished: .*mcap recover .*bag\.mcap -o'),

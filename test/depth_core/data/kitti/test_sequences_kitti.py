@@ -15,7 +15,7 @@ from depth_core.data import collate, open_dataset
 from depth_core.data.augmentations import build_augmentation
 from depth_core.data.cache import cached
 from depth_core.data.kitti.dataset import KittiDataset
-from depth_core.data.kitti.motion import mean_speed, read_oxts, read_timestamps, speed_at
+from depth_core.data.kitti.motion import mean_speed, speed_at
 from depth_core.data.kitti.split import KittiFrame, read_excluded
 from depth_core.data.mix import open_mix
 from depth_core.data.sample import Sample
@@ -241,19 +241,11 @@ def test_malformed_files_are_named(root: Path) -> None:
         opened(root)[0]
     stamps = drive / 'image_02/timestamps.txt'
     stamps.write_text('2011-09-26 13:02:25.1\n2011-09-26 13:02:2')
-    read_timestamps.cache_clear()
     with pytest.raises(DataError, match=r'timestamps.txt cannot be read'):
         opened(root)
     stamps.write_text('2011-09-26 13:02:25.1\n' * 3)
-    read_timestamps.cache_clear()
     with pytest.raises(DataError, match=r'timestamps.txt has 3 lines, but .* holds image 5'):
         opened(root)
-
-
-@pytest.fixture(autouse=True)
-def _fresh() -> None:
-    read_timestamps.cache_clear()
-    read_oxts.cache_clear()
 
 
 def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> None:
