@@ -11,6 +11,10 @@ EXTRAS := ros,train,onnx,openvino,dev
 DONE := $(VENV)/.setup-done
 UNFINISHED := $(VENV)/.setup-unfinished
 
+# A worker takes its share in files, and then from those that have most left. `-n 0` in ARGS runs
+# the tests in one process, which a debugger needs.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
+
 # Python start-up of the ROS wheels leaves these behind; they belong to one environment only.
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
@@ -18,10 +22,10 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 LOCKED := $(if $(shell command -v flock),flock .setup-lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format docs bench clean
+.PHONY: help setup demo test test-cpus check format docs bench clean
 
 help:  ## say what there is
-	@sed -n 's/^\([a-z]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:  ## make .venv with everything the demo and the tests need
 	@if [ -e $(DONE) ] && ! { [ "$$(cat $(DONE))" = '$(CURDIR)' ] && $(BIN)/python -c ''; }; then \
@@ -47,8 +51,11 @@ $(DONE): Makefile package.xml setup.py constraints.txt
 demo: setup  ## synthetic camera -> mono_depth for 20 s with a live table, then a picture
 	@$(BIN)/python -m depth_ros.demo $(ARGS)
 
-test: setup  ## run the tests (ARGS='-k name' chooses)
-	@$(BIN)/python -m pytest $(ARGS)
+test: setup  ## run the tests, as many as there are cores at a time (ARGS='-k name' chooses)
+	@$(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+test-cpus: setup  ## run the numeric tests as other processors would compute them
+	@$(BIN)/python -m test.processors $(ARGS)
 
 check: setup  ## ruff, mypy and the tests of the architecture
 	@$(BIN)/ruff check .

@@ -86,6 +86,7 @@ EXTRAS = {
         'packaging>=24,<27',
         'pytest>=8.3,<10',
         'pytest-benchmark>=5.1,<6',
+        'pytest-xdist>=3.6,<4',
         'ruff>=0.17.5,<0.18',
         'setuptools>=64,<80',
         'types-PyYAML>=6,<7',

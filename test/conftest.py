@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 
@@ -15,7 +16,12 @@ SHARED = REPOSITORY.parent / 'shared'
 
 
 def pytest_configure() -> None:
-    """Undo what a shell does to its background jobs: what they start never hears Ctrl-C."""
+    """Settle what differs between ways of starting the tests, before torch is imported.
+
+    A shell has its background jobs ignore Ctrl-C, and what they start would never hear it.
+    """
+    if 'PYTEST_XDIST_WORKER' in os.environ:  # as many workers as cores, so a thread for each
+        os.environ.setdefault('OMP_NUM_THREADS', '1')
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

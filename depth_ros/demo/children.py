@@ -148,20 +148,23 @@ def remove_orphans(known: set[str]) -> None:
                 (SHARED_MEMORY / left).unlink(missing_ok=True)
 
 
-def free_domain_id() -> int:
+def free_domain_id(domains: Sequence[int] = DOMAINS) -> int:
     """Find a ROS domain that nobody on this machine uses.
+
+    Args:
+        domains: Those to choose from.
 
     Raises:
         DepthError: All of them are in use.
     """
     # Two demos started together begin their search at different places.
-    first = os.getpid() % len(DOMAINS)
-    for offset in range(len(DOMAINS)):
-        domain = DOMAINS[(first + offset) % len(DOMAINS)]
+    first = os.getpid() % len(domains)
+    for offset in range(len(domains)):
+        domain = domains[(first + offset) % len(domains)]
         if not _in_use(domain):
             return domain
     message = (
-        f'all ROS domains {DOMAINS[0]}..{DOMAINS[-1]} of this machine are in use; end some ROS '
+        f'all ROS domains {domains[0]}..{domains[-1]} of this machine are in use; end some ROS '
         'processes, or choose a domain yourself with --domain_id.'
     )
     raise DepthError(message)

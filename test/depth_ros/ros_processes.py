@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -28,7 +27,12 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from depth_ros.demo.children import remove_orphans, shared_memory_names
+from depth_ros.demo.children import (
+    DOMAINS,
+    free_domain_id,
+    remove_orphans,
+    shared_memory_names,
+)
 from depth_ros.fastdds import fitting_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,22 +63,15 @@ STATES = {
 }
 
 
-def free_domain_id() -> int:
-    """Return a domain in which no participant of this machine lives at the moment.
+def domain_id_of_this_worker() -> int:
+    """Return a domain that no process of this machine uses, and no other worker of this test run.
 
-    Port 7400 + 250 d + 10 on the loopback belongs to the first participant of domain d.
+    A domain looks free until its first participant is there, so that two workers that search at
+    the same time might find the same: each has domains of its own to search.
     """
-    first = os.getpid() % 90
-    for offset in range(90):
-        domain_id = 10 + (first + offset) % 90
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(('127.0.0.1', 7400 + 250 * domain_id + 10))
-            except OSError:
-                continue
-        return domain_id
-    message = 'all ROS domains of this machine are in use'
-    raise AssertionError(message)
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw'))
+    workers = int(os.environ.get('PYTEST_XDIST_WORKER_COUNT', '1'))
+    return free_domain_id(DOMAINS[worker::workers])
 
 
 def ros_environment(domain_id: int, log_dir: Path) -> dict[str, str]:
@@ -257,7 +254,7 @@ class RosSession:
 @contextlib.contextmanager
 def ros_session(folder: Path) -> Iterator[RosSession]:
     """Open a domain, and end every process in it afterwards."""
-    domain_id = free_domain_id()
+    domain_id = domain_id_of_this_worker()
     environment = ros_environment(domain_id, folder / 'ros_log')
     former = {name: os.environ.get(name) for name in environment}
     before = shared_memory_names()

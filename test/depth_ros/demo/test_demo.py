@@ -18,10 +18,16 @@ import pytest
 
 from depth_core.errors import DepthError
 from depth_core.shipped import shipped_file
-from depth_ros.demo.children import free_domain_id, remove_orphans, shared_memory_names
+from depth_ros.demo.children import remove_orphans, shared_memory_names
 from depth_ros.demo.run import make_folder, one_machine_environment
 from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
-from test.depth_ros.ros_processes import PATIENCE_S, REPOSITORY, RosSession, ros_session
+from test.depth_ros.ros_processes import (
+    PATIENCE_S,
+    REPOSITORY,
+    RosSession,
+    domain_id_of_this_worker,
+    ros_session,
+)
 from test.standin import write_standin_onnx
 
 SMALL = ('--height', '120', '--width', '160', '--frames', '3', '--scene', 'office')
@@ -31,7 +37,7 @@ class Demo:
     """A demo in a process group of its own, like a foreground job of a shell."""
 
     def __init__(self, folder: Path, *options: str) -> None:
-        self.domain_id = free_domain_id()
+        self.domain_id = domain_id_of_this_worker()
         self.output_dir = folder / 'demo_output'
         self.process = subprocess.Popen(
             [
