@@ -43,7 +43,7 @@ class FrameTimes:
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What is running."""
+    """Model, backend and state of the node."""
 
     state: str = 'unconfigured'
     """Lifecycle state of the node."""
@@ -204,7 +204,7 @@ def _summary(
     identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
 ) -> tuple[bytes, str]:
     if identity.state != 'active':
-        return DiagnosticStatus.OK, f'{identity.state}: no frames are taken'
+        return DiagnosticStatus.OK, f'{identity.state}: not subscribed to images'
     if counts.silent_s > silence_s:
         topic = identity.image_topic
         if publishers == 0:

@@ -75,19 +75,19 @@ class MonoDepthNode(StartableNode):
         return self._settings.autostart
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Load the model and offer the outputs."""
+        """Open the model and create the publishers."""
         return self._attempt('configure', self._open, super().on_configure, state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Take the outputs back and let the model go."""
+        """Destroy the publishers and release the model."""
         return self._attempt('cleanup', self._undo, super().on_cleanup, state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Begin to take frames."""
+        """Subscribe to the camera and start the worker."""
         return self._attempt('activate', self._begin, super().on_activate, state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Finish the frame in work and take no more."""
+        """Unsubscribe and finish the frame in work."""
         return self._attempt('deactivate', self._end, super().on_deactivate, state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -105,14 +105,16 @@ class MonoDepthNode(StartableNode):
         managed: Callable[[LifecycleState], TransitionCallbackReturn],
         state: LifecycleState,
     ) -> TransitionCallbackReturn:
-        """Run `step`, then the transition of the publishers; rclpy would swallow an exception."""
+        """Run `step`, then the transition of the publishers; rclpy would hide an exception."""
         try:
             step()
         except DepthError as error:
             self.get_logger().error(f'{what} failed: {error}')
             return TransitionCallbackReturn.FAILURE
         except Exception:  # noqa: BLE001 rclpy would hide it
-            self.get_logger().error(f'{what} failed by a defect:\n{traceback.format_exc()}')
+            self.get_logger().error(
+                f'{what} failed with an internal error:\n{traceback.format_exc()}'
+            )
             return TransitionCallbackReturn.FAILURE
         return managed(state)
 
@@ -193,7 +195,7 @@ class MonoDepthNode(StartableNode):
                 self.create_subscription(kind, topic, callback, qos, event_callbacks=events)
             )
         self._statistics.restart_clock()
-        self.get_logger().info(f'takes images from {self._identity.image_topic}')
+        self.get_logger().info(f'subscribed to images on {self._identity.image_topic}')
 
     def _end(self) -> None:
         for subscription in self._inputs:
@@ -214,7 +216,7 @@ class MonoDepthNode(StartableNode):
             self._statistics.dropped(DropReason.SUPERSEDED)
 
     def _image_topic(self, transport: str) -> str:
-        """Where images come from; remapping `image` moves its transports along with it."""
+        """Topic of the images; remapping `image` remaps its transports too."""
         if transport == 'raw':
             return str(self.resolve_topic_name('image'))
         own = f'image/{transport}'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One worker, one waiting place: the newest frame wins."""
+"""One worker and a queue of one frame: the newest frame replaces the one that waits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class NewestFrameWorker(Generic[Frame]):
         self._thread.start()
 
     def offer(self, frame: Frame) -> Frame | None:
-        """Let `frame` wait for the worker; return the one it pushed out, if any.
+        """Let `frame` wait for the worker; return the one it replaces, if any.
 
         A stopped worker takes nothing and returns `frame` itself.
         """

@@ -13,8 +13,8 @@ import textwrap
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from rclpy.node import Node
 
-from depth_core.arguments import CommandParser
 from depth_core.errors import run_command
+from depth_ros.arguments import CommandParser
 from depth_ros.parameter_fields import ParameterField, Value, When
 from depth_ros.settings import PARAMETERS, Settings
 
@@ -85,7 +85,7 @@ def _yaml(value: Value) -> str:
 
 def main() -> None:
     """Print the table of docs/parameters.md, or with --yaml the parameter file."""
-    parser = CommandParser(prog='python -m depth_ros.parameters', description=main.__doc__ or '')
+    parser = CommandParser(prog='depth_ros.parameters', description=main.__doc__ or '')
     parser.add_argument('--yaml', action='store_true', help='print config/mono_depth.yaml')
     options = parser.parse_command(None)
     sys.stdout.write(yaml_text() if options.yaml else markdown_table())

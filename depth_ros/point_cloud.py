@@ -112,7 +112,7 @@ def _usable(
 
 
 def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
-    """Mark pixels on a depth edge, where a network answers something between both surfaces.
+    """Mark pixels on a depth edge, where a network gives a depth between both surfaces.
 
     A pixel is marked when the farthest of its 3 x 3 neighbours is more than `ratio` farther than
     the nearest one. Neighbours without an estimate are left out; sky counts as far.

@@ -57,7 +57,7 @@ class _NodeLog(logging.Handler):
 
 
 def run_node(make: Callable[[], StartableNode]) -> None:
-    """Run a node until SIGINT or SIGTERM, then take it down in order and return.
+    """Run a node until SIGINT or SIGTERM, then shut it down in order and return.
 
     The signals only set a flag, so that a frame in work is finished, the lifecycle reaches
     `finalized` and the shared memory of Fast DDS is given back.

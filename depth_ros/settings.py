@@ -128,7 +128,7 @@ class Settings:
     )
     image_geometry: Literal['auto', 'rectified', 'raw'] = parameter(
         'Whether P holds for the images (rectified) or K and D do (raw). auto: rectified when '
-        'the image topic says rect or D is zero.',
+        'rect or rectified is a whole word of the image topic, or D is zero.',
         default='auto',
     )
     depth_encoding: Literal['32FC1', '16UC1'] = parameter(
