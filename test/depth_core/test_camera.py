@@ -19,6 +19,8 @@ from depth_core.camera import (
     rectification,
 )
 
+pytestmark = pytest.mark.numeric
+
 K = np.array([[500.0, 0.0, 319.5], [0.0, 510.0, 239.5], [0.0, 0.0, 1.0]])
 P = np.array([[480.0, 0.0, 310.0, -48.0], [0.0, 490.0, 230.0, 0.0], [0.0, 0.0, 1.0, 0.0]])
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 from torch import Tensor
@@ -14,6 +15,8 @@ from torch import Tensor
 from depth_core.data.nyu import NyuDataset
 from depth_core.data.sample import Sample
 from depth_core.losses import reciprocal_target
+
+pytestmark = pytest.mark.numeric
 
 Reference = Callable[[str], dict[str, Tensor]]
 

@@ -18,6 +18,8 @@ from depth_core.geometry import (
     unproject,
 )
 
+pytestmark = pytest.mark.numeric
+
 CAMERA = Intrinsics(fx_px=100.0, fy_px=50.0, cx_px=4.0, cy_px=2.0, height=6, width=8)
 
 

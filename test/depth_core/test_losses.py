@@ -14,6 +14,8 @@ from torch import Tensor
 from depth_core import losses
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference: TypeAlias = Callable[[str], dict[str, Tensor]]
 Loss: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 

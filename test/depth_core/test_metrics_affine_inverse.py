@@ -13,6 +13,8 @@ from depth_core.evaluate.run import evaluate_dataset
 from depth_core.metrics import Align, MetricAccumulator, find_protocol
 from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
 
+pytestmark = pytest.mark.numeric
+
 PROTOCOL = find_protocol('none', min_depth_m=0.1, max_depth_m=100.0)
 
 

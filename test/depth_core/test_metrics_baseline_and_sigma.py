@@ -20,6 +20,8 @@ from depth_core.metrics import (
     sparsification_curves,
 )
 
+pytestmark = pytest.mark.numeric
+
 TO_TEN_METRES = find_protocol('none', min_depth_m=1e-3, max_depth_m=10.0)
 
 

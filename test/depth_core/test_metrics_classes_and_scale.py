@@ -24,6 +24,8 @@ from depth_core.metrics import (
     find_protocol,
 )
 
+pytestmark = pytest.mark.numeric
+
 TO_TEN_METRES = find_protocol('none', min_depth_m=1e-3, max_depth_m=10.0)
 NAMES = ('abs_rel', 'sq_rel', 'rmse', 'rmse_log', 'a1', 'a2', 'a3')
 

@@ -24,6 +24,8 @@ from depth_core.scale import (
 )
 from depth_core.scale.sparse import SPARSE_METHODS
 
+pytestmark = pytest.mark.numeric
+
 CAMERA = Intrinsics(fx_px=100.0, fy_px=100.0, cx_px=79.5, cy_px=39.5, height=96, width=160)
 HEIGHT_M = 1.65
 

@@ -91,6 +91,7 @@ def training_checkpoint(
     path.unlink()
 
 
+@pytest.mark.numeric
 @torch.no_grad()
 def test_the_authors_checkpoint_gives_the_authors_numbers(
     training_checkpoint: Path,

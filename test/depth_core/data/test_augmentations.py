@@ -18,6 +18,8 @@ from depth_core.data.transforms import CutFlip, GammaBrightnessColour, HueJitter
 from depth_core.data.transforms.colour import turn_hue
 from depth_core.errors import ConfigError
 
+pytestmark = pytest.mark.numeric
+
 SEQUENCES = {'packnet', 'monodepth2'}
 HEIGHT, WIDTH = 57, 76
 

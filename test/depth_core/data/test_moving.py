@@ -26,6 +26,8 @@ from depth_core.errors import ConfigError, DataError
 from depth_core.geometry import intrinsics_from_matrix, unproject
 from depth_core.metrics import PROTOCOLS
 
+pytestmark = pytest.mark.numeric
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

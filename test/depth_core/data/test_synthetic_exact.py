@@ -28,6 +28,8 @@ from depth_core.data.synthetic.scene import (
 from depth_core.data.synthetic.shading import render
 from depth_core.data.synthetic.street import make_street
 
+pytestmark = pytest.mark.numeric
+
 CPU = torch.device('cpu')
 CAMERA = Intrinsics(fx_px=100.0, fy_px=100.0, cx_px=64.0, cy_px=32.0, height=64, width=128)
 GREY = Material(colour=(0.5, 0.5, 0.5))

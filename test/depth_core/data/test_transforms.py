@@ -32,6 +32,8 @@ from depth_core.geometry import (
     unproject,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from depth_core.contracts import DepthMap
 from depth_core.evaluate import average_flipped
 
+pytestmark = pytest.mark.numeric
+
 INF, NAN = np.inf, np.nan
 
 

@@ -19,6 +19,8 @@ from depth_core.models import DepthModel, ModelSpec, Prediction, create_model
 from depth_core.runtime import Predictor
 from depth_core.weights.checkpoint import save_model
 
+pytestmark = pytest.mark.numeric
+
 
 class TinyModel(DepthModel):
     """One convolution, a resize and a range: what exporters stumble over, in milliseconds."""

@@ -13,6 +13,8 @@ from depth_core.errors import ExportError
 from depth_core.export import measure_parity, parity_images
 from depth_core.manifest import Manifest
 
+pytestmark = pytest.mark.numeric
+
 MANIFEST = Manifest(
     name='plain',
     input=InputSpec(height=16, width=24),

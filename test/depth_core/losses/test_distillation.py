@@ -13,6 +13,8 @@ from torch import Tensor
 from depth_core import losses
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 ROUNDING = 1e-5

@@ -20,6 +20,8 @@ from depth_core.losses.embedding import EMBEDDING_MASKS, EmbeddingMask
 from depth_core.models.cliffnet.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 TOLERANCE = 1e-5

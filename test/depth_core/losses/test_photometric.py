@@ -15,6 +15,8 @@ from depth_core.losses import photometric
 from depth_core.losses.smoothness import multi_scale_smoothness
 from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 SIZE = (24, 40)
 SSIM_CEILING = 1e-3

@@ -16,6 +16,8 @@ from depth_core import losses
 from depth_core.losses.scale_invariant import Alignment
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 Loss = Callable[..., Tensor]
 

@@ -19,6 +19,8 @@ from depth_core.losses.selfsup_supervised import (
 )
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope='module')
 def packnet(reference: Callable[[str], dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -14,6 +14,8 @@ from depth_core.losses import smoothness
 from depth_core.losses.photometric import shrunk
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from depth_core.losses import velocity_loss
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 
 def test_the_number_of_packnet_sfm(reference: Callable[[str], dict[str, Tensor]]) -> None:
     packnet = in_float64(reference('packnet_losses'))

@@ -14,6 +14,8 @@ from depth_core.losses import view_synthesis as views
 from depth_core.losses.photometric import shrunk
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 CAMERA = torch.tensor([[[10.0, 0.0, 3.5], [0.0, 10.0, 2.5], [0.0, 0.0, 1.0]]])
 

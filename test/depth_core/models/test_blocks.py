@@ -12,6 +12,8 @@ from torch import Tensor
 from depth_core.models.blocks import LightDecoder, Sampling, SigmaHead, resize_bilinear
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.mark.parametrize(
     ('sampling', 'name'),

@@ -124,6 +124,7 @@ def test_eval_mode_is_deterministic(model: DepthModel) -> None:
     assert torch.equal(first.sigma, second.sigma)
 
 
+@pytest.mark.numeric
 @torch.no_grad()
 def test_an_image_alone_is_answered_as_in_a_batch(model: DepthModel) -> None:
     images = _images(model).double()
@@ -221,6 +222,7 @@ class _Graph(nn.Module):
         return prediction.depth, prediction.sigma
 
 
+@pytest.mark.numeric
 @torch.no_grad()
 def test_the_onnx_graph_answers_the_same(model: DepthModel) -> None:
     images = _images(model, 1)

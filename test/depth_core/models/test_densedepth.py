@@ -26,6 +26,8 @@ from depth_core.models.densedepth import (
 )
 from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 MODULE_TOLERANCE = 1e-5

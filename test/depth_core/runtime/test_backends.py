@@ -21,6 +21,8 @@ from depth_core.runtime import BACKENDS, Predictor, backends
 from depth_core.runtime.backends import describe_backends
 from test.standin import write_standin_onnx
 
+pytestmark = pytest.mark.numeric
+
 HAS_CUDA = 'CUDAExecutionProvider' in onnxruntime.get_available_providers()
 
 

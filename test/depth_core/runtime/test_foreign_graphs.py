@@ -16,6 +16,8 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ModelError
 from depth_core.runtime import Predictor
 
+pytestmark = pytest.mark.numeric
+
 HEIGHT, WIDTH = 8, 12
 SHAPES: dict[str, list[Any]] = {
     'HW': [HEIGHT, WIDTH],

@@ -18,6 +18,8 @@ from depth_core.runtime.keep_aspect import reflect_padding
 from depth_core.weights.checkpoint import save_model
 from test.standin import write_standin_onnx
 
+pytestmark = pytest.mark.numeric
+
 
 @pytest.fixture(scope='module')
 def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:

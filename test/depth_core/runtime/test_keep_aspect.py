@@ -26,6 +26,8 @@ from depth_core.runtime.keep_aspect import (
     zoedepth_infer,
 )
 
+pytestmark = pytest.mark.numeric
+
 SIZES = {'N': (384, 512), 'K': (384, 768)}
 ROUNDING = 2e-5
 """The arrays were computed with float32 positions; ours are float64 until the last step."""

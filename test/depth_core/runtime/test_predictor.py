@@ -15,6 +15,8 @@ from depth_core.runtime import Predictor
 from depth_core.runtime.preprocessing import Postprocessor
 from test.standin import write_standin_onnx
 
+pytestmark = pytest.mark.numeric
+
 HEIGHT, WIDTH = 64, 96
 
 

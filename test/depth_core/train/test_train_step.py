@@ -21,6 +21,8 @@ from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
 from depth_core.weights.checkpoint import read_checkpoint
 
+pytestmark = pytest.mark.numeric
+
 
 @dataclass(frozen=True, kw_only=True)
 class Beside(Recipe):

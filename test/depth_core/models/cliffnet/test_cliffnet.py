@@ -26,6 +26,8 @@ from depth_core.models.cliffnet.network import (
 )
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 MODULE_TOLERANCE = 1e-5

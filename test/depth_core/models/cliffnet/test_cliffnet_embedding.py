@@ -31,6 +31,8 @@ from depth_core.weights.embedding_file import (
 )
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 

@@ -35,6 +35,8 @@ from test.depth_core.packnet_official import (
 )
 from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
+pytestmark = pytest.mark.numeric
+
 LAYER_TOLERANCE = 1e-5
 """Absolute, on values of about 1: the authors' float32 sums of up to 4608 products; ours are of
 float64."""

@@ -24,6 +24,8 @@ from depth_core.models.selfsup.pixel_adaptive import (
 from test.depth_core.packnet_official import arrays
 from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
+pytestmark = pytest.mark.numeric
+
 TOLERANCE = 1e-5
 """Absolute, on values of about 3: the original's float32 sums of up to 150 products; ours are of
 float64."""

@@ -29,6 +29,8 @@ from test.depth_core.packnet_official import (
 )
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 TOLERANCE = 1e-5
 """Relative to the largest number: the authors' float32 sums, through up to 22 layers; ours are of
 float64."""

@@ -19,6 +19,8 @@ from depth_core.models.selfsup.resnet import ResNetEncoder, SelfSupResNet
 from test.depth_core.packnet_official import arrays, depth_resnet, monodepth2_depth
 from test.rounding import assert_within_rounding, in_both_precisions
 
+pytestmark = pytest.mark.numeric
+
 NETWORK_CEILING = 1e-4
 """Relative to each value: float32 sums in another order, through 18 layers and a decoder."""
 

@@ -25,6 +25,8 @@ from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
 from depth_core.models.selfsup.semantic_file import load_semantic_weights
 from depth_core.weights.checkpoint import load_model, save_model
 
+pytestmark = pytest.mark.numeric
+
 ENCODER = 'tu-mobilenetv3_small_050'
 NETWORK: dict[str, Any] = {'channels': 16, 'head_channels': 32}
 SEMANTICS: dict[str, Any] = {

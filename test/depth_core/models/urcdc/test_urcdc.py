@@ -24,6 +24,8 @@ from depth_core.models.urcdc.swin import SwinEncoder, swin_from_timm
 from test.depth_core.urcdc_official import TINY, fill
 from test.rounding import assert_within_rounding, in_both_precisions, in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 MODULE_TOLERANCE = 1e-5

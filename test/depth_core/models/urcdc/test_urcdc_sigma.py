@@ -11,6 +11,8 @@ import torch
 from depth_core.losses import depth_confidence
 from depth_core.models.urcdc.confidence import sigma_from_confidence
 
+pytestmark = pytest.mark.numeric
+
 SIGMA_OF_MEDIAN = math.sqrt(2.0) / math.log(2.0)
 """Standard deviation of a Laplace law as a multiple of its median absolute error."""
 

@@ -25,6 +25,8 @@ from depth_core.runtime.keep_aspect import zoedepth_infer
 from test.depth_core.zoe_official import NAMES, TINY, model_name, official_state
 from test.rounding import BothPrecisions, assert_within_rounding, in_both_precisions
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 DEPTH_CEILING = {'N': 7e-5, 'K': 2.5e-4, 'NK': 2e-4}

@@ -16,6 +16,8 @@ from test.depth_core.models.zoedepth.test_zoedepth import (
     tiny,
 )
 
+pytestmark = pytest.mark.numeric
+
 
 def _coefficients_of_the_reference(count: int, like: Tensor) -> Tensor:
     """`stirling_log_binomial` on the machine that made the reference.

@@ -38,6 +38,8 @@ from depth_core.models.zoedepth.routing import (
 )
 from test.rounding import in_float64
 
+pytestmark = pytest.mark.numeric
+
 Reference = Callable[[str], dict[str, Tensor]]
 
 TOLERANCE = 1e-5
