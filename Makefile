@@ -67,11 +67,14 @@ format: setup  ## let ruff format the code and mend what it can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: setup  ## renew the table and the file of the node's parameters from the code
+docs: setup  ## renew the tables of the docs and the file of the node's parameters from the code
 	@$(BIN)/python -m depth_ros.parameters --yaml > .setup-parameters
 	@mv .setup-parameters config/mono_depth.yaml
 	@{ sed '/^|/,$$d' docs/parameters.md; $(BIN)/python -m depth_ros.parameters; } > .setup-parameters
 	@mv .setup-parameters docs/parameters.md
+	@{ sed '/^|/,$$d' docs/data.md; $(BIN)/python -c \
+	  'from depth_core.data.registry import dataset_table; print(dataset_table())'; } > .setup-data
+	@mv .setup-data docs/data.md
 
 bench: setup  ## measure speed; not part of the tests
 	@$(BIN)/python -m pytest test/benchmarks $(ARGS)

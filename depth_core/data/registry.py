@@ -5,26 +5,131 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from depth_core.errors import ConfigError, DataError, unknown_name
+from depth_core.files import is_hidden
 
 if TYPE_CHECKING:
     from depth_core.data.sample import DepthDataset
 
-DATASETS: Final[Mapping[str, tuple[str, str]]] = {
-    'synthetic': ('depth_core.data.synthetic', 'SyntheticDataset'),
-    'kitti': ('depth_core.data.kitti.dataset', 'KittiDataset'),
-    'nyu': ('depth_core.data.nyu', 'NyuDataset'),
-    'folder': ('depth_core.data.folder', 'FolderDataset'),
-    'bag': ('depth_core.data.bag.dataset', 'BagDataset'),
-    'mix': ('depth_core.data.mix', 'open_mix'),
-}
-"""Module and class (or function) of each data set, by the name `open_dataset` takes."""
+Offer: TypeAlias = Literal['depth', 'intrinsics', 'labels', 'sequences', 'speeds', 'poses']
+"""What samples of a data set can hold beside the image."""
 
-_REQUIREMENT: Final = {'bag': 'rosbags'}
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """An option of a data set that `python -m depth_core.evaluate` offers as a flag."""
+
+    kind: Callable[[str], object] = str
+    """What its text is turned into."""
+    help: str
+    """What it says, with its unit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetRow:
+    """A data set: where its code is, how it is recognised, what it offers."""
+
+    target: str
+    """`module:Class`, or a function, called with the options; imported when it is opened."""
+    summary: str
+    """What it reads, for the documentation."""
+    offers: tuple[Offer, ...]
+    """What its samples can hold."""
+    folders: tuple[str, ...] = ()
+    """Patterns of paths, one of which a folder of it holds; none = it is not recognised."""
+    files: tuple[str, ...] = ()
+    """Endings of single files that are such a data set, lower case."""
+    options: Mapping[str, Option] = field(default_factory=dict)
+    """Options that evaluation offers; training takes all that the class has."""
+    install: str = ''
+    """Package to install where one is missing; the missing one itself when empty."""
+
+
+DATASETS: Final[Mapping[str, DatasetRow]] = {
+    'synthetic': DatasetRow(
+        target='depth_core.data.synthetic:SyntheticDataset',
+        summary='rendered rooms and streets; needs no files',
+        offers=('depth', 'intrinsics', 'labels', 'sequences', 'speeds', 'poses'),
+        options={
+            'camera': Option(help='the camera'),
+            'scenes': Option(help='indoor, outdoor, mixed or a scene class'),
+            'seed': Option(kind=int, help='seed, one that training did not use'),
+        },
+    ),
+    'bag': DatasetRow(
+        target='depth_core.data.bag.dataset:BagDataset',
+        summary='recordings of ROS 2 (mcap, sqlite3) and ROS 1: camera, lidar, odometry',
+        offers=('depth', 'intrinsics', 'sequences', 'speeds'),
+        folders=('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd'),
+        files=('.mcap', '.db3', '.bag', '.mcap.zstd', '.db3.zstd', '.bag.active'),
+        options={
+            'image_topic': Option(help='topic of the images'),
+            'cloud_topic': Option(help='topic of the lidar'),
+        },
+        install='rosbags',
+    ),
+    'kitti': DatasetRow(
+        target='depth_core.data.kitti.dataset:KittiDataset',
+        summary='KITTI raw drives with lidar',
+        offers=('depth', 'intrinsics', 'sequences', 'speeds', 'poses'),
+        folders=('????_??_??/????_??_??_drive_*',),
+        options={
+            'ground_truth': Option(help='velodyne (default), annotated or proj_depth'),
+            'depth_root': Option(kind=Path, help='folder of annotated or projected depth'),
+            'camera': Option(help='without split: left, right or both'),
+        },
+    ),
+    'nyu': DatasetRow(
+        target='depth_core.data.nyu:NyuDataset',
+        summary='NYU Depth v2 as image files',
+        offers=('depth', 'intrinsics'),
+        folders=('data/nyu2_*.csv', 'sync_depth_*', '*/sync_depth_*'),
+    ),
+    'folder': DatasetRow(
+        target='depth_core.data.folder:FolderDataset',
+        summary='your own images, with or without depth and labels, matched by name',
+        offers=('depth', 'intrinsics', 'labels'),
+        folders=('*',),
+        options={
+            'depth_unit_m': Option(
+                kind=float, help='metres in one code of depth PNG and integer NPY files'
+            ),
+            'labels': Option(help='codes of semantic/*.png: train_ids (default) or label_ids'),
+        },
+    ),
+    'mix': DatasetRow(
+        target='depth_core.data.mix:open_mix',
+        summary='several of these, in training',
+        offers=('depth', 'intrinsics', 'labels', 'sequences', 'speeds', 'poses'),
+    ),
+}
+"""Every data set by the name `open_dataset` takes; a folder is the first that it looks like."""
+
+
+def evaluation_options() -> Mapping[str, Option]:
+    """The options of all data sets by name; one that several have says what it is for each."""
+    found: dict[str, Option] = {}
+    for name, row in DATASETS.items():
+        for key, option in row.options.items():
+            text = f'{name}: {option.help}'
+            if key in found:
+                text = f'{found[key].help}; {text}'
+            found[key] = Option(kind=option.kind, help=text)
+    return found
+
+
+def dataset_table() -> str:
+    """The data sets as a table of Markdown, for docs/data.md."""
+    lines = ['| name | reads | samples can hold |', '|---|---|---|']
+    lines += [
+        f'| `{name}` | {row.summary} | {", ".join(row.offers)} |' for name, row in DATASETS.items()
+    ]
+    return '\n'.join(lines)
 
 
 def open_dataset(
@@ -84,31 +189,32 @@ def detect_dataset(root: Path) -> str:
         message = f'data {root} does not exist; give a folder or a bag, or the word synthetic.'
         raise DataError(message)
     if root.is_file():
-        if root.suffix in {'.bag', '.mcap', '.db3'}:
-            return 'bag'
-        message = f'data {root} is a file but no bag (.mcap, .db3, .bag); give a folder or a bag.'
+        endings = {name: row.files for name, row in DATASETS.items() if row.files}
+        for name, files in endings.items():
+            if root.name.lower().endswith(files):
+                return name
+        known = ', '.join(f'{" ".join(files)} ({name})' for name, files in endings.items())
+        message = (
+            f'data {root} is a file that no data set reads; give a folder, or a file that ends in '
+            f'{known}.'
+        )
         raise DataError(message)
-    if (root / 'metadata.yaml').is_file() or any(root.glob('*.mcap')) or any(root.glob('*.db3')):
-        return 'bag'
-    if any(root.glob('????_??_??/????_??_??_drive_*')):
-        return 'kitti'
-    if any(root.glob('data/nyu2_*.csv')) or any(
-        any(root.glob(pattern)) for pattern in ('sync_depth_*.png', '*/sync_depth_*.png')
-    ):
-        return 'nyu'
-    return 'folder'
+    for name, row in DATASETS.items():
+        if any(not is_hidden(path) for pattern in row.folders for path in root.glob(pattern)):
+            return name
+    message = f'data {root} is an empty folder; give one that holds {", ".join(DATASETS)}.'
+    raise DataError(message)
 
 
 def _builder(name: str) -> Any:  # noqa: ANN401  a class whose own signature is inspected
-    module, class_name = DATASETS[name]
+    module, _, target = DATASETS[name].target.partition(':')
     try:
-        return getattr(importlib.import_module(module), class_name)
+        return getattr(importlib.import_module(module), target)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith('depth_core'):
             raise
-        needed = _REQUIREMENT.get(name, error.name)
         message = (
             f'data set {name!r} needs the Python package {error.name}, which is not installed; '
-            f'install {needed}.'
+            f'install {DATASETS[name].install or error.name}.'
         )
         raise ConfigError(message) from error

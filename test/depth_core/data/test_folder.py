@@ -136,7 +136,7 @@ def test_detection_by_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='gone does not exist'):
         detect_dataset(tmp_path / 'gone')
     (tmp_path / 'notes.txt').write_text('x')
-    with pytest.raises(DataError, match='is a file but no bag'):
+    with pytest.raises(DataError, match=r'notes.txt is a file that no data set reads; .*\.mcap'):
         detect_dataset(tmp_path / 'notes.txt')
     for name, file in (
         ('kitti', 'k/2011_09_26/2011_09_26_drive_0001_sync/image_02/data/0.png'),
