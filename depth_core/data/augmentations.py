@@ -53,6 +53,12 @@ def densedepth(height: int, width: int) -> Steps:
     return Steps(last=(ChannelPermutation(probability=0.5), HorizontalFlip()))
 
 
+def mirror(height: int, width: int) -> Steps:
+    """Mirror (0.5): for depth maps, which have no colours."""
+    del height, width
+    return Steps(last=(HorizontalFlip(),))
+
+
 def jitter(height: int, width: int) -> Steps:
     """Change brightness, contrast, gamma and saturation by up to 20 %, mirror (0.5): our own."""
     del height, width
@@ -147,6 +153,7 @@ def monodepth2(height: int, width: int) -> Steps:
 AUGMENTATIONS: Final[Mapping[str, Callable[[int, int], Steps]]] = {
     'none': none,
     'densedepth': densedepth,
+    'mirror': mirror,
     'jitter': jitter,
     'strong_jitter': strong_jitter,
     'zoedepth_nyu': zoedepth_nyu,

@@ -28,15 +28,27 @@ from depth_core.train.settings import (
 
 _DEFAULT_RECIPE: Final = 'densedepth'
 _COMMAND: Final = 'python -m depth_core.train'
-_PURPOSE: Final = 'Train a depth network.'
+_PURPOSE: Final = 'Train a depth network, or a semantic or embedding network it is trained with.'
 _MAY_BE_NONE: Final = 'data.validation'
 _OWN_OPTIONS: Final = ('config', 'print_config', 'help')
+
+_MOVED: Final = {
+    'kind': 'model.name, beside recipe.name embedding',
+    'max_depth_m': 'recipe.max_depth_m of recipe embedding',
+    'norm_frozen_from': 'recipe.norm_frozen_from_step of recipe embedding, a number of steps',
+}
+"""Settings of embedding networks from when they had a schema of their own; its other keys are
+found in the groups by their names."""
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 def parse(
-    arguments: Sequence[str], *, command: str = _COMMAND, purpose: str = _PURPOSE
+    arguments: Sequence[str],
+    *,
+    command: str = _COMMAND,
+    purpose: str = _PURPOSE,
+    recipe: str = _DEFAULT_RECIPE,
 ) -> TrainSettings:
     """Read the command line, and the YAML files it names, later ones over earlier ones.
 
@@ -46,14 +58,15 @@ def parse(
         arguments: What stands after the command.
         command: The command, as a user calls it.
         purpose: What it is for, one or more sentences for its help.
+        recipe: The recipe where none is named.
 
     Raises:
         ConfigError: A file is missing or no YAML, keys are unknown (all are listed, each with the
             nearest known one), a value has the wrong type, or settings contradict each other.
     """
-    files = [Path(name) for name in _values_of('config', arguments)]
+    files = [Path(name) for name in values_of('config', arguments)]
     contents = [_read(path) for path in files]
-    sections = _sections(_recipe_name(arguments, contents))
+    sections = _sections(_recipe_name(arguments, contents, recipe))
     _refuse_unknown_keys(sections, arguments, dict(zip(files, contents, strict=True)))
     parser = _parser(sections, command, purpose)
     try:
@@ -115,20 +128,23 @@ def _parser(sections: Mapping[str, type], command: str, purpose: str) -> Argumen
     return parser
 
 
-def _recipe_name(arguments: Sequence[str], contents: Sequence[Mapping[str, Any]]) -> str:
+def _recipe_name(
+    arguments: Sequence[str], contents: Sequence[Mapping[str, Any]], usual: str
+) -> str:
     """Which recipe is asked for: it decides what the section `recipe` may hold."""
     in_files = [
         str(section['name'])
         for content in contents
         if isinstance(section := content.get('recipe'), Mapping) and 'name' in section
     ]
-    name = [_DEFAULT_RECIPE, *in_files, *_values_of('recipe.name', arguments)][-1]
+    name = [usual, *in_files, *values_of('recipe.name', arguments)][-1]
     if name not in RECIPES:
         raise ConfigError(unknown_name('recipe', name, RECIPES))
     return name
 
 
-def _values_of(key: str, arguments: Sequence[str]) -> list[str]:
+def values_of(key: str, arguments: Sequence[str]) -> list[str]:
+    """The values an option is given, as `--key value` and `--key=value`."""
     option = f'--{key}'
     values = [value for name, value in itertools.pairwise(arguments) if name == option]
     return values + [
@@ -183,7 +199,7 @@ def _refuse_unknown_keys(
         f'command line: {problem}'
         for key in known
         for problem in _unfit(
-            known, [(key, _plain_value(text)) for text in _values_of(key, arguments)]
+            known, [(key, _plain_value(text)) for text in values_of(key, arguments)]
         )
     ]
     if problems:
@@ -249,10 +265,17 @@ def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:
         parents = [key.rsplit('.', count)[0] for count in range(1, key.count('.') + 1)]
         if key in known or any(known.get(parent, False) for parent in parents):
             continue
-        nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
-        hint = f'; did you mean {nearest[0]}?' if nearest else ''
-        problems.append(f'{key} is no setting{hint}')
+        problems.append(f'{key} is no setting{_hint(key, known)}')
     return problems
+
+
+def _hint(key: str, known: Mapping[str, bool]) -> str:
+    """Where a setting of a former version is now, the same key in a group, or the nearest."""
+    if key in _MOVED:
+        return f'; it is now {_MOVED[key]}'
+    nearest = [name for name in known if name.endswith(f'.{key}')]
+    nearest = nearest or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    return f'; did you mean {" or ".join(nearest)}?' if nearest else ''
 
 
 def _one_line(error: Exception) -> str:

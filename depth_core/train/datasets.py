@@ -17,42 +17,38 @@ from depth_core.data.ground_truth import check_ground_truth
 from depth_core.data.mix import MixDataset, MixPart, read_parts
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.infinite_depth.frames import KeptFrames
-from depth_core.train.settings import DatasetSettings, DataSettings, TrainSettings
+from depth_core.train.settings import DatasetSettings, DataSettings
 from depth_core.train.stream import Augmentation
 
 
-def open_training_set(settings: TrainSettings) -> DepthDataset:
+def open_training_set(data: DataSettings, *, needs_depth: bool) -> DepthDataset:
     """Open the images trained on, as large as their augmentation needs them.
 
     Raises:
         ConfigError: The data set or an option is unknown.
         DataError: The data is missing, malformed or empty.
     """
-    data = settings.data
-    needs_depth = settings.recipe.needs_depth
     return _open('data.train', data.train, data, augmented=True, needs_depth=needs_depth)
 
 
-def open_validation_set(settings: TrainSettings) -> DepthDataset | None:
+def open_validation_set(data: DataSettings) -> DepthDataset | None:
     """Open the images held out; None when the settings name none.
 
     Raises:
         ConfigError: The data set or an option is unknown.
         DataError: The data is missing, malformed or empty.
     """
-    data = settings.data
     if data.validation.name is None:
         return None
     return _open('data.validation', data.validation, data, augmented=False, needs_depth=False)
 
 
-def open_augmentation(settings: TrainSettings) -> Augmentation:
+def open_augmentation(data: DataSettings) -> Augmentation:
     """Make the random change that training samples undergo.
 
     Raises:
         ConfigError: A name is unknown, or CutFlip is asked of sequences.
     """
-    data = settings.data
     augmentations = [
         build_augmentation(
             part.augmentation or data.augmentation,

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DepthError
-from depth_core.models import create_model
 from depth_core.train.best import check_best_is_there, keep_best, reload_best
+from depth_core.train.command_line import to_yaml
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.fabric import open_fabric, seed_of
-from depth_core.train.optim import average_of, build_optimizer, freeze_norms, set_rate
+from depth_core.train.optim import LearningRate, average_of, build_optimizer, freeze_norms
 from depth_core.train.progress import Progress
 from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
@@ -34,7 +34,6 @@ from depth_core.train.run_folder import (
 from depth_core.train.settings import TrainerSettings, TrainSettings
 from depth_core.train.stream import SampleStream, batches
 from depth_core.train.validate import draw, validate
-from depth_core.weights.checkpoint import load_weights, read_checkpoint
 
 _LOG = logging.getLogger(__name__)
 _IMAGES_NDIM: Final = 4
@@ -51,30 +50,38 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         DepthError: Settings contradict each other or the machine, data or checkpoints are missing
             or broken, the loss is no longer finite, or a file cannot be written.
     """
-    trainer = settings.trainer
-    fabric = open_fabric(trainer, partial=settings.recipe.partial)
+    recipe, trainer = settings.recipe, settings.trainer
+    fabric = open_fabric(trainer, partial=recipe.partial)
     torch.manual_seed(trainer.seed)
     training_step = _open_training_step(settings).to(fabric.device)
-    model = training_step.model
-    averaged = average_of(model, settings.optimizer)
     distributed_step, optimizer = fabric.setup(
         training_step, build_optimizer(training_step, settings.optimizer)
     )
-    learner = Learner(training_step=training_step, averaged=averaged, optimizer=optimizer)
-    train_set = open_training_set(settings)
-    held_out = open_validation_set(settings)
+    rate = LearningRate(settings.schedule, settings.optimizer.lr, settings.schedule_steps)
+    learner = Learner(
+        recipe=recipe,
+        training_step=training_step,
+        averaged=average_of(training_step.model, settings.optimizer),
+        optimizer=optimizer,
+    )
+    train_set = open_training_set(settings.data, needs_depth=recipe.needs_depth)
+    held_out = open_validation_set(settings.data)
     run = _open_run(settings, learner)
-    made_with = describe(settings, train_set=train_set, held_out=held_out, world=fabric.world_size)
+    made_with = describe(
+        settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size
+    )
     fabric.barrier()  # nobody writes before everybody has looked
     if fabric.is_global_zero:
-        write_description(run, settings, made_with, first_step=learner.step)
+        write_description(run, to_yaml(settings), made_with, first_step=learner.step)
         _LOG.info(
-            '%s: %s on %s, %d training images, %d held out, steps %d to %d',
-            run.path, model.spec.name, fabric.device, len(train_set),
+            '%s: %s on %s, %d training samples, %d held out, steps %d to %d',
+            run.path, settings.model.name, fabric.device, len(train_set),
             len(held_out) if held_out else 0, learner.step, trainer.max_steps,
         )  # fmt: skip
     loader = batches(
-        SampleStream(train_set, open_augmentation(settings), trainer.seed, trainer.batch_size),
+        SampleStream(
+            train_set, open_augmentation(settings.data), trainer.seed, trainer.batch_size
+        ),
         first_step=learner.step,
         steps=trainer.max_steps,
         rank=fabric.global_rank,
@@ -82,11 +89,11 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         workers=settings.data.workers,
     )
     with Progress(
-        settings, console, run, first_step=learner.step, active=fabric.is_global_zero
+        trainer, console, run, first_step=learner.step, active=fabric.is_global_zero
     ) as progress:
         for batch in loader:
-            reload_best(run, learner, settings, fabric)
-            lr = set_rate(optimizer, learner.step, settings)
+            reload_best(run, learner, settings.schedule, fabric)
+            lr = rate.set(optimizer, learner.step)
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
             shares = []
@@ -106,20 +113,17 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
             optimizer.zero_grad(set_to_none=True)
 
             learner.step += 1
-            if averaged is not None:
-                averaged.update(model, learner.step)
+            if learner.averaged is not None:
+                learner.averaged.update(learner.model, learner.step)
             progress.advance(learner.step, _mean(shares), lr)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
-                evaluation = validate(
-                    learner.result, held_out, fabric, batch_size=trainer.batch_size
-                )
-                keep_best(
-                    run, learner, evaluation, settings, made_with, writes=fabric.is_global_zero
-                )
+                network = learner.result
+                score = validate(recipe, network, held_out, fabric, batch_size=trainer.batch_size)
+                keep_best(run, learner, score, settings, made_with, writes=fabric.is_global_zero)
                 if fabric.is_global_zero:
-                    run.record(learner.step, evaluation)
-                    drawn = draw(learner.result, held_out, fabric, count=trainer.images_logged)
-                    progress.show(learner.step, evaluation, drawn)
+                    run.record(learner.step, score.numbers)
+                    drawn = draw(recipe, network, held_out, fabric, count=trainer.images_logged)
+                    progress.show(learner.step, score, drawn)
                 progress.restart_clock()
             due = _due(trainer.checkpoint_every_steps, learner.step, trainer)
             if due and fabric.is_global_zero:
@@ -128,18 +132,17 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
     return run
 
 
-def _open_training_step(settings: TrainSettings) -> TrainingStep:
-    data, trainer = settings.data, settings.trainer
-    model = create_model(settings.model.name, **settings.model.options)
-    model.check_input(torch.empty(0, 3, data.height, data.width))
-    problems = settings.recipe.problems(model)
+def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
+    chosen, data, recipe = settings.model, settings.data, settings.recipe
+    model = recipe.create(chosen.name, chosen.options, size=(data.height, data.width))
+    problems = recipe.problems(model)
     if problems:
         raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
-    if settings.model.weights is not None:
-        source = read_checkpoint(settings.model.weights)
-        load_weights(model, source.state, source=str(settings.model.weights))
-    training_step = settings.recipe.open(model)
-    if trainer.channels_last:
+    if chosen.weights is not None:
+        source = recipe.read(chosen.weights)
+        recipe.load(model, source.state, source=str(chosen.weights))
+    training_step = recipe.open(model)
+    if settings.trainer.channels_last:
         for weight in training_step.parameters():
             if weight.ndim == _IMAGES_NDIM:  # those of 3D convolutions stay as they are
                 weight.data = weight.data.contiguous(memory_format=torch.channels_last)
@@ -155,9 +158,9 @@ def _open_run(settings: TrainSettings, learner: Learner) -> RunFolder:
     if source is not None:
         load_checkpoint(source, learner, settings)
     run = open_run_folder(
-        settings.trainer, learner.model.spec.name, resumed_step=learner.step if source else None
+        settings.trainer, settings.model.name, resumed_step=learner.step if source else None
     )
-    check_best_is_there(run, learner, settings)
+    check_best_is_there(run, learner, settings.schedule)
     return run
 
 
@@ -198,7 +201,7 @@ def _refuse_non_finite(
     each = ', '.join(f'{name} {term.item():.4g}' for name, term in terms.items())
     message = (
         f'the {what} is {value.item()} at step {step + 1} ({each}) on samples '
-        f'{", ".join(sample.key)}; nothing was learnt from them and the last checkpoint is '
+        f'{", ".join(sample.key)}; no step was made with them and the last checkpoint is '
         'intact. Look at these samples for wrong depth, lower optimizer.lr, or set '
         'optimizer.clip_norm.'
     )

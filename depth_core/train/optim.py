@@ -7,16 +7,17 @@ import copy
 import math
 from bisect import bisect_right
 from collections import defaultdict
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Final
+from typing import Any, Final, Generic
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from depth_core.errors import ConfigError
-from depth_core.models.base import DepthModel
-from depth_core.train.settings import OptimizerSettings, TrainSettings
+from depth_core.train.recipes import Network
+from depth_core.train.settings import OptimizerSettings, ScheduleSettings
 
 _NAMES_SHOWN: Final = 6
 
@@ -46,61 +47,71 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
     return optimizer
 
 
-def set_rate(optimizer: torch.optim.Optimizer, step: int, settings: TrainSettings) -> float:
-    """Give every group its rate, and its momentum if that is cycled, for the next step.
-
-    Args:
-        optimizer: Made by `build_optimizer`.
-        step: Steps done.
-        settings: All of them.
-
-    Returns:
-        The rate of groups whose factor is 1.
-    """
-    lr, momentum = learning_rate(step, settings), momentum_at(step, settings)
-    for group in optimizer.param_groups:
-        group['lr'] = lr * group['lr_factor']
-        if momentum is None:
-            continue
-        if 'betas' in group:
-            group['betas'] = (momentum, group['betas'][1])
-        else:
-            group['momentum'] = momentum
-    return lr
-
-
-def learning_rate(step: int, settings: TrainSettings) -> float:
-    """Rate of the step after `step` finished ones: a function of nothing else.
+@dataclass(frozen=True)
+class LearningRate:
+    """The learning rate, and the momentum if that is cycled, as functions of the steps done.
 
     `onecycle` is torch's `OneCycleLR` with cosines: `warmup_steps` is its pct_start times its
     total_steps, and `final_factor` is 1 / (div_factor * final_div_factor) of it. `polynomial` is
     final + (peak - final) * (1 - share of the schedule gone) ^ power; `step` is `MultiStepLR`.
     """
-    schedule, peak = settings.schedule, settings.optimizer.lr
-    final = peak * schedule.final_factor
-    if schedule.name == 'onecycle':
-        return _cycle(step, settings, peak / schedule.div_factor, peak, final)
-    if step < schedule.warmup_steps:
-        return peak * (step + 1) / schedule.warmup_steps
-    if schedule.name == 'constant':
-        return peak
-    if schedule.name == 'step':
-        falls = bisect_right(sorted(schedule.milestones), step)
-        return peak * math.pow(schedule.gamma, falls)
-    length = settings.schedule_steps - schedule.warmup_steps
-    gone = min(1.0, (step - schedule.warmup_steps) / length)
-    if schedule.name == 'polynomial':
-        return final + (peak - final) * math.pow(1.0 - gone, schedule.power)
-    return _cosine(peak, final, gone)
 
+    schedule: ScheduleSettings
+    peak: float
+    """Largest rate."""
+    steps: int
+    """Length of the schedule."""
 
-def momentum_at(step: int, settings: TrainSettings) -> float | None:
-    """Momentum (beta1 of Adam) of the step after `step` finished ones; None = it is constant."""
-    cycled = settings.schedule.cycled_momentum
-    if cycled is None:
-        return None
-    low, high = cycled
-    return _cycle(step, settings, high, low, high)
+    def set(self, optimizer: torch.optim.Optimizer, step: int) -> float:
+        """Give all groups of `build_optimizer` their values for the step after `step` done.
+
+        Returns:
+            The rate of groups whose factor is 1.
+        """
+        lr, momentum = self.at(step), self.momentum_at(step)
+        for group in optimizer.param_groups:
+            group['lr'] = lr * group['lr_factor']
+            if momentum is None:
+                continue
+            if 'betas' in group:
+                group['betas'] = (momentum, group['betas'][1])
+            else:
+                group['momentum'] = momentum
+        return lr
+
+    def at(self, step: int) -> float:
+        """Rate of the step after `step` finished ones."""
+        schedule, peak = self.schedule, self.peak
+        final = peak * schedule.final_factor
+        if schedule.name == 'onecycle':
+            return self._cycle(step, peak / schedule.div_factor, peak, final)
+        if step < schedule.warmup_steps:
+            return peak * (step + 1) / schedule.warmup_steps
+        if schedule.name == 'constant':
+            return peak
+        if schedule.name == 'step':
+            falls = bisect_right(sorted(schedule.milestones), step)
+            return peak * math.pow(schedule.gamma, falls)
+        length = self.steps - schedule.warmup_steps
+        gone = min(1.0, (step - schedule.warmup_steps) / length)
+        if schedule.name == 'polynomial':
+            return final + (peak - final) * math.pow(1.0 - gone, schedule.power)
+        return _cosine(peak, final, gone)
+
+    def momentum_at(self, step: int) -> float | None:
+        """Momentum (beta1 of Adam) of the step after `step` finished ones; None = constant."""
+        if self.schedule.cycled_momentum is None:
+            return None
+        low, high = self.schedule.cycled_momentum
+        return self._cycle(step, high, low, high)
+
+    def _cycle(self, step: int, start: float, top: float, end: float) -> float:
+        """Up from `start` to `top` during the warm-up, and down to `end` after it, as cosines."""
+        turn = self.schedule.warmup_steps - 1
+        if step < turn:
+            return _cosine(start, top, step / turn)
+        last = self.steps - 1
+        return _cosine(top, end, min(1.0, (step - turn) / max(1, last - turn)))
 
 
 def freeze_norms(module: nn.Module) -> None:
@@ -110,19 +121,19 @@ def freeze_norms(module: nn.Module) -> None:
             layer.eval().requires_grad_(requires_grad=False)
 
 
-class AveragedModel:
+class AveragedModel(Generic[Network]):
     """A copy of a network whose weights follow it as an exponential moving average.
 
     The decay rises from 0.1 to its final value with the steps, so that the initial weights are
     soon forgotten. Statistics of norm layers are averaged alike, counters are copied.
     """
 
-    def __init__(self, model: DepthModel, decay: float) -> None:
+    def __init__(self, model: Network, decay: float) -> None:
         self.decay = decay
         self.model = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
 
     @torch.no_grad()
-    def update(self, model: DepthModel, step: int) -> None:
+    def update(self, model: nn.Module, step: int) -> None:
         """Move towards `model`, whose step number `step` (from 1) is done."""
         decay = min(self.decay, (1.0 + step) / (10.0 + step))
         own: list[Tensor] = []
@@ -138,8 +149,8 @@ class AveragedModel:
         torch._foreach_lerp_(own, new, 1.0 - decay)
 
 
-def average_of(model: DepthModel, settings: OptimizerSettings) -> AveragedModel | None:
-    """Start the average the settings ask for, if they do."""
+def average_of(model: Network, settings: OptimizerSettings) -> AveragedModel[Network] | None:
+    """Start the average of weights that the settings ask for; None if they do not."""
     return None if settings.ema_decay is None else AveragedModel(model, settings.ema_decay)
 
 
@@ -163,15 +174,6 @@ def _groups(module: nn.Module, settings: OptimizerSettings) -> list[dict[str, An
         {'params': weights, 'lr_factor': factor} | ({} if decays else {'weight_decay': 0.0})
         for (factor, decays), weights in groups.items()
     ]
-
-
-def _cycle(step: int, settings: TrainSettings, start: float, top: float, end: float) -> float:
-    """Up from `start` to `top` during the warm-up, and down to `end` after it, as cosines."""
-    turn = settings.schedule.warmup_steps - 1
-    if step < turn:
-        return _cosine(start, top, step / turn)
-    last = settings.schedule_steps - 1
-    return _cosine(top, end, min(1.0, (step - turn) / max(1, last - turn)))
 
 
 def _cosine(start: float, end: float, gone: float) -> float:

@@ -18,9 +18,9 @@ from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import Self
 
 from depth_core.contracts import Uint8Array
-from depth_core.metrics import Evaluation
-from depth_core.train.run_folder import RunFolder, summary
-from depth_core.train.settings import TrainSettings
+from depth_core.train.recipes import Score
+from depth_core.train.run_folder import RunFolder
+from depth_core.train.settings import TrainerSettings
 
 _LOG = logging.getLogger(__name__)
 _SECONDS_BETWEEN_LINES: Final = 30.0
@@ -31,14 +31,14 @@ class Progress:
 
     def __init__(
         self,
-        settings: TrainSettings,
+        trainer: TrainerSettings,
         console: Console | None,
         run: RunFolder,
         *,
         first_step: int,
         active: bool,
     ) -> None:
-        self._settings = settings
+        self._trainer = trainer
         self._console = console if active else None
         self._run = run
         self._first_step = first_step
@@ -62,7 +62,7 @@ class Progress:
         )
         self._task = self._bar.add_task(
             'train',
-            total=settings.trainer.max_steps,
+            total=trainer.max_steps,
             completed=first_step,
             loss=math.nan,
             rate=math.nan,
@@ -92,7 +92,7 @@ class Progress:
 
     def advance(self, step: int, terms: Mapping[str, Tensor], lr: float) -> None:
         """Show that `step` steps are done; `terms` are the loss and what it is the sum of."""
-        trainer = self._settings.trainer
+        trainer = self._trainer
         now_s = time.perf_counter()
         self._spent_s += now_s - self._clock_s
         self._clock_s = now_s
@@ -110,23 +110,16 @@ class Progress:
             self._losses.clear()
             self._spent_s, self._steps_timed = 0.0, 0
 
-    def show(self, step: int, evaluation: Evaluation, drawn: Uint8Array | None) -> None:
-        """Show the numbers and pictures of the held-out images after `step` steps."""
-        numbers = summary(evaluation)
+    def show(self, step: int, score: Score, drawn: Uint8Array | None) -> None:
+        """Show the numbers and pictures of the held-out samples after `step` steps."""
         if self._writer is not None:
-            for name, value in numbers.items():
+            for name, value in score.numbers.items():
                 if isinstance(value, float):
                     self._writer.add_scalar(f'held_out/{name}', value, step)
             if drawn is not None:
                 self._writer.add_image('held_out/drawn', drawn, step, dataformats='HWC')
-        if evaluation.mean is None or evaluation.constant_mean is None:
-            _LOG.warning('step %d: no held-out image has usable ground truth', step)
-            return
-        _LOG.info(
-            'step %d, held out: AbsRel %.4f (best constant depth %.4f), RMSE %.3f m, delta1 %.4f',
-            step, evaluation.mean.abs_rel, evaluation.constant_mean.abs_rel,
-            evaluation.mean.rmse, evaluation.mean.a1,
-        )  # fmt: skip
+        level = logging.INFO if score.costs else logging.WARNING
+        _LOG.log(level, 'step %d, held out: %s', step, score.summary)
 
     def _write(
         self, step: int, loss: float, rate: float, terms: Mapping[str, Tensor], lr: float
@@ -145,15 +138,12 @@ class Progress:
     def _say(self, step: int, loss: float, rate: float, left_s: float, now_s: float) -> None:
         if self._console is None or self._console.is_terminal:
             return
-        if (
-            now_s - self._line_s < _SECONDS_BETWEEN_LINES
-            and step != self._settings.trainer.max_steps
-        ):
+        if now_s - self._line_s < _SECONDS_BETWEEN_LINES and step != self._trainer.max_steps:
             return
         self._line_s = now_s
         _LOG.info(
             'step %d/%d, loss %.4f, %.1f images/s, ETA %s',
-            step, self._settings.trainer.max_steps, loss, rate, _clock(left_s),
+            step, self._trainer.max_steps, loss, rate, _clock(left_s),
         )  # fmt: skip
 
 

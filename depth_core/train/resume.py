@@ -3,8 +3,8 @@
 
 Order of the images, augmentation, dropout and learning rate are functions of seed and step (see
 `stream`, `optim` and the loop), so the step stands for all of them; what remains is the state of
-the optimizer, of the networks trained or asked beside the model, and, with averaged weights, the
-weights that are averaged.
+the optimizer, of the networks trained or evaluated beside the model, and, with averaged weights,
+the weights that are averaged.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depth_core.errors import CheckpointError
-from depth_core.models.base import DepthModel
 from depth_core.train.command_line import plain
 from depth_core.train.optim import AveragedModel
-from depth_core.train.recipes import TrainingStep
+from depth_core.train.recipes import Recipe, TrainingStep
 from depth_core.train.settings import TrainSettings
-from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
+from depth_core.weights.checkpoint import Checkpoint
 
 _FREE: Final = (
     'model.weights',
@@ -47,32 +46,35 @@ _FREE: Final = (
     'trainer.log_every_steps',
     'trainer.images_logged',
 )
-"""Settings that may change at a resume: they do not change what is learnt from which image."""
+"""Settings that may change at a resume: they do not change what is learnt from which sample."""
 
 
 @dataclass(kw_only=True)
 class Learner:
     """What changes while a run goes on."""
 
-    training_step: TrainingStep
+    recipe: Recipe[Any]
+    """How its network is scored, written and read."""
+    training_step: TrainingStep[Any]
     """The network being trained and what is beside it."""
-    averaged: AveragedModel | None
+    averaged: AveragedModel[Any] | None
     """The average of the network's weights, when there is one."""
     optimizer: torch.optim.Optimizer
     step: int = 0
     """Steps done."""
     best_cost: float = math.inf
-    """The best on the held-out images so far: AbsRel, RMSE, or minus delta1."""
+    """The smallest on the held-out samples so far, in the metric that best.ckpt is chosen by."""
     best_step: int = 0
     """Steps done when it was reached; 0 = not yet."""
 
     @property
-    def model(self) -> DepthModel:
+    def model(self) -> nn.Module:
         """The network being trained."""
-        return self.training_step.model
+        network: nn.Module = self.training_step.model
+        return network
 
     @property
-    def result(self) -> DepthModel:
+    def result(self) -> nn.Module:
         """The network to validate and to predict with."""
         return self.model if self.averaged is None else self.averaged.model
 
@@ -85,7 +87,7 @@ def save_checkpoint(
     Raises:
         DepthError: The file cannot be written; a former one of that name is untouched.
     """
-    save_model(
+    learner.recipe.save(
         path,
         learner.result,
         training={
@@ -109,12 +111,19 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
         CheckpointError: The file cannot be read, was not written by a training run, or belongs to
             a run with other settings.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = learner.recipe.read(path)
     training = cast('Mapping[str, Any] | None', checkpoint.training)
     if training is None:
         message = (
             f'{path} holds weights only and cannot be resumed; resume from last.ckpt or '
             f'step-*.ckpt, or start a new run from its weights with --model.weights {path}.'
+        )
+        raise CheckpointError(message)
+    if 'schedule_steps' not in training:
+        message = (
+            f'{path} was written by a version that trained embedding networks by a loop of their '
+            'own, and cannot be continued exactly; start a new run from its weights with '
+            f'--model.weights {path}.'
         )
         raise CheckpointError(message)
     refuse_other_settings(path, training, settings)
@@ -164,22 +173,22 @@ def restore(path: Path, learner: Learner, checkpoint: Checkpoint) -> None:
         CheckpointError: They do not fit.
     """
     training = cast('Mapping[str, Any]', checkpoint.training)
-    load_weights(learner.result, checkpoint.state, source=str(path))
+    learner.recipe.load(learner.result, checkpoint.state, source=str(path))
     if learner.averaged is not None:
         weights = cast('Mapping[str, Tensor]', training['weights'])
-        load_weights(learner.model, weights, source=str(path))
+        learner.recipe.load(learner.model, weights, source=str(path))
     _load_companions(path, learner.training_step, training['companions'])
     learner.optimizer.load_state_dict(training['optimizer'])
 
 
-def _load_companions(path: Path, step: TrainingStep, state: Mapping[str, Tensor]) -> None:
+def _load_companions(path: Path, step: TrainingStep[Any], state: Mapping[str, Tensor]) -> None:
     own = step.companions_state()
     wrong = sorted(own.keys() ^ state.keys()) or [
         key for key, value in own.items() if value.shape != state[key].shape
     ]
     if wrong:
         message = (
-            f'{path} does not fit the networks beside {step.model.spec.name} ({wrong[0]}); give '
+            f'{path} does not fit the networks trained beside the model ({wrong[0]}); give '
             'the settings of the run it comes from.'
         )
         raise CheckpointError(message)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -22,12 +22,12 @@ import torch
 from depth_core.data.sample import DepthDataset
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.files import replaced_atomically, write_text_atomically
-from depth_core.metrics import Evaluation
-from depth_core.train.command_line import plain, to_yaml
-from depth_core.train.settings import TrainerSettings, TrainSettings
+from depth_core.train.command_line import plain
+from depth_core.train.settings import DataSettings, TrainerSettings
 from depth_core.weights.checkpoint import SUFFIX
 
 _PACKAGES: Final = ('depth_ros', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
+_COMMAND: Final = 'depth_core.train'
 _PACKAGE_FOLDER: Final = Path(__file__).resolve().parents[1]
 
 
@@ -51,7 +51,7 @@ class RunFolder:
 
     @property
     def best(self) -> Path:
-        """The weights that did best on the held-out images."""
+        """The weights with the best score on the held-out samples."""
         return self.checkpoints / f'best{SUFFIX}'
 
     def step_checkpoint(self, step: int) -> Path:
@@ -79,9 +79,9 @@ class RunFolder:
             if _step_of(old) != best_step:
                 old.unlink()
 
-    def record(self, step: int, evaluation: Evaluation) -> None:
+    def record(self, step: int, numbers: Mapping[str, Any]) -> None:
         """Add the numbers of a validation to metrics.json."""
-        self.records.append({'step': step, **summary(evaluation)})
+        self.records.append({'step': step, **numbers})
         write_text_atomically(
             self.path / 'metrics.json', json.dumps(self.records, indent=2, allow_nan=True) + '\n'
         )
@@ -153,12 +153,12 @@ def find_resumed(trainer: TrainerSettings) -> Path | None:
 
 
 def describe(
-    settings: TrainSettings, *, train_set: DepthDataset, held_out: DepthDataset | None, world: int
+    data: DataSettings, *, train_set: DepthDataset, held_out: DepthDataset | None, world: int
 ) -> dict[str, Any]:
     """With what a run is made: command, versions, machine, data."""
     return {
         'started': dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds'),
-        'command': shlex.join(['python', '-m', 'depth_core.train', *sys.argv[1:]]),
+        'command': shlex.join(['python', '-m', _module(), *sys.argv[1:]]),
         'revision': _revision(),
         'python': platform.python_version(),
         'packages': {'torch': str(torch.__version__)}
@@ -171,42 +171,31 @@ def describe(
             'threads': torch.get_num_threads(),
             'processes': world,
         },
-        'height': settings.data.height,
-        'width': settings.data.width,
-        'train': {**plain(settings.data.train), 'images': len(train_set)},
+        'height': data.height,
+        'width': data.width,
+        'train': {**plain(data.train), 'images': len(train_set)},
         'validation': None
         if held_out is None
-        else {**plain(settings.data.validation), 'images': len(held_out)},
+        else {**plain(data.validation), 'images': len(held_out)},
     }
 
 
 def write_description(
-    folder: RunFolder, settings: TrainSettings, description: Mapping[str, Any], *, first_step: int
+    folder: RunFolder, settings_yaml: str, description: Mapping[str, Any], *, first_step: int
 ) -> None:
     """Write settings.yaml, add this start to run.json, and forget what came after its step."""
     folder.forget_history_after(first_step)
-    write_text_atomically(folder.path / 'settings.yaml', to_yaml(settings))
+    write_text_atomically(folder.path / 'settings.yaml', settings_yaml)
     path = folder.path / 'run.json'
     starts = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []
     write_text_atomically(path, json.dumps([*starts, description], indent=2) + '\n')
 
 
-def summary(evaluation: Evaluation) -> dict[str, Any]:
-    """The numbers of an evaluation that fit in a log."""
-    numbers: dict[str, Any] = {
-        'images': evaluation.images,
-        'images_scored': evaluation.images_scored,
-        'align': evaluation.align,
-    }
-    if evaluation.mean is not None:
-        numbers |= asdict(evaluation.mean)
-    if evaluation.constant_mean is not None:
-        numbers['constant_depth_m'] = evaluation.constant_depth_m
-        numbers['constant_abs_rel'] = evaluation.constant_mean.abs_rel
-    if evaluation.uncertainty is not None:
-        numbers['nll'] = evaluation.uncertainty.nll
-        numbers['calibration_error'] = evaluation.uncertainty.calibration_error
-    return numbers
+def _module() -> str:
+    """The command that runs, where it is one of training."""
+    spec = getattr(sys.modules['__main__'], '__spec__', None)
+    name = '' if spec is None else spec.name.removesuffix('.__main__')
+    return name if name.startswith(_COMMAND) else _COMMAND
 
 
 def _step_of(checkpoint: Path) -> int:
@@ -221,7 +210,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> str:
-    """The name of the CPU, where Linux tells it."""
+    """The name of the CPU, as Linux gives it."""
     try:
         lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
     except OSError:

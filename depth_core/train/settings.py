@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything a training run can be told; each attribute's docstring is its `--help`."""
+"""All settings of a training run; each attribute's docstring is its `--help`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from depth_core.data.augmentations import AUGMENTATIONS
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.train.recipes import Recipe
+
+_USUAL_METRIC: Final = 'abs_rel'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +19,8 @@ class ModelSettings:
     """The network."""
 
     name: str
-    """Name in the registry of depth_core.models, as densedepth or densedepth_small."""
+    """Name in the registry of depth_core.models, as densedepth or densedepth_small; with recipe
+    embedding: heg_s or heg_r."""
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword options of that model; on the command line --model.options.max_depth 10."""
     weights: Path | None = None
@@ -26,7 +29,7 @@ class ModelSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSettings:
-    """Where images with depth come from."""
+    """Where samples come from."""
 
     name: str | None = None
     """Dataset: synthetic, kitti, nyu, folder, bag; mix = several, each batch from one in turn."""
@@ -55,10 +58,10 @@ class DataSettings:
     validation: DatasetSettings = field(default_factory=DatasetSettings)
     """Images held out; without a name there is no validation."""
     augmentation: str = 'none'
-    """none; jitter = mirror with probability 0.5, change brightness, contrast, gamma and
-    saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras than
-    those trained on; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti, urcdc_nyu,
-    urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
+    """none; mirror = with probability 0.5; jitter = mirror, and change brightness, contrast, gamma
+    and saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras
+    than those trained on; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti,
+    urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
     cutflip_probability: float = 0.0
     """How often an image is cut at a random row and its two parts change places (URCDC: 0.5)."""
     cache: Path | None = None
@@ -177,8 +180,10 @@ class TrainerSettings:
     """Steps between entries in TensorBoard."""
     images_logged: int = 4
     """Held-out images drawn in TensorBoard at each validation."""
-    best_metric: Literal['abs_rel', 'a1', 'rmse'] = 'abs_rel'
-    """Metric on the held-out images that best.ckpt is the best in: AbsRel, delta1 or RMSE."""
+    best_metric: Literal['abs_rel', 'a1', 'rmse'] = _USUAL_METRIC
+    """Metric of depth on the held-out images that best.ckpt is the best in: AbsRel, delta1 or
+    RMSE. The recipes semantic (mIoU) and embedding (accuracy, L1) each have one score of their
+    own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +192,7 @@ class TrainSettings:
 
     model: ModelSettings
     data: DataSettings
-    recipe: Recipe
+    recipe: Recipe[Any]
     optimizer: OptimizerSettings
     schedule: ScheduleSettings
     trainer: TrainerSettings
@@ -338,6 +343,11 @@ def _trainer_problems(settings: TrainSettings) -> list[str]:
         problems.append(
             'trainer.resume and model.weights both say where weights come from; resume continues '
             'a run, model.weights starts a new one: give one of them.'
+        )
+    if not settings.recipe.best_metrics and trainer.best_metric != _USUAL_METRIC:
+        problems.append(
+            f'trainer.best_metric is {trainer.best_metric}, a metric of depth, and recipe '
+            f'{settings.recipe.name} has one score of its own; leave it out.'
         )
     if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
         problems.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')

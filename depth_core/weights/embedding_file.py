@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from depth_core.errors import CheckpointError, ConfigError, unknown_name
 from depth_core.models.cliffnet.embedding import (
@@ -99,15 +99,25 @@ def read_embedding(path: Path | str) -> EmbeddingFile:
 def _network_of(path: Path, content: Mapping[str, Any]) -> EmbeddingFile:
     classes = tuple(content['classes'])
     network = create_embedding(content['kind'], classes=len(classes))
-    _check_names(content['state'], network.state_dict(), str(path))
-    refuse_not_finite(content['state'], source=str(path))
-    network.load_state_dict(content['state'])
+    load_embedding(network, content['state'], source=str(path))
     return EmbeddingFile(
         kind=content['kind'],
         classes=classes,
         network=network.eval(),
         training=content['training'],
     )
+
+
+def load_embedding(network: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
+    """Put `state` into an embedding network; every key and every shape must match.
+
+    Raises:
+        CheckpointError: They do not, or values are NaN or infinite; `source` says where they come
+            from.
+    """
+    _check_names(state, network.state_dict(), source)
+    refuse_not_finite(state, source=source)
+    network.load_state_dict(dict(state))
 
 
 def read_trunk(path: Path | str, *, kind: EmbeddingKind | None = None) -> EmbeddingTrunk:

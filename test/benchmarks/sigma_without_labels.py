@@ -61,7 +61,10 @@ def teach(model: InverseDepthModel, loss: SigmaLoss, settings: TrainSettings, st
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     stream = SampleStream(
-        open_training_set(settings), open_augmentation(settings), seed=1, batch_size=BATCH_SIZE
+        open_training_set(settings.data, needs_depth=False),
+        open_augmentation(settings.data),
+        seed=1,
+        batch_size=BATCH_SIZE,
     )
     for sample in batches(stream, first_step=0, steps=steps):
         optimizer.zero_grad()
@@ -133,7 +136,7 @@ def main() -> None:
     training = cast('dict[str, Any]', read_checkpoint(last).training)
     settings = parse(['--config', str(given.run / 'settings.yaml')])
     recipe = cast('SelfSupRecipe', settings.recipe)
-    held_out = cast('DepthDataset', open_validation_set(settings))
+    held_out = cast('DepthDataset', open_validation_set(settings.data))
     print(
         f'{"":28}{"AbsRel":>7}'
         + ''.join(f'{"AUSE " + key:>11}{"AURG":>9}' for key in ('rel', 'rmse', 'd1'))

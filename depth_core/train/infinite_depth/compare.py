@@ -16,7 +16,7 @@ from depth_core.data.sample import DepthDataset, collate
 from depth_core.data.synthetic import Pace, SyntheticDataset
 from depth_core.metrics import DepthMetrics
 from depth_core.models.base import DepthModel
-from depth_core.train.validate import scores_for
+from depth_core.train.recipes.depth import scores_for
 
 _HOLE: Final = 2.0
 """A pixel predicted this many times too far lies in a hole."""

@@ -176,7 +176,7 @@ def _list_frames(
             time.sleep(_SECONDS_BETWEEN_LOOKS)
         return
     device = open_device(settings.trainer)
-    train_set = open_training_set(settings)
+    train_set = open_training_set(settings.data, needs_depth=settings.recipe.needs_depth)
     _LOG.info('%s: looking for holes in %d frames on %s', folder, len(train_set), device)
     verdicts = judge_frames(
         load_model(first.last).to(device),
@@ -241,8 +241,7 @@ def _compare(
     if not is_first_process():
         return None
     # Not from the cache: it does not know what moves.
-    data = dataclasses.replace(settings.data, cache=None)
-    held_out = open_validation_set(dataclasses.replace(settings, data=data))
+    held_out = open_validation_set(dataclasses.replace(settings.data, cache=None))
     if held_out is None:
         return None
     device = open_device(settings.trainer)

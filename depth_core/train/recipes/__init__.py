@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One recipe a training scheme: what a network is asked, and what its answer costs."""
+"""One recipe a training scheme: the network it trains, its losses, its score and its files."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import Network, Recipe, Score, Scorer, TrainingStep
 from depth_core.train.recipes.cliffnet import CliffNetRecipe
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
+from depth_core.train.recipes.embedding import EmbeddingRecipe
 from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
 from depth_core.train.recipes.selfsup import SelfSupRecipe
@@ -15,9 +16,10 @@ from depth_core.train.recipes.semantic import SemanticRecipe
 from depth_core.train.recipes.urcdc import UrcdcRecipe
 from depth_core.train.recipes.zoedepth import ZoeDepthRecipe
 
-RECIPES: Final[dict[str, type[Recipe]]] = {
+RECIPES: Final[dict[str, type[Recipe[Any]]]] = {
     'cliffnet': CliffNetRecipe,
     'densedepth': DenseDepthRecipe,
+    'embedding': EmbeddingRecipe,
     'relative': RelativeRecipe,
     'self_teaching': SelfTeachingRecipe,
     'selfsup': SelfSupRecipe,
@@ -27,4 +29,4 @@ RECIPES: Final[dict[str, type[Recipe]]] = {
 }
 """Every recipe by its name; a recipe is a dataclass of its settings."""
 
-__all__ = ['RECIPES', 'Recipe', 'TrainingStep']
+__all__ = ['RECIPES', 'Network', 'Recipe', 'Score', 'Scorer', 'TrainingStep']

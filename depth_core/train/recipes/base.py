@@ -1,38 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the training loop asks of a recipe."""
+"""What the training loop asks of a recipe: the network, its losses, its score, its files."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from depth_core.contracts import Uint8Array
 from depth_core.data.sample import Sample
-from depth_core.models.base import DepthModel
+from depth_core.weights.checkpoint import Checkpoint
+
+Network = TypeVar('Network', bound=nn.Module)
+"""The kind of network a recipe trains."""
 
 
-class TrainingStep(nn.Module, ABC):
-    """The model, whatever is trained or asked beside it, and what their answers cost.
+class TrainingStep(nn.Module, ABC, Generic[Network]):
+    """The network, what is trained or evaluated beside it, and the losses of a batch.
 
-    This is the one module that is distributed. What stands beside the model (a pose network, a
+    This is the one module that is distributed. What stands beside the network (a pose network, a
     frozen embedding) is an attribute like any submodule: its state is in every checkpoint, and
     its trainable weights are in the optimizer, by names that start with the attribute's. One
     without trainable weights stays in eval mode.
     """
 
-    def __init__(self, model: DepthModel) -> None:
+    model: Network
+
+    def __init__(self, model: Network) -> None:
         super().__init__()
         self.model = model
 
     @abstractmethod
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run the networks on a batch and weigh their answers.
+        """Run the networks on a batch and compute the weighted losses.
 
         Args:
-            sample: A batch on the device of the model.
+            sample: A batch on the device of the network.
             step: Steps done before this one, from 0.
 
         Returns:
@@ -41,7 +50,7 @@ class TrainingStep(nn.Module, ABC):
         """
 
     def forward(self, *, step: int, **fields: Any) -> dict[str, Tensor]:  # noqa: ANN401  see below
-        """Give `losses`; the fields of the sample come one by one, for Fabric looks at them."""
+        """Return `losses`; the fields of the sample come one by one, for Fabric looks at them."""
         return self.losses(Sample(**fields), step)
 
     def train(self, mode: bool = True) -> Self:
@@ -54,20 +63,52 @@ class TrainingStep(nn.Module, ABC):
         return self
 
     def companions_state(self) -> dict[str, Tensor]:
-        """The state of everything beside the model, by name."""
+        """The state of everything beside the network, by name."""
         own = self.state_dict()
         return {key: value for key, value in own.items() if not key.startswith('model.')}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(ABC):
+class Score:
+    """How well a network does on the held-out samples."""
+
+    numbers: Mapping[str, Any]
+    """What metrics.json keeps of it; TensorBoard shows those that are floats."""
+    costs: Mapping[str, float]
+    """Numbers of which best.ckpt has the smallest, by metric; the first unless
+    trainer.best_metric names another. Empty where nothing could be scored."""
+    summary: str
+    """The same in a line of the log, or why nothing could be scored."""
+
+
+class Scorer(ABC, Generic[Network]):
+    """Adds up how well a network does on held-out samples; what the processes found is merged."""
+
+    @abstractmethod
+    def update(self, network: Network, sample: Sample) -> None:
+        """Score a batch on the device of `network`, which is in eval mode."""
+
+    @abstractmethod
+    def merge(self, other: Self) -> None:
+        """Add what another process found on its share of the samples; scorers are picklable."""
+
+    @abstractmethod
+    def result(self) -> Score:
+        """The score of all samples so far."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(ABC, Generic[Network]):
     """Settings of a training scheme; each is a frozen dataclass with a `name` of its own."""
 
     name: str
     """Name of the recipe."""
+
     partial: ClassVar[bool] = False
     """Whether a step may leave trainable weights without a gradient, as when losses alternate;
     several processes then have to look for them."""
+    best_metrics: ClassVar[tuple[str, ...]] = ()
+    """What trainer.best_metric chooses from; empty where there is one score, which counts."""
 
     @property
     def needs_depth(self) -> bool:
@@ -75,9 +116,74 @@ class Recipe(ABC):
         return True
 
     @abstractmethod
-    def problems(self, model: DepthModel) -> list[str]:
-        """Say what of the settings contradicts itself or does not go with `model`."""
+    def create(self, name: str, options: Mapping[str, Any], *, size: tuple[int, int]) -> Network:
+        """Build the untrained network called `name` for samples of `size`, (height, width).
+
+        Raises:
+            ConfigError: The name or an option is unknown.
+            ModelError: The network cannot take samples of this size.
+        """
 
     @abstractmethod
-    def open(self, model: DepthModel) -> TrainingStep:
+    def problems(self, model: Network) -> list[str]:
+        """Say which settings contradict each other or do not go with `model`."""
+
+    @abstractmethod
+    def open(self, model: Network) -> TrainingStep[Network]:
         """Put `model` together with all it is trained with."""
+
+    @abstractmethod
+    def scorer(self, network: Network) -> Scorer[Network]:
+        """Begin to score `network` on held-out samples."""
+
+    def picture(self, network: Network, sample: Sample) -> Uint8Array | None:
+        """Draw a batch of one held-out sample and what `network`, in eval mode, makes of it.
+
+        Returns:
+            [H, W, 3] RGB; None where there is nothing to see.
+        """
+        del network, sample
+        return None
+
+    @abstractmethod
+    def save(
+        self,
+        path: Path,
+        network: Network,
+        *,
+        training: Mapping[str, object] | None = None,
+        provenance: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write `network` to `path`, whole or not at all, with what a run resumes from.
+
+        Raises:
+            DepthError: The file cannot be written; a former one of that name is untouched.
+        """
+
+    @abstractmethod
+    def read(self, path: Path) -> Checkpoint:
+        """Read a file that `save` wrote.
+
+        Raises:
+            CheckpointError: It is missing, damaged or of another kind.
+        """
+
+    @abstractmethod
+    def load(self, network: Network, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Put the weights of a file into `network`; every key and every shape must match.
+
+        Raises:
+            CheckpointError: They do not; `source` says in the message where they come from.
+        """
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """Put every layer in eval mode for a while; afterwards each is in the mode it was in."""
+    modes = [(layer, layer.training) for layer in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for layer, training in modes:
+            layer.training = training

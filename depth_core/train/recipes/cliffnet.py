@@ -24,12 +24,13 @@ from depth_core.losses.embedding import EmbeddingMask
 from depth_core.models.base import DepthModel
 from depth_core.models.cliffnet.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
 from depth_core.models.cliffnet.network import CliffNetPrediction
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.weights.embedding_file import read_trunk
 
 
 @dataclass(frozen=True, kw_only=True)
-class CliffNetRecipe(Recipe):
+class CliffNetRecipe(DepthRecipe):
     """CLIFFNet: L1 in metres and the hierarchical embedding loss."""
 
     name: Literal['cliffnet'] = 'cliffnet'
@@ -105,7 +106,7 @@ class CliffNetRecipe(Recipe):
         return CliffNetStep(model, self)
 
 
-class CliffNetStep(TrainingStep):
+class CliffNetStep(TrainingStep[DepthModel]):
     """A network of the CLIFFNet family, frozen embeddings, and what its answer costs."""
 
     def __init__(self, model: DepthModel, recipe: CliffNetRecipe) -> None:

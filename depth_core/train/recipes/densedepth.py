@@ -19,11 +19,12 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.densedepth import DenseDepthPrediction
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class DenseDepthRecipe(Recipe):
+class DenseDepthRecipe(DepthRecipe):
     """DenseDepth: reciprocal depth y = max_depth / depth at half resolution."""
 
     name: Literal['densedepth'] = 'densedepth'
@@ -79,7 +80,7 @@ class DenseDepthRecipe(Recipe):
         return DenseDepthStep(model, self)
 
 
-class DenseDepthStep(TrainingStep):
+class DenseDepthStep(TrainingStep[DepthModel]):
     """A network of the DenseDepth family and what its answer costs."""
 
     def __init__(self, model: DepthModel, recipe: DenseDepthRecipe) -> None:

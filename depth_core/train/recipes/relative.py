@@ -24,14 +24,15 @@ from depth_core import losses
 from depth_core.data.sample import Sample
 from depth_core.models.base import DepthModel
 from depth_core.models.blocks import resize_bilinear
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.train.recipes.zoedepth import ZoeDepthModel
 
 _CORE = ('core.', 'encoder.', 'decoder.')
 
 
 @dataclass(frozen=True, kw_only=True)
-class RelativeRecipe(Recipe):
+class RelativeRecipe(DepthRecipe):
     """Relative pre-training of a ZoeDepth core on inverse depth."""
 
     name: Literal['relative'] = 'relative'
@@ -69,7 +70,7 @@ class RelativeRecipe(Recipe):
         return RelativeStep(model, self)
 
 
-class RelativeStep(TrainingStep):
+class RelativeStep(TrainingStep[DepthModel]):
     """The core of a network of the ZoeDepth family and what its answer costs."""
 
     def __init__(self, model: DepthModel, recipe: RelativeRecipe) -> None:

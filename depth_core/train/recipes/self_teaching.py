@@ -25,12 +25,13 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.weights.checkpoint import load_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTeachingRecipe(Recipe):
+class SelfTeachingRecipe(DepthRecipe):
     """A frozen teacher's depth, and a sigma of the distance to it."""
 
     name: Literal['self_teaching'] = 'self_teaching'
@@ -71,7 +72,7 @@ class SelfTeachingRecipe(Recipe):
         return SelfTeachingStep(model, self)
 
 
-class SelfTeachingStep(TrainingStep):
+class SelfTeachingStep(TrainingStep[DepthModel]):
     """A network, its teacher, and the distance between them."""
 
     def __init__(self, model: DepthModel, recipe: SelfTeachingRecipe) -> None:

@@ -13,14 +13,13 @@ it in place, so that its log shows their sum under that name; its optimised loss
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from depth_core import losses
 from depth_core.contracts import DepthKind
@@ -31,7 +30,8 @@ from depth_core.losses.selfsup_supervised import InverseDepthLoss
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.models.selfsup.pose import Motion, create_pose_network
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep, evaluating
+from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.train.recipes.sequences import distance_m, neighbours_of
 from depth_core.weights.pose_file import read_fitting_pose_network
 
@@ -41,7 +41,7 @@ _UNTOLD_AT_MOST: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfSupRecipe(Recipe):
+class SelfSupRecipe(DepthRecipe):
     """Photometric error of views from neighbouring frames; the defaults are packnet-sfm's."""
 
     name: Literal['selfsup'] = 'selfsup'
@@ -183,7 +183,7 @@ class SelfSupRecipe(Recipe):
         return [problem]
 
 
-class SelfSupStep(TrainingStep):
+class SelfSupStep(TrainingStep[DepthModel]):
     """A depth network, a pose network, and what their answers cost together."""
 
     def __init__(self, model: DepthModel, recipe: SelfSupRecipe) -> None:
@@ -365,19 +365,6 @@ class SelfSupStep(TrainingStep):
         own, mirrored = both.chunk(2)
         relative = prediction.sigma / depth
         return losses.laplace_nll(torch.ones_like(own), relative, mirrored.flip(-1) / own)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put every layer in eval mode for a while, so that asking it leaves no statistics behind."""
-    trained = [layer for layer in model.modules() if layer.training]
-    for layer in trained:
-        layer.training = False
-    try:
-        yield
-    finally:
-        for layer in trained:
-            layer.training = True
 
 
 def poses_of(motion: Motion) -> Tensor:

@@ -1,33 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The semantic network of a guided depth network, taught by labels; depth is left as it is.
+"""The semantic network of a guided depth network, trained on labels; depth is left as it is.
 
-`python -m depth_core.train.semantic` trains by it and reports the mIoU. The checkpoint is one of
-the whole depth network: give it as `model.options.semantic_weights`, or as `model.weights` where
-the network is the same, and train depth.
+Held-out images are scored by the mean intersection over union of the classes. The checkpoint is
+one of the whole depth network: give it as `model.options.semantic_weights`, or as `model.weights`
+where the network is the same, and train depth.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from typing_extensions import Self
 
+from depth_core.contracts import Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError, ModelError
+from depth_core.metrics import CLASS_NAMES
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import Score, Scorer, TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 
 NO_LABEL = 255
 """Train id of pixels that nothing is known about."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class SemanticRecipe(Recipe):
+class SemanticRecipe(DepthRecipe):
     """Cross-entropy of the semantic network's classes; nothing of depth is trained."""
 
     name: Literal['semantic'] = 'semantic'
@@ -42,6 +47,8 @@ class SemanticRecipe(Recipe):
     def needs_depth(self) -> bool:
         """Labels are trained on, not depth."""
         return False
+
+    best_metrics: ClassVar[tuple[str, ...]] = ()
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
@@ -64,8 +71,18 @@ class SemanticRecipe(Recipe):
         """Let the semantic network of `model` learn, and nothing else."""
         return SemanticStep(model, self)
 
+    def scorer(self, network: DepthModel) -> Scorer[DepthModel]:
+        """Begin to score the classes of labelled pixels."""
+        classes = semantic_network(network).classes
+        return SemanticScorer(np.zeros((classes, classes), dtype=np.int64))
 
-class SemanticStep(TrainingStep):
+    def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
+        """Draw nothing: depth is not trained."""
+        del network, sample
+        return None
+
+
+class SemanticStep(TrainingStep[DepthModel]):
     """A guided depth network of which only the semantic part is trained."""
 
     def __init__(self, model: DepthModel, recipe: SemanticRecipe) -> None:
@@ -99,6 +116,55 @@ class SemanticStep(TrainingStep):
             label_smoothing=self.recipe.label_smoothing,
         )
         return {'cross_entropy': loss}
+
+
+@dataclass
+class SemanticScorer(Scorer[DepthModel]):
+    """The classes of labelled pixels, over all held-out images."""
+
+    confusion: NDArray[np.int64]
+    """[C, C] pixels, by true class and predicted class."""
+    images: int = 0
+
+    def update(self, network: DepthModel, sample: Sample) -> None:
+        """Count the labelled pixels of a batch."""
+        self.images += len(sample.key)
+        if sample.semantic is None:
+            return
+        classes = len(self.confusion)
+        predicted = semantic_network(network)(sample.image).argmax(dim=1)
+        labelled = (sample.semantic >= 0) & (sample.semantic < classes)
+        codes = (sample.semantic[labelled] * classes + predicted[labelled]).cpu()
+        counts = np.bincount(codes.numpy(), minlength=classes**2)
+        self.confusion += counts.reshape(self.confusion.shape)
+
+    def merge(self, other: Self) -> None:
+        """Add the pixels of another process."""
+        self.confusion += other.confusion
+        self.images += other.images
+
+    def result(self) -> Score:
+        """Mean intersection over union of the classes that occur; share of right pixels."""
+        true, predicted = self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        right, occurs = np.diag(self.confusion), true > 0
+        if not occurs.any():
+            return Score(
+                numbers={'images': self.images},
+                costs={},
+                summary='no held-out image has semantic labels; take a data set that has: '
+                'synthetic, or folder with semantic/<image>.png',
+            )
+        iou = right[occurs] / (true + predicted - right)[occurs]
+        miou, accuracy = float(iou.mean()), float(right.sum() / true.sum())
+        each = {
+            f'iou/{_class_name(index)}': value
+            for index, value in zip(np.flatnonzero(occurs).tolist(), iou.tolist(), strict=True)
+        }
+        return Score(
+            numbers={'images': self.images, 'miou': miou, 'pixel_accuracy': accuracy, **each},
+            costs={'miou': -miou},
+            summary=f'mIoU {miou:.3f} over {len(iou)} classes, pixel accuracy {accuracy:.3f}',
+        )
 
 
 def semantic_network(model: DepthModel) -> SemanticNetwork:
@@ -143,3 +209,7 @@ def cross_entropy(
     )
     of_pixel = weight[torch.where(labelled, labels, 0)] * labelled
     return (of_pixel * each).sum() / of_pixel.sum().clamp(min=torch.finfo(torch.float32).tiny)
+
+
+def _class_name(index: int) -> str:
+    return CLASS_NAMES[index] if index < len(CLASS_NAMES) else f'class {index}'

@@ -21,11 +21,12 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.urcdc.network import BranchPrediction, UrcdcPrediction
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
-class UrcdcRecipe(Recipe):
+class UrcdcRecipe(DepthRecipe):
     """URCDC-Depth: SILog and confidence at even steps, cross-distillation at odd ones."""
 
     partial: ClassVar[bool] = True
@@ -94,7 +95,7 @@ class UrcdcRecipe(Recipe):
         return UrcdcStep(model, self)
 
 
-class UrcdcStep(TrainingStep):
+class UrcdcStep(TrainingStep[DepthModel]):
     """A network of two branches and what their answers cost."""
 
     def __init__(self, model: DepthModel, recipe: UrcdcRecipe) -> None:

@@ -26,13 +26,14 @@ from depth_core.models.blocks import resize_bilinear
 from depth_core.models.zoedepth.domains import ROUTINGS, ZoeDepthNK
 from depth_core.models.zoedepth.network import ZoeDepth, ZoeDepthPrediction
 from depth_core.models.zoedepth.small import ZoeDepthSmall
-from depth_core.train.recipes.base import Recipe, TrainingStep
+from depth_core.train.recipes.base import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 
 ZoeDepthModel: TypeAlias = ZoeDepth | ZoeDepthNK | ZoeDepthSmall
 
 
 @dataclass(frozen=True, kw_only=True)
-class ZoeDepthRecipe(Recipe):
+class ZoeDepthRecipe(DepthRecipe):
     """ZoeDepth: metric depth from bins on relative depth."""
 
     partial: ClassVar[bool] = True  # of several heads a batch takes one
@@ -137,7 +138,7 @@ class ZoeDepthRecipe(Recipe):
         return ZoeDepthStep(model, self)
 
 
-class ZoeDepthStep(TrainingStep):
+class ZoeDepthStep(TrainingStep[DepthModel]):
     """A network of the ZoeDepth family and what its answer costs."""
 
     def __init__(self, model: DepthModel, recipe: ZoeDepthRecipe) -> None:

@@ -15,10 +15,9 @@ from depth_core.models import create_model
 from depth_core.train.command_line import parse
 from depth_core.train.optim import (
     AveragedModel,
+    LearningRate,
     build_optimizer,
     freeze_norms,
-    learning_rate,
-    set_rate,
 )
 from depth_core.train.settings import TrainSettings
 
@@ -34,9 +33,13 @@ def settings(*arguments: str) -> TrainSettings:
     )  # fmt: skip
 
 
+def rate_of(chosen: TrainSettings) -> LearningRate:
+    return LearningRate(chosen.schedule, chosen.optimizer.lr, chosen.schedule_steps)
+
+
 def rates(*arguments: str) -> list[float]:
     chosen = settings(*arguments)
-    return [learning_rate(step, chosen) for step in range(chosen.trainer.max_steps)]
+    return [rate_of(chosen).at(step) for step in range(chosen.trainer.max_steps)]
 
 
 def test_a_constant_rate_rises_in_the_warm_up_and_stays() -> None:
@@ -73,7 +76,7 @@ def test_one_cycle_is_that_of_torch(warmup: int, div_factor: float, name: str) -
     ours = build_optimizer(nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)),
                            chosen.optimizer)  # fmt: skip
     for step in range(100):
-        assert set_rate(ours, step, chosen) == pytest.approx(ours.param_groups[0]['lr'])
+        assert rate_of(chosen).set(ours, step) == pytest.approx(ours.param_groups[0]['lr'])
         for own, their in zip(ours.param_groups, theirs_optimizer.param_groups, strict=True):
             assert own['lr'] == pytest.approx(their['lr'], rel=1e-9)
             momentum, expected = (
@@ -107,7 +110,7 @@ def test_polynomial_is_that_of_urcdc() -> None:
         '--optimizer.lr', '2e-5', '--schedule.name', 'polynomial', '--schedule.power', '0.9',
         '--schedule.final_factor', '0.1', '--schedule.steps', str(total),
     )  # fmt: skip
-    found = [learning_rate(int(step), chosen) for step in steps]
+    found = [rate_of(chosen).at(int(step)) for step in steps]
     assert found == pytest.approx(values.tolist(), rel=1e-12)
 
 
@@ -161,7 +164,7 @@ def test_rates_have_factors_by_name_and_the_first_pattern_counts() -> None:
     network['frozen'] = nn.Linear(2, 2).requires_grad_(requires_grad=False)
     chosen = settings('--optimizer.lr_factors', '{"head.*": 0.5, "*.weight": 0.1}')
     optimizer = build_optimizer(network, chosen.optimizer)
-    set_rate(optimizer, 0, chosen)
+    rate_of(chosen).set(optimizer, 0)
     found = {id(group['params'][0]): group['lr'] for group in optimizer.param_groups}
     assert found == {id(network['head'].weight): 0.5, id(network['stem'].weight): 0.1}
 

@@ -12,14 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError, ModelError
 from depth_core.models import create_model
+from depth_core.train.__main__ import read_settings
 from depth_core.train.command_line import parse
-from depth_core.train.recipes.semantic import SemanticRecipe, cross_entropy, semantic_network
-from depth_core.train.semantic import main, read_settings, score, score_of, train_semantic
-from depth_core.train.settings import DatasetSettings
+from depth_core.train.recipes.semantic import (
+    SemanticRecipe,
+    SemanticScorer,
+    cross_entropy,
+    semantic_network,
+)
+from depth_core.train.semantic import main
+from depth_core.train.validate import validate
 from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.models.test_contract import TINY_SEMANTICS
 
@@ -111,24 +118,36 @@ def test_only_the_semantic_network_learns() -> None:
 
 
 def test_the_score_by_hand() -> None:
-    """Class 0: 3 of 4 right; class 1: 1 of 2; class 2 does not occur but is told twice."""
-    confusion = np.array([[3, 0, 1], [0, 1, 1], [0, 0, 0]])
-    result = score_of(confusion, images=5)
-    assert result.iou == {'road': 0.75, 'sidewalk': 0.5}
-    assert result.miou == pytest.approx(0.625)
-    assert result.pixel_accuracy == pytest.approx(4.0 / 6.0)
-    assert result.images == 5
-    with pytest.raises(DataError, match='no held-out image has semantic labels'):
-        score_of(np.zeros((3, 3), dtype=np.int64), images=5)
+    """Class 0: 3 of 4 right; class 1: 1 of 2; class 2 does not occur but is predicted twice."""
+    scorer = SemanticScorer(np.array([[3, 0, 1], [0, 0, 0], [0, 0, 0]]), images=2)
+    scorer.merge(SemanticScorer(np.array([[0, 0, 0], [0, 1, 1], [0, 0, 0]]), images=3))
+    score = scorer.result()
+    assert score.numbers == {
+        'images': 5,
+        'miou': pytest.approx(0.625),
+        'pixel_accuracy': pytest.approx(4.0 / 6.0),
+        'iou/road': 0.75,
+        'iou/sidewalk': 0.5,
+    }
+    assert score.costs == {'miou': pytest.approx(-0.625)}
+    assert score.summary == 'mIoU 0.625 over 2 classes, pixel accuracy 0.667'
 
 
-class _Labelled(list[Sample]):
+def test_nothing_labelled_is_no_score() -> None:
+    score = SemanticScorer(np.zeros((3, 3), dtype=np.int64), images=5).result()
+    assert not score.costs
+    assert 'no held-out image has semantic labels' in score.summary
+
+
+class _Samples(list[Sample]):
     """A data set of samples at hand."""
 
 
 def test_a_network_that_always_says_road() -> None:
+    """Beside an image without labels, which counts for nothing."""
     torch.manual_seed(0)
-    network = semantic_network(create_model('semantic_resnet18', **TINY_SEMANTICS)).eval()
+    model = create_model('semantic_resnet18', **TINY_SEMANTICS)
+    network = semantic_network(model)
     for weight in network.network.segmentation_head.parameters():
         torch.nn.init.zeros_(weight)
     network.network.segmentation_head[0].bias.data[0] = 1.0
@@ -136,25 +155,29 @@ def test_a_network_that_always_says_road() -> None:
     labels[:32] = 0
     labels[32:48] = 8
     batch = _batch()
-    sample = Sample(
-        image=batch.image[0],
-        depth_m=batch.depth_m[0],
-        valid=batch.valid[0],
-        intrinsics=batch.intrinsics[0],
-        key='a',
-        semantic=labels,
+    samples = _Samples(
+        Sample(
+            image=batch.image[0],
+            depth_m=batch.depth_m[0],
+            valid=batch.valid[0],
+            intrinsics=batch.intrinsics[0],
+            key=key,
+            semantic=own,
+        )
+        for key, own in (('a', labels), ('b', None))
     )
-    result = score(network, _Labelled([sample]))
-    assert result.iou == pytest.approx({'road': 2.0 / 3.0, 'vegetation': 0.0})
-    assert result.pixel_accuracy == pytest.approx(2.0 / 3.0)
+    fabric = Fabric(accelerator='cpu', devices=1)
+    score = validate(SemanticRecipe(), model, samples, fabric, batch_size=2)
+    assert score.numbers['images'] == 2
+    assert score.numbers['iou/road'] == pytest.approx(2.0 / 3.0)
+    assert score.numbers['iou/vegetation'] == 0.0
+    assert score.numbers['pixel_accuracy'] == pytest.approx(2.0 / 3.0)
 
 
 # The command
 
 
-def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_trains_scores_and_leaves_weights_to_guide_with(tmp_path: Path) -> None:
     options = {key: value for key, value in TINY_SEMANTICS.items() if key != 'guided_strides'}
     given = [f'--model.options.{key}={value}' for key, value in options.items()]
     main([
@@ -164,11 +187,10 @@ def test_the_command_trains_scores_and_leaves_weights_to_guide_with(
         '--trainer.max_steps', '2', '--trainer.batch_size', '2', '--schedule.warmup_steps', '1',
         '--trainer.run_dir', str(tmp_path / 'run'),
     ])  # fmt: skip
-    told = capsys.readouterr().out
-    assert 'mIoU' in told
-    written = json.loads((tmp_path / 'run' / 'semantic.json').read_text())
-    assert written['images'] == 2
-    assert f'mIoU {written["miou"]:.3f}' in told
+    (record,) = json.loads((tmp_path / 'run' / 'metrics.json').read_text())
+    assert record['images'] == 2
+    assert 0.0 <= record['miou'] <= record['pixel_accuracy'] <= 1.0
+    assert (tmp_path / 'run/checkpoints/best.ckpt').is_file()
     last = tmp_path / 'run' / 'checkpoints' / 'last.ckpt'
     trained = read_checkpoint(last).state
     model = create_model('semantic_packnet', channels=(16,) * 5, blocks=(1,) * 4, features_3d=2,
@@ -181,10 +203,11 @@ def test_without_a_file_it_trains_on_synthetic_streets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # from wherever the command is called
-    settings = read_settings(['--trainer.max_steps', '7'])
+    settings = read_settings('semantic', ['--trainer.max_steps', '7'], **main.keywords)
     shipped = parse(['--config', str(FOLDER / 'semantic_synthetic.yaml')])
     assert settings == replace(shipped, trainer=replace(shipped.trainer, max_steps=7))
-    other = read_settings([f'--config={FOLDER / "semantic_paper.yaml"}'])
+    given = [f'--config={FOLDER / "semantic_paper.yaml"}']
+    other = read_settings('semantic', given, **main.keywords)
     assert other == parse(['--config', str(FOLDER / 'semantic_paper.yaml')])
 
 
@@ -201,12 +224,8 @@ def test_help_is_that_of_this_command(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_what_cannot_be_trained_is_refused() -> None:
-    with pytest.raises(ConfigError, match='this command takes the recipe semantic'):
+    with pytest.raises(ConfigError, match='semantic takes the recipe semantic'):
         main(['--config', str(FOLDER / 'densedepth_synthetic.yaml')])
-    settings = parse(['--config', str(FOLDER / 'semantic_synthetic.yaml')])
-    data = replace(settings.data, validation=DatasetSettings())
-    with pytest.raises(ConfigError, match='name a dataset to score on'):
-        train_semantic(replace(settings, data=data))
     plain = create_model('selfsup_resnet18')
     assert (
         'selfsup_resnet18 has none; take semantic_packnet' in SemanticRecipe().problems(plain)[0]

@@ -11,17 +11,15 @@ from typing import Any, Final
 import pytest
 import torch
 
-from depth_core.models import create_model
-from depth_core.models.base import DepthModel
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes import Recipe
+from depth_core.train.recipes.embedding import EmbeddingRecipe
 from depth_core.train.settings import DatasetSettings, TrainSettings
-from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.models.test_contract import TINY
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
-NAMES = sorted(path.stem for path in FOLDER.glob('*.yaml'))
+NAMES = sorted(str(path.relative_to(FOLDER).with_suffix('')) for path in FOLDER.rglob('*.yaml'))
 
 LIGHTER: Final[Mapping[str, Mapping[str, object]]] = {
     'densedepth': {'encoder': 'densenet121', 'decoder_width': 0.05},
@@ -37,7 +35,7 @@ def read(name: str) -> TrainSettings:
     return parse(['--config', str(FOLDER / f'{name}.yaml')])
 
 
-def without_files(recipe: Recipe) -> Recipe:
+def without_files(recipe: Recipe[Any]) -> Recipe[Any]:
     """The recipe as if the user had none of the files it starts from."""
     absent: dict[str, Any] = {
         item.name: None for item in fields(recipe) if isinstance(getattr(recipe, item.name), Path)
@@ -46,7 +44,7 @@ def without_files(recipe: Recipe) -> Recipe:
     return replace(recipe, **absent)
 
 
-def stand_in(chosen: DatasetSettings, recipe: Recipe, *, seed: int) -> DatasetSettings:
+def stand_in(chosen: DatasetSettings, recipe: Recipe[Any], *, seed: int) -> DatasetSettings:
     """Synthetic images in the place of the data set."""
     own = chosen.options if chosen.name == 'synthetic' else {}
     options = own | {'seed': seed, 'length': 2}
@@ -65,11 +63,11 @@ def stand_in(chosen: DatasetSettings, recipe: Recipe, *, seed: int) -> DatasetSe
 def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
     """The same settings for one step of a tiny network."""
     model, data, trainer = settings.model, settings.data, settings.trainer
-    options = without_weights(model.options) | dict(LIGHTER.get(model.name, {}))
+    options = untrained(settings) | dict(LIGHTER.get(model.name, {}))
     recipe = without_files(settings.recipe)
     return replace(
         settings,
-        model=replace(model, options=options | {'pretrained': False}, weights=None),
+        model=replace(model, options=options, weights=None),
         recipe=recipe,
         data=replace(
             data, height=64, width=64, workers=0,
@@ -90,11 +88,11 @@ def without_weights(options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: item for key, item in options.items() if not key.endswith('_weights')}
 
 
-def described(settings: TrainSettings) -> DepthModel:
-    """The network at its full size, without numbers: the largest have 300 million."""
-    with torch.device('meta'):
-        options = without_weights(settings.model.options) | {'pretrained': False}
-        return create_model(settings.model.name, **options)
+def untrained(settings: TrainSettings) -> dict[str, Any]:
+    """The options of a network that starts from random weights."""
+    if isinstance(settings.recipe, EmbeddingRecipe):
+        return {}
+    return without_weights(settings.model.options) | {'pretrained': False}
 
 
 def test_the_schemes_of_the_house_are_there() -> None:
@@ -105,11 +103,12 @@ def test_the_schemes_of_the_house_are_there() -> None:
 
 @pytest.mark.parametrize('name', NAMES)
 def test_the_model_named_is_the_model_built(name: str) -> None:
+    """At its full size, without numbers: the largest have 300 million."""
     settings = read(name)
-    model = described(settings)
-    assert without_files(settings.recipe).problems(model) == []
-    assert settings.data.height % model.spec.divisor == 0
-    assert settings.data.width % model.spec.divisor == 0
+    recipe, size = without_files(settings.recipe), (settings.data.height, settings.data.width)
+    with torch.device('meta'):
+        model = recipe.create(settings.model.name, untrained(settings), size=size)
+    assert recipe.problems(model) == []
     for key, value in without_weights(settings.model.options).items():
         if key != 'pretrained':
             assert model.options[key] == value
@@ -118,6 +117,6 @@ def test_the_model_named_is_the_model_built(name: str) -> None:
 @pytest.mark.parametrize('name', NAMES)
 def test_it_trains(tmp_path: Path, name: str) -> None:
     run = train(quick(read(name), tmp_path))
-    training = read_checkpoint(run.last).training
+    training = read(name).recipe.read(run.last).training
     assert training is not None
     assert training['step'] == 1

@@ -16,7 +16,8 @@ from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models.base import DepthModel
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
-from depth_core.train.recipes import Recipe, TrainingStep
+from depth_core.train.recipes import TrainingStep
+from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
 from depth_core.weights.checkpoint import read_checkpoint
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.numeric
 
 
 @dataclass(frozen=True, kw_only=True)
-class Beside(Recipe):
+class Beside(DepthRecipe):
     """A recipe with a trained and a frozen network beside the model, in alternation."""
 
     name: str = 'beside'
@@ -35,11 +36,11 @@ class Beside(Recipe):
     def problems(self, model: DepthModel) -> list[str]:
         return [f'recipe.fail is set for {model.spec.name}.'] if self.fail else []
 
-    def open(self, model: DepthModel) -> TrainingStep:
+    def open(self, model: DepthModel) -> TrainingStep[DepthModel]:
         return BesideStep(model, self.width)
 
 
-class BesideStep(TrainingStep):
+class BesideStep(TrainingStep[DepthModel]):
     def __init__(self, model: DepthModel, width: int) -> None:
         super().__init__(model)
         self.scale = nn.Sequential(nn.Conv2d(3, width, 1), nn.BatchNorm2d(width))
@@ -145,7 +146,7 @@ def test_frozen_norms_stay_frozen_through_validation(tiny_config: Path, tmp_path
     assert all(torch.equal(value, torch.zeros_like(value)) for value in means)
 
 
-class Linear(TrainingStep):
+class Linear(TrainingStep[DepthModel]):
     """A loss that is a mean over the images, of a network without batch norm in its way."""
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
@@ -157,7 +158,7 @@ class Linear(TrainingStep):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearRecipe(Beside):
-    def open(self, model: DepthModel) -> TrainingStep:
+    def open(self, model: DepthModel) -> TrainingStep[DepthModel]:
         return Linear(model)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -13,16 +14,20 @@ from torch import Tensor, nn
 from depth_core.contracts import DepthKind
 from depth_core.data.sample import Sample
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
+from depth_core.train.recipes.densedepth import DenseDepthRecipe
+from depth_core.train.recipes.depth import scores_for
 from depth_core.train.validate import draw, validate
 
+RECIPE = DenseDepthRecipe()
 
-class Told(DepthModel):
+
+class RedIsInverseDepth(DepthModel):
     """Reads inverse depth off the red channel, and answers it in the unit of its kind."""
 
     def __init__(self, kind: DepthKind) -> None:
         super().__init__()
         self.spec = ModelSpec(
-            name='told', family='densedepth', kind=kind, min_depth=0.5, max_depth=50.0, divisor=1,
+            name='red', family='densedepth', kind=kind, min_depth=0.5, max_depth=50.0, divisor=1,
             default_size=(4, 6),
         )  # fmt: skip
         self.norm = nn.BatchNorm2d(3)
@@ -43,7 +48,7 @@ class Told(DepthModel):
 
 @dataclass(frozen=True)
 class Ramps:
-    """Depths of 1 to 10 m told by the red channel; sizes and neighbours differ."""
+    """Depths of 1 to 10 m in the red channel; sizes and neighbours differ."""
 
     def __len__(self) -> int:
         return 3
@@ -67,24 +72,27 @@ def fabric() -> Fabric:
 
 def test_the_range_of_depth_up_to_scale_is_not_taken_for_metres(fabric: Fabric) -> None:
     """The unit of this network is a tenth of a metre: it ends at 5 m, and truth at 50 m counts."""
-    model = Told(DepthKind.UP_TO_SCALE)
+    model = RedIsInverseDepth(DepthKind.UP_TO_SCALE)
     model.spec = replace(model.spec, min_depth=0.5, max_depth=5.0)
-    evaluation = validate(model, Ramps(), fabric, batch_size=1)
-    assert evaluation.pixels == sum(
-        sample.depth_m.numel() for sample in map(Ramps().__getitem__, range(3))
-    )
-    assert evaluation.mean is not None
-    assert evaluation.mean.abs_rel < 1e-5
+    scores = scores_for(model.spec)
+    scores.update(np.array([[0.1]]), np.array([[50.0]]))
+    assert scores.result().pixels == 1
+    score = validate(RECIPE, model, Ramps(), fabric, batch_size=1)
+    assert score.numbers['images_scored'] == 3
+    assert score.costs['abs_rel'] < 1e-5
 
 
 @pytest.mark.parametrize('kind', list(DepthKind))
 def test_each_kind_is_scored_in_metres(fabric: Fabric, kind: DepthKind) -> None:
-    evaluation = validate(Told(kind), Ramps(), fabric, batch_size=2)
-    assert evaluation.images_scored == 3
-    assert evaluation.mean is not None
-    assert evaluation.mean.abs_rel < 1e-5
+    score = validate(RECIPE, RedIsInverseDepth(kind), Ramps(), fabric, batch_size=2)
+    assert score.numbers['images_scored'] == 3
+    assert score.costs == {
+        'abs_rel': pytest.approx(0.0, abs=1e-5),
+        'a1': -1.0,
+        'rmse': pytest.approx(0.0, abs=1e-4),
+    }
     assert (
-        evaluation.align
+        score.numbers['align']
         == {
             DepthKind.METRIC: 'none',
             DepthKind.UP_TO_SCALE: 'median',
@@ -94,17 +102,17 @@ def test_each_kind_is_scored_in_metres(fabric: Fabric, kind: DepthKind) -> None:
 
 
 def test_every_layer_is_in_its_mode_afterwards(fabric: Fabric) -> None:
-    model = Told(DepthKind.METRIC).train()
+    model = RedIsInverseDepth(DepthKind.METRIC).train()
     model.norm.eval()  # frozen
-    validate(model, Ramps(), fabric, batch_size=2)
-    draw(model, Ramps(), fabric, count=1)
+    validate(RECIPE, model, Ramps(), fabric, batch_size=2)
+    draw(RECIPE, model, Ramps(), fabric, count=1)
     assert model.training
     assert not model.norm.training
 
 
 def test_inverse_depth_is_drawn_as_the_depth_it_stands_for(fabric: Fabric) -> None:
     """True and predicted depth in the same colours, whatever the sizes."""
-    drawn = draw(Told(DepthKind.INVERSE), Ramps(), fabric, count=3)
+    drawn = draw(RECIPE, RedIsInverseDepth(DepthKind.INVERSE), Ramps(), fabric, count=3)
     assert drawn is not None
     assert drawn.shape == (4 + 4 + 5, 4 * 6, 3)
     difference = drawn[:, 6:12].astype(int) - drawn[:, 12:18].astype(int)

@@ -17,7 +17,8 @@ from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.models.selfsup.pose import Motion, create_pose_network
-from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, evaluating, poses_of
+from depth_core.train.recipes.base import evaluating
+from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, poses_of
 from depth_core.weights.pose_file import save_pose_network
 from test.depth_core.train.selfsup.sequence_batch import HEIGHT, WIDTH
 

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all recipes of depth networks share: registry, metrics, pictures, checkpoints."""
+
+from __future__ import annotations
+
+from abc import ABC
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from depth_core.contracts import DepthKind, Uint8Array
+from depth_core.data.sample import Sample
+from depth_core.errors import DataError
+from depth_core.metrics import Align, Evaluation, MetricAccumulator, find_protocol
+from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
+from depth_core.models import create_model
+from depth_core.models.base import DepthModel, ModelSpec
+from depth_core.preview import ColourScale, colour_depth, scale_of_range
+from depth_core.train.recipes.base import Recipe, Score, Scorer
+from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
+
+_ALIGNMENTS: Final[Mapping[DepthKind, Align]] = {
+    DepthKind.METRIC: 'none',
+    DepthKind.UP_TO_SCALE: 'median',
+    DepthKind.INVERSE: 'affine_inverse',
+}
+
+_CERTAINTY: Final = ColourScale(near=2.0, far=200.0)
+"""Colours of depth / sigma."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DepthRecipe(Recipe[DepthModel], ABC):
+    """A scheme for a network of the registry, scored by the metrics of depth."""
+
+    best_metrics: ClassVar[tuple[str, ...]] = ('abs_rel', 'a1', 'rmse')
+
+    def create(
+        self, name: str, options: Mapping[str, Any], *, size: tuple[int, int]
+    ) -> DepthModel:
+        """Build a network of the registry."""
+        model = create_model(name, **options)
+        model.check_input(torch.empty(0, 3, *size))
+        return model
+
+    def scorer(self, network: DepthModel) -> Scorer[DepthModel]:
+        """Begin to score depth by every pixel whose true depth the network can state."""
+        return DepthScorer(scores_for(network.spec))
+
+    def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
+        """Draw image | true depth | predicted depth | sigma / depth, side by side.
+
+        Depth has the colours of every picture of this package, on the range of the network; sigma
+        is red from half of the depth and blue up to a 200th of it. Black is unknown.
+        """
+        prediction = network(sample.image)
+        image = (sample.image[0] * 255.0).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+        target_m, valid = sample.depth_m[0].cpu().numpy(), sample.valid[0].cpu().numpy()
+        depth_m = prediction.depth[0].float().cpu().numpy()
+        sigma_m = prediction.sigma[0].float().cpu().numpy()
+        if network.spec.kind is DepthKind.INVERSE:
+            try:
+                fitted = fit_inverse(depth_m, target_m, valid)
+            except DataError:  # no ground truth to fit to: nothing to draw on its scale
+                fitted = float('nan'), float('nan')
+            depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, *fitted)
+        scale = scale_of_range((network.spec.min_depth, network.spec.max_depth))
+        drawn = (colour_depth(target_m, scale), colour_depth(depth_m, scale))
+        return np.hstack((image, *drawn, colour_depth(depth_m / sigma_m, _CERTAINTY)))
+
+    def save(
+        self,
+        path: Path,
+        network: DepthModel,
+        *,
+        training: Mapping[str, object] | None = None,
+        provenance: Mapping[str, object] | None = None,
+    ) -> None:
+        """Write a checkpoint of this package."""
+        save_model(path, network, training=training, provenance=provenance)
+
+    def read(self, path: Path) -> Checkpoint:
+        """Read a checkpoint of this package."""
+        return read_checkpoint(path)
+
+    def load(self, network: DepthModel, state: Mapping[str, Tensor], *, source: str) -> None:
+        """Put the weights of a checkpoint into `network`."""
+        load_weights(network, state, source=source)
+
+
+@dataclass
+class DepthScorer(Scorer[DepthModel]):
+    """Depth and sigma against ground truth, image by image."""
+
+    scores: MetricAccumulator
+
+    def update(self, network: DepthModel, sample: Sample) -> None:
+        """Score a batch; each image counts alike in the means."""
+        prediction = network(sample.image)
+        depth_m, sigma_m = prediction.depth.float().cpu(), prediction.sigma.float().cpu()
+        target_m, valid = sample.depth_m.cpu(), sample.valid.cpu()
+        for index, key in enumerate(sample.key):
+            self.scores.update(
+                depth_m[index].numpy(),
+                target_m[index].numpy(),
+                valid[index].numpy(),
+                sigma_m[index].numpy(),
+                key=key,
+            )
+
+    def merge(self, other: Self) -> None:
+        """Add the images of another process."""
+        self.scores.extend(other.scores.scores)
+
+    def result(self) -> Score:
+        """The means over images; delta1 is a share that is right, so that its cost is negative."""
+        evaluation = self.scores.result()
+        mean, constant = evaluation.mean, evaluation.constant_mean
+        if mean is None or constant is None:
+            return Score(
+                numbers=_numbers(evaluation),
+                costs={},
+                summary='no held-out image has usable ground truth',
+            )
+        return Score(
+            numbers=_numbers(evaluation),
+            costs={'abs_rel': mean.abs_rel, 'a1': -mean.a1, 'rmse': mean.rmse},
+            summary=f'AbsRel {mean.abs_rel:.4f} (best constant depth {constant.abs_rel:.4f}), '
+            f'RMSE {mean.rmse:.3f} m, delta1 {mean.a1:.4f}',
+        )
+
+
+def scores_for(spec: ModelSpec) -> MetricAccumulator:
+    """Begin to score a network by every pixel whose true depth it can state.
+
+    Depth up to scale, or inverse depth up to scale and shift, is aligned image by image. The range
+    of depth up to scale is not in metres: truth of 1 mm to 80 m counts.
+    """
+    low, high = (
+        (None, None) if spec.kind is DepthKind.UP_TO_SCALE else (spec.min_depth, spec.max_depth)
+    )
+    protocol = find_protocol('none', min_depth_m=low, max_depth_m=high)
+    return MetricAccumulator(protocol, align=_ALIGNMENTS[spec.kind])
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        'images': evaluation.images,
+        'images_scored': evaluation.images_scored,
+        'align': evaluation.align,
+    }
+    if evaluation.mean is not None:
+        numbers |= asdict(evaluation.mean)
+    if evaluation.constant_mean is not None:
+        numbers['constant_depth_m'] = evaluation.constant_depth_m
+        numbers['constant_abs_rel'] = evaluation.constant_mean.abs_rel
+    if evaluation.uncertainty is not None:
+        numbers['nll'] = evaluation.uncertainty.nll
+        numbers['calibration_error'] = evaluation.uncertainty.calibration_error
+    return numbers
