@@ -247,9 +247,7 @@ def test_an_old_file_is_read_and_trained_on_from(old_run: Path, tmp_path: Path) 
 def test_an_old_run_is_not_continued(old_run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'cannot be continued .*--model\.weights'):
         start(tmp_path / 'run', '--model.name', 'heg_r', '--trainer.resume', old_run)
-    with pytest.raises(
-        CheckpointError, match=r'old\.ckpt holds no embedding network as it is asked for'
-    ):
+    with pytest.raises(CheckpointError, match=r'old\.ckpt holds no embedding network'):
         start(tmp_path / 'run', '--model.name', 'heg_s', '--model.weights', old_run)
 
 
