@@ -213,7 +213,7 @@ def test_a_reconstruction_soon_beats_the_mean(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def old_run(tmp_path: Path) -> Path:
+def former_run(tmp_path: Path) -> Path:
     """last.ckpt as it was written then."""
     torch.manual_seed(1)
     path = tmp_path / 'old.ckpt'
@@ -235,20 +235,20 @@ def old_run(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_old_file_is_read_and_trained_on_from(old_run: Path, tmp_path: Path) -> None:
-    trunk = read_trunk(old_run, kind='heg_r')
-    run = start(tmp_path / 'run', '--model.name', 'heg_r', '--model.weights', old_run,
+def test_an_old_file_is_read_and_trained_on_from(former_run: Path, tmp_path: Path) -> None:
+    trunk = read_trunk(former_run, kind='heg_r')
+    run = start(tmp_path / 'run', '--model.name', 'heg_r', '--model.weights', former_run,
                 '--optimizer.lr', 1e-12)  # fmt: skip
     again = read_trunk(run.last)
     for own, theirs in zip(trunk.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(own, theirs, rtol=1e-6, atol=1e-9)
 
 
-def test_an_old_run_is_not_continued(old_run: Path, tmp_path: Path) -> None:
+def test_an_old_run_is_not_continued(former_run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'cannot be continued .*--model\.weights'):
-        start(tmp_path / 'run', '--model.name', 'heg_r', '--trainer.resume', old_run)
+        start(tmp_path / 'run', '--model.name', 'heg_r', '--trainer.resume', former_run)
     with pytest.raises(CheckpointError, match=r'old\.ckpt holds no embedding network'):
-        start(tmp_path / 'run', '--model.name', 'heg_s', '--model.weights', old_run)
+        start(tmp_path / 'run', '--model.name', 'heg_s', '--model.weights', former_run)
 
 
 # Settings
@@ -274,7 +274,7 @@ def test_what_cannot_be_trained_is_refused(
     assert not (tmp_path / 'run').exists()
 
 
-OLD: dict[str, Any] = {
+FORMER: dict[str, Any] = {
     '--kind': 'model.name, beside recipe.name embedding',
     '--run_dir': 'trainer.run_dir',
     '--height': 'data.height',
@@ -291,10 +291,10 @@ OLD: dict[str, Any] = {
 
 def test_old_keys_are_answered_with_where_they_are_now(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        start(tmp_path / 'run', *(item for key in OLD for item in (key, 1)))
+        start(tmp_path / 'run', *(item for key in FORMER for item in (key, 1)))
     lines = str(caught.value).splitlines()[1:]
-    assert len(lines) == len(OLD)
-    for line, (key, now) in zip(lines, OLD.items(), strict=True):
+    assert len(lines) == len(FORMER)
+    for line, (key, now) in zip(lines, FORMER.items(), strict=True):
         assert f'{key[2:]} is no setting; ' in line
         assert now in line
 
