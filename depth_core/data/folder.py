@@ -48,7 +48,8 @@ class FolderDataset:
     one channel; where some image has them, one without has 255 (no label) everywhere.
     `root/intrinsics.txt`, when present, holds `fx fy cx cy` in pixels of the images, with pixel
     centres at integers; without it the intrinsics of the samples are NaN (unknown). Endings may
-    have capitals; hidden files are left alone.
+    have capitals; hidden files are left alone. Images are turned upright by their EXIF
+    orientation; depth, labels and intrinsics are those of the upright ones.
 
     Args:
         root: The folder.

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -20,8 +21,8 @@ from depth_core.images.limit import MAX_PIXELS, limit_pixels
 _UPPER_BYTE: Final = 8
 _DEPTH_FORMAT: Final = 'compressedDepth'
 
-_JPEG_DAMAGE: Final = re.compile(r'Corrupt JPEG data(?!: bad ICC)|Premature end of JPEG')
-"""What libjpeg says of pixels that are lost; its other warnings are about labels."""
+_JPEG_LABELS: Final = re.compile(r'JFIF revision|bad ICC|Adobe color|Invalid SOS')
+"""What libjpeg warns of that costs no pixels."""
 _JPEG_PADDING: Final = re.compile(r'(\d+) extraneous bytes before marker 0xd[0-79]')
 _JPEG_MOST_PADDING: Final = 16
 """Bytes between the data and a marker that some webcams write: 1 to 14 were reported."""
@@ -93,9 +94,9 @@ def rgb_from_compressed(
     Raises:
         ImageError: It is a depth image, no image, truncated, damaged or too large.
     """
-    what = f'compressed image of {len(content)} bytes, format {format_name!r}'
+    what = f'compressed image ({len(content)} bytes, format {format_name!r})'
     if _DEPTH_FORMAT in format_name:
-        message = f'{what}: this is a depth image; give the image of a colour or grey camera'
+        message = f'{what} is a depth image; give the image of a colour or grey camera'
         raise ImageError(ImageProblem.ENCODING, message)
     try:
         return rgb_from_encoded(content, max_pixels=max_pixels)
@@ -103,20 +104,22 @@ def rgb_from_compressed(
         raise ImageError(error.problem, f'{what} {error}') from error
 
 
-def _jpeg_pixels(content: Encoded) -> Uint8Array:
-    """Decode a JPEG; libjpeg's warning of lost pixels, which OpenCV keeps silent, is an error."""
+def _jpeg_pixels(content: Encoded) -> NDArray[Any]:
+    """Decode a JPEG; what libjpeg warns of is an error where pixels are lost.
+
+    OpenCV uses the same library, gives the same pixels, and ignores its warnings.
+    """
     try:
-        return np.asarray(simplejpeg.decode_jpeg(content, 'RGB', strict=True), np.uint8)
+        return np.asarray(simplejpeg.decode_jpeg(content, 'RGB', strict=True))
     except ValueError as error:
         warning = str(error)
     padding = _JPEG_PADDING.search(warning)
-    harmless = padding is not None and int(padding[1]) <= _JPEG_MOST_PADDING
-    if _JPEG_DAMAGE.search(warning) and not harmless:
-        _refuse_damaged('JPEG', warning)
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(content, 'RGB', strict=False), np.uint8)
-    except ValueError as error:
-        _refuse_damaged('JPEG', str(error))
+    if padding is not None and int(padding[1]) <= _JPEG_MOST_PADDING:
+        with contextlib.suppress(ValueError):
+            return np.asarray(simplejpeg.decode_jpeg(content, 'RGB', strict=False))
+    if _JPEG_LABELS.search(warning):
+        return _opencv_pixels(content, 'JPEG')
+    raise _damaged(warning, name='JPEG')
 
 
 def _opencv_pixels(content: Encoded, name: str) -> NDArray[Any]:
@@ -126,9 +129,10 @@ def _opencv_pixels(content: Encoded, name: str) -> NDArray[Any]:
     except cv2.error:
         bgr = None
     if bgr is None:
-        _refuse_damaged(name, 'it cannot be decoded')
+        reason = 'it cannot be decoded'
+        raise _damaged(reason, name=name)
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr))
 
 
-def _refuse_damaged(name: str, reason: str) -> NoReturn:
-    raise ImageError(ImageProblem.DAMAGED, f'is a damaged {name} file: {reason}')
+def _damaged(reason: str, *, name: str) -> ImageError:
+    return ImageError(ImageProblem.DAMAGED, f'is a damaged {name} file: {reason}')

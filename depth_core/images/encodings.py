@@ -151,7 +151,10 @@ def rgb_from_raw(
         remedy = '; set the driver to one of them, or convert the image (image_proc)'
         message = unknown_name('image encoding', encoding, ENCODINGS) + remedy
         raise ImageError(ImageProblem.ENCODING, message)
-    limit_pixels(height, width, max_pixels)
+    try:
+        limit_pixels(height, width, max_pixels)
+    except ImageError as error:
+        raise ImageError(error.problem, f'image in {encoding} {error}') from error
     rows = height * layout.half_rows // 2
     pixel_bytes = layout.channels * layout.bytes_per_value
     _check_bytes(layout, encoding, (height, width), rows=rows, step=step, size=len(data))

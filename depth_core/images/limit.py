@@ -21,11 +21,10 @@ def limit_pixels(height: int, width: int, max_pixels: int) -> None:
         ImageError: As said.
     """
     if height < 1 or width < 1:
-        message = f'{width}x{height} pixels are declared: height and width must be at least 1'
+        message = f'declares {width}x{height} pixels; height and width must be at least 1'
         raise ImageError(ImageProblem.SIZE, message)
     if height * width > max_pixels:
         message = (
-            f'{width}x{height} pixels are declared, and at most {max_pixels} are read: reduce '
-            'the image'
+            f'declares {width}x{height} pixels, and at most {max_pixels} are read; make it smaller'
         )
         raise ImageError(ImageProblem.SIZE, message)

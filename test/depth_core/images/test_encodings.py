@@ -170,7 +170,7 @@ def test_an_unknown_encoding_is_answered_with_those_there_are(encoding: str) -> 
         ({'step': 4_000_000_000}, '144 bytes arrived'),
         ({'width': 2**32 - 1, 'step': 2**32 - 1}, 'at most 61000000 are read'),
         ({'height': 2**32 - 1, 'step': 2**32 - 1}, 'at most 61000000 are read'),
-        ({'max_pixels': 47}, '8x6 pixels are declared, and at most 47 are read'),
+        ({'max_pixels': 47}, 'image in rgb8 declares 8x6 pixels, and at most 47 are read'),
         ({'data': bytes(143)}, '143 bytes arrived'),
         ({'data': bytes(145)}, '145 bytes arrived'),
         ({'data': b''}, '0 bytes arrived'),

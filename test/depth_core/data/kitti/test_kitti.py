@@ -216,7 +216,7 @@ def test_truncated_image(root: Path, fraction: float) -> None:
     path = root / DAY / DRIVE / 'image_02/data/0000000000.png'
     keep = int(path.stat().st_size * fraction)
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(DataError, match=rf'0000000000.png \({keep} bytes\) cannot be decoded'):
+    with pytest.raises(DataError, match=rf'0000000000.png \({keep} bytes\) is (empty|a trunc)'):
         KittiDataset(root)[0]
 
 
