@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The augmentations training knows by name: the published ones, and our own.
+"""The augmentations training takes by name: the published ones, and our own.
 
 `build_augmentation` puts the transforms of a name together, with CutFlip at its place among them
-when asked for. Some cut a window out of the sample; `loading_size` then tells the larger size at
+when asked for. Some cut a window out of the sample; `loading_size` then gives the larger size at
 which samples must be opened, so that the network sees what was asked for.
 """
 

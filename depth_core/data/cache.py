@@ -7,7 +7,7 @@ intrinsics and poses as float32, labels as uint8.
 
 A folder belongs to one dataset and its settings. Building may be interrupted at any moment, even
 by a kill, and goes on where it stopped; a second process waits for the first. A sample whose
-files have changed since it was stored is made anew: a file counts as changed when its size or its
+files have changed since it was stored is made again: a file counts as changed when its size or its
 times differ and its content does too.
 """
 
@@ -66,7 +66,7 @@ def cached(
     workers: int = 0,
     progress: Progress | None = None,
 ) -> CachedDataset:
-    """Return `dataset` read from `folder`, storing there first whatever is not yet stored.
+    """Return `dataset` read from `folder`, after storing there what is not.
 
     Args:
         dataset: Its samples must all have one size and the same fields.
@@ -234,7 +234,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
         header = json.loads(path.read_text(encoding='utf-8'))
         form = int(header['format'])
     except (ValueError, KeyError, TypeError) as error:
-        message = f'{path} is damaged ({error}); delete the folder and build the cache anew.'
+        message = f'{path} is damaged ({error}); delete the folder and build the cache again.'
         raise DataError(message) from error
     if form > _FORMAT:
         message = (
@@ -243,7 +243,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
         )
         raise DataError(message)
     if form < _FORMAT:
-        _LOG.info('the cache in %s has the older format %d and is made anew', folder, form)
+        _LOG.info('the cache in %s has the older format %d and is made again', folder, form)
         return None
     return dict(header)
 
@@ -300,7 +300,7 @@ def _forget_changed(
             states[index] = state
     if changed.any():
         _LOG.info(
-            'files of %d of %d samples in the cache %s have changed: these are made anew',
+            'files of %d of %d samples in the cache %s have changed: these are made again',
             changed.sum(),
             len(changed),
             folder,

@@ -75,12 +75,12 @@ def open_arrays(
         try:
             array = np.load(path, mmap_mode=mode, allow_pickle=False)
         except (OSError, ValueError) as error:
-            message = f'{path} is damaged ({error}); delete {folder} and build it anew.'
+            message = f'{path} is damaged ({error}); delete {folder} and build it again.'
             raise DataError(message) from error
         if list(array.shape) != item['shape'] or array.dtype != np.dtype(item['dtype']):
             message = (
                 f'{path} holds {array.dtype} {list(array.shape)}, the cache needs '
-                f'{item["dtype"]} {item["shape"]}; delete {folder} and build it anew.'
+                f'{item["dtype"]} {item["shape"]}; delete {folder} and build it again.'
             )
             raise DataError(message)
         arrays[name] = array

@@ -222,7 +222,7 @@ def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
             if path.stem in found:
                 message = (
                     f'{found[path.stem]} and {path} have the same name but for the ending, so '
-                    'their depth cannot be told apart; rename one.'
+                    'both would have the same depth file; rename one.'
                 )
                 raise DataError(message)
             found[path.stem] = path

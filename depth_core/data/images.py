@@ -140,7 +140,7 @@ def read_depth_npy(
 
 
 def open_npy(path: Path) -> NDArray[np.generic]:
-    """Map an NPY file without reading its values; what it declares is held against its size.
+    """Map an NPY file without reading its values; its declared shape must fit its size.
 
     Raises:
         DataError: It is missing, truncated, longer than it declares, or no NPY file of numbers.
@@ -148,16 +148,16 @@ def open_npy(path: Path) -> NDArray[np.generic]:
     try:
         values = np.load(path, mmap_mode='r', allow_pickle=False)
         if not isinstance(values, np.memmap):
-            fault = 'it is an archive of several arrays'
+            problem = 'it is an archive of several arrays'
         elif values.offset + values.nbytes != path.stat().st_size:
-            fault = f'it has more bytes than {values.dtype} {list(values.shape)} takes'
+            problem = f'it has more bytes than {values.dtype} {list(values.shape)} takes'
         else:
             return values
     except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
-        fault = str(error)
+        problem = str(error)
     message = (
         f'depth {path} cannot be read: it is missing, truncated, corrupt or no NPY file of '
-        f'numbers ({fault}); write it again with numpy.save.'
+        f'numbers ({problem}); write it again with numpy.save.'
     )
     raise DataError(message)
 

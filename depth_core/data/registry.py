@@ -144,7 +144,7 @@ def open_dataset(
     """Open a data set by name.
 
     Args:
-        name: synthetic, kitti, nyu, folder, bag, mix, or auto: whatever `root` looks like.
+        name: synthetic, kitti, nyu, folder, bag, mix, or auto: the one that `root` looks like.
         root: Folder (or bag) of the data; none for synthetic.
         split: List of the samples to take, in the form of the data set; all when None.
         height: Rows of a sample; native when None.

@@ -131,7 +131,7 @@ class BagDataset:
         self.max_speed_offset_s = max_speed_offset_s
         self.max_speed_gap_s = max_speed_gap_s
         self.min_speed_mps = min_speed_mps
-        self._max_offset_ns = round(max_offset_s * 1e9)
+        self.max_offset_s = max_offset_s
         self._frames = FrameTree()
         with open_bag(self.root) as bag:
             image = choose_topic(bag, 'image', IMAGE_TYPES, image_topic, option='image_topic')
@@ -163,7 +163,7 @@ class BagDataset:
         self._calibration = calibration_of(self._info, source=f'{info} of bag {self.root}')
         if rectified is None:
             rectified = image_is_rectified(self._calibration, topic=image)
-        self._rectified = rectified
+        self.rectified = rectified
         self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
         if self._speeds:
             log_known(
@@ -222,7 +222,7 @@ class BagDataset:
         away_s = min((abs(item.stamp_ns - stamp_ns) for item in self._clouds), default=0) * 1e-9
         return (
             f'of {len(self._clouds)} scans on {self.topics.cloud} the nearest to image {alone} is '
-            f'{away_s:.3f} s away, and max_offset_s is {self._max_offset_ns * 1e-9:g}; give a '
+            f'{away_s:.3f} s away, and max_offset_s is {self.max_offset_s:g}; give a '
             'larger one, or record camera and lidar by one clock.'
         )
 
@@ -308,7 +308,7 @@ class BagDataset:
         place = bisect.bisect_left(self._clouds, Record(stamp_ns=stamp_ns, recorded_ns=0))
         near = self._clouds[max(place - 1, 0) : place + 1]
         best = min(near, key=lambda record: abs(record.stamp_ns - stamp_ns), default=None)
-        if best is None or abs(best.stamp_ns - stamp_ns) > self._max_offset_ns:
+        if best is None or abs(best.stamp_ns - stamp_ns) > round(self.max_offset_s * 1e9):
             return None
         return best
 
@@ -321,7 +321,7 @@ class BagDataset:
                 self._calibration,
                 height=height,
                 width=width,
-                rectified=self._rectified,
+                rectified=self.rectified,
                 source=f'{self.topics.camera_info} of bag {self.root}',
             )
         return kept

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Open a recorded bag, of ROS 2 (mcap, sqlite3) or ROS 1; whatever is wrong is one `DataError`.
+"""Open a recorded bag, of ROS 2 (mcap, sqlite3) or ROS 1; any problem is a `DataError`.
 
-A folder is read as its metadata.yaml says. A storage file given by name is read itself, whatever
-lies beside it: one part of a split bag is that part. No ROS is needed, and no torch is loaded.
+A folder is read as its metadata.yaml says. A storage file given by name is read itself, also
+beside a metadata.yaml: one part of a split bag is that part. No ROS is needed, and no torch is
+loaded.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class KeptOpen:
                 self._owner = here
             yield self._bag
         except BaseException:
-            self.close()  # whatever went wrong, the next read begins anew
+            self.close()  # after any error the next read opens it again
             raise
 
     def close(self) -> None:

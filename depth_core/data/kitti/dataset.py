@@ -70,7 +70,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class KittiDataset:
-    """Frames of KITTI raw, at native size unless told otherwise.
+    """Frames of KITTI raw, at native size unless another is given.
 
     A frame without ground truth (no scan, no annotation) stays in the data set, with no valid
     pixel, so that an evaluation can count it.

@@ -3,7 +3,7 @@
 
 Layout, as the official archives unpack: image_02/timestamps.txt with a line an image, and
 oxts/data/0000000000.txt, one a frame, of what GPS and inertial unit say (30 numbers, named in
-oxts/dataformat.txt). Both may be missing; what they would tell is then unknown.
+oxts/dataformat.txt). Both may be missing; what they would say is then unknown.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 A transform is a frozen dataclass, called with a sample and a `torch.Generator`; the same sample
 and the same state of the generator give the same result. Those that draw nothing leave the
 generator as it is. `depth_core.data.augmentations` puts them together under the names that
-training knows.
+training uses.
 """
 
 from __future__ import annotations

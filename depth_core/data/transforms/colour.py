@@ -45,7 +45,7 @@ class ColourJitter:
         _check_changes(self, ('brightness', 'contrast', 'gamma', 'saturation'))
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Return the sample in other colours; draws five times whatever happens."""
+        """Return the sample in other colours; draws five times in any case."""
         changes = happens(self.probability, generator)
         brightness, contrast, gamma, saturation = draw_signed(4, generator)
         if not changes:
@@ -92,7 +92,7 @@ class HueJitter:
             raise ConfigError(message)
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Return the sample in other colours; draws six times whatever happens."""
+        """Return the sample in other colours; draws six times in any case."""
         changes = happens(self.probability, generator)
         brightness, contrast, saturation, hue = draw_signed(4, generator)
         order = torch.randperm(4, generator=generator).tolist()
@@ -139,7 +139,7 @@ class GammaBrightnessColour:
         _check_changes(self, ('gamma', 'brightness', 'colour'))
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Return the sample in other colours; draws six times whatever happens."""
+        """Return the sample in other colours; draws six times in any case."""
         changes = happens(self.probability, generator)
         gamma, brightness, *colour = draw_signed(5, generator)
         if not changes:
@@ -165,7 +165,7 @@ class ChannelPermutation:
         check_probability(self.probability)
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Return the sample with its channels permuted; draws twice whatever happens."""
+        """Return the sample with its channels permuted; draws twice in any case."""
         order = CHANNEL_ORDERS[draw_int(len(CHANNEL_ORDERS), generator)]
         if not happens(self.probability, generator) or order == (0, 1, 2):
             return sample

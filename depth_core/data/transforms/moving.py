@@ -148,7 +148,7 @@ class CutFlip:
             raise ConfigError(message)
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        """Return the sample or the sample cut; draws twice whatever happens.
+        """Return the sample or the sample cut; draws twice in any case.
 
         Raises:
             DataError: The sample has neighbouring frames.

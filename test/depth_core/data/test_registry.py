@@ -73,7 +73,7 @@ def test_data_is_recognised(tmp_path: Path, file: str, name: str | None) -> None
 
 def test_a_missing_package_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     row = DatasetRow(target='not_there_at_all:X', summary='', offers=(), install='depth_ros[x]')
-    monkeypatch.setitem(DATASETS, 'new', row)  # type: ignore[arg-type]  # the dict behind it
+    monkeypatch.setitem(DATASETS, 'new', row)
     with pytest.raises(ConfigError, match=r'not_there_at_all, .*install depth_ros\[x\]'):
         open_dataset('new')
 

@@ -16,6 +16,7 @@ from depth_core.data import open_dataset
 from depth_core.data.bag.dataset import BagDataset
 from depth_core.data.bag.messages import rotation_matrix
 from depth_core.data.bag.reading import Record
+from depth_core.data.cache import describe
 from depth_core.data.kitti.dataset import KittiDataset
 from depth_core.errors import ConfigError, DataError
 from test.depth_core.data.bag.recording import (
@@ -358,3 +359,12 @@ class _Images(Dataset[torch.Tensor]):
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return self.dataset[0 * index].image
+
+
+@pytest.mark.parametrize('changes', [{'max_offset_s': 0.2}, {'rectified': False}])
+def test_options_that_change_samples_change_the_description(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = record().write(tmp_path / 'b')
+    assert describe(BagDataset(path)) == describe(BagDataset(path))
+    assert describe(BagDataset(path)) != describe(BagDataset(path, **changes))
