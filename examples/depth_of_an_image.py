@@ -7,20 +7,16 @@ python examples/depth_of_an_image.py trt_engines/<model>.onnx picture.jpg
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
-import cv2
-import numpy as np
-
+from depth_core.images import read_image
 from depth_core.runtime import Predictor
 
 
 def main() -> None:
     """Predict the depth of one picture and print that of its middle."""
     model, picture = sys.argv[1:]
-    pixels = cv2.imread(picture)
-    if pixels is None:
-        sys.exit(f'error: {picture} is no picture that can be read')
-    image = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8)  # [H, W, 3]
+    image = read_image(Path(picture))  # [H, W, 3] uint8 RGB, upright
 
     predictor = Predictor.open(model)
     depth = predictor.predict(image)

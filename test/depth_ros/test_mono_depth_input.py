@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
@@ -91,11 +92,11 @@ def test_without_camera_info_there_is_depth_and_a_reason(compressed: Compressed)
     assert not clouds
 
 
-@pytest.mark.parametrize('damage', ['cut', 'noise', 'empty', 'depth'])
+@pytest.mark.parametrize('damage', ['cut', 'noise', 'empty', 'zeros', 'depth', 'huge'])
 def test_damaged_images_are_counted_and_the_node_lives_on(
     compressed: Compressed, damage: str
 ) -> None:
-    key = 'dropped_encoding' if damage == 'depth' else 'dropped_corrupt'
+    key = {'depth': 'dropped_encoding', 'huge': 'dropped_size'}.get(damage, 'dropped_corrupt')
     before = int(compressed.ros.diagnostics(lambda _: True, 'anything')[key])
     message = compressed_image(0)
     if damage == 'cut':
@@ -104,11 +105,39 @@ def test_damaged_images_are_counted_and_the_node_lives_on(
         message.data[: len(message.data)] = type(message.data)('B', b'\x55' * len(message.data))
     elif damage == 'empty':
         del message.data[:]
+    elif damage == 'zeros':
+        middle = len(message.data) // 2
+        message.data[middle : middle + 800] = type(message.data)('B', bytes(800))
+    elif damage == 'huge':  # 25 megapixels of one grey, in 25 kilobytes
+        grey = cv2.imencode('.png', np.full((5000, 5000), 90, np.uint8))[1]
+        message.data = type(message.data)('B', grey.tobytes())
     else:
         message.format = '32FC1; compressedDepth png'
     compressed.images.publish(message)
     compressed.ros.diagnostics(lambda v: int(v[key]) == before + 1, f'{key} + 1')
     compressed.depth(100 + len(damage))
+
+
+def test_bytes_after_the_end_of_an_image_cost_nothing(compressed: Compressed) -> None:
+    message = compressed_image(50)
+    message.data.frombytes(bytes(5000) + b'\r\n--frame\r\n')
+    compressed.images.publish(message)
+    compressed.ros.until(lambda: compressed._found(50) is not None, 'depth of a padded image')
+
+
+def test_a_calibration_that_is_no_number_is_named(compressed: Compressed) -> None:
+    infos = compressed.ros.publisher(CameraInfo, '/camera_info')
+    clouds = compressed.ros.outputs({'points': PointCloud2})['points']
+    info = camera_info(60)
+    info.d = [float('nan')] * 5
+    infos.publish(info)
+
+    def named(values: dict[str, str]) -> bool:
+        compressed.images.publish(compressed_image(60))
+        return 'D holds nan' in values.get('problem_uncalibrated', '')
+
+    compressed.ros.diagnostics(named, 'the number that is none')
+    assert not clouds
 
 
 def test_filters_can_be_changed_while_the_node_runs(compressed: Compressed) -> None:
