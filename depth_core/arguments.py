@@ -13,7 +13,12 @@ from depth_core.errors import ConfigError, unknown_name
 
 
 class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """States the default of each option that has one."""
+    """States the default of each option that has one, and keeps the lines of a list."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if '\n' in text:
+            return '\n'.join(indent + line for line in text.splitlines())
+        return super()._fill_text(text, width, indent)
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or action.default in ('', ()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nouns every room shares. NumPy only: importing this loads neither torch nor a runtime."""
+"""The types every room shares. NumPy only: importing this loads neither torch nor a runtime."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DepthKind(str, Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class InputSpec:
-    """What a graph eats.
+    """What a graph takes.
 
     The graph contract of this package is `image`: uint8, NHWC, RGB, unnormalised. Foreign graphs
     declare another layout, type or normalisation here and `runtime.predictor` serves it.

@@ -7,18 +7,15 @@ does both.
 
 from __future__ import annotations
 
-from depth_core.evaluate.flip import FLIP_AVERAGES, FlipAverage, average_flipped
+from depth_core.evaluate.panels import Panel, choose_indices
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import Panel, Run, choose_indices, evaluate_dataset
+from depth_core.evaluate.run import Run, evaluate_dataset
 
 __all__ = [
-    'FLIP_AVERAGES',
-    'FlipAverage',
     'Panel',
     'ReportContext',
     'Run',
-    'average_flipped',
     'check_output',
     'choose_indices',
     'evaluate_dataset',

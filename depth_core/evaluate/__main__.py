@@ -11,15 +11,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from depth_core.arguments import CommandParser, count, names, positive, whole
 from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
-from depth_core.errors import ConfigError, DataError, run_command, unknown_name
-from depth_core.evaluate.flip import FLIP_AVERAGES
+from depth_core.errors import run_command
 from depth_core.evaluate.page import (
     LABELS,
     describe_baseline,
@@ -27,12 +27,23 @@ from depth_core.evaluate.page import (
     describe_options,
     format_metrics,
 )
+from depth_core.evaluate.panels import choose_indices
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import Run, TellsClasses, choose_indices, evaluate_dataset
+from depth_core.evaluate.run import PredictsClasses, Run, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS
-from depth_core.metrics import ALIGNMENTS, METRIC_NAMES, PROTOCOLS, ImageScore, find_protocol
-from depth_core.runtime import Predictor
+from depth_core.metrics import (
+    ALIGNMENTS,
+    METRIC_NAMES,
+    PROTOCOLS,
+    ImageScore,
+    Protocol,
+    find_protocol,
+)
+from depth_core.runtime import Precision, Predictor
+from depth_core.runtime.backends import describe_backends
+from depth_core.runtime.flip import FLIP_AVERAGES
+from depth_core.shipped import MODEL_HELP, find_model
 
 _SYNTHETIC: Final = 'synthetic'
 _SYNTHETIC_IMAGES: Final = 100
@@ -49,15 +60,7 @@ _DATA_OPTIONS: Final = (
     'scenes',
     'seed',
 )
-"""Arguments that go to the data set as they are; it refuses those it does not know."""
-
-
-class _Parser(argparse.ArgumentParser):
-    """Answers wrong arguments the way every command of this package does."""
-
-    def error(self, message: str) -> NoReturn:
-        text = f'{message}. See python -m depth_core.evaluate --help.'
-        raise ConfigError(text)
+"""Arguments that go to the data set as they are; it refuses those it does not take."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -69,44 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.protocol, min_depth_m=options.min_depth_m, max_depth_m=options.max_depth_m
     )
     check_output(options.output)
+    model = find_model(options.model)
     dataset, name = _open_data(options)
-    total = len(choose_indices(len(dataset), options.limit))
-    predictor = Predictor.open(
-        options.model,
-        backend=None if options.backend is None else options.backend.split(','),
-        precision=options.precision,
-    )
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
-        task = progress.add_task('evaluating', total=total)
-
-        def count(_: ImageScore) -> None:
-            progress.advance(task)
-
-        run = evaluate_dataset(
-            predictor,
-            dataset,
-            protocol=protocol,
-            align=options.align,
-            flip_average=options.flip_average,
-            camera_height_m=options.camera_height_m,
-            sparse_points=options.sparse_points,
-            labels=_labels(options.semantic_weights),
-            limit=options.limit,
-            panels=options.pictures,
-            on_image=count,
-        )
+    predictor = Predictor.open(model, backend=options.backend, precision=options.precision)
+    run = _evaluate(predictor, dataset, protocol, options)
     context = ReportContext(
         command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
-        model=str(options.model),
-        model_sha256=hashlib.sha256(options.model.read_bytes()).hexdigest(),
+        model=str(model),
+        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
         manifest=json.loads(predictor.manifest.to_json()),
         dataset=name,
         data=str(options.data),
@@ -118,55 +91,75 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _print_table(run, page)
 
 
+def _evaluate(
+    predictor: Predictor, dataset: DepthDataset, protocol: Protocol, options: argparse.Namespace
+) -> Run:
+    """Score the data set, with a bar of progress on a terminal."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    ) as progress:
+        total = len(choose_indices(len(dataset), options.limit))
+        task = progress.add_task('evaluating', total=total)
+
+        def count_image(_: ImageScore) -> None:
+            progress.advance(task)
+
+        return evaluate_dataset(
+            predictor,
+            dataset,
+            protocol=protocol,
+            align=options.align,
+            flip_average=options.flip_average,
+            camera_height_m=options.camera_height_m,
+            sparse_points=options.sparse_points,
+            labels=_labels(options.semantic_weights),
+            limit=options.limit,
+            panels=options.pictures,
+            on_image=count_image,
+        )
+
+
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line.
 
     Raises:
         ConfigError: An argument is unknown (the nearest is named), missing or malformed.
     """
-    parser = _parser()
-    known = parser._option_string_actions  # noqa: SLF001  argparse has no other way to ask
-    for argument in arguments:
-        # Before argparse: it would first ask for required arguments, and not name the nearest.
-        name = argument.partition('=')[0]
-        if name.startswith('--') and name not in known:
-            raise ConfigError(unknown_name('argument', name, known))
-    options = parser.parse_args(list(arguments))
-    if (options.checkpoint is None) == (options.onnx is None):
-        message = 'one model is evaluated: give --checkpoint X.ckpt or --onnx X.onnx.'
-        raise ConfigError(message)
-    options.model = options.checkpoint or options.onnx
-    if not options.model.is_file():
-        message = f'model {options.model} does not exist or is no file; check the path.'
-        raise DataError(message)
-    return options
+    return _parser().parse_command(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def _parser() -> CommandParser:
+    parser = CommandParser(
         prog='python -m depth_core.evaluate',
         description='Evaluate a depth model and write a report folder. Depths are metres.',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='protocols:\n'
         + '\n'.join(f'  {item.name:24} {item.description}' for item in PROTOCOLS.values()),
-        allow_abbrev=False,
     )
-    add = parser.add_argument_group('model').add_argument
-    add('--checkpoint', type=Path, help='checkpoint of this package (.ckpt)')
-    add('--onnx', type=Path, help='ONNX file with its manifest')
-    add('--backend', help='backend, or several by comma in order of preference')
-    add('--precision', default='fp32', help='precision of the backend (default fp32)')
+    group = parser.add_argument_group('model')
+    add = group.add_mutually_exclusive_group(required=True).add_argument
+    add('--model', help=MODEL_HELP)
+    add('--checkpoint', dest='model', help='checkpoint of this package (.ckpt)')
+    add('--onnx', dest='model', help='ONNX file with its manifest')
+    add = group.add_argument
+    add('--backend', type=names, help=f'the first that can run it is used: {describe_backends()}')
+    add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add = parser.add_argument_group('data').add_argument
     add('--data', required=True, help="folder or bag, or the word 'synthetic'")
-    add('--dataset', default='auto', choices=('auto', *DATASETS), help='what it is (auto: detect)')
+    add('--dataset', default='auto', choices=('auto', *DATASETS), help='what it is; auto looks')
     add('--split', type=Path, help='list of the samples to take')
-    add('--limit', type=int, help='take this many images, evenly spaced; for synthetic how many')
-    add('--height', type=int, help='resize images to this height, pixels (default native)')
-    add('--width', type=int, help='resize images to this width, pixels (default native)')
+    add('--limit', type=count, help='take this many images, evenly spaced; for synthetic how many')
+    add('--height', type=count, help='resize images to this height, pixels; native when left out')
+    add('--width', type=count, help='resize images to this width, pixels; native when left out')
     add('--ground_truth', help='KITTI: velodyne (default), annotated or proj_depth')
     add('--depth_root', type=Path, help='KITTI: folder of annotated or projected depth')
     add('--camera', help='KITTI without split: left, right or both; synthetic: the camera')
-    add('--depth_unit_m', type=float, help='folder: metres in one code of depth PNG files')
+    add('--depth_unit_m', type=positive, help='folder: metres in one code of depth PNG files')
     add('--labels', help='folder: codes of semantic/*.png: train_ids (default) or label_ids')
     add('--image_topic', help='bag: topic of the images')
     add('--cloud_topic', help='bag: topic of the lidar')
@@ -184,8 +177,8 @@ def _parser() -> argparse.ArgumentParser:
         '(lower_median as packnet-sfm), by the ground seen in it (ground_plane), or by some true '
         'depths (sparse); or fit scale and shift of inverse depth',
     )
-    add('--camera_height_m', type=float, help='ground_plane: height of the camera, metres')
-    add('--sparse_points', type=int, default=SPARSE_POINTS, help='sparse: true depths an image')
+    add('--camera_height_m', type=positive, help='ground_plane: height of the camera, metres')
+    add('--sparse_points', type=count, default=SPARSE_POINTS, help='sparse: true depths an image')
     add(
         '--flip_average',
         nargs='?',
@@ -204,7 +197,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument_group('report').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
-    add('--pictures', type=int, default=6, help='images to show in the report (default 6)')
+    add('--pictures', type=whole, default=6, help='scored images to show in the report')
     return parser
 
 
@@ -224,7 +217,7 @@ def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
     return open_dataset(name, root=options.data, split=options.split, **data_options), name
 
 
-def _labels(weights: Path | None) -> TellsClasses | None:
+def _labels(weights: Path | None) -> PredictsClasses | None:
     if weights is None:
         return None
     from depth_core.evaluate.labels import PredictedLabels  # noqa: PLC0415  needs training extras
@@ -257,9 +250,9 @@ def _print_table(run: Run, page: Path) -> None:
     lines = [describe_options(run), describe_counts(run)]
     if evaluation.class_mean is not None:
         each = ', '.join(f'{item.name} {item.metrics.abs_rel:.3f}' for item in evaluation.by_class)
-        told = '' if run.labels_from is None else f', as told by {run.labels_from}'
+        source = '' if run.labels_from is None else f', as predicted by {run.labels_from}'
         mean = evaluation.class_mean.abs_rel
-        lines.append(f'AbsRel by class{told}: mean {mean:.3f} ({each}).')
+        lines.append(f'AbsRel by class{source}: mean {mean:.3f} ({each}).')
     if evaluation.uncertainty is not None:
         pooled = evaluation.uncertainty.pooled
         curve = evaluation.uncertainty.sparsification['abs_rel']
@@ -269,7 +262,7 @@ def _print_table(run: Run, page: Path) -> None:
         )
     lines.append(f'Report: {page}')
     for line in lines:
-        console.print(line, highlight=False, soft_wrap=True)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == '__main__':

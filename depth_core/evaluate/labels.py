@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The class of each pixel as a semantic network tells it, for data that has no labels.
+"""The class of each pixel as a semantic network predicts it, for data that has no labels.
 
 Guizilini et al., Semantically-Guided Representation Learning, ICLR 2020, score depth by class so:
 the classes are those that their semantic network predicts. Numbers by predicted classes depend on
@@ -26,7 +26,7 @@ _DIGITS_SHOWN = 12
 
 
 class PredictedLabels:
-    """Asks the semantic network inside the checkpoint of a guided depth network.
+    """Runs the semantic network inside the checkpoint of a guided depth network.
 
     Images are shown to it at the size it was trained at, and its logits are brought back to the
     size of the image before the likeliest class is taken.
@@ -37,7 +37,7 @@ class PredictedLabels:
 
     Raises:
         CheckpointError: It is missing, broken, of a network without semantic guidance, or of one
-            that does not tell the 19 classes of Cityscapes.
+            that does not predict the 19 classes of Cityscapes.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -54,15 +54,15 @@ class PredictedLabels:
         semantics = getattr(model, 'semantics', None)
         if not isinstance(semantics, FrozenSemantics):
             message = (
-                f'semantic weights {path} are of {model.spec.name}, which tells no classes; give '
-                'a checkpoint of semantic_packnet or semantic_resnet18.'
+                f'semantic weights {path} are of {model.spec.name}, which predicts no classes; '
+                'give a checkpoint of semantic_packnet or semantic_resnet18.'
             )
             raise CheckpointError(message)
         self.network: SemanticNetwork = semantics.network
         if self.network.classes != len(CLASS_NAMES):
             message = (
-                f'the semantic network of {path} tells {self.network.classes} classes; metrics by '
-                f'class need the {len(CLASS_NAMES)} of Cityscapes (semantic_classes).'
+                f'the semantic network of {path} predicts {self.network.classes} classes; '
+                f'metrics by class need the {len(CLASS_NAMES)} of Cityscapes (semantic_classes).'
             )
             raise CheckpointError(message)
         self.size = model.spec.default_size
@@ -73,7 +73,7 @@ class PredictedLabels:
 
     @torch.inference_mode()
     def predict(self, image_hwc_u8: Uint8Array) -> NDArray[np.int64]:
-        """Tell the class of each pixel.
+        """Predict the class of each pixel.
 
         Args:
             image_hwc_u8: [H, W, 3] RGB.

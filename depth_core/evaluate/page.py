@@ -11,8 +11,9 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.provenance import ReportContext
-from depth_core.evaluate.run import Panel, Run
+from depth_core.evaluate.run import Run
 from depth_core.metrics import GIVEN, METRIC_NAMES, DepthMetrics, UncertaintyResult
 
 LABELS: Final = {
@@ -103,13 +104,13 @@ def render_page(
     if evaluation.by_class:
         parts += ['<h2>By class</h2>', _class_table(run)]
         if run.labels_from is not None:
-            told = f'Classes are those that the semantic network of {run.labels_from} predicts.'
-            parts.append(f'<p class="soft">{escape(told)}</p>')
+            source = f'Classes are those that the semantic network of {run.labels_from} predicts.'
+            parts.append(f'<p class="soft">{escape(source)}</p>')
     if evaluation.uncertainty is not None:
         parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
     parts += [_figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
-    parts += ['</div>', '<h2>Images</h2>']
+    parts += ['</div>', *(['<h2>Images</h2>'] if run.panels else [])]
     parts += [
         _figure(picture, 'jpeg', _describe_panel(panel))
         for panel, picture in zip(run.panels, pictures.panels, strict=True)
@@ -288,9 +289,7 @@ def _figure(content: bytes, kind: str, caption: str) -> str:
 
 
 def _describe_panel(panel: Panel) -> str:
-    if panel.score.sums is None:
-        return f'{panel.score.key}: not scored, no ground truth or no prediction'
-    metrics = panel.score.sums.metrics()
+    metrics = panel.sums.metrics()
     return (
         f'{panel.score.key}: AbsRel {metrics.abs_rel:.3f}, RMSE {metrics.rmse:.2f} m, '
         f'δ1 {metrics.a1:.3f}, {panel.score.targets} pixels with ground truth'

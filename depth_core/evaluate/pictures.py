@@ -1,24 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pictures of single images: image, ground truth, depth, sigma, confidence and error."""
+"""Pictures of single images: image, ground truth, depth, uncertainty and error."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 import cv2
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, probability_within_factor
+from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.plots import encode
-from depth_core.evaluate.run import Panel
+from depth_core.preview import ColourScale, colour_depth, palette
 
-_TILES: Final = 6
+_SQUARE: Final = 4
+"""This many tiles stand two in a row, whatever their shape."""
 _WIDE: Final = 1.9
 """Aspect ratio above which the tiles stand two in a row instead of three."""
 _SPARSE: Final = 0.25
@@ -32,45 +37,46 @@ _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 0.07
 
 
-def draw_panel(panel: Panel, *, max_depth_m: float) -> bytes:
-    """One JPEG: image, ground truth, depth, sigma, confidence and error of an image.
+def draw_panel(panel: Panel, scale: ColourScale) -> bytes:
+    """One JPEG: image, ground truth, depth, error and, where the model gives it, uncertainty.
 
     Args:
         panel: What to show.
-        max_depth_m: Depth that the colour scale of depths ends at, at most.
+        scale: The colours of depth.
     """
-    figure, axes = _grid(*panel.image.shape[:2])
-    depth_m = np.clip(panel.depth_m, 0.0, max_depth_m)
-    colour = _depth_scale(depth_m, panel.target_m)
-    confidence = probability_within_factor(panel.depth_m, panel.sigma_m)
+    depth_m = np.clip(panel.depth_m, 0.0, scale.far)
     with np.errstate(invalid='ignore'):
         error = np.abs(depth_m - panel.target_m) / panel.target_m
-    _tile(axes[0], 'image', panel.image)
-    _scalar(axes[1], 'ground truth, m', _visible(panel.target_m, smallest=True), colour)
-    _scalar(axes[2], 'depth, m', np.clip(depth_m, colour.vmin, None), colour)
-    if np.isnan(panel.sigma_m).all():
-        axes[3].set_title('the model gives no sigma', fontsize=8)
-        axes[3].axis('off')
-    else:
-        positive = panel.sigma_m[np.isfinite(panel.sigma_m) & (panel.sigma_m > 0.0)]
-        low, high = np.quantile(positive, (0.01, 0.99)) if positive.size else (0.1, 1.0)
-        norm = LogNorm(max(low, 1e-3), max(high, 1.2 * max(low, 1e-3)), clip=True)
-        _scalar(axes[3], 'sigma, m', panel.sigma_m, norm, 'viridis')
-    _scalar(axes[4], 'confidence', confidence, Normalize(0.0, 1.0), 'cividis')
-    _scalar(
-        axes[5],
-        '|depth - truth| / truth',
-        _visible(error, smallest=False),
-        Normalize(0.0, _ERROR_SHOWN, clip=True),
-        'inferno',
+    tiles: list[Callable[[Axes], object]] = [
+        partial(_tile, title='image', values=panel.image),
+        partial(_depth, 'ground truth, m', _visible(panel.target_m, smallest=True), scale),
+        partial(_depth, 'depth, m', panel.depth_m, scale),
+    ]
+    if panel.sigma_m is not None:
+        confidence = probability_within_factor(panel.depth_m, panel.sigma_m)
+        tiles += [
+            partial(_scalar, 'sigma, m', panel.sigma_m, _sigma_norm(panel.sigma_m), 'viridis'),
+            partial(_scalar, 'confidence', confidence, Normalize(0.0, 1.0), 'cividis'),
+        ]
+    tiles.append(
+        partial(
+            _scalar,
+            '|depth - truth| / truth',
+            _visible(error, smallest=False),
+            Normalize(0.0, _ERROR_SHOWN, clip=True),
+            'inferno',
+        )
     )
+    figure, axes = _grid(len(tiles), *panel.image.shape[:2])
+    for tile, place in zip(tiles, axes, strict=True):
+        tile(place)
     return encode(figure, 'jpg')
 
 
-def _grid(height: int, width: int) -> tuple[Figure, list[Axes]]:
+def _grid(count: int, height: int, width: int) -> tuple[Figure, list[Axes]]:
     """Tiles of equal size, each with room for its title above and its colour bar at the right."""
-    columns = 2 if width / height > _WIDE else 3
-    rows = math.ceil(_TILES / columns)
+    columns = 2 if width / height > _WIDE or count == _SQUARE else 3
+    rows = math.ceil(count / columns)
     cell_width_in = _PAGE_WIDTH_IN / columns
     tile_width_in = cell_width_in - _BAR_IN
     tile_height_in = tile_width_in * height / width
@@ -78,7 +84,7 @@ def _grid(height: int, width: int) -> tuple[Figure, list[Axes]]:
     page_height_in = rows * cell_height_in + _MARGIN_IN
     figure = Figure(figsize=(_PAGE_WIDTH_IN, page_height_in), dpi=110)
     axes = []
-    for index in range(_TILES):
+    for index in range(count):
         row, column = divmod(index, columns)
         bottom_in = page_height_in - row * cell_height_in - cell_height_in
         place_in = (column * cell_width_in, bottom_in, tile_width_in, tile_height_in)
@@ -88,26 +94,32 @@ def _grid(height: int, width: int) -> tuple[Figure, list[Axes]]:
     return figure, axes
 
 
-def _depth_scale(depth_m: Float32Array, target_m: Float32Array) -> LogNorm:
-    shown = np.concatenate([plane[np.isfinite(plane)] for plane in (depth_m, target_m)])
-    shown = shown[shown > 0.0]
-    low, high = np.quantile(shown, (0.005, 0.995)).tolist() if shown.size else (1.0, 10.0)
+def _sigma_norm(sigma_m: Float32Array) -> LogNorm:
+    positive = sigma_m[np.isfinite(sigma_m) & (sigma_m > 0.0)]
+    low, high = np.quantile(positive, (0.01, 0.99)).tolist() if positive.size else (0.1, 1.0)
+    low = max(low, 1e-3)
     return LogNorm(low, max(high, 1.2 * low), clip=True)
 
 
+def _depth(title: str, depth_m: Float32Array, scale: ColourScale, axes: Axes) -> None:
+    """Depth in the colours that it has everywhere in this package."""
+    _tile(axes, title, colour_depth(depth_m, scale))
+    norm = LogNorm(scale.near, scale.far)
+    _bar(axes, ScalarMappable(norm, ListedColormap((palette() / 255.0).tolist())))
+
+
 def _scalar(
-    axes: Axes,
-    title: str,
-    values: NDArray[np.floating],
-    norm: Normalize,
-    colours: str = 'turbo_r',
+    title: str, values: NDArray[np.floating], norm: Normalize, colours: str, axes: Axes
 ) -> None:
-    shown = _tile(axes, title, values, norm=norm, colours=colours)
+    _bar(axes, _tile(axes, title, values, norm=norm, colours=colours))
+
+
+def _bar(axes: Axes, shown: ScalarMappable) -> None:
     figure = axes.get_figure()
     assert isinstance(figure, Figure)  # noqa: S101  no subfigures here
     place = axes.inset_axes((1.01, 0.0, 0.02, 1.0))
     bar = figure.colorbar(shown, cax=place)
-    if isinstance(norm, LogNorm):
+    if isinstance(shown.norm, LogNorm):
         bar.ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         bar.ax.yaxis.set_major_formatter(FormatStrFormatter('%g'))
         bar.ax.yaxis.set_minor_locator(NullLocator())
@@ -122,7 +134,7 @@ def _tile(
     *,
     norm: Normalize | None = None,
     colours: str | None = None,
-) -> Any:  # noqa: ANN401  matplotlib's image type is private to it
+) -> ScalarMappable:
     axes.set_title(title, fontsize=8, loc='left', pad=3)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -69,17 +69,16 @@ def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
     """
     check_output(folder)
     content = report_content(run, context)
-    end_m = run.evaluation.protocol.max_depth_m
-    panels = tuple(draw_panel(panel, max_depth_m=end_m) for panel in run.panels)
+    panels = tuple(draw_panel(panel, run.panel_scale) for panel in run.panels)
     worst = next(
         (jpeg for jpeg, panel in zip(panels, run.panels, strict=True) if panel is run.worst), None
     )
     if worst is None and run.worst is not None:
-        worst = draw_panel(run.worst, max_depth_m=end_m)
+        worst = draw_panel(run.worst, run.panel_scale)
     pictures = Pictures(plots=draw_plots(run), panels=panels, worst=worst)
     files: dict[str, bytes] = {
         JSON_NAME: (json.dumps(content, indent=1, allow_nan=False) + '\n').encode(),
-        HTML_NAME: render_page(content, run, context, pictures).encode(),
+        HTML_NAME: render_page(content, run, context, pictures).encode(errors='backslashreplace'),
     }
     files |= {f'{name}.png': plot for name, plot in pictures.plots.items()}
     files |= {f'image_{index}.jpg': picture for index, picture in enumerate(pictures.panels)}

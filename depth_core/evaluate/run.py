@@ -22,44 +22,30 @@ from depth_core.contracts import (
 )
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError, DataError, unknown_name
-from depth_core.evaluate.flip import FLIP_AVERAGES, FlipAverage, average_flipped
+from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
 from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
 from depth_core.metrics import Align, Evaluation, ImageScore, MetricAccumulator, Protocol
-from depth_core.metrics.alignment import depth_of_inverse
+from depth_core.preview import ColourScale
+from depth_core.runtime.flip import FLIP_AVERAGES, FlipAverage, predict_averaged
 from depth_core.runtime.preprocessing import RANGE_TOLERANCE
 
 
-class Predicts(Interface):
+class PredictsDepth(Interface):
     """The part of `depth_core.runtime.Predictor` that is needed here."""
 
     def predict(self, image_hwc_u8: Uint8Array) -> DepthMap:
         """Depth at the size of an RGB image."""
 
 
-class TellsClasses(Interface):
+class PredictsClasses(Interface):
     """The part of `depth_core.evaluate.labels.PredictedLabels` that is needed here."""
 
     source: str
-    """What tells them, for the report."""
+    """Where the classes come from, for the report."""
 
     def predict(self, image_hwc_u8: Uint8Array) -> NDArray[np.int64]:
         """Cityscapes train ids at the size of an RGB image."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Panel:
-    """What a picture of one image shows."""
-
-    score: ImageScore
-    image: Uint8Array
-    """[H, W, 3] RGB."""
-    depth_m: Float32Array
-    """[H, W] prediction after alignment."""
-    sigma_m: Float32Array
-    """[H, W] standard deviation after alignment."""
-    target_m: Float32Array
-    """[H, W] ground truth, NaN where the protocol scores nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +55,11 @@ class Run:
     evaluation: Evaluation
     scores: tuple[ImageScore, ...]
     panels: tuple[Panel, ...]
-    """Some images at even distances through the set."""
+    """Some scored images at even distances through the set."""
     worst: Panel | None
     """The scored image of largest AbsRel."""
+    panel_scale: ColourScale
+    """The colours of depth in all pictures."""
     flip_average: FlipAverage
     source: ScaleSource
     """Where the scale came from."""
@@ -80,14 +68,14 @@ class Run:
     backend: str
     """What computed the depth, as the predictor named it."""
     labels_from: str | None = None
-    """What told the classes of pixels; None = the data did, where it has labels."""
+    """Where the classes of pixels came from; None = from the data, where it has labels."""
     inference_s: tuple[float, ...] = field(compare=False)
     """Time inside the backend for each image, both passes when averaging flipped ones."""
     elapsed_s: float = field(compare=False)
 
 
 def evaluate_dataset(
-    predictor: Predicts,
+    predictor: PredictsDepth,
     dataset: DepthDataset,
     *,
     protocol: Protocol,
@@ -95,7 +83,7 @@ def evaluate_dataset(
     flip_average: FlipAverage = 'none',
     camera_height_m: float | None = None,
     sparse_points: int = SPARSE_POINTS,
-    labels: TellsClasses | None = None,
+    labels: PredictsClasses | None = None,
     limit: int | None = None,
     panels: int = 6,
     on_image: Callable[[ImageScore], None] | None = None,
@@ -110,10 +98,10 @@ def evaluate_dataset(
         flip_average: Whether and how a second pass on the mirrored image is averaged in.
         camera_height_m: Height of the camera above the ground, metres; for ground_plane alone.
         sparse_points: True depths of each image that `sparse` is given; they are not scored.
-        labels: Tells the class of each pixel for the metrics by class, in place of the labels of
-            the data; those are taken, where there are some, when None.
+        labels: Predicts the class of each pixel for the metrics by class, in place of the labels
+            of the data; those are taken, where there are some, when None.
         limit: Take this many images at even distances; all when None.
-        panels: How many images are kept for pictures.
+        panels: How many scored images are kept for pictures; the worst is kept beside them.
         on_image: Called after each image, for progress.
 
     Raises:
@@ -123,111 +111,160 @@ def evaluate_dataset(
     if flip_average not in FLIP_AVERAGES:
         raise ConfigError(unknown_name('flip average', flip_average, FLIP_AVERAGES))
     source = ScaleSource(align=align, camera_height_m=camera_height_m, sparse_points=sparse_points)
-    indices = choose_indices(len(dataset), limit)
-    shown = {indices[place] for place in choose_indices(len(indices), panels)}
-    accumulator = MetricAccumulator(protocol, align=align)
-    kept: list[Panel] = []
-    worst: Panel | None = None
+    scorer = _Scorer(protocol, source, labels)
+    keeper = PanelKeeper(panels)
     inference_s: list[float] = []
-    states: Counter[str] = Counter()
-    backend = ''
     started_s = time.perf_counter()
-    for index in indices:
-        sample = dataset[index]
-        top, left = protocol.window_origin(sample.depth_m.shape[0], sample.depth_m.shape[1])
-        window = _window(protocol, top, left)
-        image = np.ascontiguousarray(_pixels(sample.image.numpy())[window])
-        target_m = sample.depth_m.numpy()[window]
-        valid = sample.valid.numpy()[window]
-        answer = _predict(predictor, image, flip_average)
+    for index in choose_indices(len(dataset), limit):
+        view = _View.of(dataset[index], protocol)
+        answer = _predict(predictor, view.image, flip_average)
         _check_kind(answer, align)
-        scale = None
-        if source.applies:
-            camera = _camera(sample, window, target_m)
-            scored = protocol.scored(target_m, valid)
-            depth = _inside_range(answer)
-            found, valid = source.find(depth, camera, target_m, scored, seed=index)
-            states[str(found.state)] += 1
-            scale = found.scale
-        score = accumulator.update(
-            answer.depth_m,
-            target_m,
-            valid,
-            _known(answer.sigma_m),
-            key=str(sample.key),
-            scale=scale,
-            semantic=_classes(sample, window, image, labels),
-        )
+        score, target_m = scorer.score(view, answer, seed=index)
+        keeper.add(score, view.image, answer, target_m)
         inference_s.append(answer.inference_s)
-        backend = answer.backend
-        is_worst = _abs_rel(score) > (-np.inf if worst is None else _abs_rel(worst.score))
-        if index in shown or is_worst:
-            panel = _panel(score, image, answer, target_m, protocol.scored(target_m, valid))
-            kept += [panel] if index in shown else []
-            worst = panel if is_worst else worst
         if on_image is not None:
             on_image(score)
-    evaluation = accumulator.result()
-    if evaluation.mean is None:
-        message = (
-            f'none of {evaluation.images} images could be scored under protocol '
-            f'{protocol.name!r}: {evaluation.images_without_ground_truth} have no ground truth '
-            f'there, {evaluation.images_without_prediction} no usable prediction and '
-            f'{evaluation.images_without_scale} no scale{_told(states)}; check the '
-            'ground truth of the data set, its unit, and the range of the protocol '
-            f'({protocol.min_depth_m} to {protocol.max_depth_m} m).'
-        )
-        raise DataError(message)
     return Run(
-        evaluation=evaluation,
-        scores=tuple(accumulator.scores),
-        panels=tuple(kept),
-        worst=worst,
+        evaluation=scorer.result(),
+        scores=scorer.scores,
+        panels=keeper.chosen(),
+        worst=keeper.worst,
+        panel_scale=panel_scale(answer, protocol),
         flip_average=flip_average,
         source=source,
-        scale_states=dict(states),
-        backend=backend,
+        scale_states=dict(scorer.states),
+        backend=answer.backend,
         labels_from=None if labels is None else labels.source,
         inference_s=tuple(inference_s),
         elapsed_s=time.perf_counter() - started_s,
     )
 
 
-def choose_indices(count: int, limit: int | None) -> list[int]:
-    """Indices of `limit` items at even distances among `count`; all when there are no more.
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """The part of a sample that is predicted and scored."""
 
-    Raises:
-        DataError: There is nothing to choose from.
-        ConfigError: The limit is not positive.
-    """
-    if count < 1:
-        message = 'the data set is empty: 0 images; give a split or a folder that holds some.'
-        raise DataError(message)
-    if limit is not None and limit < 1:
-        message = f'limit {limit} leaves no image; give at least 1, or no limit.'
-        raise ConfigError(message)
-    if limit is None or limit >= count:
-        return list(range(count))
-    return sorted({round(place) for place in np.linspace(0, count - 1, limit).tolist()})
+    sample: Sample
+    window: tuple[slice, slice]
+    image: Uint8Array
+    """[H, W, 3] RGB of the window."""
+    target_m: Float32Array
+    """[H, W] ground truth of the window."""
+    valid: BoolArray
+    """[H, W] where there is ground truth."""
+
+    @classmethod
+    def of(cls, sample: Sample, protocol: Protocol) -> _View:
+        """Cut the window of `protocol` out of `sample`."""
+        window = slice(None), slice(None)
+        if protocol.window is not None:
+            top, left = protocol.window_origin(sample.depth_m.shape[0], sample.depth_m.shape[1])
+            height, width = protocol.window
+            window = slice(top, top + height), slice(left, left + width)
+        pixels = sample.image.numpy().transpose(1, 2, 0)  # [H, W, 3]
+        codes = np.round(pixels[window] * np.float32(255.0)).astype(np.uint8)
+        return cls(
+            sample=sample,
+            window=window,
+            image=np.ascontiguousarray(codes),
+            target_m=sample.depth_m.numpy()[window],
+            valid=sample.valid.numpy()[window],
+        )
+
+    @property
+    def camera(self) -> Intrinsics:
+        """The camera of the window."""
+        height, width = self.sample.depth_m.shape
+        matrix = self.sample.intrinsics.numpy()
+        return crop_intrinsics(
+            intrinsics_from_matrix(matrix, height=height, width=width),
+            top=self.window[0].start or 0,
+            left=self.window[1].start or 0,
+            height=self.target_m.shape[0],
+            width=self.target_m.shape[1],
+        )
 
 
-def _predict(predictor: Predicts, image: Uint8Array, flip_average: FlipAverage) -> DepthMap:
-    plain = _within_range(predictor.predict(image))
-    if flip_average == 'none':
-        return plain
-    flipped = _within_range(predictor.predict(np.ascontiguousarray(image[:, ::-1])))
-    return average_flipped(plain, flipped, flip_average)
+class _Scorer:
+    """Finds scale and classes of each image, and adds up its errors."""
+
+    def __init__(
+        self, protocol: Protocol, source: ScaleSource, labels: PredictsClasses | None
+    ) -> None:
+        self._protocol = protocol
+        self._source = source
+        self._labels = labels
+        self._accumulator = MetricAccumulator(protocol, align=source.align)
+        self.states: Counter[str] = Counter()
+        """How many images each state of the scale had."""
+
+    @property
+    def scores(self) -> tuple[ImageScore, ...]:
+        """Of every image so far."""
+        return tuple(self._accumulator.scores)
+
+    def score(
+        self, view: _View, answer: DepthMap, *, seed: int
+    ) -> tuple[ImageScore, Float32Array]:
+        """Score one prediction; return that with the ground truth, NaN where none was scored."""
+        valid, scale = view.valid, None
+        if self._source.applies:
+            scored = self._protocol.scored(view.target_m, valid)
+            found, valid = self._source.find(
+                _inside_range(answer), view.camera, view.target_m, scored, seed=seed
+            )
+            self.states[str(found.state)] += 1
+            scale = found.scale
+        score = self._accumulator.update(
+            answer.depth_m,
+            view.target_m,
+            valid,
+            None if np.isnan(answer.sigma_m).all() else answer.sigma_m,
+            key=str(view.sample.key),
+            scale=scale,
+            semantic=self._classes(view),
+        )
+        scored = self._protocol.scored(view.target_m, valid)
+        return score, np.where(scored, view.target_m, np.float32(np.nan))
+
+    def result(self) -> Evaluation:
+        """Return the numbers of the set.
+
+        Raises:
+            DataError: No image could be scored.
+        """
+        evaluation, protocol = self._accumulator.result(), self._protocol
+        if evaluation.mean is None:
+            states = ', '.join(f'{count} {state}' for state, count in sorted(self.states.items()))
+            message = (
+                f'none of {evaluation.images} images could be scored under protocol '
+                f'{protocol.name!r}: {evaluation.images_without_ground_truth} have no ground '
+                f'truth there, {evaluation.images_without_prediction} no usable prediction and '
+                f'{evaluation.images_without_scale} no scale{f" ({states})" if states else ""}; '
+                'check the ground truth of the data set, its unit, and the range of the protocol '
+                f'({protocol.min_depth_m} to {protocol.max_depth_m} m).'
+            )
+            raise DataError(message)
+        return evaluation
+
+    def _classes(self, view: _View) -> NDArray[np.int64] | None:
+        """Train ids of the view; None where neither a network nor the data states them."""
+        if self._labels is not None:
+            return self._labels.predict(view.image)
+        semantic = view.sample.semantic
+        return None if semantic is None else semantic.numpy()[view.window]
 
 
-def _within_range(answer: DepthMap) -> DepthMap:
-    """Of depth up to scale, say the ends of its range in numbers.
+def _predict(predictor: PredictsDepth, image: Uint8Array, flip_average: FlipAverage) -> DepthMap:
+    """Predict one image; of depth up to scale, the ends of its range are stated in numbers.
 
     Scaled, they may lie well within the range of the protocol, to whose ends infinities are put.
     """
+    answer = predict_averaged(predictor.predict, image, flip_average)
     if answer.kind is not DepthKind.UP_TO_SCALE:
         return answer
-    depth_m = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)
-    return replace(answer, depth_m=depth_m)
+    depth = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)
+    return replace(answer, depth_m=depth)
 
 
 def _inside_range(answer: DepthMap) -> Float32Array:
@@ -237,18 +274,6 @@ def _inside_range(answer: DepthMap) -> Float32Array:
         answer.depth_m < far * (1.0 - RANGE_TOLERANCE)
     )
     return np.where(inside, answer.depth_m, np.float32(np.nan))
-
-
-def _classes(
-    sample: Sample,
-    window: tuple[slice, slice],
-    image: Uint8Array,
-    labels: TellsClasses | None,
-) -> NDArray[np.int64] | None:
-    """Train ids of the window that is predicted; None where nothing tells them."""
-    if labels is not None:
-        return labels.predict(image)
-    return None if sample.semantic is None else sample.semantic.numpy()[window]
 
 
 def _check_kind(answer: DepthMap, align: Align) -> None:
@@ -265,64 +290,3 @@ def _check_kind(answer: DepthMap, align: Align) -> None:
             'that.'
         )
         raise ConfigError(message)
-
-
-def _panel(
-    score: ImageScore,
-    image: Uint8Array,
-    answer: DepthMap,
-    target_m: Float32Array,
-    scored: BoolArray,
-) -> Panel:
-    depth_m, sigma_m = answer.depth_m, answer.sigma_m
-    if answer.kind is DepthKind.INVERSE and np.isfinite(score.scale):
-        depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, score.scale, score.shift)
-    elif np.isfinite(score.scale):
-        scale = np.float32(score.scale)
-        depth_m, sigma_m = depth_m * scale, sigma_m * scale
-    return Panel(
-        score=score,
-        image=image,
-        depth_m=depth_m,
-        sigma_m=sigma_m,
-        target_m=np.where(scored, target_m, np.float32(np.nan)),
-    )
-
-
-def _told(states: Mapping[str, int]) -> str:
-    """Why scales were not found, where they were looked for."""
-    told = ', '.join(f'{count} {state}' for state, count in sorted(states.items()))
-    return f' ({told})' if told else ''
-
-
-def _camera(sample: Sample, window: tuple[slice, slice], target_m: Float32Array) -> Intrinsics:
-    """The camera of the window that is predicted."""
-    height, width = sample.depth_m.shape
-    whole = intrinsics_from_matrix(sample.intrinsics.numpy(), height=height, width=width)
-    return crop_intrinsics(
-        whole,
-        top=window[0].start or 0,
-        left=window[1].start or 0,
-        height=target_m.shape[0],
-        width=target_m.shape[1],
-    )
-
-
-def _window(protocol: Protocol, top: int, left: int) -> tuple[slice, slice]:
-    if protocol.window is None:
-        return slice(None), slice(None)
-    return slice(top, top + protocol.window[0]), slice(left, left + protocol.window[1])
-
-
-def _pixels(image_chw: Float32Array) -> Uint8Array:
-    codes: Uint8Array = np.round(image_chw.transpose(1, 2, 0) * np.float32(255.0)).astype(np.uint8)
-    return codes
-
-
-def _known(sigma_m: Float32Array) -> Float32Array | None:
-    """None when the model gives no sigma at all."""
-    return None if np.isnan(sigma_m).all() else sigma_m
-
-
-def _abs_rel(score: ImageScore) -> float:
-    return -np.inf if score.sums is None else score.sums.abs_rel / score.sums.count

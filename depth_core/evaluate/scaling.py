@@ -14,7 +14,7 @@ from depth_core.metrics import Align
 from depth_core.scale import ScaleEstimate, ground_plane_scale, sparse_depth_scale
 
 SPARSE_POINTS: Final = 200
-"""True depths a sparse alignment is given, an image, unless told otherwise."""
+"""True depths a sparse alignment is given, an image by default."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -74,7 +74,7 @@ def export_onnx(
     """
     output = Path(output)
     if output.suffix != SUFFIX:
-        message = f'output {output} does not end in {SUFFIX}; a runtime tells files by that.'
+        message = f'output {output} does not end in {SUFFIX}; runtimes recognise files by that.'
         raise ConfigError(message)
     if (height is None) != (width is None):
         message = f'height is {height} and width is {width}; give both, or neither.'
@@ -128,7 +128,7 @@ def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:
         )
     except ModelError:
         raise
-    except Exception as error:  # whatever a network does that ONNX cannot say
+    except Exception as error:  # whatever a network does that ONNX has no operator for
         message = (
             f'{manifest.name} cannot be expressed in ONNX opset {OPSET}: '
             f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
@@ -145,11 +145,11 @@ def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:
             'layers has no conversion down; use another version of torch or onnxscript.'
         )
         raise ExportError(message)
-    _forget_the_machine(proto)
+    _strip_traces(proto)
     return proto
 
 
-def _forget_the_machine(proto: onnx.ModelProto) -> None:
+def _strip_traces(proto: onnx.ModelProto) -> None:
     """Drop the stack traces and scopes that the exporter leaves: paths of whoever exported."""
     proto.doc_string = ''
     proto.graph.doc_string = ''

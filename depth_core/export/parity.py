@@ -79,10 +79,10 @@ def measure_parity(
         depth.update(expected_depth, found_depth, size)
         if expected_sigma is not None and found_sigma is not None:
             sigma.update(expected_sigma, found_sigma, size)
-    faults = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
-    if faults:
+    differing = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
+    if differing:
         message = (
-            f'the exported graph does not answer as {manifest.name} does: {"; ".join(faults)}, '
+            f'the exported graph does not answer as {manifest.name} does: {"; ".join(differing)}, '
             f'on {len(images)} images of seed {seed}; at most {tolerance:g} of the depth is '
             'allowed. Nothing was written. Try another version of torch or onnxscript, or find '
             'the layer that differs.'

@@ -169,7 +169,7 @@ PROTOCOLS: Final[dict[str, Protocol]] = {
         ),
         Protocol(
             name='none',
-            description='whole image, 1 mm to 80 m unless told otherwise',
+            description='whole image, 1 mm to 80 m unless given',
             min_depth_m=1e-3,
             max_depth_m=80.0,
         ),

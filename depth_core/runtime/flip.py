@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from depth_core.contracts import DepthMap, Float32Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
+from depth_core.runtime.preprocessing import mark_ends
 
 FlipAverage: TypeAlias = Literal['none', 'mean', 'blended', 'blended_inverse']
 """none: one pass. mean: plain mean of both passes (DenseDepth, ZoeDepth). blended: mean in the
@@ -20,12 +22,29 @@ _ALONE: Final = 0.05
 """Fraction of the width, at each side, where only one pass counts."""
 
 
+def predict_averaged(
+    predict: Callable[[Uint8Array], DepthMap], image: Uint8Array, how: FlipAverage
+) -> DepthMap:
+    """Predict an image and, unless `how` is `none`, its mirror image, and put both together.
+
+    Args:
+        predict: Gives the answer for an image.
+        image: [H, W, 3] uint8 RGB.
+        how: How the two answers are averaged.
+    """
+    plain = predict(image)
+    if how == 'none':
+        return plain
+    return average_flipped(plain, predict(np.ascontiguousarray(image[:, ::-1])), how)
+
+
 def average_flipped(plain: DepthMap, flipped: DepthMap, how: FlipAverage) -> DepthMap:
     """Put two passes together.
 
-    Where one pass has no estimate the other stands alone. Sigma is averaged with the weights of
-    the depth; the sigma of an
-    inverse depth is sigma / depth^2.
+    What one pass states as beyond an end of the model's range counts as that end, which is what
+    the network gave; what the average places there is stated as beyond it again. Where one pass
+    has no estimate the other stands alone. Sigma is averaged with the weights of the depth; the
+    sigma of an inverse depth is sigma / depth^2.
 
     Args:
         plain: Answer for the image.
@@ -35,38 +54,28 @@ def average_flipped(plain: DepthMap, flipped: DepthMap, how: FlipAverage) -> Dep
     if how == 'none':
         return plain
     weight = _plain_weight(plain.depth_m.shape[1], how)
-    mirrored_m, mirrored_sigma_m = flipped.depth_m[:, ::-1], flipped.sigma_m[:, ::-1]
-    if how == 'blended_inverse':
-        fused = _weighted(_inverse(plain.depth_m), _inverse(mirrored_m), weight)
-        depth_m = _depth_of(fused)
-        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-            spread = _weighted(
-                plain.sigma_m / plain.depth_m**2, mirrored_sigma_m / mirrored_m**2, weight
-            )
+    ranged = plain.kind is not DepthKind.INVERSE
+    first_m, second_m = (
+        np.clip(depth_m, *plain.depth_range) if ranged else depth_m
+        for depth_m in (plain.depth_m, flipped.depth_m[:, ::-1])
+    )
+    first_sigma_m, second_sigma_m = plain.sigma_m, flipped.sigma_m[:, ::-1]
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        if how == 'blended_inverse':
+            depth_m = 1.0 / _weighted(1.0 / first_m, 1.0 / second_m, weight)
+            spread = _weighted(first_sigma_m / first_m**2, second_sigma_m / second_m**2, weight)
             sigma_m = spread * depth_m**2
-    else:
-        depth_m = _weighted(plain.depth_m, mirrored_m, weight)
-        sigma_m = _weighted(plain.sigma_m, mirrored_sigma_m, weight)
+        else:
+            depth_m = _weighted(first_m, second_m, weight)
+            sigma_m = _weighted(first_sigma_m, second_sigma_m, weight)
+    if ranged:
+        mark_ends(depth_m, plain.depth_range)
     return replace(
         plain,
         depth_m=depth_m,
         sigma_m=sigma_m,
         inference_s=plain.inference_s + flipped.inference_s,
     )
-
-
-def _inverse(depth_m: Float32Array) -> Float32Array:
-    """1 / depth; -inf, nearer than the model can say, is an infinite inverse depth."""
-    with np.errstate(divide='ignore'):
-        inverse = 1.0 / np.where(np.isneginf(depth_m), 0.0, depth_m)
-    return inverse.astype(np.float32)
-
-
-def _depth_of(inverse: Float32Array) -> Float32Array:
-    """Depth of an inverse depth; 0 gives inf, inf gives -inf."""
-    with np.errstate(divide='ignore'):
-        depth_m: Float32Array = np.float32(1.0) / inverse
-    return np.where(np.isposinf(inverse), np.float32(-np.inf), depth_m)
 
 
 def _plain_weight(width: int, how: FlipAverage) -> Float32Array:
@@ -81,10 +90,9 @@ def _plain_weight(width: int, how: FlipAverage) -> Float32Array:
 
 def _weighted(plain: Float32Array, mirrored: Float32Array, weight: Float32Array) -> Float32Array:
     # A weight of 0 must not turn an infinite value of the other pass into NaN.
-    with np.errstate(invalid='ignore'):
-        fused = np.where(weight > 0.0, weight * plain, 0.0) + np.where(
-            weight < 1.0, (1.0 - weight) * mirrored, 0.0
-        )
+    fused = np.where(weight > 0.0, weight * plain, 0.0) + np.where(
+        weight < 1.0, (1.0 - weight) * mirrored, 0.0
+    )
     fused = np.where(np.isnan(plain), mirrored, np.where(np.isnan(mirrored), plain, fused))
     result: Float32Array = fused.astype(np.float32)
     return result

@@ -52,19 +52,19 @@ def check_graph(
     wanted = TensorInfo(
         name=manifest.input.name, dtype=manifest.input.dtype, shape=input_shape(manifest)
     )
-    faults = []
+    mismatches = []
     if len(inputs) != 1 or not _accepts(inputs[0], wanted):
-        faults.append(f'the graph takes {_listed(inputs)}, the manifest says {wanted}')
+        mismatches.append(f'the graph takes {_listed(inputs)}, the manifest says {wanted}')
     given = {output.name for output in outputs}
     spec = manifest.output
     for key, name in (('depth', spec.depth), ('sigma', spec.sigma)):
         if name is not None and name not in given:
-            faults.append(
+            mismatches.append(
                 f'the graph gives {_listed(outputs)}, the manifest says {key} is {name!r}'
             )
-    if faults:
+    if mismatches:
         message = (
-            f'{path} is not what its manifest describes: {"; ".join(faults)}. Correct the '
+            f'{path} is not what its manifest describes: {"; ".join(mismatches)}. Correct the '
             'manifest, or export the model again.'
         )
         raise ModelError(message)

@@ -14,10 +14,10 @@ import numpy as np
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.errors import ConfigError
 from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, Precision, open_backend
-from depth_core.runtime.flip import FlipAverage, average_flipped
+from depth_core.runtime.flip import FlipAverage, predict_averaged
 from depth_core.runtime.graph import input_shape
-from depth_core.runtime.keep_aspect import keep_aspect_size, pad_reflect, reflect_padding
 from depth_core.runtime.preprocessing import Postprocessor, Preprocessor, check_image
+from depth_core.runtime.sizes import keep_aspect_size, pad_reflect, reflect_padding
 from depth_core.shipped import find_model
 
 
@@ -25,9 +25,9 @@ from depth_core.shipped import find_model
 class StageTimes:
     """Where the time of one answer went, seconds."""
 
-    preprocess_s: float
-    inference_s: float
-    postprocess_s: float
+    preprocess_s: float = 0.0
+    inference_s: float = 0.0
+    postprocess_s: float = 0.0
 
     def plus(self, other: StageTimes) -> StageTimes:
         """The time of two passes."""
@@ -73,7 +73,7 @@ class Predictor:
         self.precision = precision
         self.manifest = backend.manifest
         self.framing = framing
-        self.stage_times = StageTimes(preprocess_s=0.0, inference_s=0.0, postprocess_s=0.0)
+        self.stage_times = StageTimes()
         """Of the last answer."""
         self._run = backend.run
         self._preprocess = Preprocessor(self.manifest)
@@ -145,15 +145,11 @@ class Predictor:
             BackendError: The backend failed.
         """
         pixels = check_image(image)
-        flip = self.framing.flip_average
         with self._lock:
-            answer = self._once(pixels, stamp_ns)
-            if flip != 'none':
-                times = self.stage_times
-                mirrored = self._once(np.ascontiguousarray(pixels[:, ::-1]), stamp_ns)
-                self.stage_times = times.plus(self.stage_times)
-                answer = average_flipped(answer, mirrored, flip)
-        return answer
+            self.stage_times = StageTimes()
+            return predict_averaged(
+                lambda shown: self._once(shown, stamp_ns), pixels, self.framing.flip_average
+            )
 
     def _once(self, pixels: Uint8Array, stamp_ns: int) -> DepthMap:
         height, width = pixels.shape[:2]
@@ -170,10 +166,12 @@ class Predictor:
         if rows or columns:
             inner = slice(rows, rows + height), slice(columns, columns + width)
             depth_m, sigma_m = depth_m[inner].copy(), sigma_m[inner].copy()
-        self.stage_times = StageTimes(
-            preprocess_s=prepared - start,
-            inference_s=answered - prepared,
-            postprocess_s=time.perf_counter() - answered,
+        self.stage_times = self.stage_times.plus(
+            StageTimes(
+                preprocess_s=prepared - start,
+                inference_s=answered - prepared,
+                postprocess_s=time.perf_counter() - answered,
+            )
         )
         return DepthMap(
             depth_m=depth_m,

@@ -132,12 +132,26 @@ class Postprocessor:
             depth = np.clip(depth, self._spec.min_depth, self._spec.max_depth)
         depth_m = _resized(depth, height, width)
         if self._ranged:
-            nearest, farthest = self._spec.min_depth, self._spec.max_depth
-            _mark(depth_m, depth_m >= farthest * (1.0 - RANGE_TOLERANCE), np.inf)
-            _mark(depth_m, depth_m <= nearest * (1.0 + RANGE_TOLERANCE), -np.inf)
+            mark_ends(depth_m, self.depth_range)
         if sigma is None:
             return depth_m, np.full((height, width), np.nan, np.float32)
         return depth_m, _resized(sigma, height, width)
+
+
+def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:
+    """Write -inf and +inf, in place, where depth lies at an end of its range or beyond it.
+
+    Args:
+        depth_m: [H, W] depth; NaN stays.
+        depth_range: Nearest and farthest depth, in the unit of the depth.
+    """
+    nearest, farthest = depth_range
+    for ended, value in (
+        (depth_m >= farthest * (1.0 - RANGE_TOLERANCE), np.inf),
+        (depth_m <= nearest * (1.0 + RANGE_TOLERANCE), -np.inf),
+    ):
+        if ended.any():
+            depth_m[ended] = value
 
 
 def _resized(plane: Float32Array, height: int, width: int) -> Float32Array:
@@ -146,8 +160,3 @@ def _resized(plane: Float32Array, height: int, width: int) -> Float32Array:
     # Shrinking by area would blend near and far; bilinear samples the surface that is there.
     resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.float32)
-
-
-def _mark(depth_m: Float32Array, where: NDArray[np.bool_], value: float) -> None:
-    if where.any():
-        depth_m[where] = value

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Metres for depth that is known up to a factor: from the ground, or from a few true depths.
 
-A network trained on a single moving camera knows the shape of what it sees and not its size. What
+A network trained on a single moving camera gives the shape of a scene and not its size. What
 makes metres of it is one number an image, found here, with a state that says whether it may be
 used and a residual that says how well it fits. NumPy alone.
 """

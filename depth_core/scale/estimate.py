@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What every source of scale answers."""
+"""The estimate that every source of scale gives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ScaleEstimate:
     """Metres in one unit of the prediction; NaN unless the state is valid."""
     residual: float
     """How well it fits, as a share: root mean square distance of the ground points from their
-    plane by the height of the camera, or the typical |ratio - 1| to the sparse depths. Also told
+    plane by the height of the camera, or the typical |ratio - 1| to the sparse depths. Also given
     where the state is inconsistent; NaN where nothing could be fitted."""
     points: int
     """Points the answer rests on."""

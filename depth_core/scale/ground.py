@@ -11,7 +11,7 @@ of 1, 2, 5 and 10 % puts the height wrong by 0.1, 0.4, 2.4 and 1.1 %; with 15 % 
 Pitch of 5 degrees, roll of 8, a car, or a slope that changes at 12 m do not move it; one that
 changes at 6 m, by 6 %. Walls, ceilings and random depth are refused. Ground that bends is not: a
 smooth rise stays within the tolerance of some plane, and a hill of 0.3 m in 5 m was answered with
-2.35 m, valid. Whoever drives over hills takes the median of many images.
+2.35 m, valid. On hills, take the median of many images.
 """
 
 from __future__ import annotations
@@ -65,21 +65,21 @@ class GroundSettings:
             'min_share': self.min_share,
             'max_share_below': self.max_share_below,
         }
-        faults = [
+        problems = [
             f'{key} is {value}; give a share in [0, 1)'
             for key, value in shares.items()
             if not 0.0 <= value < 1.0
         ]
         if not 0.0 < self.tolerance < 1.0:
-            faults.append(f'tolerance is {self.tolerance}; give a share of the height in (0, 1)')
+            problems.append(f'tolerance is {self.tolerance}; give a share of the height in (0, 1)')
         if not 0.0 < self.max_tilt_rad < math.pi / 2:
-            faults.append(f'max_tilt_rad is {self.max_tilt_rad}; give radians in (0, pi / 2)')
+            problems.append(f'max_tilt_rad is {self.max_tilt_rad}; give radians in (0, pi / 2)')
         if min(self.min_points, self.max_points, self.planes) < 3:  # noqa: PLR2004  a plane
-            faults.append('min_points, max_points and planes must each be at least 3')
+            problems.append('min_points, max_points and planes must each be at least 3')
         if not np.linalg.norm(self.down) > 0.0:
-            faults.append(f'down is {self.down}; give a direction')
-        if faults:
-            raise ConfigError('the ground cannot be looked for: ' + '; '.join(faults) + '.')
+            problems.append(f'down is {self.down}; give a direction')
+        if problems:
+            raise ConfigError('the ground cannot be looked for: ' + '; '.join(problems) + '.')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +103,7 @@ class GroundFit:
 
     state: ScaleState
     plane: GroundPlane | None
-    """None without a plane; also told where the state is inconsistent."""
+    """None without a plane; also given where the state is inconsistent."""
     residual: float
     """Root mean square distance of its points, by the camera height."""
     points: int
@@ -121,7 +121,7 @@ def fit_ground_plane(
     Args:
         depth: [H, W] z-depth in any unit; what is not finite and positive takes no part.
         intrinsics: The camera, of the same size.
-        settings: How it is looked for; None for the defaults.
+        settings: How it is looked for; None for the deproblems.
 
     Raises:
         DataError: The sizes of depth and intrinsics differ.
@@ -170,7 +170,7 @@ def ground_plane_scale(
         depth: [H, W] z-depth in any unit.
         intrinsics: The camera, of the same size.
         camera_height_m: Height of the camera above the ground, metres: 1.65 for KITTI.
-        settings: How the ground is looked for; None for the defaults.
+        settings: How the ground is looked for; None for the deproblems.
 
     Raises:
         ConfigError: The height is not positive.

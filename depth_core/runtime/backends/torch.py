@@ -30,7 +30,7 @@ class TorchBackend:
         self.manifest = manifest_of(model, height=height, width=width)
         self._graph = ServingGraph(model).eval()
         if request.threads is not None:
-            torch.set_num_threads(request.threads)  # torch knows only one number a process
+            torch.set_num_threads(request.threads)  # there is one number a process
 
     def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute one image."""

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_core.errors import ConfigError, DataError, DepthError
+from depth_core.errors import ConfigError, DataError, DepthError, ModelError
 from depth_core.evaluate.__main__ import main, parse
 from depth_core.models import create_model
 from depth_core.weights.checkpoint import save_model
@@ -84,13 +85,45 @@ def test_command_renders_its_own_scenes(tmp_path: Path, checkpoint: Path) -> Non
     assert content['data']['dataset'] == 'synthetic'
 
 
+def test_a_shipped_model_is_taken_by_name_and_any_file_name(
+    images: Path, tmp_path: Path, repository: Path
+) -> None:
+    for folder in ('images', 'depth'):
+        (images / folder / 'b.png').rename(images / folder / os.fsdecode(b'b\xe9.png'))
+    arguments: list[str | Path] = [
+        '--model',
+        'densedepth_small',
+        '--data',
+        images,
+        '--depth_unit_m',
+        '0.001',
+    ]
+    arguments += ['--protocol', 'none', '--output', tmp_path / 'report']
+    finished = subprocess.run(
+        [sys.executable, '-m', 'depth_core.evaluate', *arguments],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONIOENCODING': 'ascii:strict', 'PYTHONPATH': str(repository)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    content = json.loads((tmp_path / 'report/report.json').read_text())
+    assert content['model']['path'].endswith('densedepth_small.onnx')
+    assert any(image['key'].endswith('b\udce9') for image in content['images'])
+
+
 @pytest.mark.parametrize(
     ('arguments', 'complaint'),
     [
-        (['--protocl', 'none'], "unknown argument '--protocl'; did you mean '--protocol'"),
-        (['--data', 'x', '--protocol', 'none', '--output', 'y'], 'one model is evaluated'),
+        (['--protocl', 'none'], "unknown option '--protocl'; did you mean '--protocol'"),
+        (
+            ['--data', 'x', '--protocol', 'none', '--output', 'y'],
+            '--model --checkpoint --onnx is required',
+        ),
         (['--data', 'x', '--output', 'y', '--onnx', 'z'], 'required: --protocol'),
-        (['--limit', 'x'], 'invalid int value'),
+        (['--limit', 'x'], "'x' is not a whole number of at least 1"),
+        (['--onnx', 'a', '--checkpoint', 'b'], 'not allowed with argument --onnx'),
     ],
 )
 def test_wrong_arguments(arguments: list[str], complaint: str) -> None:
@@ -105,10 +138,10 @@ def test_wrong_arguments(arguments: list[str], complaint: str) -> None:
         ({'--protocol': 'nyu_eigen'}, DataError, '60x80 cannot be scored in a crop .* 480x640'),
         ({'--data': 'nowhere'}, DataError, 'nowhere does not exist'),
         ({'--ground_truth': 'velodyne'}, ConfigError, "unknown option of data set 'folder'"),
-        ({'--checkpoint': 'gone.ckpt'}, DataError, 'gone.ckpt does not exist'),
+        ({'--checkpoint': 'gone.ckpt'}, ModelError, 'gone.ckpt does not exist'),
         ({'--backend': 'cuda9'}, DepthError, "unknown backend 'cuda9'"),
         ({'--max_depth_m': '-1'}, ConfigError, 'has no range'),
-        ({'--limit': '0'}, ConfigError, 'limit 0 leaves no image'),
+        ({'--limit': '0'}, ConfigError, "'0' is not a whole number of at least 1"),
     ],
 )
 def test_wrong_input_leaves_no_report(

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
 from depth_core.contracts import DepthKind, DepthMap, Uint8Array
 from depth_core.data.sample import Sample
@@ -20,13 +20,14 @@ from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate import (
     ReportContext,
     Run,
-    average_flipped,
     check_output,
     choose_indices,
     evaluate_dataset,
     write_report,
 )
+from depth_core.evaluate.pictures import draw_panel
 from depth_core.metrics import PROTOCOLS, depth_metrics
+from depth_core.preview import ColourScale
 
 CONTEXT = ReportContext(
     command='python -m depth_core.evaluate --onnx model.onnx <x>',
@@ -198,44 +199,6 @@ def test_a_limit_must_leave_something() -> None:
         choose_indices(3, 0)
 
 
-def depth_map(values: NDArray[np.floating]) -> DepthMap:
-    depth_m = np.atleast_2d(values).astype(np.float32)
-    return DepthMap(depth_m=depth_m, sigma_m=depth_m, backend='test', inference_s=0.5)
-
-
-def test_blended_flip_average_is_that_of_the_literature(repository: Path) -> None:
-    with np.load(repository / 'test/data/flip_reference.npz') as arrays:
-        plain, flipped, fused = (arrays[name] for name in ('plain', 'flipped', 'fused'))
-    ours = average_flipped(depth_map(plain), depth_map(flipped), 'blended')
-    np.testing.assert_allclose(ours.depth_m, fused, rtol=1e-5)
-
-
-def test_mean_flip_average_turns_the_second_pass_back() -> None:
-    one, two = depth_map(np.array([1.0, 2.0, 3.0])), depth_map(np.array([5.0, 6.0, 9.0]))
-    averaged = average_flipped(one, two, 'mean')
-    assert averaged.depth_m.tolist() == [[5.0, 4.0, 4.0]]
-    assert averaged.sigma_m.tolist() == [[5.0, 4.0, 4.0]]
-    assert averaged.inference_s == 1.0
-    assert average_flipped(one, two, 'none') is one
-
-
-@pytest.mark.parametrize('how', ['mean', 'blended'])
-def test_what_is_no_number_survives_averaging(how: Any) -> None:
-    nan, inf = np.nan, np.inf
-    one = depth_map(np.array([nan, nan, 2.0, inf, 2.0, inf]))
-    two = depth_map(np.array([inf, 3.0, inf, nan, 4.0, nan])[:])
-    averaged = average_flipped(one, two, how).depth_m[0]
-    mirrored = two.depth_m[0, ::-1]
-    for index, value in enumerate(averaged.tolist()):
-        pair = (float(one.depth_m[0, index]), float(mirrored[index]))
-        if all(np.isnan(pair)):
-            assert np.isnan(value)
-        elif any(np.isnan(pair)):
-            assert value == next(item for item in pair if not np.isnan(item))
-        else:
-            assert not np.isnan(value)
-
-
 def test_flip_average_runs_a_second_pass_on_the_mirror_image() -> None:
     predictor = RedIsDepth()
     run = run_scenes(predictor, dataset=Scenes(1, without=()), flip_average='mean')
@@ -296,6 +259,73 @@ def test_report_of_a_model_without_sigma(tmp_path: Path) -> None:
     page = write_report(tmp_path / 'report', run_scenes(RedIsDepth(sigma=False)), CONTEXT)
     assert not (page.parent / 'calibration.png').exists()
     assert '<h2>Uncertainty</h2>' not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ('without', 'wanted', 'expected'),
+    [
+        ((0, 1, 2, 4, 5), 3, [3, 6, 7]),  # all that there are
+        ((), 2, [0, 6]),  # of every second one
+        ((7,), 2, [0, 6]),
+        ((0, 7), 1, [1]),
+        ((), 0, []),
+    ],
+)
+def test_pictures_are_of_scored_images_at_even_distances(
+    without: tuple[int, ...], wanted: int, expected: list[int]
+) -> None:
+    run = run_scenes(dataset=Scenes(8, without=without), panels=wanted)
+    assert [panel.score.key for panel in run.panels] == [f'scene <{index}>' for index in expected]
+    assert run.worst is not None
+    assert run.worst.score.sums is not None
+
+
+def test_many_images_leave_as_many_pictures_as_wanted() -> None:
+    run = run_scenes(dataset=Scenes(101, without=(0, 50), size=(4, 5)), panels=6)
+    shown = [int(panel.score.key.removeprefix('scene <')[:-1]) for panel in run.panels]
+    assert len(shown) == 6
+    distances = np.diff(shown)
+    assert shown[0] == 1
+    assert shown[-1] >= 85
+    assert distances.max() <= 2 * distances.min() + 1, 'at most one step apart'
+
+
+def size_of(jpeg: bytes) -> tuple[int, int]:
+    image = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+    assert image is not None
+    return image.shape[0], image.shape[1]
+
+
+def test_a_model_without_sigma_has_no_panels_of_it() -> None:
+    plain = run_scenes(RedIsDepth(sigma=False))
+    assert plain.panels[0].sigma_m is None
+    uncertain = run_scenes()
+    small, large = (
+        size_of(draw_panel(run.panels[0], run.panel_scale)) for run in (plain, uncertain)
+    )
+    # Two by two tiles, each larger, against two rows of three.
+    assert small[1] == large[1]
+    assert small[0] == pytest.approx(large[0] * 1.5, rel=0.1)
+
+
+def test_pictures_have_the_colours_of_the_previews() -> None:
+    class Stated(RedIsDepth):
+        def predict(self, image: Uint8Array) -> DepthMap:
+            return replace(super().predict(image), depth_range=(0.5, 80.0))
+
+    assert run_scenes(Stated()).panel_scale == ColourScale(near=0.5, far=80.0)
+    # Without a range of its own, or metres, that of the protocol: 80 m and a 200th of them.
+    assert run_scenes().panel_scale == ColourScale(near=0.4, far=80.0)
+
+
+def test_the_report_escapes_a_name_that_is_no_text(tmp_path: Path) -> None:
+    run = run_scenes(dataset=Scenes(1, without=()))
+    score = replace(run.scores[0], key='caf\udce9')
+    run = replace(run, scores=(score,), panels=(replace(run.panels[0], score=score),))
+    page = write_report(tmp_path / 'report', run, replace(CONTEXT, data='caf\udce9'))
+    assert r'caf\udce9: AbsRel' in page.read_text(encoding='utf-8')
+    content = json.loads((tmp_path / 'report/report.json').read_text(encoding='utf-8'))
+    assert content['images'][0]['key'] == 'caf\udce9'
 
 
 def test_a_former_report_is_replaced_whole(tmp_path: Path) -> None:

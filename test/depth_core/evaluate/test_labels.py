@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Metrics by class where a semantic network, not the data, tells the classes."""
+"""Metrics by class where a semantic network, not the data, gives the classes."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def sample_of(image: Uint8Array, depth_m: torch.Tensor) -> Sample:
     )
 
 
-def test_each_pixel_is_scored_as_the_class_it_is_told_to_be(
+def test_each_pixel_is_scored_as_the_class_it_is_predicted_to_be(
     guided: Path, image: Uint8Array
 ) -> None:
     labels = PredictedLabels(guided)
-    told = labels.predict(image)
-    assert told.shape == (HEIGHT, WIDTH)
-    assert len(np.unique(told)) > 1
+    predicted = labels.predict(image)
+    assert predicted.shape == (HEIGHT, WIDTH)
+    assert len(np.unique(predicted)) > 1
     # The truth is made of the classes, so that each has an error of its own.
-    target_m = 1.0 + torch.from_numpy(told).float() / 32.0
+    target_m = 1.0 + torch.from_numpy(predicted).float() / 32.0
     target_m[:8] = torch.nan
     sample = sample_of(image, target_m)
     run = evaluate_dataset(
@@ -99,14 +99,16 @@ def test_each_pixel_is_scored_as_the_class_it_is_told_to_be(
     )
     assert run.labels_from == labels.source
     found = {item.train_id: item for item in run.evaluation.by_class}
-    assert set(found) == set(np.unique(told[8:]))
+    assert set(found) == set(np.unique(predicted[8:]))
     for train_id, item in found.items():
         true_m = 1.0 + train_id / 32.0
-        assert item.pixels == int((told[8:] == train_id).sum())
+        assert item.pixels == int((predicted[8:] == train_id).sum())
         assert item.metrics.abs_rel == pytest.approx(abs(2.0 - true_m) / true_m, rel=1e-5)
 
 
-def test_what_is_told_goes_before_the_labels_of_the_data(of_cars: Path, image: Uint8Array) -> None:
+def test_what_is_predicted_goes_before_the_labels_of_the_data(
+    of_cars: Path, image: Uint8Array
+) -> None:
     labelled = replace(
         sample_of(image, torch.full((HEIGHT, WIDTH), 2.0)),
         semantic=torch.full((HEIGHT, WIDTH), 2),
@@ -129,11 +131,11 @@ def test_images_are_shown_at_the_size_of_training(guided: Path, image: Uint8Arra
         shown = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
         own = labels.network(shown)[0].argmax(dim=0).numpy()
     assert np.array_equal(labels.predict(image), own)
-    # Of a larger picture of the same, nearly every pixel is told alike.
+    # Of a larger picture of the same, nearly every pixel is classified alike.
     larger = cv2.resize(image, (3 * WIDTH, 3 * HEIGHT), interpolation=cv2.INTER_NEAREST)
-    told = labels.predict(np.asarray(larger, np.uint8))
-    assert told.shape == (3 * HEIGHT, 3 * WIDTH)
-    assert (told[1::3, 1::3] == own).mean() > 0.9
+    predicted = labels.predict(np.asarray(larger, np.uint8))
+    assert predicted.shape == (3 * HEIGHT, 3 * WIDTH)
+    assert (predicted[1::3, 1::3] == own).mean() > 0.9
 
 
 def test_the_command_scores_by_class_without_labels(
@@ -152,7 +154,7 @@ def test_the_command_scores_by_class_without_labels(
     assert plain['per_class'] == {'labels_from': None, 'mean': None, 'classes': []}
     main([*given, '--semantic_weights', str(of_cars), '--output', str(tmp_path / 'report')])
     printed = capsys.readouterr().out
-    assert f'AbsRel by class, as told by {of_cars} (sha256 ' in printed
+    assert f'AbsRel by class, as predicted by {of_cars} (sha256 ' in printed
     content = json.loads((tmp_path / 'report/report.json').read_text())
     (only,) = content['per_class']['classes']
     assert (only['name'], only['pixels']) == ('car', HEIGHT * WIDTH)
@@ -161,7 +163,7 @@ def test_the_command_scores_by_class_without_labels(
     assert f'the semantic network of {of_cars}' in page
 
 
-def test_files_that_tell_no_classes_are_refused(tmp_path: Path, guided: Path) -> None:
+def test_files_that_predict_no_classes_are_refused(tmp_path: Path, guided: Path) -> None:
     plain = tmp_path / 'plain.ckpt'
     save_model(plain, create_model('densedepth_small', encoder='mobilenetv3_small_050'))
     fewer = save_guided(tmp_path / 'fewer.ckpt', semantic_classes=5)
@@ -173,8 +175,8 @@ def test_files_that_tell_no_classes_are_refused(tmp_path: Path, guided: Path) ->
         (tmp_path, 'give a .ckpt of semantic_packnet or semantic_resnet18'),
         (foreign, 'fpn.pth are no checkpoint of this package; give a .ckpt'),
         (cut, 'cut.ckpt .* is no complete file'),
-        (plain, 'plain.ckpt are of densedepth_small, which tells no classes'),
-        (fewer, f'fewer.ckpt tells 5 classes; .* the {len(CLASS_NAMES)} of Cityscapes'),
+        (plain, 'plain.ckpt are of densedepth_small, which predicts no classes'),
+        (fewer, f'fewer.ckpt predicts 5 classes; .* the {len(CLASS_NAMES)} of Cityscapes'),
     ):
         with pytest.raises(CheckpointError, match=message):
             PredictedLabels(path)

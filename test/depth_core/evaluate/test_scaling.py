@@ -88,7 +88,7 @@ def test_an_image_without_ground_is_counted_and_in_no_mean(streets: Streets) -> 
     assert (run.evaluation.images_scored, run.evaluation.images_without_scale) == (1, 1)
 
 
-def test_where_no_image_has_a_scale_the_reason_is_told(streets: Streets) -> None:
+def test_where_no_image_has_a_scale_the_reason_is_given(streets: Streets) -> None:
     one = Streets(streets.samples[:1])
     with pytest.raises(DataError, match=r'0 no usable prediction and 1 no scale \(1 no_plane\)'):
         evaluate_dataset(
@@ -127,7 +127,7 @@ class ShortSighted(Shrunk):
 @pytest.mark.parametrize(
     'source', [{'align': 'ground_plane', 'camera_height_m': HEIGHT_M}, {'align': 'sparse'}]
 )
-def test_the_end_of_the_range_tells_no_scale(streets: Streets, source: dict[str, Any]) -> None:
+def test_the_end_of_the_range_gives_no_scale(streets: Streets, source: dict[str, Any]) -> None:
     """Taken as depth, it moves the scale by up to 12 %."""
     protocol = PROTOCOLS['none']
     whole = evaluate_dataset(Shrunk(streets), streets, protocol=protocol, **source)
@@ -136,7 +136,7 @@ def test_the_end_of_the_range_tells_no_scale(streets: Streets, source: dict[str,
     assert [score.scale for score in short.scores] == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_report_tells_the_scale_and_the_classes(streets: Streets, tmp_path: Path) -> None:
+def test_the_report_gives_the_scale_and_the_classes(streets: Streets, tmp_path: Path) -> None:
     run = evaluate_dataset(
         Shrunk(streets),
         streets,

@@ -46,7 +46,7 @@ def test_images_are_a_function_of_seed_and_size() -> None:
     assert (one.min(), one.max()) == (0, 255)
 
 
-def test_what_was_measured_is_told() -> None:
+def test_what_was_measured_is_stated() -> None:
     parity = measure_parity(Plain(), Plain(depth_factor=1.0005, sigma_added=0.002), seed=9)
     images = parity_images(seed=9, height=16, width=24)
     assert parity.images == len(images)

@@ -89,7 +89,7 @@ def test_strict_forbids_the_next(standin: Path) -> None:
 def test_a_provider_that_falls_back_on_its_own_is_not_believed(
     standin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As ONNX Runtime built with CUDA on a machine without: only the session tells.
+    # As ONNX Runtime built with CUDA on a machine without: only the session shows it.
     available = ['CUDAExecutionProvider', 'CPUExecutionProvider']
     monkeypatch.setattr(onnxruntime, 'get_available_providers', lambda: available)
     with pytest.raises(BackendError, match='CPUExecutionProvider would compute'):

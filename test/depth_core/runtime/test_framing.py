@@ -14,7 +14,7 @@ from depth_core.errors import ConfigError
 from depth_core.models import create_model
 from depth_core.predict import main
 from depth_core.runtime import Framing, Predictor
-from depth_core.runtime.keep_aspect import reflect_padding
+from depth_core.runtime.sizes import reflect_padding
 from depth_core.weights.checkpoint import save_model
 from test.standin import write_standin_onnx
 

@@ -138,7 +138,7 @@ def test_other_images_are_refused_with_a_remedy(
         predictor.predict(image)
 
 
-def test_the_times_of_the_stages_are_told(predictor: Predictor) -> None:
+def test_the_times_of_the_stages_are_given(predictor: Predictor) -> None:
     answer = predictor.predict(grey(5))
     times = predictor.stage_times
     assert times.inference_s == answer.inference_s

@@ -21,8 +21,8 @@ from depth_core.losses import laplace_nll
 from depth_core.models import create_model
 from depth_core.models.zoedepth.domains import ZoeDepthNK
 from depth_core.models.zoedepth.network import ZoeDepthPrediction
-from depth_core.runtime.keep_aspect import zoedepth_infer
 from test.depth_core.zoe_official import NAMES, TINY, model_name, official_state
+from test.reference.zoedepth_infer import zoedepth_infer
 from test.rounding import BothPrecisions, assert_within_rounding, in_both_precisions
 
 pytestmark = pytest.mark.numeric

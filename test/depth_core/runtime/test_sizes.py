@@ -16,12 +16,10 @@ from depth_core.contracts import Float32Array
 from depth_core.convert import convert_state_dict
 from depth_core.errors import ConfigError
 from depth_core.models import create_model
-from depth_core.runtime.keep_aspect import (
+from depth_core.runtime.sizes import keep_aspect_size, pad_reflect, reflect_padding
+from test.reference.zoedepth_infer import (
     depth_of_source,
     fit_image,
-    keep_aspect_size,
-    pad_reflect,
-    reflect_padding,
     resize_aligned,
     zoedepth_infer,
 )
@@ -79,7 +77,7 @@ def test_the_image_processor_of_hugging_face(
     np.testing.assert_allclose(
         (plain - 0.5) / 0.5, arrays['proc/small_noar_nopad'][0].transpose(1, 2, 0), atol=ROUNDING
     )
-    # The classes differ in the multiple they round to when told nothing: 32, and 1 in version 5.
+    # The classes differ in the multiple they round to by default: 32, and 1 in version 5.
     default = fit_image(image, size=(384, 512), multiple=multiple)
     assert [1, 3, *default.shape[:2]] == arrays['proc/default_shape'].tolist()
 
