@@ -11,6 +11,7 @@ from typing import Any
 
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
+from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import DepthError
@@ -79,34 +80,39 @@ class FrameAnswerer:
         if not wanted:
             self._drop(DropReason.NO_SUBSCRIBER)
             return
-        needed = parts_needed(wanted)
-        settings, header = self.settings, frame.message.header
-        compressed = isinstance(frame.message, CompressedImage)
-        decode = rgb_from_compressed if compressed else rgb_from_image
-        image = decode(frame.message, max_pixels=self._infos.max_pixels())
-        stamp_ns = nanoseconds(header.stamp)
-        depth = None
-        if Part.DEPTH in needed:
-            depth = self._predictor.predict(image, stamp_ns=stamp_ns)
-        result = FrameResult(
-            header=header,
-            rgb=image,
-            settings=settings,
-            model=self._predictor.manifest.output,
-            rays=lambda info: self._pixel_rays(info, settings),
-            depth=depth,
-            # Only now: a camera_info that came a little later than its image is there by now.
-            camera_info=self._fitted_info(frame, image) if Part.CAMERA_INFO in needed else None,
-        )
+        result = self._result(frame, parts_needed(wanted))
         self._publish(wanted, result)
         done_s = time.monotonic()
+        age_ns = self._clock.now().nanoseconds - nanoseconds(result.header.stamp)
         self._statistics.published(
             FrameTimes(
                 waiting_s=begun_s - frame.arrived_s,
-                inference_s=depth.inference_s if depth is not None else 0.0,
+                inference_s=result.depth.inference_s if result.depth is not None else 0.0,
                 latency_s=done_s - frame.arrived_s,
-                age_s=(self._clock.now().nanoseconds - stamp_ns) * 1e-9,
+                age_s=age_ns * 1e-9,
             )
+        )
+
+    def _result(self, frame: Frame, needed: Part) -> FrameResult:
+        """Decode the image and compute the parts that are needed."""
+        settings, message = self.settings, frame.message
+        compressed = isinstance(message, CompressedImage)
+        decode = rgb_from_compressed if compressed else rgb_from_image
+        image = decode(message, max_pixels=self._infos.max_pixels())
+        depth = info = None
+        if Part.DEPTH in needed:
+            depth = self._predictor.predict(image, stamp_ns=nanoseconds(message.header.stamp))
+        # Only now: a camera_info that came a little later than its image is there by now.
+        if Part.CAMERA_INFO in needed:
+            info = self._fitted_info(message.header, image, settings)
+        return FrameResult(
+            header=message.header,
+            rgb=image,
+            settings=settings,
+            model=self._predictor.manifest.output,
+            rays=lambda fitted: self._pixel_rays(fitted, settings),
+            depth=depth,
+            camera_info=info,
         )
 
     def _publish(self, wanted: Sequence[Output], result: FrameResult) -> None:
@@ -118,12 +124,12 @@ class FrameAnswerer:
             except FrameError as error:
                 self._drop(error.reason, str(error))
 
-    def _fitted_info(self, frame: Frame, image: Uint8Array) -> CameraInfo | None:
+    def _fitted_info(
+        self, header: Header, image: Uint8Array, settings: Settings
+    ) -> CameraInfo | None:
         """Return the calibration of the image; without one there is still depth."""
-        header = frame.message.header
         try:
-            exact = self.settings.camera_info_pairing == 'exact'
-            info = self._infos.pair(header, exact=exact)
+            info = self._infos.pair(header, exact=settings.camera_info_pairing == 'exact')
             return info_for_image(info, header=header, height=image.shape[0], width=image.shape[1])
         except FrameError as error:
             self._drop(error.reason, str(error))
