@@ -43,7 +43,11 @@ def decode_text(content: bytes) -> str:
         UnicodeError: It is not text in that encoding.
     """
     marked = (name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark))
-    return content.decode(next(marked, 'utf-8'))
+    encoding = next(marked, 'utf-8')
+    if encoding == 'utf-8' and b'\0' in content:
+        message = 'it has zero bytes, as UTF-16 without a byte order mark and binary files have'
+        raise UnicodeError(message)
+    return content.decode(encoding)
 
 
 class FileState(NamedTuple):

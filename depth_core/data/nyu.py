@@ -167,7 +167,8 @@ def _read_list(split: Path, root: Path) -> Sequence[NyuPair]:
     csv = '.csv' in split.suffixes
     pairs = []
     for number, line in read_lines(split):
-        words = line.split(',') if csv else line.split()
+        names = line.replace('\\', '/')  # lists that Windows wrote
+        words = names.split(',') if csv else names.split()
         if len(words) not in {2, 3}:
             rule = 'image,depth' if csv else 'image depth [focal]'
             message = f'line {number} of list {split} is {line!r}; a line is {rule!r}.'

@@ -44,6 +44,7 @@ from depth_core.data.kitti.motion import (
     speed_at,
 )
 from depth_core.data.kitti.split import (
+    IMAGE_ENDINGS,
     KittiFrame,
     frames_on_disk,
     read_excluded,
@@ -328,7 +329,7 @@ class KittiDataset:
 
     def _image_path(self, frame: KittiFrame) -> Path | None:
         folder = self.root / frame.day / frame.drive / f'image_{frame.camera:02d}/data'
-        paths = (folder / f'{frame.stem}{suffix}' for suffix in ('.png', '.jpg'))
+        paths = (folder / f'{frame.stem}{suffix}' for suffix in IMAGE_ENDINGS)
         return next((path for path in paths if path.is_file()), None)
 
     def _check_present(self, split: Path) -> None:

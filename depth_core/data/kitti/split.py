@@ -19,7 +19,9 @@ LEFT: Final = 2
 RIGHT: Final = 3
 """Number of the right colour camera."""
 
-_ENDINGS: Final = ('.png', '.jpg')
+IMAGE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
+"""Endings of images, in the order in which they are taken."""
+
 _CAMERAS: Final = {'left': (LEFT,), 'right': (RIGHT,), 'both': (LEFT, RIGHT)}
 _DRIVE: Final = r'(?P<day>\d{4}_\d\d_\d\d)/(?P<drive>\d{4}_\d\d_\d\d_drive_\d{4}_\w+)'
 _BY_NUMBER: Final = re.compile(rf'{_DRIVE}\s+(?P<frame>\d+)\s+(?P<side>[lr])')
@@ -138,7 +140,7 @@ def _paired(root: Path, key: tuple[str, str, int], offsets: Sequence[int]) -> se
     numbers = {
         int(path.stem)
         for path in (folder / 'data').iterdir()
-        if path.suffix in _ENDINGS and path.stem.isdigit()
+        if path.suffix in IMAGE_ENDINGS and path.stem.isdigit()
     }
     stamps_s = read_timestamps(root / day / drive, camera)
     whole = {number for number in numbers if all(number + offset in numbers for offset in offsets)}
@@ -156,6 +158,7 @@ def _paired(root: Path, key: tuple[str, str, int], offsets: Sequence[int]) -> se
 
 def _frame_of(line: str) -> KittiFrame | None:
     """The frame a line of a split names; None when it is none."""
+    line = line.replace('\\', '/')  # lists that Windows wrote
     match = _BY_NUMBER.fullmatch(line) or _BY_FILE.fullmatch(line)
     if match is None:
         return None
@@ -190,7 +193,7 @@ def frames_on_disk(
         for drive in sorted(root.glob('????_??_??/????_??_??_drive_*'))
         for number in _CAMERAS[camera]
         for path in sorted((drive / f'image_{number:02d}/data').glob('*'))
-        if path.suffix in _ENDINGS and path.stem.isdigit()
+        if path.suffix in IMAGE_ENDINGS and path.stem.isdigit()
     ]
     if not frames:
         message = (

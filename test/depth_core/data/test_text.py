@@ -42,6 +42,13 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
         read_entries(tmp_path / 'list.txt')
 
 
+@pytest.mark.parametrize('content', ['a: 1'.encode('utf-16-le'), b'\0\1\2'])
+def test_zero_bytes_are_no_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'list.txt').write_bytes(content)
+    with pytest.raises(DataError, match='it has zero bytes, as UTF-16 without a byte order mark'):
+        read_lines(tmp_path / 'list.txt')
+
+
 def test_numbers_are_read() -> None:
     assert numbers_of('1 -2.5\n3e1', 3, source='a').tolist() == [1.0, -2.5, 30.0]
 

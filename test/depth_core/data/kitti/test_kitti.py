@@ -163,6 +163,16 @@ def test_split_lists_are_read_plain_and_gzipped(tmp_path: Path, suffix: str) -> 
     assert frames[1].stem == '0000000007'
 
 
+def test_lists_and_images_of_other_systems_are_read(root: Path) -> None:
+    image = root / DAY / DRIVE / 'image_02/data/0000000001.png'
+    image.rename(image.with_suffix('.PNG'))
+    split = root / 'split.txt'
+    split.write_text(f'{DAY}\\{DRIVE} 0000000001 l\r\n', encoding='utf-16')
+    dataset = KittiDataset(root, split=split)
+    assert dataset[0].key == f'{DAY}/{DRIVE} 0000000001 l'
+    assert len(KittiDataset(root)) == 2
+
+
 @pytest.mark.parametrize(
     ('content', 'complaint'),
     [
