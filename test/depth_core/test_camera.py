@@ -61,6 +61,21 @@ def test_distorted_rays_project_back_to_their_pixels(
     assert_allclose(pixels[:, 0], [(column, row) for row, column in corners], atol=2e-3)
 
 
+def test_fisheye_rays_project_back_to_their_pixels() -> None:
+    camera = calibration(distortion_model='equidistant', d=[0.05, -0.01, 0.002, 0.0])
+    x, y = rays(camera, rectified=False)[:, 20, 600].astype(float)
+    theta = np.arctan(np.hypot(x, y))
+    bent = theta + 0.05 * theta**3 - 0.01 * theta**5 + 0.002 * theta**7
+    column, row = np.array([x, y]) / np.hypot(x, y) * bent * [500, 510] + [319.5, 239.5]
+    assert_allclose([column, row], [600, 20], atol=1e-3)
+
+
+def test_where_the_distortion_folds_there_is_no_ray() -> None:
+    found = rays(calibration(d=[-0.9, 0.0, 0.0, 0.0, 0.0]), rectified=False)
+    assert np.isnan(found[:, 0, 0]).all()
+    assert np.isfinite(found[:, 240, 320]).all()
+
+
 def test_fisheye_images_are_rectified_where_their_rays_lead() -> None:
     camera = calibration(distortion_model='equidistant', d=[0.05, -0.01, 0.002, 0.0])
     straight = rectification(camera, rectified=False)

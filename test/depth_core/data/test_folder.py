@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from depth_core.data import detect_dataset, open_dataset
 from depth_core.data.folder import FolderDataset
@@ -232,3 +233,45 @@ def test_values_that_are_none(npys: Path) -> None:
     assert sample.valid[0].tolist() == [False] * 5 + [True]
     assert sample.depth_m[0, 4:].tolist() == [float('inf'), 3.0]
     assert sample.depth_m[0, :4].isnan().all()
+
+
+@pytest.mark.parametrize(('orientation', 'row', 'column'), [(1, 0, 0), (3, 11, 19), (6, 0, 11)])
+def test_pictures_are_those_of_their_upright_depth(
+    tmp_path: Path, orientation: int, row: int, column: int
+) -> None:
+    stored = np.zeros((12, 20, 3), np.uint8)
+    stored[:4, :4] = 255  # the corner that is upper left before it is turned
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / 'a.jpg', exif=tags, quality=95)
+    upright = (20, 12) if orientation == 6 else (12, 20)
+    (tmp_path / 'depth').mkdir()
+    np.save(tmp_path / 'depth/a.npy', np.full(upright, 2.0, np.float32))
+    sample = FolderDataset(tmp_path)[0]
+    assert sample.depth_m.shape == upright
+    assert sample.image[0, row, column] > 0.8
+    assert float((sample.image[0] > 0.5).float().mean()) < 0.1
+
+
+def test_depth_of_the_picture_before_it_was_turned_says_so(tmp_path: Path) -> None:
+    tags = Image.Exif()
+    tags[0x0112] = 8
+    Image.new('RGB', (20, 12)).save(tmp_path / 'a.jpg', exif=tags)
+    (tmp_path / 'depth').mkdir()
+    np.save(tmp_path / 'depth/a.npy', np.full((12, 20), 2.0, np.float32))
+    with pytest.raises(DataError, match=r'EXIF orientation: turn the depth likewise'):
+        FolderDataset(tmp_path)[0]
+
+
+@pytest.mark.parametrize('share', [0.4, 0.5])
+def test_a_jpeg_that_lost_data_is_named(root: Path, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 160, 3)).astype(np.uint8)
+    content = bytearray(cv2.imencode('.jpg', noise)[1].tobytes())
+    middle = int(len(content) * share)
+    content[middle : middle + 4096] = bytes(4096)
+
+    for path in (root / 'images').iterdir():
+        path.unlink()
+    (root / 'images/lost.jpg').write_bytes(content)
+    with pytest.raises(DataError, match=r'lost\.jpg .* is a damaged JPEG file'):
+        FolderDataset(root, depth_unit_m=0.001)[0]
