@@ -61,7 +61,7 @@ def reload_best(
 ) -> None:
     """At a milestone, put weights and optimizer of the best validation so far into `learner`.
 
-    The number of the step goes on: the milestone is about the rate, not about the data.
+    The number of the step continues: the milestone is about the rate, not about the data.
 
     Raises:
         CheckpointError: The state is gone or damaged.

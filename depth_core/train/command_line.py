@@ -131,7 +131,7 @@ def _parser(sections: Mapping[str, type], command: str, purpose: str) -> Argumen
 def _recipe_name(
     arguments: Sequence[str], contents: Sequence[Mapping[str, Any]], usual: str
 ) -> str:
-    """Which recipe is asked for: it decides what the section `recipe` may hold."""
+    """Name of the recipe, which decides which keys the section `recipe` has."""
     in_files = [
         str(section['name'])
         for content in contents

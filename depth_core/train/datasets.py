@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data sets and the augmentation that the settings ask for."""
+"""Opens the data sets and the augmentation of the settings."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_augmentation(data: DataSettings) -> Augmentation:
     """Make the random change that training samples undergo.
 
     Raises:
-        ConfigError: A name is unknown, or CutFlip is asked of sequences.
+        ConfigError: A name is unknown, or CutFlip is set for sequences.
     """
     augmentations = [
         build_augmentation(

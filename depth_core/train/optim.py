@@ -150,7 +150,7 @@ class AveragedModel(Generic[Network]):
 
 
 def average_of(model: Network, settings: OptimizerSettings) -> AveragedModel[Network] | None:
-    """Start the average of weights that the settings ask for; None if they do not."""
+    """Start the average of the weights; None without ema_decay."""
     return None if settings.ema_decay is None else AveragedModel(model, settings.ema_decay)
 
 

@@ -46,12 +46,12 @@ _FREE: Final = (
     'trainer.log_every_steps',
     'trainer.images_logged',
 )
-"""Settings that may change at a resume: they do not change what is learnt from which sample."""
+"""Settings that may change at a resume: they change neither the samples nor what is computed."""
 
 
 @dataclass(kw_only=True)
 class Learner:
-    """What changes while a run goes on."""
+    """What changes in the course of a run."""
 
     recipe: Recipe[Any]
     """How its network is scored, written and read."""
@@ -150,11 +150,11 @@ def refuse_other_settings(
     Args:
         path: Its checkpoint.
         training: What the checkpoint says of the training.
-        settings: Those asked for.
+        settings: Those given now.
         remedy: What may be done instead of giving the settings of the run.
 
     Raises:
-        CheckpointError: It learnt something else, or from something else.
+        CheckpointError: It was trained on other samples, or otherwise.
     """
     differences = _differences(training, settings)
     if differences:

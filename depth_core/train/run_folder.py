@@ -65,7 +65,7 @@ class RunFolder:
     def point_last_to(self, checkpoint: Path, *, keep: int, best_step: int) -> None:
         """Make `last` the same file as `checkpoint`, then drop all but the `keep` newest.
 
-        Of the best states only that of `best_step` stays, the one the checkpoint speaks of.
+        Of the best states only that of `best_step` stays, the one the checkpoint refers to.
         """
         with replaced_atomically(self.last) as temporary:
             temporary.unlink()
@@ -96,8 +96,8 @@ class RunFolder:
         """One JSON object a line: step, loss and its terms, learning rate."""
         return self.path / 'training.jsonl'
 
-    def forget_history_after(self, step: int) -> None:
-        """Drop the lines of training.jsonl beyond `step`, where a resumed run goes on."""
+    def drop_history_after(self, step: int) -> None:
+        """Drop the lines of training.jsonl beyond `step`, where a resumed run continues."""
         if not self.history.is_file():
             return
         lines = self.history.read_text(encoding='utf-8').splitlines(keepends=True)
@@ -183,8 +183,8 @@ def describe(
 def write_description(
     folder: RunFolder, settings_yaml: str, description: Mapping[str, Any], *, first_step: int
 ) -> None:
-    """Write settings.yaml, add this start to run.json, and forget what came after its step."""
-    folder.forget_history_after(first_step)
+    """Write settings.yaml, add this start to run.json, and drop what came after its step."""
+    folder.drop_history_after(first_step)
     write_text_atomically(folder.path / 'settings.yaml', settings_yaml)
     path = folder.path / 'run.json'
     starts = json.loads(path.read_text(encoding='utf-8')) if path.is_file() else []

@@ -17,7 +17,7 @@ from depth_core.arguments import CommandParser, positive, whole
 from depth_core.errors import ConfigError, run_command, unknown_name
 from depth_core.train.command_line import explain, parse
 from depth_core.train.infinite_depth.holes import HoleSettings
-from depth_core.train.infinite_depth.stages import TwoStageResult, train_two_stages
+from depth_core.train.infinite_depth.stages import InfiniteDepthResult, train_infinite_depth
 
 _MOVING: Final = ('abs_rel', 'bias', 'holes')
 _COMMAND: Final = 'python -m depth_core.train.infinite_depth'
@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.getLogger('depth_core').setLevel(logging.INFO)
     holes, rest = read_holes(sys.argv[1:] if arguments is None else arguments)
     settings = parse(rest, command=_COMMAND)
-    _print(train_two_stages(settings, holes, console=console))
+    _print(train_infinite_depth(settings, holes, console=console))
 
 
 class _Parser(CommandParser):
@@ -40,7 +40,7 @@ class _Parser(CommandParser):
 
     def format_help(self) -> str:
         """Return the help of the holes, then that of training with the recipe selfsup."""
-        training = explain('selfsup', command=_COMMAND, purpose='What both stages are told.')
+        training = explain('selfsup', command=_COMMAND, purpose='Settings of both stages.')
         return f'{super().format_help()}\nSettings of training:\n\n{training}'
 
 
@@ -81,7 +81,7 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
     return HoleSettings(**vars(holes)), rest
 
 
-def _print(result: TwoStageResult) -> None:
+def _print(result: InfiniteDepthResult) -> None:
     console = Console()
     dropped = sum(not verdict.kept for verdict in result.verdicts)
     table = Table(title=f'{dropped} of {len(result.verdicts)} frames dropped: {result.frames}')

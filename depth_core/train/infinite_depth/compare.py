@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both networks on the held-out images: what the second stage is worth, and where."""
+"""Compares both networks on the held-out images: what the second stage gains, and where."""
 
 from __future__ import annotations
 
@@ -44,16 +44,16 @@ class Comparison:
     by_class: Mapping[str, float]
     """AbsRel of each semantic class, where the data has labels."""
     with_camera: MovingError | None
-    """On what drives as fast as the camera; None where the data does not tell, or has none."""
+    """On what drives as fast as the camera; None where the data does not state it, or has none."""
 
 
 @torch.no_grad()
 def compare(
     model: DepthModel, dataset: DepthDataset, *, on_image: Callable[[], None] | None = None
 ) -> Comparison:
-    """Score a network on held-out images; one that knows no scale is median-scaled.
+    """Score a network on held-out images; depth up to scale is median-scaled.
 
-    What moves with the camera is told by synthetic streets alone.
+    Only synthetic streets state what moves with the camera.
 
     Args:
         model: It is put in eval mode, and computes where it is.
@@ -66,8 +66,8 @@ def compare(
     relative: list[NDArray[np.float64]] = []
     for index in range(len(dataset)):
         sample = dataset[index]
-        answer = model(collate([sample]).image.to(device))
-        depth = answer.depth[0].float().cpu().numpy()
+        prediction = model(collate([sample]).image.to(device))
+        depth = prediction.depth[0].float().cpu().numpy()
         target_m, valid = sample.depth_m.numpy(), sample.valid.numpy()
         score = scores.update(
             depth,

@@ -57,7 +57,10 @@ def read_verdicts(path: Path) -> list[FrameVerdict]:
     try:
         lines = read_text(path).splitlines()
     except (OSError, UnicodeError) as error:
-        message = f'list of frames {path} cannot be read: {error}; make it with two_stage.'
+        message = (
+            f'list of frames {path} cannot be read: {error}; make it with python -m '
+            'depth_core.train.infinite_depth.'
+        )
         raise DataError(message) from error
     verdicts = []
     for number, line in enumerate(lines, start=1):

@@ -20,7 +20,7 @@ from depth_core.scale import GroundSettings, ScaleState, fit_ground_plane
 from depth_core.train.infinite_depth.frames import FrameVerdict
 
 COARSE_GROUND: Final = GroundSettings(tolerance=0.1)
-"""Twice the usual tolerance: a network bends the ground where holes are, and what is asked is
+"""Twice the usual tolerance: a network bends the ground where holes are, and what counts is
 only what lies clearly below it."""
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both stages and what lies between them, each done once: a stopped run goes on where it was."""
+"""Both stages and what lies between them, each done once: a stopped run continues where it was."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ _STEP: Final = 'stage_1_step'
 
 
 @dataclass(frozen=True, kw_only=True)
-class TwoStageResult:
-    """What a two-stage training leaves behind."""
+class InfiniteDepthResult:
+    """What both stages leave behind."""
 
     folder: Path
     frames: Path
@@ -49,9 +49,9 @@ class TwoStageResult:
     first process."""
 
 
-def train_two_stages(
+def train_infinite_depth(
     settings: TrainSettings, holes: HoleSettings, *, console: Console | None = None
-) -> TwoStageResult:
+) -> InfiniteDepthResult:
     """Train, look for holes, drop the frames that have them, and train again from scratch.
 
     Everything goes into trainer.run_dir: stage_1 and stage_2 (runs as any other), frames.jsonl
@@ -68,8 +68,8 @@ def train_two_stages(
     folder = settings.trainer.run_dir
     if folder is None:
         message = (
-            'two-stage training keeps both stages in one folder; give --trainer.run_dir, as '
-            'runs/two_stage.'
+            'training against infinite depth keeps both stages in one folder; give '
+            '--trainer.run_dir, as runs/infinite_depth.'
         )
         raise ConfigError(message)
     frames = folder / 'frames.jsonl'
@@ -94,7 +94,7 @@ def train_two_stages(
     remaining = dataclasses.replace(settings.data.train, frames=frames)
     data = dataclasses.replace(settings.data, train=remaining)
     second = _stage(dataclasses.replace(settings, data=data), folder / 'stage_2', console)
-    return TwoStageResult(
+    return InfiniteDepthResult(
         folder=folder,
         frames=frames,
         first=first,
@@ -110,16 +110,18 @@ def _refuse_other_holes(path: Path, holes: HoleSettings) -> None:
     Raises:
         ConfigError: The folder was begun with something else.
     """
-    asked = dataclasses.asdict(holes)
+    given = dataclasses.asdict(holes)
     if not path.is_file():
         if is_first_process():
-            write_text_atomically(path, json.dumps(asked, indent=2) + '\n')
+            write_text_atomically(path, json.dumps(given, indent=2) + '\n')
         return
     found = _read_holes(path)
-    told = ', '.join(f'{key} {found.get(key)}' for key in asked if found.get(key) != asked[key])
-    if told:
+    differing = ', '.join(
+        f'{key} {found.get(key)}' for key in given if found.get(key) != given[key]
+    )
+    if differing:
         message = (
-            f'{path.parent} was begun with other holes ({told}); give these, another '
+            f'{path.parent} was begun with other holes ({differing}); give these, another '
             '--trainer.run_dir, or remove holes.json, frames.jsonl and stage_2 to drop other '
             'frames after the same first stage.'
         )
@@ -240,16 +242,16 @@ def _compare(
 ) -> Path | None:
     if not is_first_process():
         return None
-    # Not from the cache: it does not know what moves.
+    # Not from the cache, which does not keep what moves.
     held_out = open_validation_set(dataclasses.replace(settings.data, cache=None))
     if held_out is None:
         return None
     device = open_device(settings.trainer)
     numbers = {}
     for name, run in (('stage_1', first), ('stage_2', second)):
-        tell = counter(f'{folder}: {name} compared', len(held_out))
+        count = counter(f'{folder}: {name} compared', len(held_out))
         model = load_model(run.last).to(device)
-        numbers[name] = content(compare(model, held_out, on_image=tell))
+        numbers[name] = content(compare(model, held_out, on_image=count))
     path = folder / 'comparison.json'
     write_text_atomically(path, json.dumps(numbers, indent=2) + '\n')
     return path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the training loop asks of a recipe: the network, its losses, its score, its files."""
+"""What a recipe is to the training loop: a network, its losses, its score, its files."""
 
 from __future__ import annotations
 

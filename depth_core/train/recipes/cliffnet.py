@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CLIFFNet: L1 on depth and, seen through frozen networks, on what depth maps are made of.
+"""CLIFFNet: L1 on depth and on its embeddings, the features of frozen networks.
 
 With a trained HEG-S the depth path is trained as by the authors' code: L1 in metres, plus 10 and
 15 times the L1 of the two embeddings, which fade in over the first 100 steps. Which embeddings
-there are is chosen by name: HEG-S and HEG-R from files that `python -m depth_core.train.embedding`
-writes, the Sobel gradients (a HEG of fixed weights), or a HEG of random weights. Losses see the
-depth before it is clamped, so that none of it is out of their reach.
+there are is chosen by name: HEG-S and HEG-R from files of the recipe embedding, the Sobel
+gradients (a HEG of fixed weights), or a HEG of random weights. The losses are of the depth before
+it is clamped, so that all of it has a gradient.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class CliffNetRecipe(DepthRecipe):
     depth_weight: float = 1.0
     """Weight of the L1 of depth in metres; 1 = faithful."""
     heg_s: Path | None = None
-    """File of a HEG that learnt to classify scenes, as python -m depth_core.train.embedding writes
-    it; the authors' training has one. none = without."""
+    """File of a HEG trained to classify scenes: a run of config/train/embedding/heg_s_synthetic,
+    or the authors'; their training has one. none = without."""
     heg_s_weights: tuple[float, float] = (10.0, 15.0)
     """Weights of the L1 of its first and second embedding; (10, 15) = the authors' last code."""
     heg_r: Path | None = None
-    """File of a HEG that learnt to give depth maps back; none = without, as the authors' code."""
+    """File of a HEG trained to reconstruct depth maps; none = without, as the authors' code."""
     heg_r_weights: tuple[float, float] = (10.0, 15.0)
-    """Weights of the L1 of its embeddings; the authors' code has no HEG-R to know them from."""
+    """Weights of the L1 of its embeddings; the authors' code has no HEG-R to compare with."""
     sobel_weight: float = 0.0
     """Weight of the L1 of the Sobel gradients, which the authors had at 2 before the embeddings
     replaced it; 0 = faithful."""
@@ -98,7 +98,7 @@ class CliffNetRecipe(DepthRecipe):
         return problems
 
     def open(self, model: DepthModel) -> CliffNetStep:
-        """Put `model` together with the embeddings its answers are compared in.
+        """Put `model` together with the embeddings of its losses.
 
         Raises:
             CheckpointError: The file of a HEG cannot be read, or holds something else.
@@ -107,7 +107,7 @@ class CliffNetRecipe(DepthRecipe):
 
 
 class CliffNetStep(TrainingStep[DepthModel]):
-    """A network of the CLIFFNet family, frozen embeddings, and what its answer costs."""
+    """A network of the CLIFFNet family, frozen embeddings, and their losses."""
 
     def __init__(self, model: DepthModel, recipe: CliffNetRecipe) -> None:
         super().__init__(model)
@@ -123,7 +123,7 @@ class CliffNetStep(TrainingStep[DepthModel]):
             self.embeddings['sobel'] = frozen(sobel_trunk())
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run the model on a batch and weigh its answer."""
+        """Run the model on a batch and compute the weighted losses."""
         model, recipe = self.model, self.recipe
         prediction = model(sample.image)
         if not isinstance(prediction, CliffNetPrediction):

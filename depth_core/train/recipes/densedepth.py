@@ -31,7 +31,7 @@ class DenseDepthRecipe(DepthRecipe):
     """Name of the recipe."""
     convention: Literal['keras', 'pytorch'] = 'keras'
     """keras = SSIM of each image + edges + 0.1 L1, the loss of the published networks;
-    pytorch = SSIM of the batch + 0.1 L1, as in the authors' port, which forgets the edges."""
+    pytorch = SSIM of the batch + 0.1 L1, as in the authors' port, which omits the edges."""
     data_range: float = 100.0
     """Range of y the SSIM is scaled to; the authors' loss has 100 for every data set."""
     reciprocal_weight: float = 1.0
@@ -81,14 +81,14 @@ class DenseDepthRecipe(DepthRecipe):
 
 
 class DenseDepthStep(TrainingStep[DepthModel]):
-    """A network of the DenseDepth family and what its answer costs."""
+    """A network of the DenseDepth family and its losses."""
 
     def __init__(self, model: DepthModel, recipe: DenseDepthRecipe) -> None:
         super().__init__(model)
         self.recipe = recipe
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run the model on a batch and weigh its answer."""
+        """Run the model on a batch and compute the weighted losses."""
         del step
         model, recipe = self.model, self.recipe
         prediction = model(sample.image)

@@ -143,16 +143,16 @@ class EmbeddingStep(TrainingStep[Embedding]):
         frozen_from = self.recipe.norm_frozen_from_step
         self.model.train(frozen_from is None or step < frozen_from)
         depth_m = depth_map(sample, self.recipe.max_depth_m)
-        answer = self.model(depth_m)
+        output = self.model(depth_m)
         if isinstance(self.model, ReconstructionEmbedding):
-            return {'l1_m': l1(answer.float(), depth_m, depth_m > 0.0)}
+            return {'l1_m': l1(output.float(), depth_m, depth_m > 0.0)}
         if sample.scene_class is None:
             message = (
                 f'{sample.key[0]} states no class of its scene, on which a heg_s is trained; use '
                 'the synthetic data set, or train a heg_r.'
             )
             raise DataError(message)
-        return {'cross_entropy': F.cross_entropy(answer.float(), sample.scene_class)}
+        return {'cross_entropy': F.cross_entropy(output.float(), sample.scene_class)}
 
 
 def depth_map(sample: Sample, max_depth_m: float) -> Tensor:

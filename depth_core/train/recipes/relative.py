@@ -71,7 +71,7 @@ class RelativeRecipe(DepthRecipe):
 
 
 class RelativeStep(TrainingStep[DepthModel]):
-    """The core of a network of the ZoeDepth family and what its answer costs."""
+    """The core of a network of the ZoeDepth family and its losses."""
 
     def __init__(self, model: DepthModel, recipe: RelativeRecipe) -> None:
         super().__init__(model)
@@ -80,7 +80,7 @@ class RelativeStep(TrainingStep[DepthModel]):
             weight.requires_grad = name.startswith(_CORE)
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run the core on a batch and weigh its answer."""
+        """Run the core on a batch and compute the weighted losses."""
         del step
         recipe, model = self.recipe, self.model
         assert isinstance(model, ZoeDepthModel)  # noqa: S101  the recipe has said so

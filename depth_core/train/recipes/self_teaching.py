@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Self-teaching: a network learns the depth of a frozen one, and how far it stays from it.
+"""Self-teaching: a network is trained on the depth of a frozen one, its sigma on the difference.
 
 After Poggi et al., On the uncertainty of self-supervised monocular depth estimation, CVPR 2020
-(formulas only). A network trained without labels has no error to learn a sigma from; one that is
-taught by another has: what a second network cannot reproduce, the first did not know for sure.
+(formulas only). A network trained without labels has no error to train sigma on; one that is
+trained on the output of another has: what it cannot reproduce, the first was uncertain about.
 
 Ours: they minimise |d - d_teacher| / sigma + ln sigma over depth and sigma together. Here, as in
-every recipe of this package, sigma cannot move the depth: depth learns the teacher's by the
-difference of logarithms at every scale, which has no unit, and sigma learns what is left.
+every recipe of this package, sigma cannot move the depth: the loss of depth is the difference of
+logarithms to the teacher's at every scale, which has no unit, and sigma is trained on the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SelfTeachingRecipe(DepthRecipe):
     name: Literal['self_teaching'] = 'self_teaching'
     """Name of the recipe."""
     teacher: Path | None = None
-    """Checkpoint of the network that teaches; none = the weights this run starts from
+    """Checkpoint of the teacher network; none = the weights this run starts from
     (model.weights), so that only what a jittered image changes is left for sigma."""
     sigma_weight: float = 0.1
     """Weight of the likelihood that trains sigma."""
@@ -89,23 +89,23 @@ class SelfTeachingStep(TrainingStep[DepthModel]):
         self.recipe = recipe
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Ask both networks, the teacher about the image before its colours were changed."""
+        """Run both networks, the teacher on the image before its colours were changed."""
         del step
-        answer = self.model(sample.image)
+        prediction = self.model(sample.image)
         clean = sample.image if sample.clean_image is None else sample.clean_image
         with torch.no_grad():
-            taught = self.teacher(clean)
-        if not isinstance(answer, InverseDepthPrediction):
+            target = self.teacher(clean)
+        if not isinstance(prediction, InverseDepthPrediction):
             message = f'{self.model.spec.name} gives no inverse depths; use another recipe.'
             raise ModelError(message)
         # Scales that only the teacher has are of no use.
         distances = [
             losses.log_l1(own, other)
-            for own, other in zip(answer.inv_depths, taught.inv_depths, strict=False)
+            for own, other in zip(prediction.inv_depths, target.inv_depths, strict=False)
         ]
-        depth = answer.depth.detach()
+        depth = prediction.depth.detach()
         sigma = losses.laplace_nll(
-            torch.ones_like(depth), answer.sigma / depth, taught.depth / depth
+            torch.ones_like(depth), prediction.sigma / depth, target.depth / depth
         )
         return {
             'depth': torch.stack(distances).mean(),

@@ -36,7 +36,7 @@ from depth_core.train.recipes.sequences import distance_m, neighbours_of
 from depth_core.weights.pose_file import read_fitting_pose_network
 
 _LOG: Final = logging.getLogger(__name__)
-_UNTOLD_AT_MOST: Final = 10
+_UNSCALED_AT_MOST: Final = 10
 """Batches in a row without a known speed or depth before a metric training is refused."""
 
 
@@ -54,7 +54,7 @@ class SelfSupRecipe(DepthRecipe):
         'monodepth2_resnet50',
         'monodepth2_posecnn',
     ] = 'posenet'
-    """Network that tells the motion between frames; posenet and poseresnet as in packnet-sfm."""
+    """Network that estimates the motion between frames; posenet, poseresnet as in packnet-sfm."""
     pose_pretrained: bool = False
     """Start a ResNet pose encoder from ImageNet weights, which are downloaded."""
     pose_weights: Path | None = None
@@ -79,7 +79,7 @@ class SelfSupRecipe(DepthRecipe):
     reduction: photometric.Reduction = 'min'
     """min = the neighbour that explains a pixel best counts; mean = all alike."""
     automask: bool = True
-    """Let the neighbours as they are compete, so that what moves along teaches nothing."""
+    """Let the neighbours as they are compete, so that what moves along does not count."""
     tie_break: float = 0.0
     """Deviation of the noise on these: 1e-5 in monodepth2, none in packnet-sfm."""
     smoothness_weight: float = 1e-3
@@ -89,7 +89,7 @@ class SelfSupRecipe(DepthRecipe):
     smoothness_native: bool = False
     """Smooth each scale at its own size, as monodepth2 does although it compares at full size."""
     flip_probability: float = 0.0
-    """Of showing the depth network the mirrored batch and mirroring its answer back; the rest of
+    """Of giving the depth network the mirrored batch and mirroring its output back; the rest of
     the step does not notice. 0.5 in packnet-sfm."""
     velocity_weight: float = 0.0
     """Weight of the speed of the camera, which makes depth metric: 0.1 in packnet-sfm's code,
@@ -100,9 +100,9 @@ class SelfSupRecipe(DepthRecipe):
     supervised_loss: InverseDepthLoss = 'l1'
     """How it is compared, on inverse depth: l1, mse, berhu, silog, abs_rel."""
     sigma: Literal['photometric', 'flip'] = 'photometric'
-    """What teaches sigma, which cannot move the depth: photometric = the error of the best view,
-    as a likelihood; flip = how much depth differs from that of the mirrored image, which takes
-    two more passes. The recipe self_teaching gives a third. docs/self_supervised.md compares
+    """What sigma is trained on, without moving the depth: photometric = the error of the best
+    view, as a likelihood; flip = how much depth differs from that of the mirrored image, which
+    takes two more passes. The recipe self_teaching has a third. docs/self_supervised.md compares
     them: photometric sorts relative errors best, flip errors in metres."""
     sigma_weight: float = 0.01
     """Weight of the likelihood that trains sigma."""
@@ -140,7 +140,7 @@ class SelfSupRecipe(DepthRecipe):
         if self.pose_pretrained and self.pose_weights is not None:
             problems.append(
                 'recipe.pose_weights brings the weights of the pose network along, and '
-                'recipe.pose_pretrained asks for others; give one of them.'
+                'recipe.pose_pretrained loads others; give one of them.'
             )
         if not self.sigma_weight > 0.0:
             problems.append(
@@ -170,21 +170,21 @@ class SelfSupRecipe(DepthRecipe):
         return SelfSupStep(model, self)
 
     def _scale_problems(self, *, metric: bool) -> list[str]:
-        told = self.velocity_weight > 0.0 or self.supervised_weight > 0.0
-        if told == metric:
+        scaled = self.velocity_weight > 0.0 or self.supervised_weight > 0.0
+        if scaled == metric:
             return []
         problem = (
             'recipe.velocity_weight or recipe.supervised_weight makes depth metric, and the model '
             'says it is up to scale; give model.options.metric true.'
-            if told
-            else 'model.options.metric is true, but nothing in the recipe tells the network what '
+            if scaled
+            else 'model.options.metric is true, but no term of the recipe defines what '
             'a metre is; give a velocity_weight or a supervised_weight, or metric false.'
         )
         return [problem]
 
 
 class SelfSupStep(TrainingStep[DepthModel]):
-    """A depth network, a pose network, and what their answers cost together."""
+    """A depth network, a pose network, and their losses."""
 
     def __init__(self, model: DepthModel, recipe: SelfSupRecipe) -> None:
         super().__init__(model)
@@ -200,12 +200,12 @@ class SelfSupStep(TrainingStep[DepthModel]):
             )
         )
         self.recipe = recipe
-        self._untold_in_a_row = _UNTOLD_AT_MOST - 1  # the first batch has to tell
+        self._unscaled_in_a_row = _UNSCALED_AT_MOST - 1  # the first batch must have a scale
         self._depthless_in_a_row = 0
-        self._told_depthless = False
+        self._warned_depthless = False
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Predict depth and motion, look from the neighbours, and weigh what is seen."""
+        """Predict depth and motion, synthesise the views of the neighbours, and compare."""
         del step
         recipe = self.recipe
         neighbours, dt_s, earlier = neighbours_of(
@@ -232,7 +232,7 @@ class SelfSupStep(TrainingStep[DepthModel]):
                     motion.translation, way_m, torch.isfinite(way_m)
                 )
             if recipe.supervised_weight:
-                self._tell_missing_depth(sample)
+                self._warn_of_missing_depth(sample)
                 terms['supervised'] = recipe.supervised_weight * losses.inverse_depth_loss(
                     inverse_depths,
                     sample.depth_m.unsqueeze(1),
@@ -246,11 +246,11 @@ class SelfSupStep(TrainingStep[DepthModel]):
     def _refuse_unknown_metres(self, sample: Sample, dt_s: Tensor) -> None:
         """Refuse data that cannot make depth metric, which the model says it is."""
         recipe = self.recipe
-        told = bool(recipe.supervised_weight) and bool(sample.valid.any())
+        scaled = bool(recipe.supervised_weight) and bool(sample.valid.any())
         if recipe.velocity_weight:
-            told = told or bool(torch.isfinite(distance_m(sample, dt_s)).any())
-        self._untold_in_a_row = 0 if told else self._untold_in_a_row + 1
-        if self._untold_in_a_row < _UNTOLD_AT_MOST:
+            scaled = scaled or bool(torch.isfinite(distance_m(sample, dt_s)).any())
+        self._unscaled_in_a_row = 0 if scaled else self._unscaled_in_a_row + 1
+        if self._unscaled_in_a_row < _UNSCALED_AT_MOST:
             return
         message = (
             f'no sample of this batch ({sample.key[0]} ...) says what a metre is: there is no '
@@ -261,22 +261,22 @@ class SelfSupStep(TrainingStep[DepthModel]):
         )
         raise DataError(message)
 
-    def _tell_missing_depth(self, sample: Sample) -> None:
-        """Say once where depth is waited for in vain beside speeds."""
+    def _warn_of_missing_depth(self, sample: Sample) -> None:
+        """Warn once where supervised_weight is set and batches have no depth."""
         self._depthless_in_a_row = 0 if sample.valid.any() else self._depthless_in_a_row + 1
-        if self._depthless_in_a_row == _UNTOLD_AT_MOST and not self._told_depthless:
-            self._told_depthless = True
+        if self._depthless_in_a_row == _UNSCALED_AT_MOST and not self._warned_depthless:
+            self._warned_depthless = True
             _LOG.warning(
                 'no depth in %d batches in a row, the last with sample %s: '
                 'recipe.supervised_weight %g takes its share from the photometric loss for '
                 'nothing; give data with depth, or recipe.supervised_weight 0',
-                _UNTOLD_AT_MOST,
+                _UNSCALED_AT_MOST,
                 sample.key[0],
                 self.recipe.supervised_weight,
             )
 
     def _predict(self, images: Tensor) -> InverseDepthPrediction:
-        """Ask the depth network, now and then about the mirrored batch."""
+        """Run the depth network, on the mirrored batch with flip_probability."""
         chance = self.recipe.flip_probability
         mirror = chance > 0.0 and torch.rand(()).item() < chance
         prediction = self.model(images.flip(-1) if mirror else images)
@@ -350,15 +350,15 @@ class SelfSupStep(TrainingStep[DepthModel]):
     def _sigma(
         self, sample: Sample, prediction: InverseDepthPrediction, view_error: Tensor
     ) -> Tensor:
-        """What teaches sigma; neither of the two reaches the depth."""
+        """The likelihood that trains sigma; no gradient reaches the depth."""
         depth = prediction.depth.detach()
         if self.recipe.sigma == 'photometric':
-            # The head answers sigma = r depth: r is taught to be the deviation of the error.
+            # The head gives sigma = r depth; r is trained to be the deviation of the error.
             relative = prediction.sigma / depth
             return losses.laplace_nll(
                 torch.zeros_like(depth), relative, view_error, torch.isfinite(view_error)
             )
-        # Both in eval mode, as the network is used: beside an answer in train mode, sigma would
+        # Both in eval mode, as the network is used: beside an output in train mode, sigma would
         # learn how batch statistics differ from running ones.
         with torch.no_grad(), evaluating(self.model):
             both = self.model(torch.cat((sample.image, sample.image.flip(-1)))).depth

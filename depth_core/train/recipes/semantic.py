@@ -33,7 +33,7 @@ NO_LABEL = 255
 
 @dataclass(frozen=True, kw_only=True)
 class SemanticRecipe(DepthRecipe):
-    """Cross-entropy of the semantic network's classes; nothing of depth is trained."""
+    """Cross-entropy of the semantic network's classes; depth is not trained."""
 
     name: Literal['semantic'] = 'semantic'
     """Name of the recipe."""
@@ -199,7 +199,7 @@ def cross_entropy(
     labels = torch.where(labelled, labels, NO_LABEL)
     counts = torch.bincount(labels[labelled], minlength=classes).float()
     weight = torch.where(counts > 0.0, counts.clamp(min=1.0) ** -balance, 0.0)
-    # torch would weigh the smoothed part by all classes, and the divisor knows the true one alone.
+    # torch would weigh the smoothed part by all classes, and the divisor is of the true one alone.
     each = F.cross_entropy(
         logits.float(),
         labels,

@@ -58,7 +58,7 @@ def distance_m(sample: Sample, dt_s: Tensor) -> Tensor:
     """How far the camera went to each neighbour, [B, N]; NaN where speed or time is unknown.
 
     Raises:
-        DataError: The data set knows no speeds.
+        DataError: The data set has no speeds.
     """
     if sample.speed_mps is None:
         message = (

@@ -96,14 +96,14 @@ class UrcdcRecipe(DepthRecipe):
 
 
 class UrcdcStep(TrainingStep[DepthModel]):
-    """A network of two branches and what their answers cost."""
+    """A network of two branches and their losses."""
 
     def __init__(self, model: DepthModel, recipe: UrcdcRecipe) -> None:
         super().__init__(model)
         self.recipe = recipe
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run both branches on a batch and weigh their answers."""
+        """Run both branches on a batch and compute the weighted losses."""
         prediction = self.model(sample.image)
         if not isinstance(prediction, UrcdcPrediction) or prediction.cnn is None:
             message = f'{self.model.spec.name} gives no second branch; use another recipe.'

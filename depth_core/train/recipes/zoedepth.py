@@ -2,7 +2,7 @@
 """ZoeDepth: SILog on metric depth, cross-entropy on the domain, and a calibrated sigma.
 
 With the defaults the depth is trained by the authors' loss: 10 sqrt(var + 0.15 mean^2) of the
-logarithmic error, the answer enlarged to the size of the ground truth. Where their code and their
+logarithmic error, the output enlarged to the size of the ground truth. Where their code and their
 paper part, the code is followed and the choice is an option here. They enlarge only where the
 widths differ; here any difference of size does. `log_l1_weight` and `beyond` are ours and help a
 small network that starts from random weights.
@@ -56,8 +56,8 @@ class ZoeDepthRecipe(DepthRecipe):
     router: Literal['labeled', 'trained', 'auto'] = 'trained'
     """Router of a network of several heads. labeled: the data set names the head, the router is
     not trained, and the model's routing must name the head it serves with. trained: cross-entropy
-    on the data set; the head the batch votes for answers, as in the authors' code. auto: nothing
-    names the domain; all heads answer, weighted by the router, so that the depth trains it."""
+    on the data set; the head the batch votes for is used, as in the authors' code. auto: nothing
+    names the domain; all heads are used, weighted by the router, so that the depth trains it."""
     domain_weight: float = 100.0
     """Weight of the cross-entropy of the trained router. The code has 100, an unused setting in
     the same place 0.2."""
@@ -139,7 +139,7 @@ class ZoeDepthRecipe(DepthRecipe):
 
 
 class ZoeDepthStep(TrainingStep[DepthModel]):
-    """A network of the ZoeDepth family and what its answer costs."""
+    """A network of the ZoeDepth family and its losses."""
 
     def __init__(self, model: DepthModel, recipe: ZoeDepthRecipe) -> None:
         super().__init__(model)
@@ -149,14 +149,14 @@ class ZoeDepthStep(TrainingStep[DepthModel]):
                 weight.requires_grad = name.startswith('calibration.')
 
     def train(self, mode: bool = True) -> Self:
-        """Set the mode; a network of which only sigma is trained answers as it will serve."""
+        """Set the mode; a network of which only sigma is trained runs as it will serve."""
         super().train(mode)
         if self.recipe.trains == 'sigma':
             self.model.eval()
         return self
 
     def losses(self, sample: Sample, step: int) -> dict[str, Tensor]:
-        """Run the model on a batch and weigh its answer."""
+        """Run the model on a batch and compute the weighted losses."""
         del step
         recipe = self.recipe
         prediction = self._predict(sample)
@@ -205,7 +205,7 @@ class ZoeDepthStep(TrainingStep[DepthModel]):
         known = len(self.model.domains)
         if sample.domain is None or int(sample.domain.max()) >= known:
             message = (
-                f'recipe.router {self.recipe.router} needs to know of which of the domains '
+                f'recipe.router {self.recipe.router} needs to be given which of the domains '
                 f'{", ".join(self.model.domains)} each image is; give data.train.name mix with '
                 f'{known} datasets in this order.'
             )

@@ -28,7 +28,7 @@ from depth_core.train.infinite_depth.frames import (
     write_verdicts,
 )
 from depth_core.train.infinite_depth.holes import HoleSettings, count_below, judge, judge_frames
-from depth_core.train.infinite_depth.stages import train_two_stages
+from depth_core.train.infinite_depth.stages import train_infinite_depth
 from depth_core.weights.checkpoint import read_checkpoint
 
 CAMERA = Intrinsics(fx_px=60.0, fy_px=60.0, cx_px=31.5, cy_px=15.5, height=48, width=64)
@@ -135,7 +135,9 @@ def test_frames_with_holes_are_listed_and_left_out(tmp_path: Path) -> None:
 
 def test_a_list_of_other_frames_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'frames.jsonl'
-    with pytest.raises(DataError, match='make it with two_stage'):
+    with pytest.raises(
+        DataError, match=r'make it with python -m depth_core\.train\.infinite_depth'
+    ):
         KeptFrames(Frames(), path)
     verdicts = [judge(index, f'frame {index}', 0, ScaleState.VALID, HoleSettings())
                 for index in range(3)]  # fmt: skip
@@ -218,7 +220,7 @@ def test_zero_pixels_are_a_limit_too() -> None:
 
 def test_without_a_folder_there_are_no_two_stages(tiny_config: Path) -> None:
     with pytest.raises(ConfigError, match=r'give --trainer\.run_dir'):
-        train_two_stages(parse(['--config', str(tiny_config)]), HoleSettings())
+        train_infinite_depth(parse(['--config', str(tiny_config)]), HoleSettings())
 
 
 def test_both_stages_in_one_go(
@@ -298,7 +300,7 @@ def test_the_second_stage_sees_the_kept_frames_alone(tiny_config: Path, tmp_path
     ]
     folder = tmp_path / 'run'
     write_verdicts(folder / 'frames.jsonl', verdicts)
-    result = train_two_stages(
+    result = train_infinite_depth(
         parse(['--config', str(tiny_config), '--trainer.run_dir', str(folder),
                '--trainer.max_steps', '1', '--schedule.warmup_steps', '0',
                '--trainer.images_logged', '0']),

@@ -22,7 +22,7 @@ from depth_core.train.infinite_depth.stages import (
     _refuse_longer_first_stage,
     _refuse_other_holes,
     counter,
-    train_two_stages,
+    train_infinite_depth,
 )
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainSettings
@@ -40,7 +40,7 @@ def test_frames_without_a_ground_are_told_and_other_settings_refused(
         ]
     )  # fmt: skip
     with caplog.at_level(logging.INFO):
-        result = train_two_stages(settings, HoleSettings())
+        result = train_infinite_depth(settings, HoleSettings())
     unjudged = sum(verdict.pixels_below is None for verdict in result.verdicts)
     assert unjudged, 'a network of one step sees no ground in rooms'
     assert f'no ground was found in {unjudged} of 6 frames' in caplog.text
@@ -51,17 +51,17 @@ def test_frames_without_a_ground_are_told_and_other_settings_refused(
     with pytest.raises(
         CheckpointError, match=r'settings differ:\n  trainer\.seed[^;]*--trainer\.run_dir: both'
     ):
-        train_two_stages(dataclasses.replace(settings, trainer=other), HoleSettings())
-    again = train_two_stages(settings, HoleSettings())
+        train_infinite_depth(dataclasses.replace(settings, trainer=other), HoleSettings())
+    again = train_infinite_depth(settings, HoleSettings())
     assert again.verdicts == result.verdicts, 'the same settings take it over'
     longer = dataclasses.replace(settings.trainer, max_steps=2)
     with pytest.raises(ConfigError, match=r'made by stage 1 after 1 steps.*max_steps is 2; give'):
-        train_two_stages(dataclasses.replace(settings, trainer=longer), HoleSettings())
+        train_infinite_depth(dataclasses.replace(settings, trainer=longer), HoleSettings())
     if not torch.cuda.is_available():
         result.frames.unlink()
         elsewhere = dataclasses.replace(settings.trainer, accelerator='cuda')
         with pytest.raises(ConfigError, match=r'trainer\.accelerator is cuda.*finds 0 CUDA'):
-            train_two_stages(dataclasses.replace(settings, trainer=elsewhere), HoleSettings())
+            train_infinite_depth(dataclasses.replace(settings, trainer=elsewhere), HoleSettings())
 
 
 def test_a_list_whose_network_is_not_told_is_taken(tmp_path: Path) -> None:
