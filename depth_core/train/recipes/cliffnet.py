@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
-import torch
 from torch import Tensor, nn
 
 from depth_core import losses
@@ -25,7 +24,7 @@ from depth_core.models.base import DepthModel
 from depth_core.models.cliffnet.embedding import EmbeddingTrunk, frozen, random_trunk, sobel_trunk
 from depth_core.models.cliffnet.network import CliffNetPrediction
 from depth_core.train.recipes.base import TrainingStep
-from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.depth import UNTRAINED, DepthRecipe, target_of
 from depth_core.weights.embedding_file import read_trunk
 
 
@@ -66,36 +65,22 @@ class CliffNetRecipe(DepthRecipe):
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        weights = {
-            'depth_weight': self.depth_weight,
-            'log_l1_weight': self.log_l1_weight,
-            'sobel_weight': self.sobel_weight,
-            'heg_s_weights': min(self.heg_s_weights),
-            'heg_r_weights': min(self.heg_r_weights),
-            'random_heg_weights': min(self.random_heg_weights),
-            'warm_up_steps': self.warm_up_steps,
-        }
-        problems = [
-            f'recipe.{key} is {getattr(self, key)}; give at least 0.'
-            for key, weight in weights.items()
-            if not weight >= 0.0
-        ]
+        problems = self._below_0(
+            'depth_weight',
+            'log_l1_weight',
+            'sobel_weight',
+            'heg_s_weights',
+            'heg_r_weights',
+            'random_heg_weights',
+            'warm_up_steps',
+        )
         if not (self.depth_weight or self.log_l1_weight):
             problems.append(
                 'recipe: depth_weight and log_l1_weight are both 0, so that nothing trains depth '
                 'itself; embeddings are blind to some of it.'
             )
-        if not self.sigma_weight > 0.0:
-            problems.append(
-                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
-                'head would keep its random weights.'
-            )
-        if model.spec.family != 'cliffnet':
-            problems.append(
-                f'recipe cliffnet trains models of the cliffnet family, and {model.spec.name} is '
-                f'of family {model.spec.family}.'
-            )
-        return problems
+        problems += self._not_above_0('sigma_weight', reason=UNTRAINED)
+        return problems + self._of_another_family('cliffnet', model)
 
     def open(self, model: DepthModel) -> CliffNetStep:
         """Put `model` together with the embeddings of its losses.
@@ -129,7 +114,7 @@ class CliffNetStep(TrainingStep[DepthModel]):
         if not isinstance(prediction, CliffNetPrediction):
             message = f'{model.spec.name} gives no depth before clamping; use another recipe.'
             raise ModelError(message)
-        target_m, valid = self._target(sample)
+        target_m, valid = target_of(sample, model.spec, sky_as_max_depth=recipe.sky_as_max_depth)
         terms = {
             'sigma': recipe.sigma_weight
             * losses.laplace_nll(prediction.depth, prediction.sigma, target_m, valid)
@@ -165,11 +150,3 @@ class CliffNetStep(TrainingStep[DepthModel]):
             'random_heg': recipe.random_heg_weights,
             'sobel': (recipe.sobel_weight,),
         }[name]
-
-    def _target(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        """True depth within the range of the model, 1 where not valid, and where it is valid."""
-        low, high = self.model.spec.min_depth, self.model.spec.max_depth
-        depth_m, valid = sample.depth_m, sample.valid
-        if self.recipe.sky_as_max_depth:
-            valid = valid | torch.isposinf(depth_m)
-        return torch.where(valid, depth_m.clamp(low, high), 1.0), valid

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from depth_core import losses
@@ -20,7 +19,7 @@ from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.densedepth import DenseDepthPrediction
 from depth_core.train.recipes.base import TrainingStep
-from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.depth import UNTRAINED, DepthRecipe, target_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,32 +46,15 @@ class DenseDepthRecipe(DepthRecipe):
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        weights = {
-            'reciprocal_weight': self.reciprocal_weight,
-            'log_l1_weight': self.log_l1_weight,
-            'silog_weight': self.silog_weight,
-        }
-        problems = [
-            f'recipe.{key} is {weight}; give at least 0.'
-            for key, weight in weights.items()
-            if not weight >= 0.0
-        ]
-        if not any(weights.values()):
+        weights = ('reciprocal_weight', 'log_l1_weight', 'silog_weight')
+        problems = self._below_0(*weights)
+        if not any(getattr(self, name) for name in weights):
             problems.append(
                 f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.'
             )
-        if not self.sigma_weight > 0.0:
-            problems.append(
-                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
-                'head would keep its random weights.'
-            )
-        if not self.data_range > 0.0:
-            problems.append(f'recipe.data_range is {self.data_range}; give more than 0.')
-        if model.spec.family != 'densedepth':
-            problems.append(
-                f'recipe densedepth trains models of the densedepth family, and '
-                f'{model.spec.name} is of family {model.spec.family}.'
-            )
+        problems += self._not_above_0('sigma_weight', reason=UNTRAINED)
+        problems += self._not_above_0('data_range')
+        problems += self._of_another_family('densedepth', model)
         return problems
 
     def open(self, model: DepthModel) -> DenseDepthStep:
@@ -95,7 +77,7 @@ class DenseDepthStep(TrainingStep[DepthModel]):
         if not isinstance(prediction, DenseDepthPrediction):
             message = f'{model.spec.name} gives no reciprocal depth; use another recipe.'
             raise ModelError(message)
-        target_m, valid = self._target(sample)
+        target_m, valid = target_of(sample, model.spec, sky_as_max_depth=recipe.sky_as_max_depth)
         terms = {
             'sigma': recipe.sigma_weight
             * losses.laplace_nll(prediction.depth, prediction.sigma, target_m, valid)
@@ -115,11 +97,3 @@ class DenseDepthStep(TrainingStep[DepthModel]):
             silog = losses.silog(prediction.depth, target_m, valid)
             terms['silog'] = recipe.silog_weight * silog
         return terms
-
-    def _target(self, sample: Sample) -> tuple[Tensor, Tensor]:
-        """True depth within the range of the model, 1 where not valid, and where it is valid."""
-        low, high = self.model.spec.min_depth, self.model.spec.max_depth
-        depth_m, valid = sample.depth_m, sample.valid
-        if self.recipe.sky_as_max_depth:
-            valid = valid | torch.isposinf(depth_m)
-        return torch.where(valid, depth_m.clamp(low, high), 1.0), valid

@@ -31,6 +31,9 @@ _ALIGNMENTS: Final[Mapping[DepthKind, Align]] = {
     DepthKind.INVERSE: 'affine_inverse',
 }
 
+UNTRAINED: Final = ', for the sigma head would keep its random weights'
+"""Why the weight of sigma must not be 0."""
+
 _CERTAINTY: Final = ColourScale(near=2.0, far=200.0)
 """Colours of depth / sigma."""
 
@@ -93,6 +96,32 @@ class DepthRecipe(Recipe[DepthModel], ABC):
         """Put the weights of a checkpoint into `network`."""
         load_weights(network, state, source=source)
 
+    def _below_0(self, *names: str) -> list[str]:
+        """The settings among `names`, numbers or tuples of these, that are negative."""
+        values = {name: getattr(self, name) for name in names}
+        return [
+            f'recipe.{name} is {value}; give at least 0.'
+            for name, value in values.items()
+            if not (min(value) if isinstance(value, tuple) else value) >= 0.0
+        ]
+
+    def _not_above_0(self, *names: str, reason: str = '') -> list[str]:
+        """The settings among `names` that are 0 or negative."""
+        return [
+            f'recipe.{name} is {getattr(self, name)}; give more than 0{reason}.'
+            for name in names
+            if not getattr(self, name) > 0.0
+        ]
+
+    def _of_another_family(self, family: str, model: DepthModel) -> list[str]:
+        if model.spec.family == family:
+            return []
+        problem = (
+            f'recipe {self.name} trains models of the {family} family, and {model.spec.name} is '
+            f'of family {model.spec.family}.'
+        )
+        return [problem]
+
 
 @dataclass
 class DepthScorer(Scorer[DepthModel]):
@@ -134,6 +163,23 @@ class DepthScorer(Scorer[DepthModel]):
             summary=f'AbsRel {mean.abs_rel:.4f} (best constant depth {constant.abs_rel:.4f}), '
             f'RMSE {mean.rmse:.3f} m, delta1 {mean.a1:.4f}',
         )
+
+
+def target_of(sample: Sample, spec: ModelSpec, *, sky_as_max_depth: bool) -> tuple[Tensor, Tensor]:
+    """True depth of a batch within the range of the network, 1 where not valid; where it is valid.
+
+    Args:
+        sample: The batch.
+        spec: That of the network.
+        sky_as_max_depth: Count sky as valid, at the largest depth.
+
+    Returns:
+        [B, H, W] metres and [B, H, W] bool.
+    """
+    depth_m, valid = sample.depth_m, sample.valid
+    if sky_as_max_depth:
+        valid = valid | torch.isposinf(depth_m)
+    return torch.where(valid, depth_m.clamp(spec.min_depth, spec.max_depth), 1.0), valid
 
 
 def scores_for(spec: ModelSpec) -> MetricAccumulator:

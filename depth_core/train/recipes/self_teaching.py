@@ -26,7 +26,7 @@ from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.train.recipes.base import TrainingStep
-from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.depth import UNTRAINED, DepthRecipe
 from depth_core.weights.checkpoint import load_model
 
 
@@ -49,18 +49,8 @@ class SelfTeachingRecipe(DepthRecipe):
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        problems = []
-        if not self.sigma_weight > 0.0:
-            problems.append(
-                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
-                'head would keep its random weights.'
-            )
-        if model.spec.family != 'packnet':
-            problems.append(
-                f'recipe self_teaching trains models of the packnet family, and '
-                f'{model.spec.name} is of family {model.spec.family}.'
-            )
-        return problems
+        problems = self._not_above_0('sigma_weight', reason=UNTRAINED)
+        return problems + self._of_another_family('packnet', model)
 
     def open(self, model: DepthModel) -> SelfTeachingStep:
         """Put `model` together with its teacher.

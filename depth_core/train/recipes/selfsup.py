@@ -31,7 +31,7 @@ from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.models.selfsup.pose import Motion, create_pose_network
 from depth_core.train.recipes.base import TrainingStep, evaluating
-from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.depth import UNTRAINED, DepthRecipe
 from depth_core.train.recipes.sequences import distance_m, neighbours_of
 from depth_core.weights.pose_file import read_fitting_pose_network
 
@@ -123,16 +123,7 @@ class SelfSupRecipe(DepthRecipe):
             )
             if not 0.0 <= value <= 1.0
         ]
-        problems += [
-            f'recipe.{key} is {value}; give at least 0.'
-            for key, value in (
-                ('smoothness_weight', self.smoothness_weight),
-                ('velocity_weight', self.velocity_weight),
-                ('clip', self.clip),
-                ('tie_break', self.tie_break),
-            )
-            if not value >= 0.0
-        ]
+        problems += self._below_0('smoothness_weight', 'velocity_weight', 'clip', 'tie_break')
         if not 1 <= self.scales <= 4:  # noqa: PLR2004  inverse depths of the family's networks
             problems.append(f'recipe.scales is {self.scales}; the networks give 1 to 4.')
         if self.neighbours < 1:
@@ -142,22 +133,14 @@ class SelfSupRecipe(DepthRecipe):
                 'recipe.pose_weights brings the weights of the pose network along, and '
                 'recipe.pose_pretrained loads others; give one of them.'
             )
-        if not self.sigma_weight > 0.0:
-            problems.append(
-                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for the sigma '
-                'head would keep its random weights.'
-            )
+        problems += self._not_above_0('sigma_weight', reason=UNTRAINED)
         if self.automask and self.reduction == 'mean':
             problems.append(
                 'recipe.automask needs the minimum over views and recipe.reduction is mean; give '
                 'reduction min or automask false.'
             )
-        if model.spec.family != 'packnet':
-            problems.append(
-                f'recipe selfsup trains models of the packnet family, and {model.spec.name} is of '
-                f'family {model.spec.family}.'
-            )
-            return problems
+        if other := self._of_another_family('packnet', model):
+            return problems + other
         return problems + self._scale_problems(metric=model.spec.kind is DepthKind.METRIC)
 
     def open(self, model: DepthModel) -> SelfSupStep:

@@ -60,21 +60,11 @@ class UrcdcRecipe(DepthRecipe):
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
-        problems = [
-            f'recipe.{key} is {value}; give at least 0.'
-            for key, value in (
-                ('nearest_m', self.nearest_m),
-                ('distillation_weight', self.distillation_weight),
-            )
-            if not value >= 0.0
-        ]
-        if not self.confidence_weight > 0.0:
-            problems.append(
-                f'recipe.confidence_weight is {self.confidence_weight}; give more than 0, for '
-                'sigma would come from random weights.'
-            )
-        if not self.silog_scale > 0.0:
-            problems.append(f'recipe.silog_scale is {self.silog_scale}; give more than 0.')
+        problems = self._below_0('nearest_m', 'distillation_weight')
+        problems += self._not_above_0(
+            'confidence_weight', reason=', for sigma would come from random weights'
+        )
+        problems += self._not_above_0('silog_scale')
         if not 0.0 <= self.variance_focus <= 1.0:
             problems.append(
                 f'recipe.variance_focus is {self.variance_focus}; give a number in [0, 1].'
@@ -83,12 +73,7 @@ class UrcdcRecipe(DepthRecipe):
             problems.append(
                 f'recipe.steps_per_epoch is {self.steps_per_epoch}; give at least 1, or none.'
             )
-        if model.spec.family != 'urcdc':
-            problems.append(
-                f'recipe urcdc trains models of the urcdc family, and {model.spec.name} is of '
-                f'family {model.spec.family}.'
-            )
-        return problems
+        return problems + self._of_another_family('urcdc', model)
 
     def open(self, model: DepthModel) -> UrcdcStep:
         """Put `model` together with its losses."""

@@ -84,27 +84,15 @@ class ZoeDepthRecipe(DepthRecipe):
         ]
 
     def _weight_problems(self) -> list[str]:
-        weights = {
-            'silog_weight': self.silog_weight,
-            'gradient_weight': self.gradient_weight,
-            'log_l1_weight': self.log_l1_weight,
-        }
-        others = {'silog_beta': self.silog_beta, 'domain_weight': self.domain_weight}
-        problems = [
-            f'recipe.{key} is {value}; give at least 0.'
-            for key, value in {**weights, **others}.items()
-            if not value >= 0.0
-        ]
-        if not any(weights.values()):
+        weights = ('silog_weight', 'gradient_weight', 'log_l1_weight')
+        problems = self._below_0(*weights, 'silog_beta', 'domain_weight')
+        if not any(getattr(self, name) for name in weights):
             problems.append(
                 f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.'
             )
-        if not self.sigma_weight > 0.0:
-            problems.append(
-                f'recipe.sigma_weight is {self.sigma_weight}; give more than 0, for sigma would '
-                'keep the spread of the bins as it is.'
-            )
-        return problems
+        return problems + self._not_above_0(
+            'sigma_weight', reason=', for sigma would keep the spread of the bins as it is'
+        )
 
     def _size_problems(self, model: DepthModel) -> list[str]:
         size = (self.network_height, self.network_width)

@@ -260,7 +260,7 @@ def test_a_training_starts_from_a_published_pose_network(
     with pytest.raises(CheckpointError, match='does not exist'):
         SelfSupRecipe(pose_weights=tmp_path / 'none.ckpt').open(model)
     both = SelfSupRecipe(pose_weights=path, pose_pretrained=True)
-    assert 'pose_pretrained asks for others' in both.problems(model)[0]
+    assert 'pose_pretrained loads others' in both.problems(model)[0]
 
 
 def test_problems_are_named_all_at_once(model: DepthModel, metric_model: DepthModel) -> None:
