@@ -106,22 +106,22 @@ def test_other_neighbours_than_expected_are_answered_with_both_settings(
         step.losses(sample, 0)
 
 
-def test_depth_that_never_comes_beside_speeds_is_told_once(
+def test_depth_that_never_comes_beside_speeds_is_named_once(
     metric_model: DepthModel, sample: Sample, caplog: pytest.LogCaptureFixture
 ) -> None:
     blind = replace(sample, valid=torch.zeros_like(sample.valid))
     recipe = SelfSupRecipe(velocity_weight=0.1, supervised_weight=0.9)
     step = recipe.open(metric_model)
     for _ in range(9):
-        step._tell_missing_depth(blind)
-    step._tell_missing_depth(sample)
+        step._warn_of_missing_depth(blind)
+    step._warn_of_missing_depth(sample)
     for _ in range(9):
-        step._tell_missing_depth(blind)
+        step._warn_of_missing_depth(blind)
     assert not caplog.messages, 'now and then there was depth'
     step.losses(blind, 0)
     (told,) = caplog.messages
     assert 'no depth in 10 batches in a row, the last with sample a' in told
     assert 'recipe.supervised_weight 0.9 takes its share' in told
     for _ in range(30):
-        step._tell_missing_depth(blind)
+        step._warn_of_missing_depth(blind)
     assert len(caplog.messages) == 1
