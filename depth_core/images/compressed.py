@@ -124,10 +124,14 @@ def _jpeg_pixels(content: Encoded) -> NDArray[Any]:
 
 def _opencv_pixels(content: Encoded, name: str) -> NDArray[Any]:
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    silent = cv2.utils.logging.LOG_LEVEL_SILENT  # what it logs names no file
+    log_level = cv2.utils.logging.setLogLevel(silent)
     try:
         bgr = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     except cv2.error:
         bgr = None
+    finally:
+        cv2.utils.logging.setLogLevel(log_level)
     if bgr is None:
         reason = 'it cannot be decoded'
         raise _damaged(reason, name=name)

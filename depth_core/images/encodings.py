@@ -183,16 +183,16 @@ def _check_bytes(
         for name, side, even in zip(('height', 'width'), shape, layout.even, strict=True)
         if even and side % 2
     ]
-    fault = ''
+    problem = ''
     if odd:
-        fault = f'neighbouring pixels share their colour, so the {odd[0]} must be even'
+        problem = f'neighbouring pixels share their colour, so the {odd[0]} must be even'
     elif step < row_bytes:
-        fault = f'step is {step} bytes, a row needs at least {row_bytes}'
+        problem = f'step is {step} bytes, a row needs at least {row_bytes}'
     elif not layout.padded and step != row_bytes:
-        fault = f'step is {step} bytes, it must be {row_bytes}: rows have no padding here'
+        problem = f'step is {step} bytes, it must be {row_bytes}: rows have no padding here'
     # The last row may come without its padding.
     elif not step * (rows - 1) + row_bytes <= size <= step * rows:
-        fault = f'{size} bytes arrived, {rows} rows of step {step} are declared'
-    if fault:
-        message = f'{width}x{height} image in {encoding}: {fault}'
+        problem = f'{size} bytes arrived, {rows} rows of step {step} are declared'
+    if problem:
+        message = f'{width}x{height} image in {encoding}: {problem}'
         raise ImageError(ImageProblem.SIZE, message)

@@ -9,7 +9,7 @@ from typing import Final
 from depth_core.contracts import Uint8Array
 from depth_core.errors import DataError
 from depth_core.images.compressed import rgb_from_encoded
-from depth_core.images.errors import ImageError
+from depth_core.images.errors import ImageError, ImageProblem
 from depth_core.images.limit import MAX_PIXELS
 
 IMAGE_SUFFIXES: Final = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff')
@@ -41,5 +41,6 @@ def read_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> Uint8Array:
             content, eight_bits_only=True, turn_upright=True, max_pixels=max_pixels
         )
     except ImageError as error:
-        message = f'image {path} ({len(content)} bytes) {error}; copy or download it again.'
+        remedy = '; copy or download it again' if error.problem is ImageProblem.DAMAGED else ''
+        message = f'image {path} ({len(content)} bytes) {error}{remedy}.'
         raise DataError(message) from error

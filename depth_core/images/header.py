@@ -3,7 +3,7 @@
 
 Decoders fill what a truncated file lacks with grey, and allocate what a header declares. So the
 container is walked to its end, and the size taken from it, before a decoder gets it. Bytes after
-the end are no fault: drivers send buffers larger than their image, phones append films.
+the end are accepted: drivers send buffers larger than their image, phones append films.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _truncated(what: str) -> NoReturn:
     raise ImageError(ImageProblem.DAMAGED, message)
 
 
-def _corrupt(what: str, fault: str) -> NoReturn:
-    raise ImageError(ImageProblem.DAMAGED, f'is a corrupt {what} file: {fault}')
+def _corrupt(what: str, problem: str) -> NoReturn:
+    raise ImageError(ImageProblem.DAMAGED, f'is a corrupt {what} file: {problem}')
 
 
 def _too_few(size: int, height: int, width: int) -> str:

@@ -61,7 +61,7 @@ TAILS = [
 
 @pytest.mark.parametrize('tail', TAILS)
 @pytest.mark.parametrize('suffix', FORMATS)
-def test_bytes_after_the_end_are_no_fault(suffix: str, tail: bytes) -> None:
+def test_bytes_after_the_end_are_accepted(suffix: str, tail: bytes) -> None:
     content = encoded(suffix)
     np.testing.assert_array_equal(rgb_from_encoded(content + tail), rgb_from_encoded(content))
 
@@ -158,7 +158,7 @@ def test_a_jpeg_that_lost_data_is_damaged(
     error = refused(bytes(content))
     assert error.problem is ImageProblem.DAMAGED
     assert 'is a damaged JPEG file' in str(error)
-    assert capfd.readouterr().err == '', 'the libraries keep their lines to themselves'
+    assert capfd.readouterr().err == '', 'a line of a library names no file'
 
 
 def test_a_few_bytes_before_a_marker_are_what_webcams_write() -> None:

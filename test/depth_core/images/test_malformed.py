@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A camera that sends nonsense for hours costs no memory."""
+"""Decoding malformed images, however many, does not raise the memory in use."""
 
 from __future__ import annotations
 
