@@ -27,6 +27,7 @@ from depth_core.files import write_text_atomically
 from depth_core.manifest import read_manifest
 from depth_core.runtime import BACKENDS, Precision, Predictor
 from depth_core.runtime.backends import default_chain, describe_backends
+from depth_core.shipped import MODEL_HELP, find_model
 
 _WARM_UP: Final = 10
 _COLUMNS: Final = ('backend', 'p50', 'p90', 'p99', 'min', 'pre', 'infer', 'post', 'fps', 'MB')
@@ -150,20 +151,21 @@ def table(results: Sequence[BenchResult]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     options = _parser().parse_command(arguments)
-    manifest = read_manifest(options.model) if options.model.suffix == '.onnx' else None
+    model = find_model(options.model)
+    manifest = read_manifest(model) if model.suffix == '.onnx' else None
     size = '' if manifest is None else f', {manifest.input.width}x{manifest.input.height} inside'
     sys.stdout.write(
-        f'{options.model}{size}; image {options.image_width}x{options.image_height}, '
+        f'{model}{size}; image {options.image_width}x{options.image_height}, '
         f'{options.frames} frames, {options.precision}, '
         f'{options.threads or "all"} of {_usable_cpus()} CPUs\n'
     )
-    backends = options.backends or default_chain(options.model)
+    backends = options.backends or default_chain(model)
     for backend in backends:
         if backend not in BACKENDS:
             raise BackendError(unknown_name('backend', backend, BACKENDS))
     requests = [
         BenchRequest(
-            model=options.model,
+            model=model,
             backend=backend,
             precision=options.precision,
             threads=options.threads,
@@ -177,7 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(table(results))
     sys.stdout.write('milliseconds of one answer; pre, infer and post are medians\n')
     if options.output is not None:
-        write_text_atomically(options.output, _to_json(options, results))
+        write_text_atomically(options.output, _to_json(model, options, results))
     if refused:
         message = f'{len(refused)} of {len(requests)} backends did not run:\n  '
         raise BackendError(message + '\n  '.join(refused))
@@ -211,9 +213,9 @@ def _row(result: BenchResult) -> tuple[str, ...]:
     )
 
 
-def _to_json(options: argparse.Namespace, results: Sequence[BenchResult]) -> str:
+def _to_json(model: Path, options: argparse.Namespace, results: Sequence[BenchResult]) -> str:
     content = {
-        'model': str(options.model),
+        'model': str(model),
         'image_height': options.image_height,
         'image_width': options.image_width,
         'threads': options.threads,
@@ -242,7 +244,7 @@ def _parser() -> CommandParser:
         'after the other, each backend in a process of its own.',
     )
     add = parser.add_argument
-    add('--model', type=Path, required=True, help='.onnx file or .ckpt checkpoint')
+    add('--model', required=True, help=MODEL_HELP)
     add(
         '--backends',
         type=names,

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far is what is in the middle of a picture?
 
-python examples/depth_of_an_image.py trt_engines/<model>.onnx picture.jpg
+python examples/depth_of_an_image.py densedepth_small picture.jpg
 """
 
 from __future__ import annotations

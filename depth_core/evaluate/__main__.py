@@ -19,6 +19,7 @@ from rich.table import Table
 
 from depth_core.arguments import CommandParser, count, names, positive, whole
 from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
+from depth_core.data.registry import evaluation_options
 from depth_core.errors import run_command
 from depth_core.evaluate.page import (
     LABELS,
@@ -47,20 +48,6 @@ from depth_core.shipped import MODEL_HELP, find_model
 
 _SYNTHETIC: Final = 'synthetic'
 _SYNTHETIC_IMAGES: Final = 100
-_DATA_OPTIONS: Final = (
-    'height',
-    'width',
-    'ground_truth',
-    'depth_root',
-    'camera',
-    'depth_unit_m',
-    'labels',
-    'image_topic',
-    'cloud_topic',
-    'scenes',
-    'seed',
-)
-"""Arguments that go to the data set as they are; it refuses those it does not take."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -149,6 +136,15 @@ def _parser() -> CommandParser:
     add = group.add_argument
     add('--backend', type=names, help=f'the first that can run it is used: {describe_backends()}')
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
+    _add_data(parser)
+    _add_scoring(parser)
+    add = parser.add_argument_group('report').add_argument
+    add('--output', type=Path, required=True, help='report folder; a former report is replaced')
+    add('--pictures', type=whole, default=6, help='scored images to show in the report')
+    return parser
+
+
+def _add_data(parser: CommandParser) -> None:
     add = parser.add_argument_group('data').add_argument
     add('--data', required=True, help="folder or bag, or the word 'synthetic'")
     add('--dataset', default='auto', choices=('auto', *DATASETS), help='what it is; auto looks')
@@ -156,15 +152,11 @@ def _parser() -> CommandParser:
     add('--limit', type=count, help='take this many images, evenly spaced; for synthetic how many')
     add('--height', type=count, help='resize images to this height, pixels; native when left out')
     add('--width', type=count, help='resize images to this width, pixels; native when left out')
-    add('--ground_truth', help='KITTI: velodyne (default), annotated or proj_depth')
-    add('--depth_root', type=Path, help='KITTI: folder of annotated or projected depth')
-    add('--camera', help='KITTI without split: left, right or both; synthetic: the camera')
-    add('--depth_unit_m', type=positive, help='folder: metres in one code of depth PNG files')
-    add('--labels', help='folder: codes of semantic/*.png: train_ids (default) or label_ids')
-    add('--image_topic', help='bag: topic of the images')
-    add('--cloud_topic', help='bag: topic of the lidar')
-    add('--scenes', help='synthetic: indoor, outdoor, mixed or a scene class')
-    add('--seed', type=int, help='synthetic: seed, one that training did not use')
+    for name, option in evaluation_options().items():
+        add(f'--{name}', type=option.kind, help=option.help)
+
+
+def _add_scoring(parser: CommandParser) -> None:
     add = parser.add_argument_group('scoring').add_argument
     add('--protocol', required=True, help='which pixels are scored, see below')
     add('--min_depth_m', type=float, help="smallest depth scored, protocol 'none' only, metres")
@@ -195,10 +187,6 @@ def _parser() -> CommandParser:
         help='checkpoint (.ckpt) of a guided network, or of depth_core.train.semantic: metrics by '
         'class then go by the classes it predicts, not by labels of the data',
     )
-    add = parser.add_argument_group('report').add_argument
-    add('--output', type=Path, required=True, help='report folder; a former report is replaced')
-    add('--pictures', type=whole, default=6, help='scored images to show in the report')
-    return parser
 
 
 def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
@@ -226,7 +214,8 @@ def _labels(weights: Path | None) -> PredictsClasses | None:
 
 
 def _data_options(options: argparse.Namespace) -> dict[str, Any]:
-    values = {name: getattr(options, name) for name in _DATA_OPTIONS}
+    """What goes to the data set as it is; it refuses an option that it does not take."""
+    values = {name: getattr(options, name) for name in ('height', 'width', *evaluation_options())}
     return {name: value for name, value in values.items() if value is not None}
 
 

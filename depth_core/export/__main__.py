@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depth_core.arguments import CommandParser, count, positive
+from depth_core.contracts import DepthKind
 from depth_core.errors import run_command
 from depth_core.export.onnx import OPSET, export_onnx
 from depth_core.export.parity import SEED, TOLERANCE
@@ -30,20 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         seed=options.seed,
         tolerance=options.tolerance,
     )
-    sys.stdout.write(_summary(options.output, manifest))
+    sys.stdout.write(summary(options.output, manifest))
 
 
-def _summary(output: Path, manifest: Manifest) -> str:
+def summary(output: Path, manifest: Manifest) -> str:
+    """Say in a few lines what was written to `output`, its numbers with their unit."""
     taken, given, parity = manifest.input, manifest.output, manifest.parity
+    unit = ' m' if given.kind is DepthKind.METRIC else ' in its own unit'
     lines = [
         f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
         f'  takes image uint8 [1, {taken.height}, {taken.width}, 3] RGB',
-        f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g} m',
+        f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g}{unit}',
     ]
     if parity is not None:
         lines.append(
             f'  ONNX Runtime against torch on {parity.images} images: depth within '
-            f'{parity.depth_max_rel:.2g} of the depth ({parity.depth_max_abs:.2g} m), sigma '
+            f'{parity.depth_max_rel:.2g} of the depth ({parity.depth_max_abs:.2g}{unit}), sigma '
             f'within {parity.sigma_max_rel:.2g}; allowed {parity.tolerance:g}'
         )
     lines.append(f'  manifest inside it and in {manifest_path(output)}')

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depth_core.contracts import Float32Array
-from depth_core.errors import ConfigError, ExportError, ModelError
+from depth_core.errors import ConfigError, DepthError, ExportError, ModelError
 from depth_core.export.parity import SEED, TOLERANCE, measure_parity
 from depth_core.files import replaced_atomically
 from depth_core.manifest import METADATA_KEY, Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
 from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends import BackendRequest, open_backend
+from depth_core.shipped import shipped_file
 
 OPSET: Final = 18
 SUFFIX: Final = '.onnx'
@@ -199,10 +200,8 @@ def _versions() -> dict[str, str]:
 def _package_version() -> str:
     """The version of this package, installed or run from its checkout."""
     try:
-        return metadata.version('depth_ros')
-    except metadata.PackageNotFoundError:
-        description = Path(__file__).resolve().parents[2] / 'package.xml'
-        if not description.is_file():
-            return 'unknown'
-        found = re.search(r'<version>(.*?)</version>', description.read_text(encoding='utf-8'))
-        return found[1] if found else 'unknown'
+        description = shipped_file('package.xml').read_text(encoding='utf-8')
+    except DepthError:
+        return 'unknown'
+    found = re.search(r'<version>(.*?)</version>', description)
+    return found[1] if found else 'unknown'

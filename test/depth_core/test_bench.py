@@ -73,6 +73,15 @@ def test_the_command_measures_each_backend_and_writes_json(
     assert (content['image_height'], content['image_width']) == (480, 640)
 
 
+def test_a_shipped_model_is_measured_by_name(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(BackendError, match=r'runs \.ckpt files, not \.onnx'):
+        main(['--model', 'densedepth_small', '--backends', 'torch', '--frames', '1'])
+    path = repository / 'trt_engines/densedepth_small.onnx'
+    assert f'{path}, 256x192 inside' in capsys.readouterr().out
+
+
 def test_a_backend_that_does_not_run_is_named(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r'1 of 1 backends did not run:\n.*runs \.ckpt files'):
         main(['--model', str(model), '--backends', 'torch', '--frames', '2'])

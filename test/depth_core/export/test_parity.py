@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec
 from depth_core.errors import ExportError
 from depth_core.export import measure_parity, parity_images
+from depth_core.export.__main__ import summary
 from depth_core.manifest import Manifest
 
 pytestmark = pytest.mark.numeric
@@ -73,3 +75,19 @@ def test_what_is_not_finite_is_refused(factor: float, side: str) -> None:
         measure_parity(Plain(), Plain(depth_factor=factor))
     with pytest.raises(ExportError, match='the network gives depth that is not finite'):
         measure_parity(Plain(depth_factor=factor), Plain(depth_factor=factor))
+
+
+@pytest.mark.parametrize(
+    ('kind', 'unit'),
+    [(DepthKind.METRIC, ' m'), (DepthKind.UP_TO_SCALE, ' in its own unit')],
+)
+def test_the_command_names_metres_only_where_there_are_some(
+    tmp_path: Path, kind: DepthKind, unit: str
+) -> None:
+    parity = measure_parity(Plain(), Plain(depth_factor=1.0001))
+    output = replace(MANIFEST.output, kind=kind)
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(bytes(10))
+    said = summary(path, replace(MANIFEST, output=output, parity=parity))
+    assert f'gives depth and sigma, {kind}, 0.5 to 80{unit}\n' in said
+    assert f'of the depth (0.0004{unit}), sigma' in said
