@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import cv2
 import numpy as np
 
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, OutputSpec, Uint8Array
 from depth_core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from matplotlib.cm import ScalarMappable
 
 _CODES: Final = 255
 _BAR_WIDTH: Final = 14
@@ -112,9 +115,18 @@ def colour_depth(depth: Float32Array, scale: ColourScale | None) -> Uint8Array:
 
 
 def palette() -> Uint8Array:
-    """[256, 3] uint8 RGB, the colours of a scale from near to far, for plots with a bar."""
+    """[256, 3] uint8 RGB, the colours of a scale from near to far."""
     steps = np.linspace(0.0, 1.0, _CODES + 1, dtype=np.float32)
     return _colour(steps[None]).reshape(-1, 3)
+
+
+def matplotlib_scale(scale: ColourScale) -> ScalarMappable:
+    """The same colours as matplotlib takes them: the bar beside a picture of `colour_depth`."""
+    from matplotlib.cm import ScalarMappable  # noqa: PLC0415  only plots need it
+    from matplotlib.colors import ListedColormap, LogNorm  # noqa: PLC0415  as above
+
+    colours = ListedColormap((palette() / float(_CODES)).tolist())
+    return ScalarMappable(LogNorm(scale.near, scale.far), colours)
 
 
 def side_by_side(image: Uint8Array, answer: DepthMap, scale: ColourScale | None) -> Uint8Array:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from depth_core.contracts import Float32Array, probability_within_factor
 from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.plots import encode
-from depth_core.preview import ColourScale, colour_depth, palette
+from depth_core.preview import ColourScale, colour_depth, matplotlib_scale
 
 _SQUARE: Final = 4
 """This many tiles stand two in a row, whatever their shape."""
@@ -104,8 +104,7 @@ def _sigma_norm(sigma_m: Float32Array) -> LogNorm:
 def _depth(title: str, depth_m: Float32Array, scale: ColourScale, axes: Axes) -> None:
     """Depth in the colours that it has everywhere in this package."""
     _tile(axes, title, colour_depth(depth_m, scale))
-    norm = LogNorm(scale.near, scale.far)
-    _bar(axes, ScalarMappable(norm, ListedColormap((palette() / 255.0).tolist())))
+    _bar(axes, matplotlib_scale(scale))
 
 
 def _scalar(

@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from depth_core.contracts import Float32Array
 from depth_core.files import replaced_atomically
 from depth_core.geometry import intrinsics_from_matrix, unproject
+from depth_core.preview import ColourScale, colour_depth, matplotlib_scale, scale_of_range
 from depth_ros.demo.monitor import Answer
 
 SIZE_INCHES: Final = (15.0, 7.6)
@@ -23,15 +23,18 @@ POINTS_DRAWN: Final = 40_000
 _UNKNOWN: Final = '0.75'
 
 
-def draw_answer(answer: Answer, *, title: str, path: Path) -> None:
+def draw_answer(
+    answer: Answer, *, title: str, path: Path, scale: ColourScale | None = None
+) -> None:
     """Write a PNG: image, depth, true depth; sigma, confidence, the cloud from above.
 
-    Depth and true depth share their colours. Grey is unknown, or beyond the range.
+    Depth and true depth have the colours of the node's preview; black is unknown.
 
     Args:
         answer: What is drawn.
         title: Line above the panels.
         path: The PNG.
+        scale: The colours of depth; None spreads them over the range of the true depth.
 
     Raises:
         DepthError: The file cannot be written.
@@ -40,15 +43,15 @@ def draw_answer(answer: Answer, *, title: str, path: Path) -> None:
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     axes = figure.subplots(2, 3)
-    low_m, high_m = _depth_range(answer)
-    norm = LogNorm(low_m, high_m)
+    range_m = _depth_range(answer)
+    scale = scale or scale_of_range(range_m)
     _panel(axes[0, 0], 'image', answer.image)
     for axis, name, depth_m in (
         (axes[0, 1], 'depth', answer.depth_m),
         (axes[0, 2], 'true depth', answer.truth_m),
     ):
-        shown = _panel(axis, f'{name} (m)', _finite(depth_m), norm=norm, cmap='turbo_r')
-        _colour_bar(figure, shown, axis, ticks=_ticks(low_m, high_m))
+        _panel(axis, f'{name} (m)', colour_depth(depth_m, scale))
+        _colour_bar(figure, matplotlib_scale(scale), axis, ticks=_ticks(scale.near, scale.far))
     sigma_m = _finite(answer.sigma_m)
     top = float(np.percentile(sigma_m.compressed(), 98)) if sigma_m.count() else 1.0
     shown = _panel(axes[1, 0], 'sigma (m)', sigma_m, vmin=0.0, vmax=top, cmap='magma')
@@ -62,7 +65,7 @@ def draw_answer(answer: Answer, *, title: str, path: Path) -> None:
         cmap='viridis',
     )
     _colour_bar(figure, shown, axes[1, 1])
-    _from_above(axes[1, 2], answer, high_m)
+    _from_above(axes[1, 2], answer, range_m[1])
     with replaced_atomically(path) as temporary:
         figure.savefig(temporary, format='png')
 

@@ -22,6 +22,8 @@ from rich.live import Live
 from rich.table import Table
 
 from depth_core.errors import DepthError
+from depth_core.manifest import read_manifest
+from depth_core.preview import scale_for
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.children import Child, children_ended, free_domain_id
 from depth_ros.demo.monitor import IMAGE, Monitor, Score
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             start(children, options, model, environment)
             monitor, score = measure(options, children, display)
         display.finish(monitor, score)
-        draw(options, monitor, score)
+        draw(options, model, monitor, score)
         check_flow(score, options, children)
 
 
@@ -181,7 +183,7 @@ def check_flow(score: Score, options: Namespace, children: Sequence[Child]) -> N
         raise DepthError(message)
 
 
-def draw(options: Namespace, monitor: Monitor, score: Score) -> None:
+def draw(options: Namespace, model: Path, monitor: Monitor, score: Score) -> None:
     """Write the picture of the last image that everything arrived of."""
     answer = monitor.answer()
     if answer is None:
@@ -189,7 +191,8 @@ def draw(options: Namespace, monitor: Monitor, score: Score) -> None:
     from depth_ros.demo.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
 
     path = options.output_dir / 'demo.png'
-    draw_answer(answer, title=line(monitor, score), path=path)
+    scale = scale_for(read_manifest(model).output) if model.suffix == '.onnx' else None
+    draw_answer(answer, title=line(monitor, score), path=path, scale=scale)
     sys.stdout.write(f'picture: {path}\n')
 
 

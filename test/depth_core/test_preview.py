@@ -9,6 +9,7 @@ from depth_core.errors import ConfigError
 from depth_core.preview import (
     ColourScale,
     colour_depth,
+    matplotlib_scale,
     palette,
     scale_for,
     scale_of_range,
@@ -57,6 +58,14 @@ def test_the_palette_holds_the_colours_of_equal_steps_of_the_logarithm() -> None
     scale = ColourScale(near=1.0, far=2.0**5.1)
     steps = plane(2.0 ** (0.1 * np.arange(52)))  # each step is 5 codes of 255
     np.testing.assert_array_equal(colour_depth(steps, scale)[0], palette()[::5])
+
+
+def test_plots_have_the_same_colours() -> None:
+    scale = ColourScale(near=0.5, far=80.0)
+    depth = plane(np.geomspace(0.5, 80.0, 256))
+    plotted = matplotlib_scale(scale).to_rgba(depth, bytes=True)[..., :3].astype(int)
+    # matplotlib rounds to the other of two neighbouring colours here and there.
+    assert np.abs(plotted - colour_depth(depth, scale)).max() <= 10
 
 
 def test_the_same_depth_has_the_same_colour_in_every_frame() -> None:
