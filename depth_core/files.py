@@ -72,6 +72,15 @@ def is_hidden(path: Path) -> bool:
     return path.name.startswith('.') or path.name.lower() in _SYSTEM_FILES
 
 
+def visible_paths(folder: Path, pattern: str = '*') -> list[Path]:
+    """What matches a pattern in a folder, sorted, without hidden files and folders."""
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(is_hidden(Path(part)) for part in path.relative_to(folder).parts)
+    )
+
+
 @contextlib.contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; sync and rename it to `path` on a clean exit.

@@ -27,7 +27,7 @@ from depth_core.data.images import (
 from depth_core.data.sample import Sample
 from depth_core.data.text import numbers_of, read_lines
 from depth_core.errors import ConfigError, DataError, unknown_name
-from depth_core.files import is_hidden
+from depth_core.files import visible_paths
 from depth_core.geometry import intrinsics_from_matrix
 from depth_core.images import IMAGE_SUFFIXES, read_image
 
@@ -204,7 +204,7 @@ def _by_stem(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     """The file of each stem in a folder; of several the one whose ending comes last."""
     if not folder.is_dir():
         return {}
-    paths = [path for path in sorted(folder.iterdir()) if not is_hidden(path)]
+    paths = visible_paths(folder)
     return {
         path.stem: path for ending in endings for path in paths if path.suffix.lower() == ending
     }
@@ -217,8 +217,8 @@ def _names(folders: Iterable[Path]) -> str:
 def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
     folder = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not is_hidden(path):
+    for path in visible_paths(folder):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
             if path.stem in found:
                 message = (
                     f'{found[path.stem]} and {path} have the same name but for the ending, so '

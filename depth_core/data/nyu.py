@@ -20,7 +20,7 @@ from depth_core.data.images import (
 from depth_core.data.sample import Sample
 from depth_core.data.text import read_lines
 from depth_core.errors import DataError
-from depth_core.files import is_hidden
+from depth_core.files import visible_paths
 from depth_core.geometry import resize_intrinsics
 from depth_core.images import read_image
 
@@ -122,7 +122,7 @@ class NyuDataset:
 
 
 def _find_pairs(root: Path) -> Sequence[NyuPair]:
-    files = [path for path in sorted((*root.glob('*'), *root.glob('*/*'))) if not is_hidden(path)]
+    files = sorted((*visible_paths(root), *visible_paths(root, '*/*')))
     depths = {(path.parent, path.stem): path for path in files if path.suffix.lower() == '.png'}
     pairs, alone = [], []
     for image in files:

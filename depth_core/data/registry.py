@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
 from depth_core.errors import ConfigError, DataError, unknown_name
-from depth_core.files import is_hidden
+from depth_core.files import visible_paths
 
 if TYPE_CHECKING:
     from depth_core.data.sample import DepthDataset
@@ -200,7 +200,7 @@ def detect_dataset(root: Path) -> str:
         )
         raise DataError(message)
     for name, row in DATASETS.items():
-        if any(not is_hidden(path) for pattern in row.folders for path in root.glob(pattern)):
+        if any(visible_paths(root, pattern) for pattern in row.folders):
             return name
     message = f'data {root} is an empty folder; give one that holds {", ".join(DATASETS)}.'
     raise DataError(message)

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Final
 
 from depth_core.errors import DataError
-from depth_core.files import is_hidden
+from depth_core.files import visible_paths
 
 STORAGES: Final = ('.mcap', '.db3')
 """Endings of the storage files of ROS 2."""
@@ -46,8 +47,9 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """The files of a bag: the file itself, or those of its folder."""
     if not path.is_dir():
         return (path,)
-    found = (item for item in path.iterdir() if item.is_file() and not is_hidden(item))
-    return tuple(sorted(item for item in found if item.suffix.lower() in _OF_BAGS))
+    return tuple(
+        item for item in visible_paths(path) if item.suffix.lower() in _OF_BAGS and item.is_file()
+    )
 
 
 def _only_storage(folder: Path) -> Path:
@@ -55,14 +57,14 @@ def _only_storage(folder: Path) -> Path:
     files = files_of(folder)
     storages = [path for path in files if path.suffix in STORAGES]
     bags = [path for path in files if path.suffix.lower() == ROS1]
-    if len(storages) > 1 or (bags and not storages):
+    if len(storages or bags) > 1:
         names = ', '.join(path.name for path in storages or bags)
         message = (
             f'{folder} has no {METADATA} to say what belongs together of {names}; give one of '
             f'these files, or run: ros2 bag reindex {folder}'
         )
         raise DataError(message)
-    if not storages:
+    if not storages and not bags:
         compressed = next((path for path in files if path.suffix == _COMPRESSED), None)
         if compressed is not None:
             _check_file(compressed)
@@ -71,8 +73,9 @@ def _only_storage(folder: Path) -> Path:
             'folder that ros2 bag record made, or a .bag file of ROS 1.'
         )
         raise DataError(message)
-    _check_file(storages[0])
-    return storages[0]
+    (only,) = storages or bags
+    _check_file(only)
+    return only
 
 
 def _check_file(path: Path) -> None:
@@ -119,35 +122,60 @@ def _journal_of(path: Path) -> Path | None:
 
 def unreadable(storage: Path, error: Exception) -> str:
     """Say why a bag cannot be read, and what helps a bag of its kind."""
-    ending = storage.suffix.lower()
-    if storage.is_dir():
-        parts = sorted(path for path in storage.glob('*.*') if path.suffix in STORAGES)
-        give = f', or give its storage file: {parts[0]}' if parts else ''
-        remedy = f'If its {METADATA} is wrong, run: ros2 bag reindex {storage}{give}'
-    elif ending == '.mcap':
-        if _is_cut_off(storage):
-            return (
-                f'the bag {storage} is not finished: its end, with the index, is missing, as '
-                'after a power cut or a copy that stopped. Recover what is there: '
-                f'mcap recover {storage} -o recovered.mcap'
-            )
-        remedy = f'Recover what is there: mcap recover {storage} -o recovered.mcap'
+    if not storage.is_dir():
+        return f'the bag {storage} {_problem_of_file(storage, error)}'
+    parts = [path for path in files_of(storage) if path.suffix in STORAGES]
+    broken = next((path for path in parts if path.name in str(error) or _is_cut_off(path)), None)
+    if broken is not None:
+        return f'the part {broken.name} of bag {storage} {_problem_of_file(broken, error)}'
+    give = f', or give its storage file: {parts[0]}' if parts else ''
+    return (
+        f'the bag {storage} cannot be read: {brief(error)}. If its {METADATA} is wrong, run: '
+        f'ros2 bag reindex {storage}{give}'
+    )
+
+
+def _problem_of_file(path: Path, error: Exception) -> str:
+    """Say why a storage file cannot be read, as the end of a sentence about it."""
+    ending = path.suffix.lower()
+    if not os.access(path, os.R_OK):
+        return 'cannot be read: permission denied; give yourself the right to read it.'
+    if path.stat().st_size == 0:
+        return 'is empty (0 bytes): nothing was written; record it again.'
+    if ending == ROS1:
+        remedy = f'If the recording was cut off, run: rosbag reindex {path}'
     elif ending == '.db3':
-        remedy = f'Recover what is there: sqlite3 {storage} .recover | sqlite3 recovered.db3'
+        remedy = f'Recover what is there: sqlite3 {path} .recover | sqlite3 recovered.db3'
+    elif _is_cut_off(path):
+        return (
+            'is not finished: its end, with the index, is missing, as after a power cut or a copy '
+            f'that stopped. Recover what is there: mcap recover {path} -o recovered.mcap'
+        )
+    elif isinstance(error, KeyError):
+        return (
+            f'has a topic of encoding {error}, and ROS 2 has ros2msg and ros2idl; leave it out: '
+            f'mcap filter {path} -o filtered.mcap'
+        )
+    elif not _begins_as_mcap(path):
+        return 'is no MCAP file by its content; give the file that ros2 bag record wrote.'
     else:
-        remedy = f'If the recording was cut off, run: rosbag reindex {storage}'
-    return f'the bag {storage} cannot be read: {brief(error)}. {remedy}'
+        remedy = f'Recover what is there: mcap recover {path} -o recovered.mcap'
+    return f'cannot be read: {brief(error)}. {remedy}'
 
 
-def _is_cut_off(mcap: Path) -> bool:
+def _is_cut_off(path: Path) -> bool:
     """Whether a file begins as MCAP and does not end as such."""
-    try:
-        with mcap.open('rb') as file:
-            begins = file.read(len(_MCAP_MAGIC)) == _MCAP_MAGIC
-            file.seek(-min(len(_MCAP_MAGIC), mcap.stat().st_size), 2)
-            return begins and file.read() != _MCAP_MAGIC
-    except OSError:
+    if not os.access(path, os.R_OK) or not _begins_as_mcap(path):
         return False
+    with path.open('rb') as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - len(_MCAP_MAGIC), len(_MCAP_MAGIC)))
+        return file.read() != _MCAP_MAGIC
+
+
+def _begins_as_mcap(path: Path) -> bool:
+    with path.open('rb') as file:
+        return file.read(len(_MCAP_MAGIC)) == _MCAP_MAGIC
 
 
 def brief(error: Exception) -> str:

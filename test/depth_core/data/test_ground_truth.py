@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import cv2
@@ -112,6 +113,7 @@ def test_nyu_pairs_have_depth_and_images_alone_are_counted(
         (tmp_path / name).write_bytes(cv2.imencode('.jpg', np.zeros((4, 6, 3)))[1].tobytes())
     (tmp_path / 'sync_depth_1.PNG').write_bytes(cv2.imencode('.png', codes)[1].tobytes())
     (tmp_path / '._rgb_1.JPG').write_bytes(b'\0\5\x16\7')
+    shutil.copytree(tmp_path, tmp_path / '.thumbnails')
     with caplog.at_level(logging.WARNING):
         dataset = NyuDataset(tmp_path)
     assert [pair.key for pair in dataset.pairs] == [f'{tmp_path.name}/rgb_1']

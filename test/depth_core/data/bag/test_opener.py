@@ -119,6 +119,11 @@ def test_a_folder_without_metadata_is_its_only_file(tmp_path: Path, plugin: Stor
     assert topics(folder)[IMAGE] == 3
 
 
+def test_a_folder_of_one_bag_of_ros_1_is_that_bag(tmp_path: Path) -> None:
+    ros1_bag(tmp_path / 'a.bag', '', '*')
+    assert topics(tmp_path)[IMAGE] == 1
+
+
 @pytest.mark.parametrize('mode', [CompressionMode.FILE, CompressionMode.MESSAGE])
 def test_a_compressed_bag_is_read_by_its_metadata(tmp_path: Path, mode: CompressionMode) -> None:
     folder = compressed(tmp_path, mode)
@@ -326,6 +331,26 @@ def garbage(folder: Path) -> Path:
     return path
 
 
+def nothing(folder: Path) -> Path:
+    path = folder / 'bag.mcap'
+    path.write_bytes(b'')
+    return path
+
+
+def part_cut(folder: Path) -> Path:
+    return cut(storage_of(record().write(folder / 'bag'))).parent
+
+
+def part_malformed(folder: Path) -> Path:
+    return truncated_sqlite(folder).parent
+
+
+def foreign_schema(folder: Path) -> Path:
+    path = storage_of(record().write(folder / 'bag'))
+    path.write_bytes(path.read_bytes().replace(b'ros2msg', b'protobu'))
+    return path
+
+
 def broken_yaml(folder: Path) -> Path:
     path = record().write(folder / 'bag')
     (path / 'metadata.yaml').write_text('rosbag2_bagfile_information: [')
@@ -367,7 +392,11 @@ def cut(file: Path) -> Path:
         (lost_file, r'cannot be read: .*bag\.mcap'),
         (power_cut, r'is not finished: .*mcap recover .*bag\.mcap -o'),
         (truncated_sqlite, r'cannot be read: .*\.recover'),
-        (garbage, 'cannot be read: File magic is invalid'),
+        (garbage, 'is no MCAP file by its content'),
+        (nothing, r'is empty \(0 bytes\)'),
+        (part_cut, r'the part bag\.mcap of bag .* is not finished: .*mcap recover .*bag\.mcap -o'),
+        (part_malformed, r'the part bag\.db3 of bag .*malformed.*\.recover'),
+        (foreign_schema, r"a topic of encoding 'protobu'.*mcap filter"),
         (broken_yaml, r'cannot be read: .*metadata\.yaml is wrong'),
         (unmerged, r'still in copy\.db3-wal.*wal_checkpoint'),
     ],
