@@ -11,10 +11,14 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from depth_core.data.bag.opener import open_bag, select_connections
+
 STORE = get_typestore(Stores.ROS2_HUMBLE)
+STORE1 = get_typestore(Stores.ROS1_NOETIC)
 HEIGHT, WIDTH, F_PX, CX_PX, CY_PX = 12, 20, 25.0, 9.0, 5.0
 START_NS = 1_700_000_000_000_000_000
 STEP_NS = 100_000_000
@@ -235,3 +239,64 @@ def record(*, compressed: bool = False, tf: Any = BOTH_FRAMES, info: Any = None)
             late_ns = stamp_ns + 10_000_000
             recording.add(CLOUD, late_ns, cloud(late_ns, points))
     return recording
+
+
+def topics(path: Path) -> dict[str, int]:
+    """How many messages of each topic are read."""
+    found: dict[str, int] = {}
+    with open_bag(path) as bag:
+        for message in bag.messages(select_connections(bag, ())):
+            found[message.connection.topic] = found.get(message.connection.topic, 0) + 1
+    return found
+
+
+def storage_of(folder: Path) -> Path:
+    return next(item for item in folder.iterdir() if item.suffix in {'.mcap', '.db3'})
+
+
+def compressed(folder: Path, mode: CompressionMode = CompressionMode.FILE) -> Path:
+    path = folder / 'bag'
+    writer = Writer(path, version=9, storage_plugin=StoragePlugin.MCAP)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
+        image = raw_image(START_NS, pixels_of(0))
+        connection = writer.add_connection(IMAGE, image.__msgtype__, typestore=STORE)
+        writer.write(connection, START_NS, STORE.serialize_cdr(image, image.__msgtype__))
+    return path
+
+
+def odd_topic(writer: Writer | Writer1, text: str, *, digest: str, ros1: bool) -> None:
+    kind = 'my_msgs/msg/Odd'
+    if isinstance(writer, Writer1):
+        connection = writer.add_connection('/odd', kind, msgdef=text, md5sum=digest)
+    else:
+        connection = writer.add_connection('/odd', kind, msgdef=text, rihs01=digest)
+    writer.write(connection, START_NS, bytes(12 if ros1 else 16))
+
+
+def ros1_bag(path: Path, definition: str, digest: str, *, camera_digest: str = '') -> Path:
+    types = STORE1.types
+    header = types['std_msgs/msg/Header'](
+        seq=0, stamp=types['builtin_interfaces/msg/Time'](sec=1, nanosec=0), frame_id='optical'
+    )
+    image = types['sensor_msgs/msg/Image'](
+        header, 12, 20, 'rgb8', 0, 60, np.ascontiguousarray(pixels_of(0)).ravel()
+    )
+    info = types['sensor_msgs/msg/CameraInfo'](
+        header, 12, 20, 'plumb_bob', np.zeros(5), np.array([25.0, 0, 9, 0, 25, 5, 0, 0, 1]),
+        np.eye(3).ravel(), np.array([25.0, 0, 9, 0, 0, 25, 5, 0, 0, 0, 1, 0]), 0, 0,
+        types['sensor_msgs/msg/RegionOfInterest'](0, 0, 0, 0, do_rectify=False),
+    )  # fmt: skip
+    with Writer1(path) as writer:
+        for topic, message in ((IMAGE, image), (INFO, info)):
+            kind = message.__msgtype__
+            connection = writer.add_connection(
+                topic,
+                kind,
+                typestore=STORE1,
+                msgdef='' if camera_digest else None,
+                md5sum=camera_digest or None,
+            )
+            writer.write(connection, START_NS, STORE1.serialize_ros1(message, kind))
+        odd_topic(writer, definition, digest=digest, ros1=True)
+    return path
