@@ -28,7 +28,7 @@ from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
 from depth_core.metrics import Align, Evaluation, ImageScore, MetricAccumulator, Protocol
 from depth_core.preview import ColourScale
 from depth_core.runtime.flip import FLIP_AVERAGES, FlipAverage, predict_averaged
-from depth_core.runtime.preprocessing import RANGE_TOLERANCE
+from depth_core.runtime.postprocessing import RANGE_TOLERANCE
 
 
 class PredictsDepth(Interface):

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
-from depth_core.runtime.preprocessing import mark_ends
+from depth_core.runtime.postprocessing import mark_ends
 
 FlipAverage: TypeAlias = Literal['none', 'mean', 'blended', 'blended_inverse']
 """none: one pass. mean: plain mean of both passes (DenseDepth, ZoeDepth). blended: mean in the

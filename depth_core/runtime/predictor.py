@@ -16,7 +16,8 @@ from depth_core.errors import ConfigError
 from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, Precision, open_backend
 from depth_core.runtime.flip import FlipAverage, predict_averaged
 from depth_core.runtime.graph import input_shape
-from depth_core.runtime.preprocessing import Postprocessor, Preprocessor, check_image
+from depth_core.runtime.postprocessing import Postprocessor
+from depth_core.runtime.preprocessing import Preprocessor, check_image
 from depth_core.runtime.sizes import keep_aspect_size, pad_reflect, reflect_padding
 from depth_core.shipped import find_model
 

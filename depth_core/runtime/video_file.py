@@ -130,10 +130,13 @@ def playable_rate_hz(stated_hz: float, stamps_s: Sequence[float]) -> float:
         show and rounded to what MPEG-4 part 2 can state. 25 Hz when there is neither.
     """
     stated_hz = _positive(stated_hz)
-    span_s = max(stamps_s) - stamps_s[0] if stamps_s else 0.0
-    measured_hz = (len(stamps_s) - 1) / span_s if span_s > 0.0 else stated_hz
-    kept = stated_hz > 0.0 and abs(measured_hz / stated_hz - 1.0) <= _RATE_TOLERANCE
-    rate_hz = (stated_hz if kept else measured_hz) or _RATE_UNKNOWN_HZ
+    span_s = max(stamps_s) - min(stamps_s) if stamps_s else 0.0
+    if span_s > 0.0:
+        rate_hz = (len(stamps_s) - 1) / span_s
+        if stated_hz and abs(rate_hz / stated_hz - 1.0) <= _RATE_TOLERANCE:
+            rate_hz = stated_hz  # the stamps may be rounded to milliseconds
+    else:
+        rate_hz = stated_hz if 0.0 < stated_hz <= _FASTEST_HZ else _RATE_UNKNOWN_HZ
     rate_hz = min(max(rate_hz, _SLOWEST_HZ), _FASTEST_HZ)
     return round(rate_hz, 3 if rate_hz * 1000.0 < _TICKS_A_SECOND else 2)
 

@@ -12,7 +12,7 @@ import pytest
 from depth_core.contracts import DepthKind, OutputSpec
 from depth_core.errors import DataError
 from depth_core.runtime import Predictor
-from depth_core.runtime.preprocessing import Postprocessor
+from depth_core.runtime.postprocessing import Postprocessor
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.numeric

@@ -97,6 +97,8 @@ def read(path: Path) -> tuple[float, int]:
         (float('inf'), [0.0, 0.0], 25.0),
         (-5.0, [0.0, 0.0, 0.0], 25.0),
         (30.0, [0.0, 0.0, 0.0], 30.0),  # a container without stamps
+        (1000.0, [0.0, 0.0, 0.0], 25.0),  # a clock, and no stamps
+        (1000.0, [0.1, 0.05, 0.0, 0.15], 20.0),  # not in order
         (1e-9, [0.0, 1e9], 0.1),
     ],
 )
