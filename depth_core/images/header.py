@@ -77,19 +77,23 @@ _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_HUFFMAN: Final = range(0xC0, 0xC8)
 _JPEG_MOST_PIXELS: Final = 8 * 64
 """In a byte: each block of 8 x 8 pixels has at least one Huffman code, of one bit."""
+_JPEG_SCAN: Final = 0xDA
+_JPEG_MOST_SCANS: Final = 100
+"""Progressive files have about ten; each costs as much time as a whole image."""
 _EXIF: Final = b'Exif\0\0'
 
 
 def _jpeg(content: Encoded) -> ImageHeader:
     """Walk the segments and scans to the end marker; a thumbnail lies inside a segment."""
     size: tuple[int, int] | None = None
-    orientation, huffman, position = 1, False, len(_JPEG_START)
+    orientation, huffman, scans, position = 1, False, 0, len(_JPEG_START)
     while found := _JPEG_MARKER.search(content, position):
         marker, start = content[found.start() + 1], found.end()
         if marker == _JPEG_END:
             break
         length = max(int.from_bytes(content[start : start + 2], 'big'), 2)
         segment = content[start + 2 : start + length]
+        scans += marker == _JPEG_SCAN
         if marker in _JPEG_FRAMES and size is None:
             size = struct.unpack_from('>HH', segment, 1)
             huffman = marker in _JPEG_HUFFMAN
@@ -100,6 +104,8 @@ def _jpeg(content: Encoded) -> ImageHeader:
         _truncated('JPEG')
     if size is None:
         _corrupt('JPEG', 'it has no frame header')
+    if scans > _JPEG_MOST_SCANS:
+        _corrupt('JPEG', f'it has {scans} scans, and at most {_JPEG_MOST_SCANS} are read')
     height, width = size
     if huffman and height * width > len(content) * _JPEG_MOST_PIXELS:
         _corrupt('JPEG', _too_few(len(content), height, width))

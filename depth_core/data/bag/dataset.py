@@ -77,7 +77,8 @@ class BagDataset:
         camera_info_topic: CameraInfo; found beside the image topic.
         cloud_topic: PointCloud2; found when the bag has one.
         rectified: Whether the images are rectified already, so that P and R describe them and
-            not K and D; None means yes when 'rect' is in the name of the image topic.
+            not K and D; None means yes when the image topic has `rect` or `rectified` as a whole
+            word in its name, or the calibration has no distortion, as in the node.
         max_offset_s: Largest time between image and scan, seconds.
         neighbours: Offsets, in images, of the neighbouring images to give too. An image without
             all of them, at the ends or where images were dropped, is left out.

@@ -249,6 +249,15 @@ def test_a_declared_size_allocates_nothing(content: bytes, problem: ImageProblem
     assert peak < 2_000_000
 
 
+def test_a_jpeg_of_endless_scans_is_not_decoded() -> None:
+    content = encoded('.jpg', *JPEG_KINDS['progressive'])
+    scan = content[content.index(b'\xff\xda') : -2]
+    assert rgb_from_encoded(content).shape == (HEIGHT, WIDTH, 3)
+    assert 'scans, and at most 100 are read' in str(
+        refused(content[:-2] + 20 * scan + content[-2:])
+    )
+
+
 def test_the_limit_is_one_of_pixels() -> None:
     for suffix in FORMATS:
         content = encoded(suffix)
