@@ -13,6 +13,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from depth_core.contracts import Uint8Array
+from depth_core.images.encodings import rgb_from_raw
 from depth_core.images.errors import ImageError, ImageProblem
 from depth_core.images.exif import upright
 from depth_core.images.header import Encoded, read_header
@@ -20,6 +21,10 @@ from depth_core.images.limit import MAX_PIXELS, limit_pixels
 
 _UPPER_BYTE: Final = 8
 _DEPTH_FORMAT: Final = 'compressedDepth'
+_MOSAIC_FORMAT: Final = re.compile(
+    r'\s*(bayer_[a-z]{4})(?:8|16)\s*;.*compressed\s*(?:bayer_\w+)?\s*'
+)
+"""Of Bayer images, which image_transport encodes as grey ones without taking colours from them."""
 
 _JPEG_LABELS: Final = re.compile(r'JFIF revision|bad ICC|Adobe color|Invalid SOS')
 """What libjpeg warns of that costs no pixels."""
@@ -80,8 +85,8 @@ def rgb_from_compressed(
     """Decode the picture of a compressed image message, as image_transport makes it.
 
     The pixels stay as they are stored, whatever an EXIF orientation says: they belong to the
-    camera_info beside them. The format is only looked at for depth images; what the bytes are is
-    seen from them.
+    camera_info beside them. The format is only looked at for depth images and Bayer patterns;
+    JPEG, PNG and the others are recognised by their bytes.
 
     Args:
         content: The encoded image; bytes after its end are ignored.
@@ -98,8 +103,21 @@ def rgb_from_compressed(
     if _DEPTH_FORMAT in format_name:
         message = f'{what} is a depth image; give the image of a colour or grey camera'
         raise ImageError(ImageProblem.ENCODING, message)
+    mosaic = _MOSAIC_FORMAT.fullmatch(format_name)
     try:
-        return rgb_from_encoded(content, max_pixels=max_pixels)
+        rgb = rgb_from_encoded(content, max_pixels=max_pixels)
+        if mosaic is None:
+            return rgb
+        grey = np.ascontiguousarray(rgb[..., 0])
+        height, width = grey.shape
+        return rgb_from_raw(
+            grey.data.cast('B'),
+            encoding=f'{mosaic[1]}8',
+            height=height,
+            width=width,
+            step=width,
+            max_pixels=max_pixels,
+        )
     except ImageError as error:
         raise ImageError(error.problem, f'{what} {error}') from error
 

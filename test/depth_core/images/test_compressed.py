@@ -300,6 +300,25 @@ def test_what_the_bytes_are_counts_and_not_the_format(suffix: str, format_name: 
     np.testing.assert_allclose(found[16, 40].astype(int), 0, atol=6)
 
 
+@pytest.mark.parametrize(
+    ('format_name', 'expected'),
+    [
+        ('bayer_rggb8; png compressed ', [200, 100, 30]),
+        ('bayer_bggr8;png compressed bayer_bggr8', [30, 100, 200]),
+        ('bayer_rggb16; png compressed', [200, 100, 30]),
+        ('bayer_rggb8; png compressed mono8', [200, 200, 200]),
+        ('mono8; png compressed ', [200, 200, 200]),
+    ],
+)
+def test_a_mosaic_sent_as_a_grey_image_gives_its_colours(
+    format_name: str, expected: list[int]
+) -> None:
+    mosaic = np.tile(np.array([[200, 100], [100, 30]], np.uint8), (8, 8))
+    pixels = mosaic.astype(np.uint16) * 256 if '16' in format_name else mosaic
+    found = rgb_from_compressed(encoded('.png', pixels=pixels), format_name=format_name)
+    assert found[4, 4].tolist() == expected
+
+
 @pytest.mark.parametrize('format_name', ['16UC1; compressedDepth', '32FC1; compressedDepth png'])
 def test_a_compressed_depth_image_is_refused_by_name(format_name: str) -> None:
     with pytest.raises(ImageError, match='is a depth image') as caught:

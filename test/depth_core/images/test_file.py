@@ -53,19 +53,6 @@ def test_jpeg_files_of_every_kind_are_whole(
             read_image(path)
 
 
-def test_a_thumbnail_does_not_pass_for_the_image(tmp_path: Path, picture: np.ndarray) -> None:
-    path = write(tmp_path / 'a.jpg', picture)
-    thumbnail = write(tmp_path / 'small.jpg', picture[::4, ::4]).read_bytes()
-    segment = b'\xff\xe1' + (len(thumbnail) + 2).to_bytes(2, 'big') + thumbnail
-    whole = path.read_bytes()
-    with_thumbnail = whole[:2] + segment + whole[2:]
-    path.write_bytes(with_thumbnail)
-    assert read_image(path).shape == (100, 140, 3)
-    path.write_bytes(with_thumbnail[:-500])
-    with pytest.raises(DataError, match='truncated JPEG'):
-        read_image(path)
-
-
 def test_a_png_shows_every_damage(tmp_path: Path, picture: np.ndarray) -> None:
     path = write(tmp_path / 'a.png', picture)
     whole = path.read_bytes()
