@@ -5,11 +5,17 @@ PYTHON ?= python3
 PIP_ARGS ?=
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := ros,train,onnx,openvino,dev
 
-# Holds the path it was made for: a .venv that was copied elsewhere is of no use there.
+# `make demo` installs what the node needs; everything else completes the same .venv. One of the
+# two files says that it was done, and holds the path it was done for: a .venv that was copied
+# elsewhere is of no use there.
+DEMO_DONE := $(VENV)/.setup-demo-done
 DONE := $(VENV)/.setup-done
 UNFINISHED := $(VENV)/.setup-unfinished
+$(DEMO_DONE): WHAT := what the demo needs (0.7 GB)
+$(DEMO_DONE): PIP_OPTIONS := --no-compile --editable '.[ros,openvino]'
+$(DONE): WHAT := everything (several GB with PyTorch; it takes minutes)
+$(DONE): PIP_OPTIONS := --editable '.[ros,train,onnx,openvino,dev]'
 
 # A worker takes its share in files, and then from those that have most left. `-n 0` in ARGS runs
 # the tests in one process, which a debugger needs.
@@ -22,33 +28,44 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 LOCKED := $(if $(shell command -v flock),flock .setup-lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cpus check format docs bench clean
+.PHONY: help setup setup-demo check-place demo test test-cpus check format docs bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup:  ## make .venv with everything the demo and the tests need
-	@if [ -e $(DONE) ] && ! { [ "$$(cat $(DONE))" = '$(CURDIR)' ] && $(BIN)/python -c ''; }; then \
-	  mv $(DONE) $(UNFINISHED); fi
+setup: check-place  ## make .venv with everything the tests and training need
 	@$(LOCKED) $(MAKE) --silent --no-print-directory $(DONE)
+
+# A .venv that has been complete stays so.
+setup-demo: check-place
+	@$(LOCKED) $(MAKE) --silent --no-print-directory \
+	  $$([ -e $(DONE) ] && echo $(DONE) || echo $(DEMO_DONE))
+
+check-place:
+	@for done in $(DONE) $(DEMO_DONE); do \
+	  if [ -e $$done ] && ! { [ "$$(cat $$done)" = '$(CURDIR)' ] && $(BIN)/python -c ''; }; then \
+	    mv $$done $(UNFINISHED); fi; done
 
 # pip downloads everything before it installs anything: when it reports a failure, nothing was
 # changed and an environment that was good still is. When it was killed, start afresh.
-$(DONE): Makefile package.xml setup.py constraints.txt
+$(DONE) $(DEMO_DONE): Makefile package.xml setup.py constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and f"error: \
 	$(PYTHON) is Python {sys.version.split()[0]}, depth_ros needs 3.10 or newer; \
 	name one: make setup PYTHON=python3.11")'
 	@if [ -e $(UNFINISHED) ]; then echo 'The last setup did not finish: making .venv afresh.'; fi
 	@if [ -e $(UNFINISHED) ] || [ ! -x $(BIN)/python ]; then $(PYTHON) -m venv --clear $(VENV); fi
-	@if [ -e $(DONE) ]; then mv $(DONE) $(UNFINISHED); else touch $(UNFINISHED); fi
-	@echo 'Installing into $(VENV); the first time takes minutes (several GB with PyTorch).'
-	@$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
-	  --constraint constraints.txt --editable '.[$(EXTRAS)]' \
-	  || { [ ! -s $(UNFINISHED) ] || mv $(UNFINISHED) $(DONE); exit 1; }
+	@echo 'Installing into $(VENV) $(WHAT).'
+	@trap 'exit 130' INT; trap 'exit 143' TERM; \
+	former=$$(ls $(DONE) $(DEMO_DONE) 2> /dev/null); \
+	if [ -n "$$former" ]; then mv "$$former" $(UNFINISHED); else touch $(UNFINISHED); fi; \
+	$(BIN)/python -m pip install -qq --disable-pip-version-check $(PIP_ARGS) \
+	  --constraint constraints.txt $(PIP_OPTIONS) \
+	  || { [ -z "$$former" ] || mv $(UNFINISHED) "$$former"; exit 1; }
 	@printf '%s' '$(CURDIR)' > $(UNFINISHED)
-	@mv $(UNFINISHED) $(DONE)
+	@mv $(UNFINISHED) $@
 
-demo: setup  ## synthetic camera -> mono_depth for 20 s with a live table, then a picture
+# The live camera renders with PyTorch.
+demo: $(if $(findstring --live,$(ARGS)),setup,setup-demo)  ## play a recording through mono_depth: a live table, then a picture
 	@$(BIN)/python -m depth_ros.demo $(ARGS)
 
 test: setup  ## run the tests, as many as there are cores at a time (ARGS='-k name' chooses)

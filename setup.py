@@ -23,6 +23,8 @@ DATA = (
     'launch/*.launch.py',
     'config/**/*.yaml',
     'config/**/*.xml',
+    'recordings/*/*',
+    'recordings/*.md',
     'rviz/*.rviz',
     'trt_engines/*.onnx',
     'trt_engines/*.json',

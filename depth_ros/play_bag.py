@@ -10,12 +10,10 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rclpy.duration import Duration
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
@@ -27,98 +25,29 @@ from rclpy.qos import (
     ReliabilityPolicy,
 )
 from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosReliability
-from rosgraph_msgs.msg import Clock
 
 from depth_core.data.bag.opener import Bag, RawMessage, open_bag, select_connections
 from depth_core.data.bag.storage import ROS1
 from depth_core.errors import ConfigError, DataError, run_command, unknown_name
 from depth_ros.arguments import CommandParser, not_negative, positive
 from depth_ros.message_types import find_message_class
+from depth_ros.playback import CLOCK_HZ, QUEUE_DEPTH, BagClock, Playback, Timeline
+from depth_ros.restamp import Restamp, begins_with_header
 from depth_ros.session import ros_node, signals_held
 
 LATCHED_TOPICS = ('tf_static', 'robot_description')
 """Topics whose last message a late subscriber expects, by the last part of their name."""
 
-QUEUE_DEPTH = 10
-CLOCK_HZ = 100.0
 DELIVERY_TIMEOUT_S = 2.0
 SETTLING_S = 0.3
-
-
-@dataclass(kw_only=True)
-class Playback:
-    """What was played, and how late."""
-
-    lateness_s: list[float] = field(default_factory=list)
-    """Publication minus the moment it was due, one number a message."""
-    messages: dict[int, int] = field(default_factory=dict)
-    """Messages played by connection id."""
-    duration_s: float = 0.0
-
-    def count(self, message: RawMessage, lateness_s: float) -> None:
-        """Take one published message into account."""
-        self.lateness_s.append(lateness_s)
-        key = message.connection.id
-        self.messages[key] = self.messages.get(key, 0) + 1
-
-    def summary(self) -> str:
-        """Say it in one line."""
-        if not self.lateness_s:
-            return 'played 0 messages'
-        p50, p95, largest = np.percentile(np.asarray(self.lateness_s) * 1e3, (50, 95, 100))
-        return (
-            f'played {len(self.lateness_s)} messages in {self.duration_s:.2f} s; '
-            f'lateness p50 {p50:.1f}, p95 {p95:.1f}, largest {largest:.1f} ms'
-        )
-
-
-class Timeline:
-    """Turns recorded stamps into moments of the steady clock."""
-
-    def __init__(self, *, start_ns: int, rate: float) -> None:
-        self.start_ns = start_ns
-        self.rate = rate
-        self.begun_s = time.monotonic()
-
-    def due_s(self, stamp_ns: int) -> float:
-        """When a message recorded at `stamp_ns` is due; at once when recorded before the start."""
-        return self.begun_s + max(0, stamp_ns - self.start_ns) * 1e-9 / self.rate
-
-    def bag_ns(self) -> int:
-        """The recorded time that is being played now."""
-        return self.start_ns + int((time.monotonic() - self.begun_s) * self.rate * 1e9)
-
-
-class BagClock:
-    """Publishes the recorded time on /clock while the player waits."""
-
-    def __init__(self, node: Node, *, hz: float) -> None:
-        self._publisher = node.create_publisher(Clock, '/clock', QUEUE_DEPTH)
-        self._period_s = 1.0 / hz
-        self._next_s = 0.0
-
-    def wait_until(self, due_s: float, timeline: Timeline) -> None:
-        """Sleep until `due_s`, publishing the time whenever a period is over."""
-        while True:
-            now_s = time.monotonic()
-            if now_s >= self._next_s:
-                self._publish(timeline.bag_ns())
-                self._next_s = now_s + self._period_s
-            wake_s = min(due_s, self._next_s)
-            if now_s >= due_s:
-                return
-            time.sleep(max(0.0, wake_s - now_s))
-
-    def _publish(self, stamp_ns: int) -> None:
-        message = Clock()
-        message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
-        with signals_held():
-            self._publisher.publish(message)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_command(arguments)
+    if options.restamp and options.clock is not None:
+        message = '--restamp gives stamps of now and --clock recorded time; give one of them.'
+        raise ConfigError(message)
     _refuse_ros1(options.bag)
     with open_bag(options.bag) as bag:
         connections = select_connections(bag, options.topics)
@@ -133,18 +62,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 chosen = _named(options.wait_for_subscribers, played)
                 waited = [publishers[item.id] for item in chosen]
                 wait_for_subscribers(waited, timeout_s=options.ready_timeout_s)
+            restamped = {
+                key for key, item in publishers.items() if begins_with_header(item.msg_type)
+            }
+            node.get_logger().info(f'plays {len(played)} topics of {options.bag}')
             playback = Playback()
             try:
                 while True:
+                    timeline = Timeline(start_ns=start_ns, rate=options.rate, clock=clock)
                     play(
                         merged(bag, played, start_ns),
                         publishers,
-                        Timeline(start_ns=start_ns, rate=options.rate),
+                        timeline,
                         playback,
-                        clock,
+                        restamped=restamped if options.restamp else (),
                     )
                     if not options.loop:
                         break
+                    timeline.wait_for(bag.start_ns + bag.duration_ns + _period_ns(bag, played))
                 _wait_for_delivery(publishers.values())
             finally:
                 _report(playback, played, publishers)
@@ -155,17 +90,18 @@ def play(
     publishers: dict[int, Publisher[Any]],
     timeline: Timeline,
     playback: Playback,
-    clock: BagClock | None = None,
+    *,
+    restamped: Collection[int] = (),
 ) -> None:
-    """Publish `messages` when they are due."""
+    """Publish `messages` when they are due; those of the connections `restamped` as of now."""
+    restamp = Restamp(rate=timeline.rate)
     for message in messages:
-        due_s = timeline.due_s(message.stamp_ns)
-        if clock is not None:
-            clock.wait_until(due_s, timeline)
-        elif (remaining_s := due_s - time.monotonic()) > 0.0:
-            time.sleep(remaining_s)
+        due_s = timeline.wait_for(message.stamp_ns)
+        key, data = message.connection.id, message.data
+        if key in restamped:
+            data = restamp(data, timeline.due_ns(message.stamp_ns))
         with signals_held():
-            publishers[message.connection.id].publish(message.data)
+            publishers[key].publish(data)
         playback.count(message, time.monotonic() - due_s)
     playback.duration_s += time.monotonic() - timeline.begun_s
 
@@ -310,6 +246,12 @@ def _start(bag: Bag, offset_s: float) -> int:
     return bag.start_ns + int(offset_s * 1e9)
 
 
+def _period_ns(bag: Bag, connections: Sequence[Connection]) -> int:
+    """Mean time between two messages of the busiest topic: a loop waits that long at its end."""
+    most = max(item.msgcount for item in connections)
+    return bag.duration_ns // (most - 1) if most > 1 else 0
+
+
 def _wait_for_delivery(publishers: Iterable[Publisher[Any]]) -> None:
     for publisher in publishers:
         publisher.wait_for_all_acked(Duration(seconds=DELIVERY_TIMEOUT_S))
@@ -341,6 +283,11 @@ def _parser() -> CommandParser:
     add('bag', type=Path, help='rosbag2 folder, or its .mcap or .db3 file')
     add('--rate', type=positive, default=1.0, help='speed; 2 plays twice as fast as recorded')
     add('--loop', action='store_true', help='start again at the end, until Ctrl-C')
+    add(
+        '--restamp',
+        action='store_true',
+        help='give headers the stamps of now, as a live camera would; their distances stay',
+    )
     add('--start_offset_s', type=not_negative, default=0.0, help='skip this much of the bag, s')
     add('--topics', nargs='+', default=(), metavar='TOPIC', help='play only these; all if absent')
     add(

@@ -7,6 +7,7 @@ rate is steady on a small machine and rendering takes no time from the subscribe
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import os
 import sys
@@ -25,7 +26,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array, Uint8Array
-from depth_core.errors import run_command
+from depth_core.errors import ConfigError, run_command
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.conversions import image_message
 from depth_ros.memory import keep_freed_memory
@@ -150,10 +151,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _show(node, publishers, messages, rate_hz=options.rate_hz)
 
 
+def check_renderer() -> None:
+    """Check that frames can be rendered here.
+
+    Raises:
+        ConfigError: PyTorch is not installed.
+    """
+    if importlib.util.find_spec('torch') is None:
+        message = (
+            'the synthetic camera renders with PyTorch, which is not installed; run make setup, '
+            "or pip install 'depth_ros[train]'."
+        )
+        raise ConfigError(message)
+
+
 def render(
     *, seed: int, scene: str, height: int, width: int, rate_hz: float, frames: int
 ) -> Iterator[Frame]:
-    """Render the first `frames` frames of a drive or a walk, one after the other."""
+    """Render the first `frames` frames of a drive or a walk, one after the other.
+
+    Raises:
+        ConfigError: PyTorch is not installed, or the scene is unknown.
+    """
+    check_renderer()
     # Threads that wait for one another take minutes where other processes use the same cores; one
     # thread renders ten frames a second. It has to be set before torch is loaded.
     os.environ.setdefault('OMP_NUM_THREADS', '1')

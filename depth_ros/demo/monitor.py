@@ -13,18 +13,15 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
 from rclpy.node import Node
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import Image, PointCloud2
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
-from depth_ros.conversions import nanoseconds, rgb_from_image
+from depth_ros.conversions import nanoseconds, rgb_from_compressed
+from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, INFO, TRUTH
 from depth_ros.outputs import CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
 from depth_ros.qos import input_qos
 
-IMAGE: Final = 'image_raw'
-TRUTH: Final = 'ground_truth/depth/image_raw'
-INFO: Final = 'camera_info'
-CAMERA_TOPICS: Final = {IMAGE: Image, TRUTH: Image, INFO: CameraInfo}
 NODE_TOPICS: Final = {
     output.topic: output.kind
     for output in OUTPUTS
@@ -104,7 +101,7 @@ class Score:
 class Monitor:
     """Subscribes to both sides and brings their messages together by stamp."""
 
-    def __init__(self, node: Node, *, camera: str) -> None:
+    def __init__(self, node: Node) -> None:
         self.score: Score | None = None
         self.diagnostics: dict[str, str] = {}
         """The latest values the node gave on /diagnostics."""
@@ -117,7 +114,7 @@ class Monitor:
         self._arrivals_s: dict[str, deque[float]] = {IMAGE: deque(), DEPTH: deque()}
         qos = input_qos('reliable', _QUEUE_DEPTH)
         for topic, kind in CAMERA_TOPICS.items():
-            node.create_subscription(kind, f'{camera}/{topic}', self._keeper(topic), qos)
+            node.create_subscription(kind, f'{CAMERA}/{topic}', self._keeper(topic), qos)
         for topic, kind in NODE_TOPICS.items():
             node.create_subscription(kind, topic, self._keeper(topic), qos)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 10)
@@ -149,7 +146,7 @@ class Monitor:
             return None
         found = self.complete
         return Answer(
-            image=rgb_from_image(found[IMAGE]),
+            image=rgb_from_compressed(found[IMAGE]),
             depth_m=float_image(found[DEPTH]),
             truth_m=float_image(found[TRUTH]),
             sigma_m=float_image(found[SIGMA]),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Run the synthetic camera through `mono_depth` and show what comes out.
+"""Run a camera through `mono_depth` and show what comes out.
 
+The camera is a recording that comes with this package, or the synthetic camera it was made with.
 Camera and node are processes of their own, as on a robot; this one listens to both, compares
 depth with the camera's truth, and draws a picture of the last image at the end.
 """
@@ -25,16 +26,23 @@ from depth_core.errors import DepthError
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
 from depth_ros.arguments import CommandParser, count, positive
+from depth_ros.demo.camera import (
+    CAMERA,
+    IMAGE,
+    INFO,
+    RECORDED_HZ,
+    add_camera_options,
+    camera_command,
+    check_camera,
+)
 from depth_ros.demo.children import Child, children_ended, free_domain_id
-from depth_ros.demo.monitor import IMAGE, Monitor, Score
+from depth_ros.demo.monitor import Monitor, Score
 from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, signals_held, terminated_cleanly
 from depth_ros.settings import Settings
-from depth_ros.synthetic_camera import DEFAULT_SCENE, DEFAULT_SEED, SCENE_HELP
 
-CAMERA: Final = '/camera'
 PROCESSES: Final = 3
 """Camera, node and this one."""
 
@@ -55,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     keep_freed_memory()
     options = _parser().parse_command(arguments)
+    check_camera(options)
     model = Settings(model=options.model).model_file()
     make_folder(options.output_dir)
     profile = fitting_profile(options.output_dir, processes=PROCESSES)
@@ -101,20 +110,18 @@ def start(
     children: list[Child], options: Namespace, model: Path, environment: Mapping[str, str]
 ) -> None:
     """Start node and camera and put them into `children`."""
+    camera = camera_command(options)
     node = (
         'depth_ros.mono_depth_node',
         *_QUIET,
-        *('-r', f'image:={CAMERA}/image_raw', '-r', f'camera_info:={CAMERA}/camera_info'),
+        *('-r', f'image/compressed:={CAMERA}/{IMAGE}', '-r', f'camera_info:={CAMERA}/{INFO}'),
+        *('-p', 'image_transport:=compressed'),
         *('-p', f'model:={model}', '-p', f'backend:={options.backend}'),
     )
-    camera = (
-        'depth_ros.synthetic_camera',
-        *('--rate_hz', str(options.rate_hz), '--frames', str(options.frames)),
-        *('--height', str(options.height), '--width', str(options.width)),
-        *('--scene', options.scene, '--seed', str(options.seed)),
-        *_QUIET,
-    )
-    for name, command in (('mono_depth', node), ('synthetic_camera', camera)):
+    for name, command in (
+        ('mono_depth', node),
+        (camera[0].rpartition('.')[2], (*camera, *_QUIET)),
+    ):
         log = options.output_dir / f'{name}.log'
         children.append(Child(name, command, log=log, environment=environment))
 
@@ -129,7 +136,7 @@ def measure(
     """
     with ros_node('demo', arguments=['demo', *_QUIET]) as node, display:
         with signals_held():
-            monitor = Monitor(node, camera=CAMERA)
+            monitor = Monitor(node)
             executor = SingleThreadedExecutor()
             executor.add_node(node)
 
@@ -252,7 +259,8 @@ def table(monitor: Monitor, score: Score, options: Namespace, *, whole: bool = F
     p50, p95 = score.latency_ms()
     metrics = score.metrics()
     values = monitor.diagnostics
-    rows = Table(title='synthetic camera -> mono_depth', show_header=False, title_style='bold')
+    camera = 'synthetic camera' if options.live else 'recording'
+    rows = Table(title=f'{camera} -> mono_depth', show_header=False, title_style='bold')
     rows.add_row('input', f'{rate_in:.1f} Hz, {score.inputs} images of {options.rate_hz:g} Hz')
     rows.add_row('output', f'{rate_out:.1f} Hz, {score.outputs} depth maps')
     rows.add_row('latency', f'p50 {p50:.1f} ms, p95 {p95:.1f} ms, image stamp to depth received')
@@ -299,19 +307,15 @@ def _not_ready(monitor: Monitor, children: Sequence[Child], timeout_s: float) ->
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog='depth_ros.demo',
-        description='Run the synthetic camera through mono_depth and show what comes out.',
+        description='Play a recording through mono_depth and show what comes out.',
     )
     add = parser.add_argument
-    add('--duration_s', type=positive, default=20.0, help='how long it is measured, s')
-    add('--rate_hz', type=positive, default=10.0, help='images a second')
-    add('--height', type=count, default=480, help='rows of the image, pixels')
-    add('--width', type=count, default=640, help='columns of the image, pixels')
+    add('--duration_s', type=positive, default=10.0, help='how long it is measured, s')
+    add('--rate_hz', type=positive, default=RECORDED_HZ, help='images a second')
     add('--model', default='', help='ONNX file, checkpoint or shipped model; the shipped one')
     add('--backend', default='auto', help='backends to try in order, separated by commas')
-    add('--scene', default=DEFAULT_SCENE, help=SCENE_HELP)
-    add('--seed', type=int, default=DEFAULT_SEED, help='of the scene: other seeds, other places')
-    add('--frames', type=count, default=40, help='frames the camera renders in advance')
     add('--output_dir', type=Path, default=Path('demo_output'), help='folder of picture and logs')
     add('--domain_id', type=count, help='ROS domain; one that is free when absent')
     add('--ready_timeout_s', type=positive, default=60.0, help='longest silence at the start, s')
+    add_camera_options(parser)
     return parser

@@ -26,7 +26,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depth_core.data.bag.opener import open_bag, select_connections
 from depth_core.errors import ConfigError, DataError
 from depth_ros.conversions import rgb_from_compressed, rgb_from_image
-from depth_ros.play_bag import QUEUE_DEPTH, Playback, main, recorded_qos
+from depth_ros.play_bag import main, recorded_qos
+from depth_ros.playback import QUEUE_DEPTH, Playback
 from test.depth_ros.bags import (
     COMPRESSED,
     IMAGE,

@@ -11,7 +11,16 @@ from pathlib import Path
 
 import pytest
 
-PARTS = ('depth_core', 'depth_ros', 'config', 'launch', 'resource', 'rviz', 'trt_engines')
+PARTS = (
+    'depth_core',
+    'depth_ros',
+    'config',
+    'launch',
+    'recordings',
+    'resource',
+    'rviz',
+    'trt_engines',
+)
 FILES = ('package.xml', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE')
 EXECUTABLES = {'demo', 'mono_depth', 'play_bag', 'synthetic_camera'}
 
@@ -65,7 +74,7 @@ def test_both_packages_are_installed_whole(repository: Path, installed: Path) ->
         assert theirs == ours
 
 
-@pytest.mark.parametrize('folder', ['launch', 'config', 'rviz', 'trt_engines'])
+@pytest.mark.parametrize('folder', ['launch', 'config', 'recordings', 'rviz', 'trt_engines'])
 def test_the_files_a_robot_needs_are_installed(
     repository: Path, installed: Path, folder: str
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 from depth_ros.outputs import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('trt_engines/*.md')])
+DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('*/README.md')])
 
 COMMAND = re.compile(r'(?:python|torchrun .*?) -m (depth_(?:core|ros)(?:\.\w+)+)([^\n]*)')
 PATH = re.compile(r'(?<![\w./])((?:config|launch|docs|examples|test|docker)/[\w./-]*\w)')

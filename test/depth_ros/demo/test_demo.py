@@ -16,10 +16,10 @@ from pathlib import Path
 import cv2
 import pytest
 
-from depth_core.errors import DepthError
+from depth_core.errors import ConfigError, DepthError
 from depth_core.shipped import shipped_file
 from depth_ros.demo.children import remove_orphans, shared_memory_names
-from depth_ros.demo.run import make_folder, one_machine_environment
+from depth_ros.demo.run import main, make_folder, one_machine_environment
 from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
 from test.depth_ros.ros_processes import (
     PATIENCE_S,
@@ -30,7 +30,7 @@ from test.depth_ros.ros_processes import (
 )
 from test.standin import write_standin_onnx
 
-SMALL = ('--height', '120', '--width', '160', '--frames', '3', '--scene', 'office')
+LIVE = ('--live', '--height', '120', '--width', '160', '--frames', '3', '--scene', 'office')
 
 
 class Demo:
@@ -41,7 +41,7 @@ class Demo:
         self.output_dir = folder / 'demo_output'
         self.process = subprocess.Popen(
             [
-                *(sys.executable, '-m', 'depth_ros.demo', *SMALL, *options),
+                *(sys.executable, '-m', 'depth_ros.demo', *options),
                 *('--domain_id', str(self.domain_id), '--output_dir', str(self.output_dir)),
             ],
             cwd=folder,
@@ -108,14 +108,19 @@ def model(tmp_path: Path) -> str:
 
 
 @pytest.mark.ros
+@pytest.mark.parametrize(
+    ('camera', 'title'), [((), 'recording'), (LIVE, 'synthetic camera')], ids=['recorded', 'live']
+)
 def test_frames_flow_and_are_scored_and_drawn(
-    tmp_path: Path, demos: list[Demo], model: str
+    camera: Sequence[str], title: str, tmp_path: Path, demos: list[Demo], model: str
 ) -> None:
-    demos.append(Demo(tmp_path, '--model', model, '--duration_s', '3', '--rate_hz', '5'))
+    options = ('--model', model, '--duration_s', '3', '--rate_hz', '5')
+    demos.append(Demo(tmp_path, *options, *camera))
     status, output = demos[0].finish()
     assert status == 0, output
     images, depth_maps = map(int, re.findall(r'(\d+) images, (\d+) depth maps', output)[-1])
     assert images >= depth_maps > 0
+    assert f'{title} -> mono_depth' in output
     for row in ('input', 'output', 'latency', 'drops', 'backend', 'AbsRel', 'delta1'):
         assert re.search(rf'│ {row} +│ \S+', output), f'no {row} in\n{output}'
     assert '\x1b' not in output, 'control codes although this is no terminal'
@@ -190,6 +195,7 @@ def test_too_few_frames_are_a_failure(tmp_path: Path, demos: list[Demo], model: 
         (['--duration', '3'], "unknown option '--duration'; did you mean '--duration_s'?"),
         (['--rate_hz', 'nan'], "'nan' is not a number above 0"),
         (['--frames', '2.5'], "'2.5' is not a whole number of at least 1"),
+        (['--scene', 'office'], '--scene is an option of the live synthetic camera; add --live.'),
     ],
 )
 def test_wrong_options_are_answered_in_one_line(options: Sequence[str], complaint: str) -> None:
@@ -204,6 +210,29 @@ def test_wrong_options_are_answered_in_one_line(options: Sequence[str], complain
     assert found.stderr.startswith('error: ')
     assert complaint in found.stderr
     assert found.stderr.count('\n') == 1
+
+
+def test_a_live_camera_without_torch_is_answered_with_the_remedy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, 'torch', None)
+    with pytest.raises(ConfigError, match='PyTorch, which is not installed; run make setup'):
+        main(['--live'])
+
+
+def test_demo_player_and_node_do_without_what_the_demo_does_not_install() -> None:
+    code = (
+        'import sys\n'
+        'import depth_ros.demo.run, depth_ros.demo.picture, depth_ros.demo.record\n'
+        'import depth_ros.play_bag, depth_ros.mono_depth_node\n'
+        "absent = {'torch', 'torchvision', 'timm', 'h5py', 'onnx', 'onnxruntime', 'tqdm'}\n"
+        "absent |= {'jsonargparse', 'lightning_fabric', 'safetensors'}\n"
+        'print(sorted(absent & set(sys.modules)))'
+    )
+    found = subprocess.run(
+        [sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == '[]'
 
 
 @pytest.mark.ros
