@@ -7,7 +7,6 @@ import itertools
 import struct
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from rclpy.serialization import deserialize_message, serialize_message
@@ -18,6 +17,7 @@ from depth_core.errors import ConfigError
 from depth_ros.play_bag import main
 from depth_ros.restamp import Restamp, begins_with_header
 from test.depth_ros.bags import IMAGE, INFO, PERIOD_NS, write_bag
+from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import ros_session
 
 SECOND_NS = 1_000_000_000
@@ -30,8 +30,7 @@ def info_of(stamp_ns: int) -> bytes:
 
 
 def stamp_of(data: bytes) -> int:
-    message = deserialize_message(data, CameraInfo)
-    return int(message.header.stamp.sec) * SECOND_NS + int(message.header.stamp.nanosec)
+    return stamp_ns(deserialize_message(data, CameraInfo))
 
 
 def test_distances_stay_at_the_speed_that_is_played() -> None:
@@ -93,10 +92,6 @@ def test_a_loop_is_stamped_as_a_live_camera_would(tmp_path: Path) -> None:
     # Between two rounds lies what the bag has between two images, and what the loop takes.
     assert [distances[index] for index in (0, 1, 3, 4)] == [PERIOD_NS // 2] * 4
     assert all(distances[index] >= PERIOD_NS // 2 for index in (2, 5))
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * SECOND_NS + int(message.header.stamp.nanosec)
 
 
 def test_stamps_of_now_and_a_recorded_clock_contradict(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from depth_core.shipped import shipped_file
 from depth_ros.demo.camera import CAMERA, IMAGE, INFO, RECORDED_HZ, RECORDING, TRUTH
 from depth_ros.demo.record import main, rounded
 from depth_ros.synthetic_camera import render
+from test.depth_ros.messages import stamp_ns
 
 FRAMES = 40
 HEIGHT, WIDTH = 480, 640
@@ -34,10 +35,6 @@ def messages(bag: Path) -> dict[str, list[Any]]:
                 decoded
             )
     return found
-
-
-def stamp_ns(message: Any) -> int:
-    return int(message.header.stamp.sec) * 1_000_000_000 + int(message.header.stamp.nanosec)
 
 
 def image_of(message: Any) -> Uint8Array:
