@@ -59,7 +59,12 @@ def test_modules_are_short() -> None:
 
 
 def test_the_licence_stands_at_the_top() -> None:
-    commented = [path for path in KEPT if path.suffix in {'.py', '.yaml', '.yml', '.xml'}]
+    commented = [
+        path
+        for path in KEPT
+        if path.suffix in {'.py', '.yaml', '.yml', '.xml'}
+        and path.relative_to(ROOT).parts[0] != 'recordings'  # bags, as the writer left them
+    ]
     assert (
         [
             named(path)
