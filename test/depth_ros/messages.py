@@ -17,7 +17,7 @@ DTYPES = {'32FC1': np.float32, '16UC1': np.uint16, 'rgb8': np.uint8}
 
 
 def header(number: int) -> Header:
-    """A header whose stamp nobody would make up."""
+    """A header with a stamp that is no default."""
     result = Header(frame_id=FRAME_ID)
     result.stamp.sec, result.stamp.nanosec = 1000 + number, 123_456_789
     return result

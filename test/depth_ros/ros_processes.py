@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes in their own processes, and a peer in this one that talks to them.
 
-Nothing here sleeps and hopes: every wait is for a condition, with a generous limit that only a
+Nothing here sleeps for a fixed time: every wait is for a condition, with a generous limit that only a
 broken node reaches.
 """
 
@@ -177,10 +177,10 @@ class RosSession:
         return received
 
     def outputs(self, kinds: Mapping[str, Any], qos: QoSProfile = RELIABLE) -> dict[str, Any]:
-        """`collect` outputs of mono_depth and wait until the node itself knows its listeners.
+        """`collect` outputs of mono_depth and wait until the node itself has found the subscribers.
 
         Both sides discover each other at different times, and a frame that comes before the
-        node knows of a listener is not computed.
+        node has found a subscriber is not computed.
         """
         received = {topic: self.collect(kind, f'/{topic}', qos) for topic, kind in kinds.items()}
         self.diagnostics(
@@ -197,8 +197,8 @@ class RosSession:
     def feed(self, publish: Callable[[int], None], received: list[Any]) -> Any:
         """Publish message after message until something is received; the first that was.
 
-        A best-effort reader that has not yet discovered its writer hears nothing, whatever the
-        writer believes, so a single message proves nothing.
+        A best-effort reader that has not yet discovered its writer receives nothing, even when
+        the writer has discovered it, so a single message proves nothing.
         """
         for number in range(int(PATIENCE_S / FEED_PERIOD_S)):
             publish(number)
@@ -231,7 +231,7 @@ class RosSession:
         return STATES[answer.current_state.id]
 
     def diagnostics(self, accept: Callable[[dict[str, str]], bool], what: str) -> dict[str, str]:
-        """Return the values of the first status of mono_depth that `accept` likes.
+        """Return the values of the first status of mono_depth that `accept` returns true for.
 
         The level and the message are under `level` and `message`.
         """
