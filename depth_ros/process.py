@@ -87,9 +87,12 @@ def run_node(make: Callable[[], StartableNode]) -> None:
         try:
             started = _autostart(node)
             executor = SingleThreadedExecutor()
-            executor.add_node(node)
-            while started and not ended:
-                executor.spin_once(timeout_sec=SIGNAL_CHECK_S)
+            try:
+                executor.add_node(node)
+                while started and not ended:
+                    executor.spin_once(timeout_sec=SIGNAL_CHECK_S)
+            finally:
+                executor.shutdown()  # else it may be collected later than rclpy: a traceback
             if node.state != 'finalized':
                 node.trigger_shutdown()
         finally:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes in their own processes, and a peer in this one that talks to them.
 
-Nothing here sleeps for a fixed time: every wait is for a condition, with a generous limit that only a
-broken node reaches.
+Nothing here sleeps for a fixed time: every wait is for a condition, with a generous limit that
+only a broken node reaches.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class RosSession:
         return received
 
     def outputs(self, kinds: Mapping[str, Any], qos: QoSProfile = RELIABLE) -> dict[str, Any]:
-        """`collect` outputs of mono_depth and wait until the node itself has found the subscribers.
+        """`collect` outputs of mono_depth and wait until the node itself has discovered them.
 
         Both sides discover each other at different times, and a frame that comes before the
         node has found a subscriber is not computed.
