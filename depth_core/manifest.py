@@ -13,9 +13,10 @@ import logging
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -93,11 +94,11 @@ class Manifest:
     def __post_init__(self) -> None:
         # Tuples, paths and enums become what JSON gives back, so that a round trip is exact.
         for key in ('options', 'training', 'versions'):
-            object.__setattr__(self, key, _plain(getattr(self, key)))
+            object.__setattr__(self, key, plain(getattr(self, key)))
 
     def to_json(self) -> str:
         """Write the manifest as indented JSON text, ending in a newline."""
-        text = json.dumps(_plain(self), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
+        text = json.dumps(plain(self), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
         # Provenance may hold a path that is no UTF-8; an ONNX file takes nothing else.
         return text.encode('utf-8', 'backslashreplace').decode('utf-8')
 
@@ -176,20 +177,25 @@ def _read_text(path: Path) -> str:
         raise ModelError(message) from error
 
 
-def _plain(value: object) -> Any:  # noqa: ANN401  whatever JSON can say
-    """`value` in the types that reading its JSON gives back."""
+def plain(value: object, *, not_finite: Callable[[float], object] = str) -> Any:  # noqa: ANN401  whatever JSON can say
+    """Return `value` in the types that reading its JSON gives back.
+
+    Args:
+        value: Dataclasses, mappings, sequences, enums and scalars, in any nesting.
+        not_finite: What a float becomes that JSON has no number for.
+    """
+    inner = partial(plain, not_finite=not_finite)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return {item.name: inner(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): inner(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [inner(item) for item in value]
     if isinstance(value, Enum):
-        return _plain(value.value)
-    says_itself = value is None or isinstance(value, (bool, int, str))
-    if says_itself or (isinstance(value, float) and math.isfinite(value)):
-        return value
-    return str(value)
+        return inner(value.value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else not_finite(value)
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
 
 
 def _build(kind: Any, content: object, where: str) -> Any:  # noqa: ANN401  any field type

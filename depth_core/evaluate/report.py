@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import math
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from enum import Enum
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +20,7 @@ from depth_core.evaluate.pictures import draw_panel
 from depth_core.evaluate.plots import draw_plots
 from depth_core.evaluate.provenance import ReportContext, environment
 from depth_core.evaluate.run import Run
+from depth_core.manifest import plain
 from depth_core.metrics import GIVEN, ImageScore
 
 JSON_NAME: Final = 'report.json'
@@ -92,7 +90,7 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
     """Everything the report says, as JSON can say it; what is not finite becomes null."""
     evaluation = run.evaluation
     inference_s = np.array(run.inference_s)
-    content: dict[str, Any] = _plain(
+    content: dict[str, Any] = plain(
         {
             'format': 1,
             'created_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
@@ -151,7 +149,8 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
             },
             'environment': environment(),
             'images': [_image(score) for score in run.scores],
-        }
+        },
+        not_finite=lambda _: None,
     )
     return content
 
@@ -165,20 +164,6 @@ def _image(score: ImageScore) -> dict[str, object]:
         'shift': score.shift,
         'metrics': None if score.sums is None else score.sums.metrics(),
     }
-
-
-def _plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever JSON can say
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int)):
-        return value
-    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

@@ -175,7 +175,7 @@ def test_the_embedded_manifest_counts_and_a_difference_is_logged(
 
 
 @pytest.mark.parametrize('kept', [0, 1, 5, 0.1, 0.5, -1])
-def test_a_truncated_graph_is_told_from_a_whole_one(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_graph_is_refused(tmp_path: Path, kept: float) -> None:
     path = write_standin_onnx(tmp_path / 'a.onnx')
     content = path.read_bytes()
     end = int(kept * len(content)) if isinstance(kept, float) else kept

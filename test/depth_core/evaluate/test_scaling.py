@@ -37,7 +37,7 @@ class Streets:
 
 
 class Shrunk:
-    """Knows the truth, in a unit of its own: it is asked for the images in order."""
+    """Gives the truth in a unit of its own, for images that come in order."""
 
     def __init__(self, streets: Streets, *, nothing_at: int | None = None) -> None:
         self.streets, self.nothing_at, self.asked = streets, nothing_at, 0

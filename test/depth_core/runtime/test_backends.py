@@ -86,7 +86,7 @@ def test_strict_forbids_the_next(standin: Path) -> None:
 
 @pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
 @pytest.mark.filterwarnings('ignore:Specified provider:UserWarning')
-def test_a_provider_that_falls_back_on_its_own_is_not_believed(
+def test_a_provider_that_falls_back_on_its_own_is_refused(
     standin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As ONNX Runtime built with CUDA on a machine without: only the session shows it.

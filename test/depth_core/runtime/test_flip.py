@@ -48,7 +48,7 @@ def test_blended_inverse_is_that_of_packnet(repository: Path) -> None:
     # Float32 depths and back again: a few roundings of 6e-8.
     np.testing.assert_allclose(1.0 / ours.depth_m, fused, rtol=1e-6)
     blended = average_flipped(inverse_map(plain), inverse_map(flipped), 'blended')
-    assert np.abs(1.0 / blended.depth_m / fused - 1.0).max() > 1e-3, 'the arrays tell them apart'
+    assert np.abs(1.0 / blended.depth_m / fused - 1.0).max() > 1e-3, 'the arrays differ'
 
 
 def test_blended_inverse_is_that_of_monodepth(repository: Path) -> None:
