@@ -23,13 +23,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
-from depth_core.models import densedepth
-from depth_core.models.cliffnet import network as cliffnet
-from depth_core.models.official import OfficialWeights
-from depth_core.models.selfsup import keys as packnet_keys
-from depth_core.models.urcdc import network as urcdc
-from depth_core.models.zoedepth import domains as zoedepth_nk
-from depth_core.models.zoedepth import network as zoedepth
+from depth_core.models import FAMILIES, NETWORKS, Network
 from depth_core.weights.checkpoint import save_model
 from depth_core.weights.fit import OfficialFit, OfficialRequest, best_fit
 from depth_core.weights.official_files import OfficialFile, read_official_file
@@ -39,21 +33,19 @@ from depth_core.weights.pose_file import (
     save_pose_network,
 )
 
-_OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
-    'cliffnet': cliffnet.OFFICIAL,
-    'densedepth': densedepth.OFFICIAL,
-    'urcdc': urcdc.OFFICIAL,
-    **packnet_keys.OFFICIAL,
-    **zoedepth.OFFICIAL,
-    **zoedepth_nk.OFFICIAL,
+_OFFICIAL: Final[Mapping[str, Network]] = {
+    name: network for name, network in NETWORKS.items() if network.official is not None
 }
 """The models that have official weights."""
 
-_FAMILIES: Final[Mapping[str, Sequence[tuple[str, Mapping[str, object]]]]] = {
-    'packnet': packnet_keys.VARIANTS,
-    'zoedepth': zoedepth_nk.VARIANTS,
+_FAMILIES: Final[Mapping[str, Sequence[Network]]] = {
+    name: official
+    for family in FAMILIES
+    if (official := [network for network in family.networks if network.name in _OFFICIAL])
+    for name in (family.name, *family.aliases)
+    if name not in _OFFICIAL
 }
-"""Families of several such models, each with options: the weights tell which of them it is."""
+"""Families that are not named as one of their models: the weights decide which of them it is."""
 
 _CHUNK_BYTES: Final = 2**24
 _NOT_ASKED: Final[set[str | int]] = {'pretrained'}
@@ -123,27 +115,28 @@ def read_official(name: str, path: Path | str, **options: object) -> dict[str, T
 
 
 def _requests(name: str, part: str | None, options: Mapping[str, object]) -> list[OfficialRequest]:
-    asked: list[tuple[str, dict[str, object]]] = []
-    variants = _variants(name)
-    taking = [
-        (model, preset)
-        for model, preset in variants
-        if options.keys() <= inspect.signature(_OFFICIAL[model].builder).parameters.keys()
-    ]
-    for model, preset in taking or variants:  # where none takes them, the model says which
-        if (model, {**preset, **options}) not in asked:  # an option may overrule what parts them
-            asked.append((model, {**preset, **options}))
-    return [
-        OfficialRequest(name=model, entry=_OFFICIAL[model], part=part, options=chosen)
-        for model, chosen in asked
-    ]
+    models = _models(name)
+    taking = [model for model in models if options.keys() <= _parameters(model).keys()]
+    return _distinct(  # where none takes them, the model says which
+        OfficialRequest(network=model, part=part, options={**variant, **options})
+        for model in taking or models
+        for variant in model.weights.variants
+    )
 
 
-def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:
-    """The models, with options, that the name of a model or family stands for."""
+def _distinct(requests: Iterable[OfficialRequest]) -> list[OfficialRequest]:
+    """Each once: an option that is given may overrule the one in which two variants differ."""
+    found: list[OfficialRequest] = []
+    for request in requests:
+        if request not in found:
+            found.append(request)
+    return found
+
+
+def _models(name: str) -> Sequence[Network]:
+    """The networks that the name of a model or family stands for."""
     if name in _OFFICIAL:
-        variants = [variant for family in _FAMILIES.values() for variant in family]
-        return [variant for variant in variants if variant[0] == name] or ((name, {}),)
+        return [_OFFICIAL[name]]
     if name not in _FAMILIES:
         known = [*_OFFICIAL, *_FAMILIES]
         raise ConfigError(unknown_name('model or family with official weights', name, known))
@@ -152,7 +145,7 @@ def _variants(name: str) -> Sequence[tuple[str, Mapping[str, object]]]:
 
 def _official_names(file: OfficialFile, request: OfficialRequest) -> dict[str, Tensor]:
     """Bring the names and axes of a Keras file to those of the authors' PyTorch class."""
-    keras_name = request.entry.keras_name
+    keras_name = request.network.weights.keras_name
     if not file.is_keras:
         return dict(file.tensors)
     if keras_name is None:
@@ -164,7 +157,9 @@ def _official_names(file: OfficialFile, request: OfficialRequest) -> dict[str, T
     own_state, expected = (model := request.skeleton()).own_state(), model.state_dict()
     official = {}
     remaining = dict(file.tensors)
-    for key in (request.entry.official_key(key) for key in expected if key not in own_state):
+    for key in (
+        request.network.weights.official_key(key) for key in expected if key not in own_state
+    ):
         name = keras_name(key)
         if name is None:
             official[key] = torch.zeros((), dtype=torch.int64)  # the batch counter, unused at 0
@@ -255,26 +250,24 @@ def _parse(given: Sequence[str]) -> _Command:
     name = _value_of('--family', given)
     if name is None:
         _parse_with(_parser(None), given)
-    variants = _variants(name or '')
+    models = _models(name or '')
     asked = [re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')]
-    known = {option for model, _ in variants for option in _options_of(model)}
+    known = {option for model in models for option in _options_of(model)}
     for option in asked:
         if option not in known:
             raise ConfigError(unknown_name('option', option, known))
     requests = []
     settings: dict[str, Any] = {}
-    for model, preset in variants:
+    for model in models:
         if not _options_of(model).issuperset(asked):
             continue
-        parser = _parser(model)
-        parser.set_defaults(dict(preset))
-        settings = _parse_with(parser, given)
-        options = {key: settings[key] for key in settings if key not in _OF_THE_COMMAND}
-        request = OfficialRequest(
-            name=model, entry=_OFFICIAL[model], part=settings.get('part'), options=options
-        )
-        if request not in requests:  # an option may overrule what parts two variants
-            requests.append(request)
+        for variant in model.weights.variants:
+            parser = _parser(model)
+            parser.set_defaults(dict(variant))
+            settings = _parse_with(parser, given)
+            options = {key: settings[key] for key in settings if key not in _OF_THE_COMMAND}
+            part = settings.get('part')
+            requests.append(OfficialRequest(network=model, part=part, options=options))
     if not requests:
         message = f'no single model of {name} takes all of {", ".join(asked)}.'
         raise ConfigError(message)
@@ -283,18 +276,20 @@ def _parse(given: Sequence[str]) -> _Command:
         source=Path(settings['source']),
         output=Path(settings['output']),
         pose_output=None if pose_output is None else Path(pose_output),
-        requests=requests,
+        requests=_distinct(requests),
     )
 
 
-def _options_of(model: str | None) -> set[str]:
-    """Every option of the command line for `model`, or of any when None."""
-    names = {'family', 'source', 'output', 'help'}
-    if model is not None:
-        names |= {'part'} if _OFFICIAL[model].parts else set()
-        names |= {'pose_output'} if model in packnet_keys.OFFICIAL else set()
-        names |= inspect.signature(_OFFICIAL[model].builder).parameters.keys() - _NOT_ASKED
+def _options_of(model: Network) -> set[str]:
+    """Every option of the command line for `model`."""
+    names = {'family', 'source', 'output', 'help'} | (_parameters(model).keys() - _NOT_ASKED)
+    names |= {'part'} if model.weights.parts else set()
+    names |= {'pose_output'} if model.weights.with_pose else set()
     return {f'--{name}' for name in names}
+
+
+def _parameters(model: Network) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(model.builder).parameters
 
 
 def _parse_with(parser: ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
@@ -306,7 +301,7 @@ def _parse_with(parser: ArgumentParser, given: Sequence[str]) -> dict[str, Any]:
         raise ConfigError(message) from error
 
 
-def _parser(model: str | None) -> ArgumentParser:
+def _parser(model: Network | None) -> ArgumentParser:
     parser = ArgumentParser(
         prog='python -m depth_core.convert',
         description='Convert official weights into a checkpoint of this package. '
@@ -321,13 +316,13 @@ def _parser(model: str | None) -> ArgumentParser:
     add('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
     if model is None:
         return parser
-    entry, options = _OFFICIAL[model], _options_of(model)
+    options = _options_of(model)
     if '--part' in options:
-        parts = ', '.join(entry.parts)
+        parts = ', '.join(model.weights.parts)
         add('--part', type=str, help=f'What the file holds, if not the whole network: {parts}.')
     if '--pose_output' in options:
         add('--pose_output', type=str, help='Write the pose network of the file too, to here.')
-    parser.add_function_arguments(entry.builder, skip=_NOT_ASKED)
+    parser.add_function_arguments(model.builder, skip=_NOT_ASKED)
     return parser
 
 

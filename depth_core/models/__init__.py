@@ -4,44 +4,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models import densedepth
+from depth_core.models import cliffnet, densedepth, selfsup, urcdc, zoedepth
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.cliffnet import network as cliffnet
+from depth_core.models.family import Family, Network
 from depth_core.models.options import check_options
-from depth_core.models.selfsup import guided, packnet
-from depth_core.models.selfsup import resnet as selfsup_resnet
-from depth_core.models.selfsup import small as selfsup_small
-from depth_core.models.urcdc import network as urcdc
-from depth_core.models.urcdc import small as urcdc_small
-from depth_core.models.zoedepth import domains as zoedepth_nk
-from depth_core.models.zoedepth import network as zoedepth
-from depth_core.models.zoedepth import small as zoedepth_small
 
-__all__ = ['DepthModel', 'ModelSpec', 'Prediction', 'create_model', 'list_models']
+__all__ = [
+    'FAMILIES',
+    'NETWORKS',
+    'DepthModel',
+    'Family',
+    'ModelSpec',
+    'Network',
+    'Prediction',
+    'create_model',
+    'list_models',
+]
 
-_BUILDERS: Final[Mapping[str, Callable[..., DepthModel]]] = {
-    'cliffnet': cliffnet.cliffnet,
-    'cliffnet_small': cliffnet.cliffnet_small,
-    'densedepth': densedepth.densedepth,
-    'densedepth_small': densedepth.densedepth_small,
-    'packnet01': packnet.packnet01,
-    'packnet_slim': packnet.packnet_slim,
-    'selfsup_resnet18': selfsup_resnet.selfsup_resnet18,
-    'selfsup_resnet50': selfsup_resnet.selfsup_resnet50,
-    'selfsup_small': selfsup_small.selfsup_small,
-    'semantic_packnet': guided.semantic_packnet,
-    'semantic_resnet18': guided.semantic_resnet18,
-    'urcdc': urcdc.urcdc,
-    'urcdc_small': urcdc_small.urcdc_small,
-    'zoedepth_k': zoedepth.zoedepth_k,
-    'zoedepth_n': zoedepth.zoedepth_n,
-    'zoedepth_nk': zoedepth_nk.zoedepth_nk,
-    'zoedepth_small': zoedepth_small.zoedepth_small,
+FAMILIES: Final[tuple[Family, ...]] = (
+    densedepth.FAMILY,
+    zoedepth.FAMILY,
+    urcdc.FAMILY,
+    cliffnet.FAMILY,
+    selfsup.FAMILY,
+)
+"""Every family: one line each."""
+
+NETWORKS: Final[Mapping[str, Network]] = {
+    network.name: network for family in FAMILIES for network in family.networks
 }
+"""Every network by its name."""
 
 _NO_WEIGHTS: Final[Mapping[str, object]] = {'pretrained': False, 'semantic_weights': None}
 """Options that say where weights come from, as they stand where none are brought."""
@@ -49,7 +45,7 @@ _NO_WEIGHTS: Final[Mapping[str, object]] = {'pretrained': False, 'semantic_weigh
 
 def list_models() -> list[str]:
     """Every name `create_model` takes, sorted."""
-    return sorted(_BUILDERS)
+    return sorted(NETWORKS)
 
 
 def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each builder has its own
@@ -69,9 +65,9 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
             builder states, or out of range.
         ModelError: An option names a part that does not exist.
     """
-    if not isinstance(name, str) or name not in _BUILDERS:
-        raise ConfigError(unknown_name('model', name, _BUILDERS))
-    builder = _BUILDERS[name]
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise ConfigError(unknown_name('model', name, list_models()))
+    builder = NETWORKS[name].builder
     check_options(name, builder, options)
     parameters = inspect.signature(builder).parameters
     defaults = {key: parameter.default for key, parameter in parameters.items()}

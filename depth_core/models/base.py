@@ -20,7 +20,7 @@ class ModelSpec:
     name: str
     """Registry name the model was created by."""
     family: str
-    """densedepth, zoedepth, urcdc, cliffnet or packnet."""
+    """Name of its family (`depth_core.models.FAMILIES`)."""
     kind: DepthKind
     min_depth: float
     """Smallest depth the network states, metres."""

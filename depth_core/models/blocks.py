@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.errors import ConfigError
 from depth_core.precision import at_least_float32
 
 Sampling: TypeAlias = Literal['align_corners', 'half_pixel', 'tf1_legacy']
@@ -85,6 +86,20 @@ class LightUpsampleBlock(nn.Module):
         x = resize_bilinear(x, size, 'half_pixel')
         merged: Tensor = self.merge(x if skip is None else torch.cat((x, skip), dim=1))
         return merged
+
+
+def check_decoder_channels(channels: Sequence[int]) -> None:
+    """Refuse channels of which the light decoder cannot be built.
+
+    Raises:
+        ConfigError: They are not one positive number for each stride.
+    """
+    if len(channels) != len(STRIDES) or min(channels) < 1:
+        message = (
+            f'decoder_channels {list(channels)}: give {len(STRIDES)} positive numbers, for '
+            f'strides {", ".join(str(stride) for stride in reversed(STRIDES))}.'
+        )
+        raise ConfigError(message)
 
 
 class LightDecoder(nn.Module):

@@ -39,9 +39,10 @@ from depth_core.models.blocks import (
     LightDecoder,
     Sampling,
     SigmaHead,
+    check_decoder_channels,
     resize_bilinear,
 )
-from depth_core.models.official import OfficialWeights
+from depth_core.models.family import Family, Network, OfficialWeights
 from depth_core.precision import at_least_float32
 
 _LEAKY_SLOPE: Final = 0.2
@@ -295,12 +296,7 @@ def densedepth_small(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown or gives no pyramid.
     """
-    if len(decoder_channels) != len(STRIDES) or min(decoder_channels) < 1:
-        message = (
-            f'decoder_channels {list(decoder_channels)}: give {len(STRIDES)} positive numbers, '
-            f'for strides {", ".join(str(stride) for stride in reversed(STRIDES))}.'
-        )
-        raise ConfigError(message)
+    check_decoder_channels(decoder_channels)
     spec = _spec('densedepth_small', min_depth, max_depth, default_size=(256, 320))
     network = TimmEncoder(encoder, pretrained=pretrained)
     return DenseDepthSmall(spec, network, tuple(decoder_channels))
@@ -326,12 +322,7 @@ _CLASSIFIER: Final = 'encoder.original_model.classifier.'
 """The ImageNet classifier: the authors' PyTorch class holds it, and nothing uses it."""
 
 _OFFICIAL_FEATURES: Final = 'encoder.original_model.features.'
-_KERAS_OF_DENSE_LAYER: Final = {
-    'norm1': '0_bn',
-    'conv1': '1_conv',
-    'norm2': '1_bn',
-    'conv2': '2_conv',
-}
+_KERAS_OF_DENSE: Final = {'norm1': '0_bn', 'conv1': '1_conv', 'norm2': '1_bn', 'conv2': '2_conv'}
 _KERAS_OF_NORM: Final = {
     'weight': 'gamma',
     'bias': 'beta',
@@ -369,7 +360,7 @@ def keras_name(official: str) -> str | None:
             layer = f'pool{int(block[-1]) + 1}_{_bn_or_conv(name)}'
         case [block, dense_layer, name]:
             number = dense_layer.removeprefix('denselayer')
-            layer = f'conv{int(block[-1]) + 1}_block{number}_{_KERAS_OF_DENSE_LAYER[name]}'
+            layer = f'conv{int(block[-1]) + 1}_block{number}_{_KERAS_OF_DENSE[name]}'
         case _:
             return None
     parameters = _KERAS_OF_NORM if layer.endswith('bn') else _KERAS_OF_CONVOLUTION
@@ -380,10 +371,29 @@ def _bn_or_conv(name: str) -> str:
     return 'bn' if name.startswith('norm') else 'conv'
 
 
-OFFICIAL: Final = OfficialWeights(
-    builder=densedepth,
-    official_key=official_key,
-    dropped=lambda key: key.startswith(_CLASSIFIER),
-    keras_name=keras_name,
+FAMILY: Final = Family(
+    name='densedepth',
+    title='DenseDepth',
+    paper='Alhashim and Wonka, arXiv 1812.11941, 2018',
+    recipe='densedepth',
+    networks=(
+        Network(
+            builder=densedepth,
+            summary='DenseNet-169 and a plain decoder on reciprocal depth',
+            tiny={'encoder': 'densenet121', 'decoder_width': 0.05},
+            official=OfficialWeights(
+                official_key=official_key,
+                dropped=lambda key: key.startswith(_CLASSIFIER),
+                keras_name=keras_name,
+            ),
+        ),
+        Network(
+            builder=densedepth_small,
+            summary='the same idea on a light timm encoder, for robots',
+            tiny={'encoder': 'mobilenetv3_small_050'},
+        ),
+    ),
+    sigma='a small head on the last decoder features, trained by the Laplace likelihood; it '
+    'cannot move the depth',
+    published='`nyu.h5`, `kitti.h5` of the authors, state dicts of their PyTorch class',
 )
-"""The authors' PyTorch class, or their Keras file."""

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, unknown_name
-from depth_core.models import create_model
+from depth_core.models import Network, create_model
 from depth_core.models.base import DepthModel
-from depth_core.models.official import Keep, OfficialWeights, everything
+from depth_core.models.family import Keep, everything
 from depth_core.tensor_files.differences import Differences, differences
 from depth_core.tensor_files.tensors import as_weights, cleaned, with_counters
 
@@ -25,22 +25,27 @@ _SEED_OF_THE_REST: Final = 0
 class OfficialRequest:
     """A network that weights may be of."""
 
-    name: str
-    """Registry name of the model."""
-    entry: OfficialWeights
+    network: Network
     part: str | None = None
     """Which part of the network the weights are; None for the whole."""
     options: Mapping[str, object] = field(default_factory=dict)
     """Of the model, where they are not its defaults."""
 
     @property
+    def name(self) -> str:
+        """Registry name of the model."""
+        return self.network.name
+
+    @property
     def holds(self) -> Keep:
         """Which of the authors' keys the weights must have."""
         if self.part is None:
             return everything
-        if self.part not in self.entry.parts:
-            raise ConfigError(unknown_name(f'part of {self.name}', self.part, self.entry.parts))
-        return self.entry.parts[self.part]
+        if self.part not in self.network.weights.parts:
+            raise ConfigError(
+                unknown_name(f'part of {self.name}', self.part, self.network.weights.parts)
+            )
+        return self.network.weights.parts[self.part]
 
     def skeleton(self) -> DepthModel:
         """Build the network without memory for its weights: names and shapes alone."""
@@ -84,7 +89,7 @@ class OfficialFit:
     def _refusal(self) -> str:
         name, part = self.request.name, self.request.part
         remedy = 'Give the file of this model, or the options of the network it was saved from.'
-        for known in () if part is not None else self.request.entry.parts:
+        for known in () if part is not None else self.request.network.weights.parts:
             if not _fit(dataclasses.replace(self.request, part=known), self.official).differences:
                 remedy = f'They are the part {known} of it alone: ask for that part.'
         of_part = '' if part is None else f'the part {part} of '
@@ -94,13 +99,15 @@ class OfficialFit:
 
 
 def _fit(request: OfficialRequest, official: Mapping[str, Tensor]) -> OfficialFit:
-    entry, holds, model = request.entry, request.holds, request.skeleton()
+    weights, holds, model = request.network.weights, request.holds, request.skeleton()
     own_state, state = model.own_state(), model.state_dict()
-    names = {key: entry.official_key(key) for key in state if key not in own_state}
+    names = {key: weights.official_key(key) for key in state if key not in own_state}
     expected = {theirs: ours for ours, theirs in names.items() if holds(theirs)}
-    official = with_counters(entry.to_authors(cleaned(official)), expected)
+    official = with_counters(weights.to_authors(cleaned(official)), expected)
     kept = {
-        key: value for key, value in official.items() if key in expected or not entry.dropped(key)
+        key: value
+        for key, value in official.items()
+        if key in expected or not weights.dropped(key)
     }
     return OfficialFit(
         request=request,

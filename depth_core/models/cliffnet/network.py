@@ -35,7 +35,6 @@ from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.models.blocks import SigmaHead, resize_bilinear
 from depth_core.models.cliffnet.caffe_resnet import PYRAMID_CHANNELS, CaffeResNet, StrideIn
-from depth_core.models.official import OfficialWeights
 from depth_core.precision import at_least_float32
 
 _BGR_MEAN: Final = (102.9801, 115.9465, 122.7717)
@@ -381,14 +380,6 @@ def to_authors(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _of_backbone(key: str) -> bool:
+def is_of_backbone(key: str) -> bool:
+    """Say of a key of the authors whether it belongs to the Caffe ResNet-50."""
     return key.startswith('res_backbone.')
-
-
-OFFICIAL: Final = OfficialWeights(
-    builder=cliffnet,
-    official_key=official_key,
-    to_authors=to_authors,
-    parts={'backbone': _of_backbone},
-)
-"""The authors' training checkpoints, and the Caffe ResNet-50 they start from."""

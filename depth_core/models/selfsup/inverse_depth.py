@@ -97,7 +97,7 @@ def inverse_depth_spec(
     """Describe a network of the family; `metric` says that its unit of depth is the metre."""
     return ModelSpec(
         name=name,
-        family='packnet',
+        family='selfsup',
         kind=DepthKind.METRIC if metric else DepthKind.UP_TO_SCALE,
         min_depth=min_depth,
         max_depth=max_depth,

@@ -13,15 +13,10 @@ who saved its networks in one file put the names of the parts before: `encoder.`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from torch import Tensor
-
-from depth_core.models.base import DepthModel
-from depth_core.models.official import OfficialWeights
-from depth_core.models.selfsup.packnet import packnet01, packnet_slim
-from depth_core.models.selfsup.resnet import selfsup_resnet18, selfsup_resnet50
 
 _DEPTH: Final = re.compile(r'^(?:.*?\b)?(?:depth_net|disp_network|networks\.depth)\.')
 _AROUND: Final = r'^(?:(?:module|models?)\.)*'
@@ -30,9 +25,6 @@ OF_MONODEPTH2_POSE: Final = _AROUND + r'(?:pose_encoder|pose_decoder|pose)\.'
 _POSE: Final = re.compile(
     rf'^(?:.*?\b)?(?:pose_net|pose_network|networks\.pose)\.|{OF_MONODEPTH2_POSE}'
 )
-
-_NOT_WEIGHTS: Final = ('height', 'width', 'use_stereo')
-"""What monodepth2 writes into encoder.pth beside the weights."""
 
 _LEVELS: Final = 5
 
@@ -170,35 +162,6 @@ _SPELLINGS: Final = tuple(
 )
 
 
-# Which network is which
-
-
-def _dropped(key: str) -> bool:
-    return is_of_pose(key) or key.startswith('encoder.encoder.fc.') or key in _NOT_WEIGHTS
-
-
-def _official(
-    builder: Callable[..., DepthModel], official_key: Callable[[str], str]
-) -> OfficialWeights:
-    return OfficialWeights(
-        builder=builder, official_key=official_key, to_authors=depth_to_authors, dropped=_dropped
-    )
-
-
-OFFICIAL: Final[Mapping[str, OfficialWeights]] = {
-    'packnet01': _official(packnet01, packnet_key),
-    'packnet_slim': _official(packnet_slim, packnet_key),
-    'selfsup_resnet18': _official(selfsup_resnet18, resnet_key),
-    'selfsup_resnet50': _official(selfsup_resnet50, resnet_key),
-}
-"""The depth networks; a pose network in the same file is left behind here."""
-
-VARIANTS: Final[Sequence[tuple[str, Mapping[str, object]]]] = (
-    ('packnet01', {'version': '1A'}),
-    ('packnet01', {'version': '1B'}),
-    ('packnet_slim', {'version': '1A'}),
-    ('packnet_slim', {'version': '1B'}),
-    ('selfsup_resnet18', {'encoder': 'resnet18'}),
-    ('selfsup_resnet50', {'encoder': 'resnet50'}),
-)
-"""What a file of the family may hold: models, with options."""
+def has_no_place(key: str) -> bool:
+    """Say of a key whether it is known to have no place in a depth network of the family."""
+    return is_of_pose(key) or key.startswith('encoder.encoder.fc.')

@@ -15,10 +15,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
+from depth_core.models.blocks import STRIDES, LightDecoder, check_decoder_channels, resize_bilinear
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
 from depth_core.precision import at_least_float32
 
@@ -84,12 +83,7 @@ def selfsup_small(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown or gives no pyramid.
     """
-    if len(decoder_channels) != len(STRIDES) or min(decoder_channels) < 1:
-        message = (
-            f'decoder_channels {list(decoder_channels)}: give {len(STRIDES)} positive numbers, '
-            f'for strides {", ".join(str(stride) for stride in reversed(STRIDES))}.'
-        )
-        raise ConfigError(message)
+    check_decoder_channels(decoder_channels)
     spec = inverse_depth_spec(
         'selfsup_small',
         min_depth=min_depth,

@@ -35,7 +35,6 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, ModelError
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.models.blocks import STRIDES
-from depth_core.models.official import OfficialWeights
 from depth_core.models.urcdc.confidence import sigma_from_confidence
 from depth_core.models.urcdc.coupling import CoupledDenseNet, FullHead, FusionDecoder
 from depth_core.models.urcdc.neural_crf import CrfDecoder, QuarterHead
@@ -374,19 +373,11 @@ def official_key(key: str) -> str:
     return key
 
 
-def _computed(key: str) -> bool:
+def is_computed(key: str) -> bool:
     """Say of a key of the authors whether it holds what follows from the size of a window."""
     return key.endswith('.relative_position_index')
 
 
-def _in_newcrfs(key: str) -> bool:
+def is_in_newcrfs(key: str) -> bool:
+    """Say of a key of the authors whether it belongs to NeWCRFs, the Transformer branch."""
     return _NOT_IN_NEWCRFS.match(key) is None
-
-
-OFFICIAL: Final = OfficialWeights(
-    builder=urcdc,
-    official_key=official_key,
-    dropped=_computed,
-    parts={'newcrfs': _in_newcrfs},
-)
-"""The published files, and those of NeWCRFs, which hold the Transformer branch."""

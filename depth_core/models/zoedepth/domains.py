@@ -16,10 +16,8 @@ from torch import Tensor, nn
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
 from depth_core.models.base import DepthModel, ModelSpec
-from depth_core.models.official import OfficialWeights
 from depth_core.models.zoedepth.dpt import HEAD_CHANNELS, DptCore, DptFeatures
 from depth_core.models.zoedepth.dpt_encoders import LEVELS
-from depth_core.models.zoedepth.keys import dropped, is_midas, official_key, to_authors
 from depth_core.models.zoedepth.metric_bins import (
     Aggregation,
     Attraction,
@@ -313,21 +311,3 @@ def _check_domains(
         raise ConfigError(message)
     if routing not in (*ROUTINGS, *names):
         raise ConfigError(unknown_name('routing', routing, (*ROUTINGS, *names)))
-
-
-OFFICIAL: Final = {
-    'zoedepth_nk': OfficialWeights(
-        builder=zoedepth_nk,
-        official_key=official_key,
-        dropped=dropped,
-        to_authors=to_authors,
-        parts={'midas': is_midas},
-    )
-}
-
-VARIANTS: Final[Sequence[tuple[str, Mapping[str, object]]]] = (
-    ('zoedepth_n', {}),
-    ('zoedepth_k', {}),
-    ('zoedepth_nk', {}),
-)
-"""The published networks; a state dict tells which of them it is."""

@@ -29,10 +29,8 @@ from torch import Tensor
 from depth_core.contracts import DepthKind
 from depth_core.errors import ModelError
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.official import OfficialWeights
 from depth_core.models.zoedepth.dpt import HEAD_CHANNELS, STRIDE, DptCore, DptFeatures
 from depth_core.models.zoedepth.dpt_encoders import LEVELS, Swin2Pyramid
-from depth_core.models.zoedepth.keys import dropped, is_midas, official_key, to_authors
 from depth_core.models.zoedepth.metric_bins import (
     Aggregation,
     Attraction,
@@ -321,17 +319,3 @@ def _single(spec: ModelSpec, core: CoreOptions, bins: BinOptions) -> ZoeDepth:
         bottleneck=2,
     )
     return ZoeDepth(spec, core.build(), embedding, head)
-
-
-# Official weights
-
-OFFICIAL: Final = {
-    builder.__name__: OfficialWeights(
-        builder=builder,
-        official_key=official_key,
-        dropped=dropped,
-        to_authors=to_authors,
-        parts={'midas': is_midas},
-    )
-    for builder in (zoedepth_n, zoedepth_k)
-}

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.errors import ConfigError
 from depth_core.models.backbones import TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, resize_bilinear
+from depth_core.models.blocks import LightDecoder, check_decoder_channels, resize_bilinear
 from depth_core.models.zoedepth.metric_bins import (
     BinEmbedding,
     BinHead,
@@ -150,12 +149,7 @@ def zoedepth_small(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown or gives no pyramid.
     """
-    if len(decoder_channels) != len(STRIDES) or min(decoder_channels) < 1:
-        message = (
-            f'decoder_channels {list(decoder_channels)}: give {len(STRIDES)} positive numbers, '
-            f'for strides {", ".join(str(stride) for stride in reversed(STRIDES))}.'
-        )
-        raise ConfigError(message)
+    check_decoder_channels(decoder_channels)
     bins = BinOptions(
         n_bins=n_bins,
         embedding_dim=bin_embedding_dim,

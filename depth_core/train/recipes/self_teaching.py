@@ -50,7 +50,7 @@ class SelfTeachingRecipe(DepthRecipe):
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
         problems = self._not_above_0('sigma_weight', reason=UNTRAINED)
-        return problems + self._of_another_family('packnet', model)
+        return problems + self._of_another_family('selfsup', model)
 
     def open(self, model: DepthModel) -> SelfTeachingStep:
         """Put `model` together with its teacher.

@@ -139,7 +139,7 @@ class SelfSupRecipe(DepthRecipe):
                 'recipe.automask needs the minimum over views and recipe.reduction is mean; give '
                 'reduction min or automask false.'
             )
-        if other := self._of_another_family('packnet', model):
+        if other := self._of_another_family('selfsup', model):
             return problems + other
         return problems + self._scale_problems(metric=model.spec.kind is DepthKind.METRIC)
 

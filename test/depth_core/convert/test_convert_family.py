@@ -16,7 +16,7 @@ from torch import Tensor
 from depth_core.convert import main, mismatches, read_official
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models import create_model
-from depth_core.models.cliffnet import network as cliffnet
+from depth_core.models.cliffnet.network import official_key as cliffnet_key
 from depth_core.models.selfsup.keys import packnet_key, posenet_key
 from depth_core.models.selfsup.pose import PoseNet
 from depth_core.models.zoedepth.keys import official_key
@@ -223,7 +223,7 @@ def test_arrays_are_taken_like_tensors() -> None:
         state = create_model('cliffnet').state_dict()
     own = {key for key in state if key.startswith('sigma_head.')}
     tensors = {
-        cliffnet.OFFICIAL.official_key(key): torch.ones(value.shape, dtype=value.dtype)
+        cliffnet_key(key): torch.ones(value.shape, dtype=value.dtype)
         for key, value in state.items()
         if key not in own
     }

@@ -21,12 +21,12 @@ from depth_core.evaluate.__main__ import main
 from depth_core.evaluate.labels import PredictedLabels
 from depth_core.metrics import PROTOCOLS
 from depth_core.metrics.classes import CLASS_NAMES
-from depth_core.models import create_model
+from depth_core.models import NETWORKS, create_model
 from depth_core.models.selfsup.semantic import FrozenSemantics
 from depth_core.weights.checkpoint import save_model
-from test.depth_core.models.test_contract import TINY_SEMANTICS
 
 HEIGHT, WIDTH = 64, 96
+TINY_SEMANTICS = NETWORKS['semantic_resnet18'].tiny
 
 
 def save_guided(path: Path, *, bias: float = 0.0, **options: Any) -> Path:

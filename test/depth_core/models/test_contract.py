@@ -1,81 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every network of the registry keeps, on a small input.
 
-Networks of the published size run as they are, but for those of more than about 150 M parameters:
-these run in a small form of the same wiring, and test_paper_size.py holds the published one.
+They run in the small form of the same wiring that their family states, where it states one;
+test_paper_size.py holds the published one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import onnxruntime
 import pytest
 import torch
-import yaml
 from torch import Tensor, nn
 
 from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
-from depth_core.models import DepthModel, create_model, list_models
+from depth_core.models import FAMILIES, NETWORKS, DepthModel, create_model, list_models
 from depth_core.weights.checkpoint import load_model, save_model
 from test.rounding import assert_within_rounding, in_both_precisions
-
-TINY_DPT: Final[Mapping[str, object]] = {
-    'encoder_options': {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2},
-    'hooks': (0, 1, 2, 3),
-    'neck_channels': (16, 24, 32, 32),
-    'features': 32,
-    'n_bins': 16,
-    'bin_embedding_dim': 32,
-}
-
-TINY_PACKNET: Final[Mapping[str, object]] = {
-    'channels': (16, 16, 16, 32, 32),
-    'blocks': (1, 1, 1, 1),
-    'features_3d': 2,
-}
-
-TINY_SEMANTICS: Final[Mapping[str, object]] = {
-    'semantic_encoder': 'tu-mobilenetv3_small_050',
-    'semantic_channels': 16,
-    'semantic_head_channels': 32,
-    'guide_channels': 16,
-    'guided_strides': (8, 1),
-}
-
-TINY: Final[Mapping[str, Mapping[str, object]]] = {
-    'packnet01': TINY_PACKNET,
-    'packnet_slim': TINY_PACKNET,
-    'semantic_packnet': {**TINY_PACKNET, **TINY_SEMANTICS},
-    'semantic_resnet18': TINY_SEMANTICS,
-    'urcdc': {
-        'embed_dim': 24,
-        'depths': (2, 1, 1, 1),
-        'heads': (2, 2, 4, 4),
-        'crf_channels': (16, 32, 32, 64),
-        'crf_heads': (2, 4, 4, 8),
-        'pooled_channels': 16,
-        'pooled_groups': 4,
-        'cnn_growth_rate': 8,
-        'cnn_blocks': (1, 1, 1, 1),
-        'cnn_init_features': 16,
-        'drop_path': 0.0,  # a layer left out of a step would get no gradient
-        'bypass': 0.0,
-    },
-    'zoedepth_k': TINY_DPT,
-    'zoedepth_n': TINY_DPT,
-    'zoedepth_nk': {**TINY_DPT, 'router_ff': 64},
-}
-"""Options of a small form, by name, of networks too large to run here."""
 
 
 @pytest.fixture(scope='module', params=list_models())
 def model(request: pytest.FixtureRequest) -> DepthModel:
     torch.manual_seed(0)
-    return create_model(request.param, **TINY.get(request.param, {})).eval()
+    return create_model(request.param, **NETWORKS[request.param].tiny).eval()
 
 
 def _images(model: DepthModel, count: int = 2) -> Tensor:
@@ -265,11 +214,9 @@ def test_options_name_every_option_of_the_network() -> None:
     assert model.spec.max_depth == 80.0
 
 
-def test_every_family_is_trained_on_synthetic_data(repository: Path) -> None:
-    def family(name: str) -> str:
-        with torch.device('meta'):
-            return create_model(name).spec.family
-
-    paths = sorted((repository / 'config' / 'train').glob('*_synthetic.yaml'))
-    trained = {yaml.safe_load(path.read_text())['model']['name'] for path in paths}
-    assert {family(name) for name in list_models()} == {family(name) for name in trained}
+def test_every_network_is_of_the_family_that_states_it() -> None:
+    for family in FAMILIES:
+        for network in family.networks:
+            with torch.device('meta'):
+                spec = create_model(network.name).spec
+            assert (spec.name, spec.family) == (network.name, family.name)

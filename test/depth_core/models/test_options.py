@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +13,13 @@ import pytest
 import torch
 
 from depth_core.errors import ConfigError, DepthError
-from depth_core.models import _BUILDERS, create_model, list_models, packnet
+from depth_core.models import NETWORKS, create_model, list_models
 from depth_core.models.options import check_options
-from depth_core.models.selfsup.guided import semantic_packnet, semantic_resnet18
+from depth_core.models.selfsup.guided import semantic_packnet
 from depth_core.models.selfsup.packnet import packnet01
 from depth_core.models.selfsup.pose import create_pose_network
-from depth_core.models.selfsup.resnet import selfsup_resnet18
 
-MODELS: dict[str, Callable[..., object]] = {
-    'packnet01': packnet01,
-    'packnet_slim': packnet.packnet_slim,
-    'selfsup_resnet18': selfsup_resnet18,
-    'semantic_packnet': semantic_packnet,
-    'semantic_resnet18': semantic_resnet18,
-}
+MODELS = ('packnet01', 'packnet_slim', 'selfsup_resnet18', 'semantic_packnet', 'semantic_resnet18')
 
 NEVER_RIGHT: tuple[object, ...] = (object(), b'1A', {'a': 1}, [None], math.nan, -math.inf, 1.5j)
 """What no option of the family takes."""
@@ -50,8 +42,8 @@ def test_the_builder_itself_refuses_a_version_that_is_no_text() -> None:
 
 @pytest.mark.parametrize(
     ('name', 'option'),
-    [(name, option) for name, builder in MODELS.items()
-     for option in inspect.signature(builder).parameters],
+    [(name, option) for name in MODELS
+     for option in inspect.signature(NETWORKS[name].builder).parameters],
 )  # fmt: skip
 def test_no_option_takes_what_is_never_right(name: str, option: str) -> None:
     for value in NEVER_RIGHT:
@@ -118,7 +110,7 @@ def test_equal_types_are_taken() -> None:
 
 @pytest.mark.parametrize('name', list_models())
 def test_the_defaults_of_every_builder_have_the_types_it_states(name: str) -> None:
-    builder = _BUILDERS[name]
+    builder = NETWORKS[name].builder
     defaults = {
         key: parameter.default for key, parameter in inspect.signature(builder).parameters.items()
     }

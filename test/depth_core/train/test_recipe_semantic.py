@@ -16,7 +16,7 @@ from lightning_fabric import Fabric
 
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError, ModelError
-from depth_core.models import create_model
+from depth_core.models import NETWORKS, create_model
 from depth_core.train.__main__ import read_settings
 from depth_core.train.command_line import parse
 from depth_core.train.recipes.semantic import (
@@ -28,9 +28,9 @@ from depth_core.train.recipes.semantic import (
 from depth_core.train.semantic import main
 from depth_core.train.validate import validate
 from depth_core.weights.checkpoint import read_checkpoint
-from test.depth_core.models.test_contract import TINY_SEMANTICS
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
+TINY_SEMANTICS = NETWORKS['semantic_resnet18'].tiny
 
 
 def _batch(**fields: Any) -> Sample:

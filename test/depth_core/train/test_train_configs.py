@@ -6,29 +6,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
 import torch
 
+from depth_core.models import FAMILIES, NETWORKS, Family
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes import Recipe
 from depth_core.train.recipes.embedding import EmbeddingRecipe
 from depth_core.train.settings import DatasetSettings, TrainSettings
-from test.depth_core.models.test_contract import TINY
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix('')) for path in FOLDER.rglob('*.yaml'))
-
-LIGHTER: Final[Mapping[str, Mapping[str, object]]] = {
-    'densedepth': {'encoder': 'densenet121', 'decoder_width': 0.05},
-    'densedepth_small': {'encoder': 'mobilenetv3_small_050'},
-    'cliffnet': {'layers': (1, 1, 1, 1), 'channels': 16},
-    'cliffnet_small': {'encoder': 'mobilenetv3_small_050'},
-    **TINY,
-}
-"""Options that make a network quick to train for a step."""
 
 
 def read(name: str) -> TrainSettings:
@@ -63,7 +54,8 @@ def stand_in(chosen: DatasetSettings, recipe: Recipe[Any], *, seed: int) -> Data
 def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
     """The same settings for one step of a tiny network."""
     model, data, trainer = settings.model, settings.data, settings.trainer
-    options = untrained(settings) | dict(LIGHTER.get(model.name, {}))
+    tiny = NETWORKS[model.name].tiny if model.name in NETWORKS else {}  # HEGs are small
+    options = untrained(settings) | dict(tiny)
     recipe = without_files(settings.recipe)
     return replace(
         settings,
@@ -99,6 +91,14 @@ def test_the_schemes_of_the_house_are_there() -> None:
     """The official ones, the quick one, and what the shipped model is made with."""
     assert {'densedepth_kitti', 'densedepth_nyu', 'densedepth_synthetic',
             'densedepth_small_shipped_1'} <= set(NAMES)  # fmt: skip
+
+
+@pytest.mark.parametrize('family', FAMILIES, ids=lambda family: family.name)
+def test_every_family_is_trained_on_synthetic_data_by_its_recipe(family: Family) -> None:
+    """Where it is quick to try, with a file of its own."""
+    files = [read(name) for name in NAMES if name.endswith('_synthetic')]
+    trained = {file.model.name for file in files if file.recipe.name == family.recipe}
+    assert trained & {network.name for network in family.networks}
 
 
 @pytest.mark.parametrize('name', NAMES)

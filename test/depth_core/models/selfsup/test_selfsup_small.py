@@ -53,7 +53,7 @@ def test_sigma_is_read_at_half_resolution_and_resized() -> None:
 def test_it_is_up_to_scale_and_its_size_that_of_a_robots_camera() -> None:
     model = _small()
     assert model.spec.kind == DepthKind.UP_TO_SCALE
-    assert model.spec.family == 'packnet'
+    assert model.spec.family == 'selfsup'
     assert model.spec.default_size == (256, 320)
 
 
