@@ -92,6 +92,8 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	@{ sed '/^|/,$$d' docs/data.md; $(BIN)/python -c \
 	  'from depth_core.data.registry import dataset_table; print(dataset_table())'; } > .setup-data
 	@mv .setup-data docs/data.md
+	@{ sed '/^## The families/,$$d' docs/models.md; $(BIN)/python -m depth_core.models; } > .setup-models
+	@mv .setup-models docs/models.md
 
 bench: setup  ## measure speed; not part of the tests
 	@$(BIN)/python -m pytest test/benchmarks $(ARGS)

@@ -48,7 +48,7 @@ _FAMILIES: Final[Mapping[str, Sequence[Network]]] = {
 """Families that are not named as one of their models: the weights decide which of them it is."""
 
 _CHUNK_BYTES: Final = 2**24
-_NOT_ASKED: Final[set[str | int]] = {'pretrained'}
+_NOT_OFFERED: Final[set[str | int]] = {'pretrained'}
 _OF_THE_COMMAND: Final = frozenset({'family', 'source', 'output', 'part', 'pose_output'})
 
 
@@ -236,7 +236,7 @@ def _sha256(paths: Iterable[Path]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Command:
-    """What the command line asks for."""
+    """What the command line states."""
 
     source: Path
     output: Path
@@ -251,15 +251,15 @@ def _parse(given: Sequence[str]) -> _Command:
     if name is None:
         _parse_with(_parser(None), given)
     models = _models(name or '')
-    asked = [re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')]
+    named = [re.split('[=.]', argument)[0] for argument in given if argument.startswith('--')]
     known = {option for model in models for option in _options_of(model)}
-    for option in asked:
+    for option in named:
         if option not in known:
             raise ConfigError(unknown_name('option', option, known))
     requests = []
     settings: dict[str, Any] = {}
     for model in models:
-        if not _options_of(model).issuperset(asked):
+        if not _options_of(model).issuperset(named):
             continue
         for variant in model.weights.variants:
             parser = _parser(model)
@@ -269,7 +269,7 @@ def _parse(given: Sequence[str]) -> _Command:
             part = settings.get('part')
             requests.append(OfficialRequest(network=model, part=part, options=options))
     if not requests:
-        message = f'no single model of {name} takes all of {", ".join(asked)}.'
+        message = f'no single model of {name} takes all of {", ".join(named)}.'
         raise ConfigError(message)
     pose_output = settings.get('pose_output')
     return _Command(
@@ -282,7 +282,7 @@ def _parse(given: Sequence[str]) -> _Command:
 
 def _options_of(model: Network) -> set[str]:
     """Every option of the command line for `model`."""
-    names = {'family', 'source', 'output', 'help'} | (_parameters(model).keys() - _NOT_ASKED)
+    names = {'family', 'source', 'output', 'help'} | (_parameters(model).keys() - _NOT_OFFERED)
     names |= {'part'} if model.weights.parts else set()
     names |= {'pose_output'} if model.weights.with_pose else set()
     return {f'--{name}' for name in names}
@@ -322,7 +322,7 @@ def _parser(model: Network | None) -> ArgumentParser:
         add('--part', type=str, help=f'What the file holds, if not the whole network: {parts}.')
     if '--pose_output' in options:
         add('--pose_output', type=str, help='Write the pose network of the file too, to here.')
-    parser.add_function_arguments(model.builder, skip=_NOT_ASKED)
+    parser.add_function_arguments(model.builder, skip=_NOT_OFFERED)
     return parser
 
 

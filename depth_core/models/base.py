@@ -29,10 +29,10 @@ class ModelSpec:
     divisor: int
     """Height and width of the input must be multiples of this."""
     default_size: tuple[int, int]
-    """(height, width) the network is trained and exported at unless told otherwise."""
+    """(height, width) the network is trained and exported at by default."""
 
     def __post_init__(self) -> None:
-        # The same rule as the manifest of the exported graph, told when the network is built.
+        # The same rule as the manifest of the exported graph, checked when the network is built.
         OutputSpec(kind=self.kind, min_depth=self.min_depth, max_depth=self.max_depth)
 
 

@@ -72,7 +72,7 @@ class ConvNormAct(nn.Sequential):
 
 
 class LightUpsampleBlock(nn.Module):
-    """Narrow to the output width, double the size, add what the skip knows by one 3x3 layer."""
+    """Narrow to the output width, double the size, merge the skip by one 3x3 layer."""
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
         super().__init__()

@@ -43,7 +43,7 @@ def check_options(
 ) -> None:
     """Refuse options that `builder` does not have, or whose type is not the one it states.
 
-    Names that are one of several, such as encoders, are left to the builder, which knows them.
+    Names that are one of several, such as encoders, are left to the builder, which checks them.
 
     Args:
         model: Name of the model, for the message.
@@ -58,13 +58,15 @@ def check_options(
         if option not in known:
             raise ConfigError(unknown_name(f'option of model {model!r}', option, known))
     kinds = typing.get_type_hints(builder)
-    faults = [
+    problems = [
         f'{key} is {value!r}; give {_wanted(kinds[key])}'
         for key, value in options.items()
         if not _is(value, kinds[key])
     ]
-    if faults:
-        message = f'model {model!r} cannot be built as asked: ' + '; '.join(faults) + '.'
+    if problems:
+        message = (
+            f'model {model!r} cannot be built with these options: ' + '; '.join(problems) + '.'
+        )
         raise ConfigError(message)
 
 

@@ -79,7 +79,7 @@ class OwnFormat:
 
     def holds(self, content: object) -> bool:
         """Whether what was read is a file of this kind."""
-        # Asked of dict itself: a file may set attributes on its containers, methods among them.
+        # By dict itself: a file may set attributes on its containers, methods among them.
         return isinstance(content, dict) and dict.get(content, 'format') == self.name
 
     def opened(self, path: Path, content: object) -> Mapping[str, Any]:

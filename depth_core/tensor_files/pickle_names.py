@@ -20,7 +20,7 @@ _OF_TORCH: Final = re.compile(
     r'|torch\.(device|bool|[bu]?int\d+|[bc]?float\d\w*|complex\d+)'
     r'|collections\.(OrderedDict|Counter)|_codecs\.encode|builtins\.(bytearray|set|complex)'
 )
-"""What torch's restricted reader takes by itself, told from the documentation of its versions."""
+"""What torch's restricted reader takes by itself, by the documentation of its versions."""
 
 _PICKLES_IN_A_FILE: Final = 5
 """The old format of torch is five pickles and the values after them."""

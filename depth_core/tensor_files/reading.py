@@ -10,6 +10,7 @@ other name is refused before anything is called. Safetensors files hold no code.
 
 from __future__ import annotations
 
+import pickle
 import re
 import warnings
 import zipfile
@@ -31,6 +32,9 @@ from depth_core.tensor_files.pickle_names import foreign_names
 SAFETENSORS: Final = '.safetensors'
 
 _LENGTH_BYTES: Final = 8
+_LFS_POINTER: Final = b'version https://git-lfs'
+_LARGEST_RATIO: Final = 10
+"""Of what a zip file unpacks to and its own size; torch does not compress."""
 _STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
 _DEEPEST: Final = 4
 _OF_TRAINING: Final = re.compile(
@@ -114,6 +118,10 @@ def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False)
         hint = f' In that folder: {shown(beside)}.' if beside else ''
         message = f'{what} {path} does not exist; check the path.{hint}'
         raise CheckpointError(message)
+    with path.open('rb') as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            message = f'{what} {path} is a pointer of Git LFS; fetch the file with git lfs pull.'
+            raise CheckpointError(message)
     try:
         is_zip = zipfile.is_zipfile(path)
         if is_zip:
@@ -128,11 +136,14 @@ def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False)
         names = foreign_names(path, known=_ALLOWED)
         if names:
             message = (
-                f'{path} is refused: beside weights it wants to call {shown(names)}. Nothing of '
+                f'{path} is refused: beside weights it calls {shown(names)}. Nothing of '
                 'it was executed. Save the state dict alone where you trust the file.'
             )
             raise CheckpointError(message) from error
-        raise incomplete(path, what, 'PyTorch, safetensors or Keras', error) from error
+        reason: object = error
+        if isinstance(error, pickle.UnpicklingError):  # its text is about torch's own options
+            reason = 'no pickle of tensors and plain values'
+        raise incomplete(path, what, 'PyTorch, safetensors or Keras', reason) from error
 
 
 def incomplete(path: Path, what: str, kind: str, reason: object) -> CheckpointError:
@@ -225,6 +236,13 @@ def _check_zip(path: Path) -> None:
             message = (
                 f'{path} is a zip file, but not one of PyTorch (it holds {shown(names)}); '
                 'unpack it, and give what is inside.'
+            )
+            raise CheckpointError(message)
+        unpacked = sum(member.file_size for member in archive.infolist())
+        if unpacked > _LARGEST_RATIO * path.stat().st_size:
+            message = (
+                f'{path} ({path.stat().st_size} bytes) would unpack to {unpacked} bytes; save the '
+                'weights with torch.save, which does not compress.'
             )
             raise CheckpointError(message)
         damaged = archive.testzip()  # torch does not compare them

@@ -23,7 +23,7 @@ from depth_core.tensor_files.reading import is_safetensors, read_content, read_s
 from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite
 
 EmbeddingKind: TypeAlias = Literal['heg_s', 'heg_r']
-"""heg_s learnt to classify scenes, heg_r to give a depth map back."""
+"""heg_s classifies scenes, heg_r reconstructs a depth map."""
 
 EMBEDDING_KINDS: Final[tuple[EmbeddingKind, ...]] = get_args(EmbeddingKind)
 
@@ -138,7 +138,7 @@ def read_trunk(path: Path | str, *, kind: EmbeddingKind | None = None) -> Embedd
     if EMBEDDING.holds(content):
         file = _network_of(path, EMBEDDING.opened(path, content))
         if kind is not None and file.kind != kind:
-            message = f'{path} holds a {file.kind}, and a {kind} is asked for; give its file.'
+            message = f'{path} holds a {file.kind}, and a {kind} is expected; give its file.'
             raise CheckpointError(message)
         return frozen(file.network.trunk)
     trunk = EmbeddingTrunk()
@@ -170,5 +170,5 @@ def convert_embedding(
 
 def _check_names(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
     if found := differences(state, expected):
-        before = f'{source} holds no embedding network as it is asked for:'
+        before = f'{source} holds no embedding network of the expected form:'
         raise CheckpointError(found.message(before, 'Give the file of a HEG.'))

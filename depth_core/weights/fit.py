@@ -94,7 +94,8 @@ class OfficialFit:
                 remedy = f'They are the part {known} of it alone: ask for that part.'
         of_part = '' if part is None else f'the part {part} of '
         return self.differences.message(
-            f'these are not the official weights of {of_part}{name} as it was asked for:', remedy
+            f'these are not the official weights of {of_part}{name} with the given options:',
+            remedy,
         )
 
 

@@ -74,7 +74,7 @@ def convert_pose_state_dict(name: str, official: Mapping[str, Tensor]) -> dict[s
     """Bring a published pose network into the form `create_pose_network(name)` takes.
 
     Args:
-        name: A pose network; `identify_pose_network` tells it from a whole training file.
+        name: A pose network; `identify_pose_network` identifies it in a whole training file.
         official: Keys and tensors of a training file, in which the depth network is passed over,
             or of the pose network alone.
 
@@ -153,7 +153,7 @@ def read_pose_network(path: Path | str) -> tuple[str, PoseNetwork]:
 
 
 def read_fitting_pose_network(path: Path | str, name: str, *, neighbours: int) -> PoseNetwork:
-    """Read a pose network to train on, which has to be the one that was asked for.
+    """Read a pose network to train on, which has to be the one that was requested.
 
     Raises:
         CheckpointError: As `read_pose_network`.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from depth_core.models.__main__ import page
 from depth_ros.outputs import OUTPUTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,6 +130,11 @@ def test_the_page_of_parameters_is_the_table_of_the_node() -> None:
         check=True,
     )
     assert finished.stdout.strip() in (ROOT / 'docs' / 'parameters.md').read_text(encoding='utf-8')
+
+
+def test_the_page_of_models_is_what_the_families_state() -> None:
+    text = (ROOT / 'docs' / 'models.md').read_text(encoding='utf-8')
+    assert text.endswith(f'\n\n{page()}\n')
 
 
 def test_the_topics_of_the_readme_are_those_of_the_node() -> None:

@@ -80,7 +80,7 @@ class EmbeddingTrunk(nn.Module):
 
 
 class SceneEmbedding(nn.Module):
-    """HEG-S: a trunk that learns to tell the class of a scene from its depth map."""
+    """HEG-S: a trunk that learns to classify a scene by its depth map."""
 
     def __init__(
         self, classes: int, *, channels: Sequence[int] = _TRUNK, tail: Sequence[int] = _TAIL

@@ -282,7 +282,7 @@ def cliffnet(
 
     Raises:
         ConfigError: An option is out of range.
-        ModelError: The pretrained weights cannot be had.
+        ModelError: The pretrained weights cannot be downloaded.
     """
     if len(layers) != len(PYRAMID_CHANNELS) or min(layers) < 1:
         message = f'layers {list(layers)}: give {len(PYRAMID_CHANNELS)} positive numbers.'

@@ -114,7 +114,7 @@ def semantic_packnet(
         semantic_encoder: Encoder of segmentation-models-pytorch, or tu- and one of timm.
         semantic_channels: Width of the semantic pyramid.
         semantic_head_channels: Width of the semantic head, a multiple of 32.
-        semantic_classes: Classes it tells apart; 19 are those of Cityscapes.
+        semantic_classes: Number of its classes; 19 are those of Cityscapes.
         semantic_weights: File of a trained semantic network (semantic_file.py); without it, or a
             checkpoint loaded afterwards, the guide is that of random weights.
         pretrained: Start the semantic encoder from ImageNet weights, which are downloaded.
@@ -190,7 +190,7 @@ def semantic_resnet18(
         semantic_encoder: Encoder of the semantic network.
         semantic_channels: Width of its pyramid.
         semantic_head_channels: Width of its head.
-        semantic_classes: Classes it tells apart.
+        semantic_classes: Number of its classes.
         semantic_weights: File of a trained one.
         pretrained: Start both encoders from ImageNet weights, which are downloaded.
 

@@ -59,7 +59,7 @@ class PoseNetwork(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, image: Tensor, neighbours: Tensor, earlier: Tensor) -> Motion:
-        """Tell the motion between the image and each neighbour.
+        """Predict the motion between the image and each neighbour.
 
         Args:
             image: [B, 3, H, W] RGB in [0, 1].
@@ -97,7 +97,7 @@ class PoseNet(PoseNetwork):
                 nn.init.zeros_(layer.get_parameter('bias'))
 
     def forward(self, image: Tensor, neighbours: Tensor, earlier: Tensor) -> Motion:
-        """Tell the motion from the image to each neighbour.
+        """Predict the motion from the image to each neighbour.
 
         Raises:
             ModelError: There are more or fewer neighbours than the network was built for.
@@ -131,7 +131,7 @@ class PoseResNet(PoseNetwork):
         self.ordered = ordered
 
     def forward(self, image: Tensor, neighbours: Tensor, earlier: Tensor) -> Motion:
-        """Tell the motion between the image and each neighbour."""
+        """Predict the motion between the image and each neighbour."""
         pairs = _pairs(image, neighbours, earlier if self.ordered else torch.zeros_like(earlier))
         rotation, translation = self.decoder(self.encoder(pairs)[-1])
         # Of the motions it predicts, only the first is used.
@@ -178,7 +178,7 @@ class PoseCnn(PoseNetwork):
         self.out = nn.Conv2d(_CHANNELS[-1], 6, 1)
 
     def forward(self, image: Tensor, neighbours: Tensor, earlier: Tensor) -> Motion:
-        """Tell the motion between the image and each neighbour."""
+        """Predict the motion between the image and each neighbour."""
         rotation, translation = self.of_pair(_pairs(image, neighbours, earlier))
         vectors = torch.cat((translation, rotation), dim=-1)
         return _motion(vectors.unflatten(0, neighbours.shape[:2]), 'axis_angle', earlier)
@@ -205,7 +205,7 @@ def _pairs(image: Tensor, neighbours: Tensor, neighbour_first: Tensor) -> Tensor
 
 
 def _motion(vectors: Tensor, form: RotationForm, inverted: Tensor) -> Motion:
-    """Tell (tx, ty, tz, three angles) apart."""
+    """Split (tx, ty, tz, three angles) into its parts."""
     return Motion(
         translation=vectors[..., :3], rotation=vectors[..., 3:], form=form, inverted=inverted
     )

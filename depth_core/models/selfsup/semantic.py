@@ -102,10 +102,10 @@ class SemanticNetwork(nn.Module):
 
 
 class FrozenSemantics(nn.Module):
-    """A semantic network as depth networks hold it: asked, never changed.
+    """A semantic network as part of a depth network: used, never changed.
 
-    It stays in eval mode and without gradients, whatever is asked of the network around it. Who
-    wants to train it takes `network` out and does so on purpose.
+    It stays in eval mode and without gradients, whatever the mode of the network around it. To
+    train it, take `network` out.
     """
 
     def __init__(self, network: SemanticNetwork) -> None:

@@ -24,7 +24,7 @@ TAPS: Final = ('pool0', 'transition1', 'transition2', 'norm5')
 
 
 class CouplingUnit(nn.Module):
-    """Add to a map of the CNN what the Transformer's map of the same size knows.
+    """Add the Transformer's map of the same size to a map of the CNN.
 
     The Transformer's map is detached: the CNN learns from it and cannot disturb it. In training
     mode the unit is left out with a small probability, drawn from torch's default generator, which

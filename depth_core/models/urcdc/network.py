@@ -16,7 +16,7 @@ standard deviation that follows from the predicted confidence (`sigma_from_confi
 mode, and so in an exported graph, `forward` leaves the CNN branch out: nothing flows from it to
 the Transformer, whose depth is the answer, so that it costs what the Transformer alone costs. The
 tables of relative positions start from a truncated normal of 0.02, everything outside Swin from
-torch's defaults. `depth_core.models.urcdc.small` is the variant for robots.
+torch's deproblems. `depth_core.models.urcdc.small` is the variant for robots.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def urcdc(
     bypass: float = 0.05,
     pretrained: bool = False,
 ) -> Urcdc:
-    """Build URCDC-Depth; the defaults are the published NYU network, 334 M parameters.
+    """Build URCDC-Depth; the deproblems are the published NYU network, 334 M parameters.
 
     The published KITTI network is `max_depth=80.0`.
 
@@ -278,36 +278,36 @@ def check_sizes(
 
     Args:
         lists: Options that give one number for each level.
-        divided: Channels, and the heads or groups they are parted into.
+        divided: Channels, and the heads or groups they are split into.
         counts: Options that are one positive number.
         shares: Options that are a probability.
 
     Raises:
-        ConfigError: All faults together.
+        ConfigError: All problems together.
     """
-    faults = [
+    problems = [
         f'{name} {list(values)}: give {LEVELS} positive numbers, for strides 4, 8, 16 and 32.'
         for name, values in lists.items()
         if len(values) != LEVELS or min(values) < 1
     ]
-    if not faults:
-        faults = [
-            f'{channels} channels cannot be parted into {parts}; channels must be multiples of '
+    if not problems:
+        problems = [
+            f'{channels} channels cannot be split into {parts}; channels must be multiples of '
             'their heads or groups, crf_channels and cnn_init_features even, crf_channels after '
             'the first of 4.'
             for channels, parts in divided
             if parts < 1 or channels < 1 or channels % parts
         ]
-    faults += [
+    problems += [
         f'{name} is {count}; give at least 1.' for name, count in counts.items() if count < 1
     ]
-    faults += [
+    problems += [
         f'{name} is {share}; give a number in [0, 1).'
         for name, share in shares.items()
         if not 0.0 <= share < 1.0
     ]
-    if faults:
-        raise ConfigError(' '.join(faults))
+    if problems:
+        raise ConfigError(' '.join(problems))
 
 
 def _load_pretrained(swin: SwinEncoder, densenet: CoupledDenseNet) -> None:

@@ -99,7 +99,7 @@ class RelativePositionBias(nn.Module):
         """Weigh the values of each window: three times [B, windows, heads, tokens, C / heads].
 
         Args:
-            query: What each token asks for.
+            query: Of each token.
             key: What each token offers.
             value: What it gives.
             mask: [windows, tokens, tokens] to add, or None.

@@ -49,7 +49,7 @@ class ZoeDepthNK(DepthModel):
     """Several heads of metric bins on a DPT core, and a router that picks one: ZoeD-NK.
 
     Routing each image, all heads are run and one answer is selected, so that the graph holds no
-    branch and an image is answered alone as in a batch. The head that is not asked costs 2.5
+    branch and an image is answered alone as in a batch. The head that is not used costs 2.5
     billion multiplications at 384x512 beside the 356 of all else (BEiT-L), and its maps of bins at
     full size. `routing` with the name of a domain runs that head alone.
     """
@@ -228,7 +228,7 @@ def zoedepth_nk(
         n_bins: Bins of each pixel.
         bin_embedding_dim: Channels of the bin embeddings and of the router.
         n_attractors: Points the centres are attracted to at each level; see the next.
-        attractors_per_level: Heed `n_attractors`; false = 16 at every level, as published.
+        attractors_per_level: Use `n_attractors`; false = 16 at every level, as published.
         bin_centers_type: As of zoedepth_n.
         attractor_kind: As of zoedepth_n.
         attractor_type: As of zoedepth_n.

@@ -56,7 +56,7 @@ class ResidualUnit(nn.Module):
 
 
 class FusionBlock(nn.Module):
-    """Add what the encoder knows at this size, refine, enlarge to the next size."""
+    """Add the features of the encoder at this size, refine, enlarge to the next size."""
 
     def __init__(self, channels: int, *, has_skip: bool) -> None:
         super().__init__()

@@ -266,7 +266,7 @@ def to_authors(state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     named: dict[str, Tensor] = {}
-    parted: dict[str, dict[str, str]] = {}
+    split: dict[str, dict[str, str]] = {}
     for key, value in state.items():
         short = _without_backbone(key)
         match = _SPLIT.fullmatch(short)
@@ -278,15 +278,15 @@ def _from_hugging_face(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
             if match['end'] == 'bias' and part != 'key':
                 named[f'{block}{part[0]}_bias'] = value
             elif match['end'] == 'weight':
-                parted.setdefault(f'{block}qkv.weight', {})[part] = key
+                split.setdefault(f'{block}qkv.weight', {})[part] = key
             else:
                 named[key] = value  # the key of BEiT has no bias: a surplus name
         else:
             layer = f'patch_transformer.transformer_encoder.layers.{match["layer"]}.self_attn.'
             joint = f'{layer}in_proj_{match["router_end"]}'
-            parted.setdefault(joint, {})[match['router_part']] = key
-    for name, parts in parted.items():
-        if len(parts) == len(_PARTS):  # else the joint name is missing, and told as such
+            split.setdefault(joint, {})[match['router_part']] = key
+    for name, parts in split.items():
+        if len(parts) == len(_PARTS):  # else the joint name is missing, and reported so
             named[name] = _joint(state, [parts[part] for part in _PARTS])
     return named
 

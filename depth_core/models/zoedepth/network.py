@@ -262,7 +262,7 @@ def zoedepth_k(
 ) -> ZoeDepth:
     """Build ZoeD-K, the network for roads; options as of `zoedepth_n`.
 
-    The published loader bounds it at 10 m unless it is told the data set; 80 m is what it was
+    The published loader bounds it at 10 m unless it is given the data set; 80 m is what it was
     trained for.
 
     Args:

@@ -3,7 +3,7 @@
 
 Ours; see `zoedepth` for the paper. What it keeps: relative depth as an input of the metric head,
 seeds at the coarsest level, attractors at strides 16 to 2, the conditional log-binomial. What is
-other: the bins are parted in the logarithm of depth, since a road has details at 1 m and at 50 m;
+other: the bins are split in the logarithm of depth, since a road has details at 1 m and at 50 m;
 attractors move the centres by at most 0.03 of that range and are not sorted, since sorting is slow
 in a graph; the answer is found at half resolution and enlarged; distributions start sharp, at a
 temperature of about 1, so that training from random weights has a gradient from the first step.

@@ -178,7 +178,7 @@ def test_embeddings_are_frozen_and_kept_with_the_checkpoint(
 
 
 def test_the_other_kind_of_heg_is_refused(model: DepthModel, heg_r: Path) -> None:
-    with pytest.raises(CheckpointError, match='holds a heg_r, and a heg_s is asked for'):
+    with pytest.raises(CheckpointError, match='holds a heg_r, and a heg_s is expected'):
         CliffNetRecipe(heg_s=heg_r).open(model)
 
 

@@ -188,7 +188,7 @@ def test_a_file_that_would_call_something_calls_nothing(
     path = _save(content, tmp_path / 'weights.pth', zipped=zipped, protocol=protocol)
     with pytest.raises(CheckpointError) as error:
         read_official_file(path)
-    assert f'it wants to call {name}. Nothing of it was executed' in str(error.value)
+    assert f'it calls {name}. Nothing of it was executed' in str(error.value)
     assert not marker.exists()
 
 
@@ -203,7 +203,7 @@ def test_a_plain_pickle_with_a_call_of_the_oldest_kind(tmp_path: Path) -> None:
     marker = tmp_path / 'executed'
     path = tmp_path / 'weights.pth'
     path.write_bytes(f"(S'touch {marker}'\nios\nsystem\n.".encode())
-    with pytest.raises(CheckpointError, match=r'wants to call os\.system\. Nothing'):
+    with pytest.raises(CheckpointError, match=r'it calls os\.system\. Nothing'):
         read_official_file(path)
     assert not marker.exists()
     pickle.loads(path.read_bytes())  # noqa: S301  our own: it does act
@@ -255,6 +255,29 @@ def test_an_archive_of_files_is_to_be_unpacked(tmp_path: Path) -> None:
         archive.writestr('mono_640x192/encoder.pth', b'')
     with pytest.raises(CheckpointError, match=r'holds mono_640x192/encoder\.pth\); unpack it'):
         read_official_file(path)
+
+
+def test_a_zip_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'weights.pth'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr('archive/data.pkl', b'')
+        archive.writestr('archive/data/0', bytes(2**20))
+    with pytest.raises(CheckpointError, match='would unpack to 1048576 bytes'):
+        read_official_file(path)
+
+
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path) -> None:
+    path = tmp_path / 'weights.pth'
+    path.write_text('version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n')
+    with pytest.raises(CheckpointError, match='is a pointer of Git LFS; fetch'):
+        read_official_file(path)
+
+
+def test_a_file_may_hold_itself(tmp_path: Path) -> None:
+    content: dict[str, object] = {'weight': torch.zeros(2)}
+    content['model'] = content
+    with pytest.raises(CheckpointError, match='holds no state dict'):
+        read_official_file(_save(content, tmp_path / 'weights.pth'))
 
 
 def test_an_empty_folder(tmp_path: Path) -> None:

@@ -96,9 +96,9 @@ def test_an_encoder_whose_maps_do_not_halve_is_refused_at_such_a_size() -> None:
     [
         ({'max_depth': 0.1}, '0.1'),
         ({'crf_channels': (8, 8)}, 'crf_channels [8, 8]'),
-        ({'cnn_channels': (7, 8, 8, 8)}, '7 channels cannot be parted into 2'),
-        ({'pooled_channels': 9}, '9 channels cannot be parted into 2'),
-        ({'crf_heads': (3, 2, 3, 4)}, '32 channels cannot be parted into 3'),
+        ({'cnn_channels': (7, 8, 8, 8)}, '7 channels cannot be split into 2'),
+        ({'pooled_channels': 9}, '9 channels cannot be split into 2'),
+        ({'crf_heads': (3, 2, 3, 4)}, '32 channels cannot be split into 3'),
         ({'bypass': 1.0}, 'bypass is 1.0'),
         ({'window': 0}, 'window is 0'),
     ],
