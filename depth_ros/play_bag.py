@@ -142,7 +142,7 @@ def create_publishers(
         publishers[connection.id] = publisher
     if not publishers:
         types = ', '.join(sorted({repr(item.msgtype) for item in connections}))
-        message = f'nothing can be played of the recorded types {types}; the log says why.'
+        message = f'nothing can be played of the recorded types {types}; see the warnings above.'
         raise DataError(message)
     return publishers
 
@@ -182,8 +182,8 @@ def wait_for_subscribers(publishers: Sequence[Publisher[Any]], *, timeout_s: flo
             )
             raise DataError(message)
         time.sleep(0.02)
-    # Discovery ends a moment later on the other side, and a best-effort subscriber never hears
-    # what was sent before.
+    # Discovery ends a moment later on the other side, and a best-effort subscriber does not
+    # get what was sent before.
     time.sleep(SETTLING_S)
 
 

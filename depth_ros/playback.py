@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The pace of a playback: when a message is due, the clock that says so, and how late it was."""
+"""The pace of a playback: when messages are due, how late they were, and the recorded clock."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Restamp:
     """Moves stamps into the present; those that were equal stay equal.
 
     The first message has the moment at which it is due for its stamp, and every other one its
-    recorded distance to that, at the speed that is played. A stamp of 0 says that there is none
+    recorded distance to that, at the speed that is played. A stamp of 0 means that there is none
     and stays.
 
     Args:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draw what the node said about one image, beside the truth."""
+"""Draw what the node published for one image, beside the true depth."""
 
 from __future__ import annotations
 

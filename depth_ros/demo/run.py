@@ -47,7 +47,7 @@ PROCESSES: Final = 3
 """Camera, node and this one."""
 
 SUFFICIENT: Final = 0.8
-"""The demo fails when less than this part of what the rate promises has come through."""
+"""The demo fails when less than this part of the images expected at this rate has come through."""
 
 TABLE_PERIOD_S: Final = 0.25
 LINE_PERIOD_S: Final = 2.0
@@ -131,7 +131,7 @@ def measure(
 ) -> tuple[Monitor, Score]:
     """Listen until everything flows, then count for the time asked for.
 
-    A slow machine renders and loads for a while: the start fails when camera and node say
+    A slow machine renders and loads for a while: the start fails when camera and node log
     nothing any more, not when it takes long.
     """
     with ros_node('demo', arguments=['demo', *_QUIET]) as node, display:
@@ -146,13 +146,13 @@ def measure(
             for child in children:
                 child.check()
 
-        heard_s, logged = time.monotonic(), 0
+        logged_s, logged = time.monotonic(), 0
         while monitor.complete is None or not monitor.diagnostics.get('backend'):
             display.waiting(monitor, children)
-            said = sum(child.log_size() for child in children)
-            if said > logged:
-                heard_s, logged = time.monotonic(), said
-            if time.monotonic() - heard_s > options.ready_timeout_s:
+            size = sum(child.log_size() for child in children)
+            if size > logged:
+                logged_s, logged = time.monotonic(), size
+            if time.monotonic() - logged_s > options.ready_timeout_s:
                 raise DepthError(_not_ready(monitor, children, options.ready_timeout_s))
             listen()
         score = monitor.begin(options.duration_s)
@@ -176,7 +176,9 @@ def check_flow(score: Score, options: Namespace, children: Sequence[Child]) -> N
     expected = options.duration_s * options.rate_hz
     least = SUFFICIENT * expected
     found = f'{score.inputs} images and {score.outputs} depth maps in {options.duration_s:g} s'
-    rule = f'{options.rate_hz:g} Hz promise {expected:.0f}, at least {least:.0f} are needed'
+    rule = (
+        f'at {options.rate_hz:g} Hz {expected:.0f} are expected, at least {least:.0f} are needed'
+    )
     if score.inputs < least:
         cause = 'the machine is too busy for the camera; lower --rate_hz or end other programs'
         message = f'frames did not flow: {found}; {rule}: {cause}. {children[1].last_lines()}'
