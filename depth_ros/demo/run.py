@@ -25,6 +25,7 @@ from rich.table import Table
 from depth_core.errors import DepthError
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
+from depth_core.runtime.backends import AUTO
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import (
     CAMERA,
@@ -41,7 +42,7 @@ from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
 from depth_ros.session import ros_node, signals_held, terminated_cleanly
-from depth_ros.settings import Settings
+from depth_ros.settings import BY_NAME, Settings
 
 PROCESSES: Final = 3
 """Camera, node and this one."""
@@ -314,8 +315,8 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add('--duration_s', type=positive, default=10.0, help='how long it is measured, s')
     add('--rate_hz', type=positive, default=RECORDED_HZ, help='images a second')
-    add('--model', default='', help='ONNX file, checkpoint or shipped model; the shipped one')
-    add('--backend', default='auto', help='backends to try in order, separated by commas')
+    add('--model', default='', help=BY_NAME['model'].sentence)
+    add('--backend', default=AUTO, help=BY_NAME['backend'].sentence)
     add('--output_dir', type=Path, default=Path('demo_output'), help='folder of picture and logs')
     add('--domain_id', type=count, help='ROS domain; one that is free when absent')
     add('--ready_timeout_s', type=positive, default=60.0, help='longest silence at the start, s')
