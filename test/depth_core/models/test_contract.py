@@ -7,6 +7,7 @@ test_paper_size.py holds the published one.
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import onnxruntime
@@ -171,22 +172,49 @@ class _Graph(nn.Module):
         return prediction.depth, prediction.sigma
 
 
-@pytest.mark.numeric
-@torch.no_grad()
-def test_the_onnx_graph_answers_the_same(model: DepthModel) -> None:
-    images = _images(model, 1)
+@pytest.fixture(scope='module')
+def program(model: DepthModel) -> torch.onnx.ONNXProgram:
     graph = _Graph(model).eval()
-    program = torch.onnx.export(graph, (images,), opset_version=18, dynamo=True, verbose=False)
-    assert program is not None
+    images = _images(model, 1)
+    found = torch.onnx.export(graph, (images,), opset_version=18, dynamo=True, verbose=False)
+    assert found is not None
+    return found
+
+
+@pytest.mark.numeric
+def test_the_onnx_graph_answers_the_same(
+    model: DepthModel, program: torch.onnx.ONNXProgram
+) -> None:
+    images = _images(model, 1)
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     name = session.get_inputs()[0].name
     answers = [torch.from_numpy(answer) for answer in session.run(None, {name: images.numpy()})]
-    names = ('depth', 'sigma')
+    graph, names = _Graph(model).eval(), ('depth', 'sigma')
     found = in_both_precisions(
         graph, lambda dtype: dict(zip(names, graph(images.to(dtype)), strict=True))
     )
     # Fused layers round otherwise, in float32.
     assert_within_rounding(found, dict(zip(names, answers, strict=True)), ceiling=1e-3)
+
+
+def test_the_onnx_graph_holds_what_it_needs_and_nothing_that_only_trains(
+    model: DepthModel, program: torch.onnx.ONNXProgram
+) -> None:
+    initializers = program.model_proto.graph.initializer
+    held = {item.name.removeprefix('model.') for item in initializers}
+    depth, sigma = _Graph(model).eval()(_images(model, 1))
+    (depth.mean() + sigma.mean()).backward()
+    trained = {key: weight for key, weight in model.named_parameters() if weight.requires_grad}
+    idle = {key for key, weight in trained.items() if weight.grad is None}
+    model.zero_grad()
+    assert model.spec.family != 'urcdc' or any(key.startswith('cnn.') for key in idle)
+    assert held & (trained.keys() - idle)
+    assert not held & idle
+    if idle:  # under other names neither: folded shapes and masks are small beside them
+        held_values = sum(math.prod(item.dims) for item in initializers)
+        sizes = {key: weight.numel() for key, weight in model.named_parameters()}
+        idle_values = sum(sizes[key] for key in idle)
+        assert held_values < sum(sizes.values()) - 0.5 * idle_values
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones() -> None:

@@ -58,8 +58,8 @@ def _guided(name: str, **options: Any) -> InverseDepthModel:
 
 @torch.no_grad()
 def test_classes_are_those_of_the_library_and_levels_its_pyramid() -> None:
-    network = _network()
-    images = torch.rand(2, 3, 64, 96)
+    network = _network().double()
+    images = torch.rand(2, 3, 64, 96).double()
     mean, std = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
     normalised = (images - mean[:, None, None]) / std[:, None, None]
     expected = network.network(normalised)
@@ -193,18 +193,19 @@ def test_guidance_that_cannot_be_is_refused() -> None:
 @pytest.mark.parametrize('constant', [0.0, 1.0])
 def test_a_constant_guide_makes_ordinary_layers(constant: float) -> None:
     torch.manual_seed(0)
-    x, guide = torch.rand(1, 6, 7, 9), torch.full((1, 4, 7, 9), constant)
-    zero_padded = ConvNormElu(6, 16, 3, guided=True)
+    x = torch.rand(1, 6, 7, 9).double()
+    guide = torch.full((1, 4, 7, 9), constant, dtype=torch.float64)
+    zero_padded = ConvNormElu(6, 16, 3, guided=True).double()
     adaptive = zero_padded.conv
     assert isinstance(adaptive, PixelAdaptiveConv2d)
     expected = F.conv2d(x, adaptive.weight, adaptive.bias, padding=1)
     torch.testing.assert_close(zero_padded(x, guide), F.elu(zero_padded.norm(expected)))
-    mirrored = ReflectedConv(6, 16, guided=True)
+    mirrored = ReflectedConv(6, 16, guided=True).double()
     adaptive = mirrored.conv
     assert isinstance(adaptive, PixelAdaptiveConv2d)
     padded = F.pad(x, (1, 1, 1, 1), mode='reflect')
     torch.testing.assert_close(
-        mirrored(x, guide), F.conv2d(padded, adaptive.weight, adaptive.bias), rtol=0.0, atol=1e-5
+        mirrored(x, guide), F.conv2d(padded, adaptive.weight, adaptive.bias), rtol=0.0, atol=1e-12
     )
 
 
@@ -214,7 +215,7 @@ class _NoGuide(nn.Module):
     def forward(self, pyramid: list[Tensor]) -> list[Tensor]:
         height, width = pyramid[0].shape[-2:]
         return [
-            torch.zeros(1, 16, height * 4 // stride, width * 4 // stride)
+            pyramid[0].new_zeros(1, 16, height * 4 // stride, width * 4 // stride)
             for stride in (16, 8, 4, 2, 1)
         ]
 
@@ -229,10 +230,11 @@ def test_with_a_constant_guide_the_network_is_the_unguided_one(name: str) -> Non
     own = guided.state_dict()
     plain.load_state_dict({key: own[key] for key in plain.state_dict()})
     assert isinstance(plain, InverseDepthModel)
-    images = torch.rand(1, 3, 64, 96)
+    guided.double(), plain.double()
+    images = torch.rand(1, 3, 64, 96).double()
     for found, expected in zip(guided(images).inv_depths, plain(images).inv_depths, strict=True):
         # Sums in another order, through the decoder.
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=0.0)
+        torch.testing.assert_close(found, expected, rtol=1e-10, atol=0.0)
 
 
 def test_guided_filters_start_as_unguided_ones() -> None:
