@@ -114,6 +114,12 @@ class Intrinsics:
                 'camera_info means an uncalibrated camera: calibrate it or give intrinsics.'
             )
             raise DataError(message)
+        if not np.isfinite(self.matrix).all():
+            message = (
+                f'intrinsics fx={self.fx_px}, fy={self.fy_px}, cx={self.cx_px}, cy={self.cy_px} '
+                'px must all be finite numbers; calibrate the camera or correct the file.'
+            )
+            raise DataError(message)
 
     @property
     def matrix(self) -> NDArray[np.float64]:

@@ -13,10 +13,11 @@ from depth_core.contracts import (
     DepthKind,
     DepthMap,
     InputSpec,
+    Intrinsics,
     OutputSpec,
     probability_within_factor,
 )
-from depth_core.errors import ConfigError, DepthError, unknown_name
+from depth_core.errors import ConfigError, DataError, DepthError, unknown_name
 from depth_core.files import replaced_atomically
 
 
@@ -79,3 +80,11 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
         fill_the_disk()
     assert path.read_text() == 'former'
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize('name', ['fx_px', 'fy_px', 'cx_px', 'cy_px'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_intrinsics_are_finite(name: str, value: float) -> None:
+    numbers = {'fx_px': 50.0, 'fy_px': 50.0, 'cx_px': 9.0, 'cy_px': 5.0, name: value}
+    with pytest.raises(DataError, match=f'{name[:2]}={value}'):
+        Intrinsics(**numbers, height=12, width=20)

@@ -135,7 +135,14 @@ class FrameTree:
             matrix = np.eye(4)
             matrix[:3, :3] = rotation_matrix((turn.x, turn.y, turn.z, turn.w))
             matrix[:3, 3] = place.x, place.y, place.z
-            self._parents[_frame(item.child_frame_id)] = (_frame(item.header.frame_id), matrix)
+            parent, child = _frame(item.header.frame_id), _frame(item.child_frame_id)
+            if not np.isfinite(matrix).all():
+                text = (
+                    f'the static transform {parent} -> {child} has numbers that are not finite; '
+                    'correct the calibration of the robot and record again.'
+                )
+                raise DataError(text)
+            self._parents[child] = (parent, matrix)
 
     def between(self, target: str, source: str, *, bag: str) -> NDArray[np.float64]:
         """The [4, 4] transform that takes points of frame `source` into frame `target`.

@@ -9,6 +9,7 @@ loaded.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +21,15 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from depth_core.data.bag.storage import METADATA, ROS1, brief, storage_of, unreadable
+from depth_core.data.bag.storage import METADATA, ROS1, brief, not_listed, storage_of, unreadable
 from depth_core.errors import DataError, unknown_name
 
 _IDL_SEPARATOR: Final = '=' * 80 + '\n'
 _ZSTD_MAGIC: Final = b'\x28\xb5\x2f\xfd'
 """What compressed data begins with; a message of ROS 2 begins with a zero."""
 _ANY_DIGEST: Final = ('', '*')
+
+_LOG = logging.getLogger(__name__)
 
 
 class RawMessage(NamedTuple):
@@ -65,6 +68,12 @@ class Bag:
         except Exception as error:
             # The readers let errors of YAML, SQLite, MCAP and zstd through as they come.
             raise DataError(unreadable(storage, error)) from error
+        for left_out in not_listed(path):
+            _LOG.warning(
+                '%s does not list %s, which is not read; give that file by its name to read it',
+                path / METADATA,
+                left_out.name,
+            )
         if self._reader.message_count == 0:
             self.close()
             message = f'the bag {path} is empty: 0 messages recorded; record it again.'

@@ -52,6 +52,17 @@ def files_of(path: Path) -> tuple[Path, ...]:
     )
 
 
+def not_listed(path: Path) -> tuple[Path, ...]:
+    """The storage files of a bag folder that its metadata does not name; as after a power cut."""
+    metadata = path / METADATA
+    if not metadata.is_file():
+        return ()
+    text = metadata.read_text(encoding='utf-8', errors='replace')
+    return tuple(
+        item for item in files_of(path) if item.suffix in STORAGES and item.name not in text
+    )
+
+
 def _only_storage(folder: Path) -> Path:
     """The storage file of a folder without metadata, as a power cut leaves it."""
     files = files_of(folder)

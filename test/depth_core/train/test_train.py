@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -288,6 +289,20 @@ def test_an_empty_data_set_is_refused(
     monkeypatch.setattr(SyntheticDataset, '__len__', lambda _: 0)
     with pytest.raises(DataError, match=r'data\.train \(synthetic, .*holds no image'):
         start(tmp_path / 'run')
+
+
+def test_training_without_any_ground_truth_is_refused(start: Start, tmp_path: Path) -> None:
+    (tmp_path / 'data/images').mkdir(parents=True)
+    (tmp_path / 'data/depth').mkdir()
+    for index in range(3):
+        image = np.full((64, 64, 3), 40 * index, np.uint8)
+        assert cv2.imwrite(str(tmp_path / f'data/images/{index}.png'), image)
+        assert cv2.imwrite(str(tmp_path / f'data/depth/{index}.tiff'), image[..., 0])
+    settings = tmp_path / 'folder.yaml'
+    settings.write_text(f'data: {{train: {{name: folder, root: {tmp_path}/data, options: {{}}}}}}')
+    with pytest.raises(DataError, match=r'data\.train .*0 of 3 images have depth.*0\.tiff'):
+        start(tmp_path / 'run', '--config', settings)
+    assert not (tmp_path / 'run').exists()
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(

@@ -38,6 +38,7 @@ from test.depth_core.data.bag.recording import (
     pixels_of,
     raw_image,
     record,
+    transforms,
 )
 
 
@@ -368,3 +369,15 @@ def test_options_that_change_samples_change_the_description(
     path = record().write(tmp_path / 'b')
     assert describe(BagDataset(path)) == describe(BagDataset(path))
     assert describe(BagDataset(path)) != describe(BagDataset(path, **changes))
+
+
+@pytest.mark.parametrize(
+    ('place', 'turn'),
+    [((0.0, np.nan, 0.0), (0.0, 0.0, 0.0, 1.0)), ((0.0, 0.0, 0.0), (np.nan, 0.0, 0.0, 1.0))],
+)
+def test_a_transform_that_is_not_finite_is_named(
+    tmp_path: Path, place: tuple[float, ...], turn: tuple[float, ...]
+) -> None:
+    tf = transforms(('base', 'optical', place, turn))
+    with pytest.raises(DataError, match='base -> optical has numbers that are not finite'):
+        BagDataset(record(tf=tf).write(tmp_path / 'b'))

@@ -74,6 +74,17 @@ def test_a_part_of_a_split_bag_is_that_part(tmp_path: Path, plugin: StoragePlugi
     assert (topics(part)[IMAGE], topics(folder)[IMAGE]) == (3, 6)
 
 
+def test_a_file_that_the_metadata_does_not_list_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = record().write(tmp_path / 'b')
+    topics(folder)
+    assert not caplog.records
+    shutil.copy(storage_of(folder), folder / 'b_1.db3')
+    assert topics(folder)[IMAGE] == 3
+    assert 'metadata.yaml does not list b_1.db3, which is not read' in caplog.text
+
+
 def no_storage_identifier(folder: Path) -> None:
     path = folder / 'metadata.yaml'
     path.write_text(path.read_text().replace('identifier: mcap', "identifier: ''"))
