@@ -4,9 +4,13 @@
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
 import re
+import runpy
 import subprocess
 import sys
+import warnings
 from functools import cache
 from pathlib import Path
 
@@ -45,15 +49,20 @@ COMMANDS = commands()
 
 @cache
 def help_of(module: str) -> str:
-    finished = subprocess.run(
-        [sys.executable, '-m', module, '--help'],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert finished.returncode == 0, finished.stderr
-    return finished.stdout
+    """What `python -m module --help` prints; run here, where torch has been imported already."""
+    printed = io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(printed),
+        warnings.catch_warnings(),
+    ):
+        patch.setattr(sys, 'argv', [module, '--help'])
+        # That the module was imported before, by another test.
+        warnings.simplefilter('ignore', RuntimeWarning)
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_module(module, run_name='__main__', alter_sys=True)
+    assert not ended.value.code
+    return printed.getvalue()
 
 
 def identify(document: Path) -> str:
