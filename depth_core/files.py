@@ -81,6 +81,15 @@ def visible_paths(folder: Path, pattern: str = '*') -> list[Path]:
     )
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a path is UTF-8, as libraries written in C++ need it; other bytes are escaped."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @contextlib.contextmanager
 def replaced_atomically(path: Path) -> Iterator[Path]:
     """Give a temporary name beside `path`; sync and rename it to `path` on a clean exit.

@@ -16,7 +16,7 @@ import numpy as np
 
 from depth_core.contracts import Uint8Array
 from depth_core.errors import DataError, DepthError
-from depth_core.files import replaced_atomically
+from depth_core.files import is_utf8, replaced_atomically
 from depth_core.runtime.matroska import is_cut_short, is_matroska
 
 VIDEO_SUFFIXES: Final = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
@@ -192,12 +192,10 @@ def _positive(value: float) -> float:
 @contextlib.contextmanager
 def _utf8_path(path: Path) -> Iterator[Path]:
     """Give a path of the same file whose name is UTF-8; OpenCV ends the process at any other."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder, 'video').with_suffix(path.suffix)
-            link.symlink_to(path.resolve())
-            yield link
-    else:
+    if is_utf8(path):
         yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, 'video').with_suffix(path.suffix)
+        link.symlink_to(path.resolve())
+        yield link

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
+from depth_core.files import is_utf8
 from depth_core.manifest import read_manifest
 from depth_core.runtime.backends.base import BackendRequest, reason
 from depth_core.runtime.graph import TensorInfo, as_plane, check_graph
@@ -40,13 +41,15 @@ class OnnxRuntimeBackend:
                 f'(it has {", ".join(available)}); install a build that does.'
             )
             raise BackendError(message)
-        options = onnxruntime.SessionOptions()
+        path, options = request.path, onnxruntime.SessionOptions()
         options.log_severity_level = _ERRORS_ONLY
         if request.threads is not None:
             options.intra_op_num_threads = request.threads
         try:
             self._session = onnxruntime.InferenceSession(
-                str(request.path), options, providers=[(provider, _OPTIONS[provider])]
+                str(path) if is_utf8(path) else path.read_bytes(),
+                options,
+                providers=[(provider, _OPTIONS[provider])],
             )
         except Exception as error:  # each failure has its own class here, with no common parent
             message = f'onnxruntime cannot load the graph: {reason(error)}'

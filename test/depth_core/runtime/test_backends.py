@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -55,6 +56,13 @@ def test_backends_give_the_known_numbers(standin: Path, name: str) -> None:
     np.testing.assert_allclose(answer.depth_m[:, :48], 2.0, rtol=1e-6)
     np.testing.assert_allclose(answer.depth_m[:, 48:], 6.0, rtol=1e-6)
     np.testing.assert_allclose(answer.sigma_m, 0.1 * answer.depth_m, rtol=1e-6)
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_a_model_may_have_a_name_that_is_no_text(standin: Path, tmp_path: Path, name: str) -> None:
+    path = tmp_path / os.fsdecode(b'caf\xe9.onnx')
+    path.write_bytes(standin.read_bytes())
+    assert Predictor.open(path, backend=name, threads=1).backend == name
 
 
 def test_left_alone_the_fastest_is_taken_silently(
