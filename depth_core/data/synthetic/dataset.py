@@ -229,7 +229,7 @@ class SyntheticDataset:
     def pace(self, index: int) -> Tensor:
         """[H, W] int64: how what sample `index` shows moves, a `Pace`; the sky stands.
 
-        What moves with the camera looks infinitely far to whoever learns depth from motion.
+        What moves with the camera looks infinitely far to a network that learns depth from motion.
         """
         take = self._take(self._place(index))
         seen = render(take.scene, take.intrinsics, 0.0, torch.device(self.device)).primitive

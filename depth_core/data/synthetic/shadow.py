@@ -35,7 +35,7 @@ class ShadowMap:
     """How much nearer than a point a hit must be to shade it, under perpendicular light."""
 
     def lit(self, point: Tensor, cosine: Tensor, pose: NDArray[np.float64]) -> Tensor:
-        """Tell which points the light reaches; all that lie outside the map are lit.
+        """Say which points the light reaches; all that lie outside the map are lit.
 
         Args:
             point: [3, N] in the camera frame.

@@ -192,7 +192,7 @@ def depths(store: CachedDataset) -> list[float]:
 
 
 @pytest.mark.parametrize(('index', 'workers'), [(0, 0), (2, 2)])
-def test_samples_whose_files_were_replaced_are_made_anew(
+def test_samples_whose_files_were_replaced_are_made_again(
     tmp_path: Path, index: int, workers: int
 ) -> None:
     dataset = folder(tmp_path / 'd', 1.0, 2.0, 3.0)
@@ -209,7 +209,7 @@ def test_samples_whose_files_were_replaced_are_made_anew(
     assert made == [3]
 
 
-def test_files_that_were_only_touched_or_copied_are_not_read_anew(tmp_path: Path) -> None:
+def test_files_that_were_only_touched_or_copied_are_not_read_again(tmp_path: Path) -> None:
     dataset = folder(tmp_path / 'd', 1.0, 2.0)
     cached(dataset, tmp_path / 'c')
     for path in (tmp_path / 'd').rglob('*.*'):
@@ -253,7 +253,7 @@ def test_an_interrupted_renewal_goes_on(tmp_path: Path) -> None:
     assert depths(cached(dataset, tmp_path / 'c')) == [9.0, 9.0, 9.0]
 
 
-def test_a_cache_of_an_older_format_is_made_anew_and_a_newer_one_refused(tmp_path: Path) -> None:
+def test_a_cache_of_an_older_format_is_made_again_and_a_newer_one_refused(tmp_path: Path) -> None:
     cached(Counting(size=4), tmp_path)
     header = tmp_path / 'cache.json'
     header.write_text(header.read_text().replace('"format": 2', '"format": 1'))

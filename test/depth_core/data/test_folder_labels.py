@@ -28,7 +28,7 @@ LABEL_IDS = np.array([[7, 8, 11, 0], [23, 26, 33, 17]], np.uint8)
 
 
 def write(root: Path, stem: str, labels: NDArray[np.integer] | None, *, size: int = 1) -> None:
-    """An image whose red channel tells the class, and its labels, each pixel `size` wide."""
+    """An image whose red channel gives the class, and its labels, each pixel `size` wide."""
     for folder in ('images', 'semantic'):
         (root / folder).mkdir(parents=True, exist_ok=True)
     rows, columns = TRAIN_IDS.shape if labels is None else labels.shape[:2]

@@ -44,8 +44,8 @@ def test_speed_times_time_is_the_way_between_the_poses(scene: str) -> None:
     assert sample.neighbour_dt_s is not None
     assert sample.speed_mps is not None
     assert sample.neighbour_dt_s.tolist() == pytest.approx([-FRAME_S, FRAME_S, 3 * FRAME_S])
-    told = (sample.speed_mps * sample.neighbour_dt_s.abs()).tolist()
-    assert told == pytest.approx(travelled(sample), rel=1e-4)
+    stated = (sample.speed_mps * sample.neighbour_dt_s.abs()).tolist()
+    assert stated == pytest.approx(travelled(sample), rel=1e-4)
 
 
 def test_without_neighbours_there_is_no_speed() -> None:

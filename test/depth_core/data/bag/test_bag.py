@@ -331,7 +331,7 @@ def test_a_bag_stays_open_in_each_process_for_itself(
     assert bag is not None
     torch.testing.assert_close(dataset[2].image, expected[2].image)
     assert dataset._bag._bag is bag, 'the index is read once'
-    # Workers inherit the open file; whoever read through it would move the place of the others.
+    # Workers inherit the open file; reading through it would move the place of the others.
     loader = DataLoader(_Images(dataset), batch_size=None, num_workers=2)
     for _, image in zip(range(2), loader, strict=False):
         torch.testing.assert_close(dataset[0].image, expected[0].image)
@@ -345,7 +345,7 @@ def test_a_bag_stays_open_in_each_process_for_itself(
     with pytest.raises(DataError, match='is gone; the bag has changed'):
         dataset[1]
     torch.testing.assert_close(dataset[0].image, expected[0].image)
-    assert dataset._bag._bag is not bag, 'after an error it is opened anew'
+    assert dataset._bag._bag is not bag, 'after an error it is opened again'
     assert pickle.loads(pickle.dumps(dataset._bag))._root == dataset.root  # noqa: S301  our own
 
 

@@ -35,7 +35,7 @@ ODOM = '/wheels/odometry'
 
 
 def drive(*, frames: tuple[int, ...] = (0, 1, 2, 3, 4)) -> Recording:
-    """Images 0.1 s apart, told by their grey; none of `frames` is missing."""
+    """Images 0.1 s apart, each of another grey; none of `frames` is missing."""
     recording = Recording()
     recording.add('/tf_static', START_NS, BOTH_FRAMES)
     for frame in frames:
@@ -205,11 +205,11 @@ def test_speeds_of_another_clock_are_told(
         recording.add(ODOM, recorded_ns, odometry(recorded_ns - 3_600_000_000_000, 2.0))
     dataset = BagDataset(recording.write(tmp_path / 'b'), neighbours=[-1, 1])
     assert np.isnan(speeds_of(dataset[0])).all()
-    (told,) = [item for item in caplog.records if item.levelno == logging.WARNING]
+    (warning,) = [item for item in caplog.records if item.levelno == logging.WARNING]
     assert (
         'the speed of 0 of 3 sequences is known; for the others its stamps lie 3.6e+03 s off all '
         'those of the images: another clock'
-    ) in told.getMessage()
+    ) in warning.getMessage()
 
 
 def test_speeds_that_end_early_are_counted(
@@ -278,7 +278,7 @@ def test_topics_are_chosen_or_named(tmp_path: Path) -> None:
     recording = add_speeds(add_speeds(drive(), ODOM, odometry), '/lidar/odometry', odometry)
     add_speeds(recording, '/vel', twist_stamped)
     path = recording.write(tmp_path / 'b')
-    assert len(BagDataset(path)) == 5, 'whoever wants no sequences need not choose'
+    assert len(BagDataset(path)) == 5, 'without sequences there is no need to choose'
     with pytest.raises(
         ConfigError, match=r'2 odometry topics \(/lidar/odometry, /wheels/odometry\); choose one'
     ):

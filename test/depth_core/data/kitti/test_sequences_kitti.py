@@ -265,7 +265,7 @@ def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> No
         place for place, frame in enumerate(dataset.frames) if frame.drive.endswith('0023_sync')
     ]
     assert [dataset.frames[place].frame for place in places] == [1, 2, 3, 4, 5]
-    travelled, told = 0.0, 0.0
+    travelled, stated = 0.0, 0.0
     for place in places:
         sample = dataset[place]
         assert sample.pose is not None
@@ -281,10 +281,10 @@ def test_a_recorded_drive_moves_ahead_as_fast_as_it_says(shared_dir: Path) -> No
         assert abs(motion[0, 3]) < 0.02
         assert abs(motion[1, 3]) < 0.05
         travelled += float(np.linalg.norm(motion[:3, 3]))
-        told += float(sample.speed_mps[1] * sample.neighbour_dt_s[1])
+        stated += float(sample.speed_mps[1] * sample.neighbour_dt_s[1])
         assert float(sample.neighbour_dt_s[1]) == pytest.approx(0.1036, abs=2e-4)
     # GPS places and speeds of five steps agree; single steps differ by their time stamps.
-    assert told == pytest.approx(travelled, rel=0.02)
+    assert stated == pytest.approx(travelled, rel=0.02)
 
 
 def test_the_recorded_split_and_static_list(shared_dir: Path) -> None:
