@@ -21,13 +21,24 @@ from rosbags.rosbag2 import Reader as Reader2
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from depth_core.data.bag.storage import METADATA, ROS1, brief, not_listed, storage_of, unreadable
+from depth_core.data.bag.storage import (
+    METADATA,
+    ROS1,
+    STORAGES,
+    brief,
+    files_of,
+    not_listed,
+    storage_of,
+    unreadable,
+)
 from depth_core.errors import DataError, unknown_name
 
 _IDL_SEPARATOR: Final = '=' * 80 + '\n'
 _ZSTD_MAGIC: Final = b'\x28\xb5\x2f\xfd'
 """What compressed data begins with; a message of ROS 2 begins with a zero."""
 _ANY_DIGEST: Final = ('', '*')
+_OTHER_FORMAT: Final = 'Serialization format'
+"""What the reader of folders says when any topic is not serialised as ROS 2 does."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,13 +72,7 @@ class Bag:
         self.ros1 = storage.suffix.lower() == ROS1
         """Whether its messages are serialised as ROS 1 does."""
         self._typestores: dict[int, Typestore] = {}
-        self._reader: Reader1 | Reader2
-        try:
-            self._reader = Reader1(storage) if self.ros1 else Reader2(storage)
-            self._reader.open()
-        except Exception as error:
-            # The readers let errors of YAML, SQLite, MCAP and zstd through as they come.
-            raise DataError(unreadable(storage, error)) from error
+        self._reader = _opened(storage)
         for left_out in not_listed(path):
             _LOG.warning(
                 '%s does not list %s, which is not read; give that file by its name to read it',
@@ -173,6 +178,24 @@ class Bag:
             )
             raise DataError(message) from error
         return recorded or standard
+
+
+def _opened(storage: Path) -> Reader1 | Reader2:
+    """Open a bag by the reader of its kind.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        reader = Reader1(storage) if storage.suffix.lower() == ROS1 else Reader2(storage)
+        reader.open()
+    except Exception as error:
+        # The readers let errors of YAML, SQLite, MCAP and zstd through as they come.
+        parts = [path for path in files_of(storage) if path.suffix in STORAGES]
+        if storage.is_dir() and _OTHER_FORMAT in str(error) and len(parts) == 1:
+            return _opened(parts[0])  # its reader lets topics of other formats be
+        raise DataError(unreadable(storage, error)) from error
+    return reader
 
 
 @contextlib.contextmanager

@@ -265,13 +265,17 @@ def compressed(folder: Path, mode: CompressionMode = CompressionMode.FILE) -> Pa
     return path
 
 
-def odd_topic(writer: Writer | Writer1, text: str, *, digest: str, ros1: bool) -> None:
+def odd_topic(
+    writer: Writer | Writer1, text: str, *, digest: str, ros1: bool, serialization: str = 'cdr'
+) -> None:
     kind = 'my_msgs/msg/Odd'
     if isinstance(writer, Writer1):
         connection = writer.add_connection('/odd', kind, msgdef=text, md5sum=digest)
     else:
-        connection = writer.add_connection('/odd', kind, msgdef=text, rihs01=digest)
-    writer.write(connection, START_NS, bytes(12 if ros1 else 16))
+        connection = writer.add_connection(
+            '/odd', kind, msgdef=text, rihs01=digest, serialization_format=serialization
+        )
+    writer.write(connection, START_NS, b'\1' * (12 if ros1 else 16))
 
 
 def ros1_bag(path: Path, definition: str, digest: str, *, camera_digest: str = '') -> Path:

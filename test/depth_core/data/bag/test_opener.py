@@ -129,13 +129,15 @@ def test_a_compressed_bag_is_read_by_its_metadata(tmp_path: Path, mode: Compress
     assert topics(folder) == {IMAGE: 1}
 
 
-def bag_with_odd_topic(folder: Path, text: str, plugin: StoragePlugin) -> Path:
+def bag_with_odd_topic(
+    folder: Path, text: str, plugin: StoragePlugin, *, serialization: str = 'cdr'
+) -> Path:
     with Writer(folder, version=9, storage_plugin=plugin) as writer:
         image, info = raw_image(START_NS, pixels_of(0)), camera_info(START_NS)
         for topic, message in ((IMAGE, image), (INFO, info)):
             connection = writer.add_connection(topic, message.__msgtype__, typestore=STORE)
             writer.write(connection, START_NS, STORE.serialize_cdr(message, message.__msgtype__))
-        odd_topic(writer, text, digest=ODD_DIGEST, ros1=False)
+        odd_topic(writer, text, digest=ODD_DIGEST, ros1=False, serialization=serialization)
     return folder
 
 
@@ -147,6 +149,18 @@ def test_the_definition_of_another_topic_does_not_matter(
     path = bag_with_odd_topic(tmp_path / 'b', ODD_DEFINITIONS[name], plugin)
     assert BagDataset(path)[0].image.shape == (3, 12, 20)
     assert topics(path)['/odd'] == 1
+
+
+@pytest.mark.parametrize('plugin', PLUGINS)
+def test_the_serialization_of_another_topic_does_not_matter(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    path = bag_with_odd_topic(tmp_path / 'b', 'float64 x\n', plugin, serialization='json')
+    assert BagDataset(path)[0].image.shape == (3, 12, 20)
+    with open_bag(path) as bag:
+        message = next(bag.messages(select_connections(bag, ['/odd'])))
+        with pytest.raises(DataError, match=r'message on /odd of bag .* is no my_msgs/msg/Odd'):
+            bag.decode(message)
 
 
 @pytest.mark.parametrize('name', ['wstring', 'missing dependency', 'no grammar'])
