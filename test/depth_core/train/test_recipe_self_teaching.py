@@ -61,7 +61,7 @@ def test_the_student_moves_and_the_teacher_does_not(
 
 
 def test_one_that_knows_all_has_nothing_to_learn(model: DepthModel, sample: Sample) -> None:
-    """Without a teacher of its own a network is taught by itself: what is left is the jitter."""
+    """Without a teacher of its own a network is its own teacher: what is left is the jitter."""
     step = SelfTeachingRecipe().open(model).eval()
     assert step.losses(sample, 0)['depth'].item() == pytest.approx(0.0, abs=1e-6)
     jittered = replace(sample, image=1.0 - sample.image, clean_image=sample.image)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The semantic network is taught by labels, alone, and its score is the mean of the classes."""
+"""The semantic network is trained on labels, alone, and its score is the mean of the classes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _batch(**fields: Any) -> Sample:
 
 
 def test_cross_entropy_by_hand() -> None:
-    """Two pixels of class 0 and one of class 1, told by logits (1, 0), and one without label."""
+    """Two pixels of class 0 and one of class 1, predicted by logits (1, 0), and one without label."""
     logits = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
     labels = torch.tensor([[[0, 0, 1, 255]]])
     right, wrong = math.log(1.0 + math.exp(-1.0)), math.log(1.0 + math.exp(1.0))
@@ -68,7 +68,7 @@ def test_cross_entropy_by_hand() -> None:
 
 
 def test_smoothing_and_balance_together_are_one_mean() -> None:
-    """Whoever knows nothing pays ln C, whichever classes the batch holds and however often."""
+    """Equal logits cost ln C, whichever classes the batch holds and however often."""
     logits = torch.zeros(1, 5, 1, 4)
     for labels in ([0, 0, 0, 1], [0, 1, 2, 3], [4, 4, 4, 255]):
         found = cross_entropy(
@@ -215,10 +215,10 @@ def test_help_is_that_of_this_command(capsys: pytest.CaptureFixture[str]) -> Non
     with pytest.raises(SystemExit) as ended:
         main(['--help'])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert told.startswith('usage: python -m depth_core.train.semantic ')
+    shown = capsys.readouterr().out
+    assert shown.startswith('usage: python -m depth_core.train.semantic ')
     assert 'depth_core.train --config' not in told
-    assert '--recipe.balance' in told, 'the settings of the recipe it is for'
+    assert '--recipe.balance' in shown, 'the settings of the recipe it is for'
     with pytest.raises(ConfigError, match=r'See python -m depth_core.train.semantic --help'):
         main(['--trainer.max_steps', 'few'])
 

@@ -90,7 +90,7 @@ def test_nothing_in_the_place_of_settings_is_refused(
 ) -> None:
     wrong = tmp_path / 'wrong.yaml'
     wrong.write_text(text, encoding='utf-8')
-    told = refusal('--config', config, '--config', wrong)
+    shown = refusal('--config', config, '--config', wrong)
     assert f'{wrong}: {message}' in told
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two-stage training: what counts as a hole, the list of frames, and both stages in one go."""
+"""Training against infinite depth: what counts as a hole, the list of frames, and both stages in one go."""
 
 from __future__ import annotations
 
@@ -166,8 +166,8 @@ def test_help_explains_holes_and_training(capsys: pytest.CaptureFixture[str]) ->
     with pytest.raises(SystemExit) as ended:
         main(['--help'])
     assert ended.value.code == 0
-    told = capsys.readouterr().out
-    assert told.count('usage: python -m depth_core.train.infinite_depth ') == 2
+    shown = capsys.readouterr().out
+    assert shown.count('usage: python -m depth_core.train.infinite_depth ') == 2
     assert '--holes.max_pixels' in told
     assert '--recipe.pose_network' in told
     with pytest.raises(ConfigError, match=r'See python -m depth_core.train.infinite_depth --help'):
@@ -218,7 +218,7 @@ def test_zero_pixels_are_a_limit_too() -> None:
     assert read_holes(['--holes.max_pixels', '0'])[0] == HoleSettings(max_pixels=0)
 
 
-def test_without_a_folder_there_are_no_two_stages(tiny_config: Path) -> None:
+def test_without_a_folder_there_are_no_stages(tiny_config: Path) -> None:
     with pytest.raises(ConfigError, match=r'give --trainer\.run_dir'):
         train_infinite_depth(parse(['--config', str(tiny_config)]), HoleSettings())
 
@@ -268,19 +268,19 @@ def test_what_drives_along_is_scored_apart() -> None:
     paces = [dataset.pace(index) == Pace.WITH_CAMERA for index in range(2)]
 
     class Holed(Flat):
-        """Knows the truth, but for holes three times too deep in the cars of the first image."""
+        """Predicts the truth, but for holes three times too deep in the cars of the first image."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.asked = 0
+            self.calls = 0
             # In metres: the median of a holed image would move with the holes.
             self.spec = inverse_depth_spec('flat', min_depth=0.1, max_depth=100.0, metric=True)
 
         def forward(self, images: torch.Tensor) -> Prediction:
-            depth = truth[self.asked].clone()
-            if self.asked == 0:
+            depth = truth[self.calls].clone()
+            if self.calls == 0:
                 depth[paces[0]] *= 3.0
-            self.asked += 1
+            self.calls += 1
             return Prediction(depth=depth[None].expand(len(images), -1, -1), sigma=depth[None])
 
     found = compare(Holed(), dataset).with_camera

@@ -170,7 +170,7 @@ def test_an_inverted_motion_is_turned_back() -> None:
 
 def test_a_perfect_view_costs_nothing_and_a_wrong_depth_does() -> None:
     # A slanted plane with a pattern, seen from 0.5 m further right: the views are computed here
-    # from the true depth, and the loss is asked for the true and for a wrong inverse depth.
+    # from the true depth, and the loss is computed for the true and for a wrong inverse depth.
     rows, columns = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing='ij')
     depth = (4.0 + rows / 16.0).float()
 

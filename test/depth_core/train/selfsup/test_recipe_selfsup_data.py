@@ -119,7 +119,7 @@ def test_depth_that_never_comes_beside_speeds_is_named_once(
         step._warn_of_missing_depth(blind)
     assert not caplog.messages, 'now and then there was depth'
     step.losses(blind, 0)
-    (told,) = caplog.messages
+    (shown,) = caplog.messages
     assert 'no depth in 10 batches in a row, the last with sample a' in told
     assert 'recipe.supervised_weight 0.9 takes its share' in told
     for _ in range(30):
