@@ -51,7 +51,7 @@ def _batch(**fields: Any) -> Sample:
 
 
 def test_cross_entropy_by_hand() -> None:
-    """Two pixels of class 0 and one of class 1, predicted by logits (1, 0), and one without label."""
+    """Two pixels of class 0 and one of class 1, with logits (1, 0), and one without label."""
     logits = torch.tensor([1.0, 0.0]).reshape(1, 2, 1, 1).expand(1, 2, 1, 4)
     labels = torch.tensor([[[0, 0, 1, 255]]])
     right, wrong = math.log(1.0 + math.exp(-1.0)), math.log(1.0 + math.exp(1.0))
@@ -217,7 +217,7 @@ def test_help_is_that_of_this_command(capsys: pytest.CaptureFixture[str]) -> Non
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert shown.startswith('usage: python -m depth_core.train.semantic ')
-    assert 'depth_core.train --config' not in told
+    assert 'depth_core.train --config' not in shown
     assert '--recipe.balance' in shown, 'the settings of the recipe it is for'
     with pytest.raises(ConfigError, match=r'See python -m depth_core.train.semantic --help'):
         main(['--trainer.max_steps', 'few'])

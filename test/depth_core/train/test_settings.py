@@ -91,7 +91,7 @@ def test_nothing_in_the_place_of_settings_is_refused(
     wrong = tmp_path / 'wrong.yaml'
     wrong.write_text(text, encoding='utf-8')
     shown = refusal('--config', config, '--config', wrong)
-    assert f'{wrong}: {message}' in told
+    assert f'{wrong}: {message}' in shown
 
 
 def test_nothing_in_the_place_of_settings_is_refused_as_an_argument(config: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training against infinite depth: what counts as a hole, the list of frames, and both stages in one go."""
+"""Training against infinite depth: holes, the list of frames, and both stages in one go."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ def test_help_explains_holes_and_training(capsys: pytest.CaptureFixture[str]) ->
     assert ended.value.code == 0
     shown = capsys.readouterr().out
     assert shown.count('usage: python -m depth_core.train.infinite_depth ') == 2
-    assert '--holes.max_pixels' in told
-    assert '--recipe.pose_network' in told
+    assert '--holes.max_pixels' in shown
+    assert '--recipe.pose_network' in shown
     with pytest.raises(ConfigError, match=r'See python -m depth_core.train.infinite_depth --help'):
         main(['--trainer.max_steps', 'few'])
 
@@ -268,7 +268,7 @@ def test_what_drives_along_is_scored_apart() -> None:
     paces = [dataset.pace(index) == Pace.WITH_CAMERA for index in range(2)]
 
     class Holed(Flat):
-        """Predicts the truth, but for holes three times too deep in the cars of the first image."""
+        """The truth, but for holes three times too deep in the cars of the first image."""
 
         def __init__(self) -> None:
             super().__init__()

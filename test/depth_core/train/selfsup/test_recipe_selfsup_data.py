@@ -120,8 +120,8 @@ def test_depth_that_never_comes_beside_speeds_is_named_once(
     assert not caplog.messages, 'now and then there was depth'
     step.losses(blind, 0)
     (shown,) = caplog.messages
-    assert 'no depth in 10 batches in a row, the last with sample a' in told
-    assert 'recipe.supervised_weight 0.9 takes its share' in told
+    assert 'no depth in 10 batches in a row, the last with sample a' in shown
+    assert 'recipe.supervised_weight 0.9 takes its share' in shown
     for _ in range(30):
         step._warn_of_missing_depth(blind)
     assert len(caplog.messages) == 1
