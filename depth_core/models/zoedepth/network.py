@@ -223,24 +223,7 @@ def zoedepth_n(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown.
     """
-    core = CoreOptions(
-        encoder=encoder,
-        encoder_options=encoder_options,
-        hooks=hooks,
-        neck_channels=neck_channels,
-        features=features,
-        pretrained=pretrained,
-    )
-    bins = BinOptions(
-        n_bins=n_bins,
-        embedding_dim=bin_embedding_dim,
-        n_attractors=tuple(n_attractors),
-        centres_type=bin_centers_type,
-        aggregation=attractor_kind,
-        attraction=attractor_type,
-    )
-    spec = spec_of('zoedepth_n', min_depth, max_depth, default_size=core.input_size((384, 512)))
-    return _single(spec, core, bins)
+    return _of_one_domain('zoedepth_n', (384, 512), **locals())  # every option as it was given
 
 
 def zoedepth_k(
@@ -285,6 +268,28 @@ def zoedepth_k(
         ConfigError: An option is out of range.
         ModelError: The encoder is unknown.
     """
+    return _of_one_domain('zoedepth_k', (384, 768), **locals())  # every option as it was given
+
+
+def _of_one_domain(
+    name: str,
+    published_size: tuple[int, int],
+    *,
+    max_depth: float,
+    min_depth: float,
+    encoder: str,
+    encoder_options: dict[str, Any] | None,
+    hooks: Sequence[int] | None,
+    neck_channels: Sequence[int] | None,
+    features: int,
+    n_bins: int,
+    bin_embedding_dim: int,
+    n_attractors: Sequence[int],
+    bin_centers_type: CentresType,
+    attractor_kind: Aggregation,
+    attractor_type: Attraction,
+    pretrained: bool,
+) -> ZoeDepth:
     core = CoreOptions(
         encoder=encoder,
         encoder_options=encoder_options,
@@ -301,11 +306,7 @@ def zoedepth_k(
         aggregation=attractor_kind,
         attraction=attractor_type,
     )
-    spec = spec_of('zoedepth_k', min_depth, max_depth, default_size=core.input_size((384, 768)))
-    return _single(spec, core, bins)
-
-
-def _single(spec: ModelSpec, core: CoreOptions, bins: BinOptions) -> ZoeDepth:
+    spec = spec_of(name, min_depth, max_depth, default_size=core.input_size(published_size))
     embedding = BinEmbedding(
         (core.features,) * (1 + LEVELS),
         hidden=bins.embedding_dim,

@@ -170,6 +170,27 @@ def test_what_is_no_embedding_network_is_refused_by_name(
         read_trunk(path)
 
 
+def test_extras_of_tools_do_no_harm_and_broken_values_are_refused(
+    tmp_path: Path, official: dict[str, Tensor]
+) -> None:
+    path = tmp_path / 'epoch-98.pth'
+    wrapped = {f'_orig_mod.module.{key}': value.half() for key, value in official.items()}
+    extras = {'epoch': 98, 'total_ops': torch.zeros(1)}
+    torch.save({'model_state_dict': wrapped | extras, 'optimizer': {'state': {}}}, path)
+    weight = read_trunk(path).features[0].get_parameter('weight')
+    torch.testing.assert_close(weight, official['features.0.weight'], rtol=1e-3, atol=1e-4)
+    broken = official['features.0.weight'].clone()
+    broken[0, 0, 0, 0] = float('nan')
+    torch.save(official | {'features.0.weight': broken}, path)
+    with pytest.raises(CheckpointError, match=r'1 of 24 .* infinite: features\.0\.weight'):
+        read_trunk(path)
+    network = ReconstructionEmbedding()
+    network.get_parameter('trunk.features.0.weight').data.fill_(float('inf'))
+    save_embedding(path, 'heg_r', network)
+    with pytest.raises(CheckpointError, match=r'infinite: trunk\.features\.0\.weight'):
+        read_embedding(path)
+
+
 def test_the_other_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'heg.ckpt'
     save_embedding(path, 'heg_r', ReconstructionEmbedding())

@@ -363,6 +363,26 @@ def test_an_encoder_that_does_not_fit_is_refused_whole(tmp_path: Path) -> None:
     path.unlink()
 
 
+def test_extras_of_tools_do_no_harm_and_broken_values_are_refused(tmp_path: Path) -> None:
+    network, path = _network(), tmp_path / 'fpn.pth'
+    other = _network().network.state_dict()
+    wrapped = {
+        f'module._orig_mod.{key}': value.double()
+        for key, value in other.items()
+        if not key.endswith('num_batches_tracked')
+    }
+    torch.save({'model': wrapped | {'total_params': torch.ones(1)}, 'epoch': 7}, path)
+    load_semantic_weights(network, path)
+    assert torch.equal(network.network.state_dict()['decoder.p5.bias'], other['decoder.p5.bias'])
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    broken = torch.full_like(other['decoder.p5.bias'], float('nan'))
+    torch.save(other | {'decoder.p5.bias': broken}, path)
+    with pytest.raises(CheckpointError, match=r'fpn\.pth: 1 of .* infinite: network\.decoder\.p5'):
+        load_semantic_weights(network, path)
+    for key, value in network.state_dict().items():
+        assert torch.equal(value, before[key])
+
+
 def test_weights_that_do_not_fit_are_refused_whole(tmp_path: Path) -> None:
     network = _network()
     before = {key: value.clone() for key, value in network.state_dict().items()}
