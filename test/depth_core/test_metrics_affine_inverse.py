@@ -94,6 +94,7 @@ def test_an_evaluation_shows_metres() -> None:
         shown = np.isfinite(panel.target_m)
         np.testing.assert_allclose(panel.depth_m[shown], panel.target_m[shown], rtol=1e-3)
         expected = panel.target_m[shown] ** 2 / 4.0 * 0.01  # 1 / depth = (prediction + 1) / 4
+        assert panel.sigma_m is not None
         np.testing.assert_allclose(panel.sigma_m[shown], expected, rtol=1e-2)
 
 
