@@ -133,6 +133,7 @@ def create_publishers(
     for connection in connections:
         topic = remaps.get(connection.topic, connection.topic)
         try:
+            _check_serialization(connection)
             message_class = find_message_class(connection.msgtype)
             publisher = node.create_publisher(message_class, topic, _qos(connection))
         except (DataError, InvalidTopicNameException) as error:
@@ -145,6 +146,13 @@ def create_publishers(
         message = f'nothing can be played of the recorded types {types}; see the warnings above.'
         raise DataError(message)
     return publishers
+
+
+def _check_serialization(connection: Connection) -> None:
+    form = getattr(connection.ext, 'serialization_format', 'cdr')
+    if form != 'cdr':
+        message = f'its messages are serialised as {form!r}, and ROS 2 takes cdr.'
+        raise DataError(message)
 
 
 def parse_remaps(texts: Sequence[str], topics: set[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from rosbags.interfaces import (
     QosReliability,
     QosTime,
 )
-from rosbags.rosbag2 import CompressionMode
+from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
@@ -34,6 +34,7 @@ from test.depth_ros.bags import (
     INFO,
     PERIOD_NS,
     START_NS,
+    TYPES,
     picture,
     write_bag,
 )
@@ -214,5 +215,22 @@ def test_a_damaged_bag_ends_the_command_without_traceback(tmp_path: Path) -> Non
         check=False,
     )
     assert found.returncode == 2
-    assert found.stderr.startswith('error: the bag ')
+    assert found.stderr.startswith('error: the part bag.db3 of bag ')
     assert found.stderr.count('\n') == 1
+
+
+def test_messages_of_another_serialization_are_not_played(tmp_path: Path) -> None:
+    with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connection = writer.add_connection(
+            '/text', 'std_msgs/msg/String', typestore=TYPES, serialization_format='json'
+        )
+        writer.write(connection, 1, b'{"data": "x"}')
+    found = subprocess.run(
+        [sys.executable, '-m', 'depth_ros.play_bag', str(tmp_path / 'bag')],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 2
+    assert "/text is not played: its messages are serialised as 'json'" in found.stderr
