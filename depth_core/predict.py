@@ -196,7 +196,7 @@ def find_sources(inputs: Iterable[Path], output: Path) -> dict[Path, str]:
         else:
             found = [given]
         for path in found:
-            sources.setdefault(path.resolve(), path)  # once, however often it was given
+            sources.setdefault(_absolute(path), path)  # once, however often it was given
     paths = list(sources.values())
     return dict(zip(paths, result_names(paths), strict=True))
 
@@ -218,7 +218,7 @@ def result_names(sources: Sequence[Path]) -> list[str]:
     for candidates in (
         lambda path: path.stem,
         lambda path: f'{path.stem}_{path.suffix[1:]}',
-        lambda path: f'{path.resolve().parent.name}_{path.stem}_{path.suffix[1:]}',
+        lambda path: f'{_absolute(path).parent.name}_{path.stem}_{path.suffix[1:]}',
     ):
         left = {path: candidates(path) for path in sources if path not in names}
         uses = Counter(map(_folded, left.values()))
@@ -234,6 +234,11 @@ def result_names(sources: Sequence[Path]) -> list[str]:
             names[path] = next(name for name in numbered if _folded(name) not in taken)
             taken.add(_folded(names[path]))
     return [names[path] for path in sources]
+
+
+def _absolute(path: Path) -> Path:
+    """The path without detours; links stay, for what they are called is what is predicted."""
+    return Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow links
 
 
 def _folded(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from depth_core.errors import run_command
 from depth_core.images import read_image
 from depth_core.runtime import Predictor
 
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -17,7 +17,7 @@ from depth_core.data.images import read_depth_png
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.images import read_image
 from depth_core.manifest import read_manifest
-from depth_core.predict import depth_codes, main, result_names
+from depth_core.predict import depth_codes, find_sources, main, result_names
 from test.standin import write_standin_onnx
 
 
@@ -198,6 +198,18 @@ def test_a_live_photo_gives_both_its_picture_and_its_film(
     said = capsys.readouterr().out
     assert 'IMG_0001.JPG (written as IMG_0001_JPG_*)' in said
     assert '4 of 4 files predicted' in said
+
+
+def test_a_file_is_predicted_once_and_a_link_under_its_own_name(
+    images: Path, tmp_path: Path
+) -> None:
+    (images / 'again.png').symlink_to(images / 'one.png')
+    given = [images, images / 'one.png', images / '..' / images.name / 'two.jpg']
+    assert find_sources(given, tmp_path / 'out') == {
+        images / 'again.png': 'again',
+        images / 'one.png': 'one',
+        images / 'two.jpg': 'two',
+    }
 
 
 def test_an_error_of_a_library_does_not_end_the_batch(
