@@ -7,6 +7,7 @@ code; each says by an entry of what kind and version it is.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ from depth_core.files import replaced_atomically
 from depth_core.tensor_files.reading import incomplete, read_content
 
 _ZIP_SIGNATURE: Final = b'PK'
+_TEXT: Final = (str,)
+_GROUP: Final = (dict, OrderedDict)
+_OPTIONAL: Final = (*_GROUP, type(None))
+_OF_TRAINING: Final = {'training': _OPTIONAL, 'provenance': _OPTIONAL}
 _PLAIN: Final = (Tensor, nn.Parameter, str, int, float, bool, type(None))
 
 
@@ -31,8 +36,8 @@ class OwnFormat:
     """What its entry `format` says."""
     what: str
     """What such a file is, in messages."""
-    entries: tuple[str, ...]
-    """What it holds beside `format` and `version`."""
+    entries: Mapping[str, tuple[type, ...]]
+    """What it holds beside `format` and `version`, and of which types."""
     made_by: str
     """Where such a file comes from, for who has another one: a sentence without its full stop."""
     version: int = 1
@@ -42,7 +47,7 @@ class OwnFormat:
 
         Args:
             path: Final name.
-            **entries: Tensors, plain values and containers of these.
+            **entries: Tensors, plain values and containers of these; `state` by name.
 
         Raises:
             CheckpointError: An entry holds what could not be read back; nothing is written.
@@ -50,6 +55,10 @@ class OwnFormat:
         """
         for name, entry in entries.items():
             _refuse_unreadable(name, entry)
+        entries = {
+            name: dict(entry) if isinstance(entry, Mapping) else entry
+            for name, entry in entries.items()
+        }
         with replaced_atomically(path) as temporary:
             try:
                 with temporary.open('wb') as file:
@@ -93,9 +102,13 @@ class OwnFormat:
                 f'reads version {self.version}: use the release that wrote it, or make it again.'
             )
             raise CheckpointError(message)
-        absent = [name for name in self.entries if name not in content]
-        if absent:
-            reason = f'it has no {", ".join(absent)}'
+        wrong = [
+            name
+            for name, types in self.entries.items()
+            if type(content.get(name, ...)) not in types
+        ]
+        if wrong or not all(isinstance(value, Tensor) for value in content['state'].values()):
+            reason = f'entries without their content: {", ".join(wrong or ["state"])}'
             raise incomplete(path, self.what, self.name, reason)
         return content
 
@@ -106,7 +119,7 @@ class OwnFormat:
 CHECKPOINT: Final = OwnFormat(
     name='depth_ros.checkpoint',
     what='checkpoint',
-    entries=('name', 'options', 'state', 'training', 'provenance'),
+    entries={'name': _TEXT, 'options': _GROUP, 'state': _GROUP, **_OF_TRAINING},
     made_by='Official weights are brought into that form by depth_core.convert',
 )
 """A depth network and, from training, what it resumes from."""
@@ -114,14 +127,14 @@ CHECKPOINT: Final = OwnFormat(
 POSE_NETWORK: Final = OwnFormat(
     name='depth_ros.pose_network',
     what='pose network',
-    entries=('name', 'state', 'provenance'),
+    entries={'name': _TEXT, 'state': _GROUP, 'provenance': _OPTIONAL},
     made_by='Published ones are brought into that form by depth_core.convert',
 )
 
 EMBEDDING: Final = OwnFormat(
     name='depth_ros.embedding',
     what='embedding network',
-    entries=('kind', 'classes', 'state', 'training', 'provenance'),
+    entries={'kind': _TEXT, 'classes': (list,), 'state': _GROUP, **_OF_TRAINING},
     made_by='One is trained by depth_core.train',
 )
 

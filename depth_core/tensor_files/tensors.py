@@ -73,30 +73,38 @@ def as_weights(
         CheckpointError: A value is NaN or infinite, or a tensor is complex, sparse, quantised,
             without values (meta) or of a type that no weight has.
     """
-    weights = {}
-    unusable = []
-    for name, expected in like.items():
-        if reason := _unusable(given[name], expected):
-            unusable.append(f'{name} ({reason})')
-            continue
-        value = given[name].detach().to('cpu', expected.dtype)
-        weights[name] = value.clone(memory_format=torch.preserve_format)
+    _refuse_types({name: given[name] for name in like}, like, source)
+    weights = {
+        name: given[name]
+        .detach()
+        .to('cpu', expected.dtype)
+        .clone(memory_format=torch.preserve_format)
+        for name, expected in like.items()
+    }
+    _refuse_not_finite(weights, source)
+    return weights
+
+
+def refuse_unusable(
+    given: Mapping[str, Tensor], like: Mapping[str, Tensor], *, source: str
+) -> None:
+    """Refuse tensors that are no weights of a network; arguments and errors as of `as_weights`."""
+    _refuse_types(given, like, source)
+    _refuse_not_finite(given, source)
+
+
+def _refuse_types(given: Mapping[str, Tensor], like: Mapping[str, Tensor], source: str) -> None:
+    reasons = {name: _unusable(value, like[name]) for name, value in given.items()}
+    unusable = [f'{name} ({reason})' for name, reason in reasons.items() if reason]
     if unusable:
         message = (
             f'{source}: {len(unusable)} tensors are of a type that is no weight of a network: '
             f'{shown(unusable)}. Save the state dict in float32, dense, on the CPU.'
         )
         raise CheckpointError(message)
-    refuse_not_finite(weights, source=source)
-    return weights
 
 
-def refuse_not_finite(weights: Mapping[str, Tensor], *, source: str) -> None:
-    """Refuse weights that are NaN or infinite: every prediction would be.
-
-    Raises:
-        CheckpointError: The names of the tensors that have such values.
-    """
+def _refuse_not_finite(weights: Mapping[str, Tensor], source: str) -> None:
     broken = [name for name, value in weights.items() if not torch.isfinite(value).all()]
     if broken:
         message = (

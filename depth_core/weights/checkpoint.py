@@ -21,7 +21,7 @@ from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import CHECKPOINT
-from depth_core.tensor_files.tensors import refuse_not_finite
+from depth_core.tensor_files.tensors import refuse_unusable
 
 SUFFIX: Final = '.ckpt'
 """What checkpoint files end with."""
@@ -79,10 +79,10 @@ def save_model(
     CHECKPOINT.write(
         Path(path),
         name=model.spec.name,
-        options=dict(model.options),
+        options=model.options,
         state={key: value.detach().cpu() for key, value in model.state_dict().items()},
-        training=None if training is None else dict(training),
-        provenance=None if provenance is None else dict(provenance),
+        training=training,
+        provenance=provenance,
     )
 
 
@@ -125,11 +125,12 @@ def load_weights(model: DepthModel, state: Mapping[str, Tensor], *, source: str)
         CheckpointError: Keys are missing, surplus or of another shape, or values are NaN or
             infinite; nothing was loaded.
     """
-    if found := differences(state, model.state_dict()):
+    own = model.state_dict()
+    if found := differences(state, own):
         message = found.message(
             f'{source} does not fit {model.spec.name} with options {dict(model.options)}:',
             'Nothing was loaded; use the file of this model, or the options it was made with.',
         )
         raise CheckpointError(message)
-    refuse_not_finite(state, source=source)
+    refuse_unusable(state, own, source=source)
     model.load_state_dict(dict(state))

@@ -20,7 +20,7 @@ from depth_core.models.cliffnet.embedding import (
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import EMBEDDING
 from depth_core.tensor_files.reading import is_safetensors, read_content, read_state
-from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite
+from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_unusable
 
 EmbeddingKind: TypeAlias = Literal['heg_s', 'heg_r']
 """heg_s classifies scenes, heg_r reconstructs a depth map."""
@@ -81,8 +81,8 @@ def save_embedding(
         kind=kind,
         classes=list(classes),
         state={key: value.detach().cpu() for key, value in network.state_dict().items()},
-        training=None if training is None else dict(training),
-        provenance=None if provenance is None else dict(provenance),
+        training=training,
+        provenance=provenance,
     )
 
 
@@ -115,8 +115,9 @@ def load_embedding(network: nn.Module, state: Mapping[str, Tensor], *, source: s
         CheckpointError: They do not, or values are NaN or infinite; `source` says where they come
             from.
     """
-    _check_names(state, network.state_dict(), source)
-    refuse_not_finite(state, source=source)
+    own = network.state_dict()
+    _check_names(state, own, source)
+    refuse_unusable(state, own, source=source)
     network.load_state_dict(dict(state))
 
 

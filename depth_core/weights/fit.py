@@ -67,8 +67,11 @@ class OfficialFit:
     differences: Differences
     """By the authors' names."""
 
-    def converted(self) -> dict[str, Tensor]:
+    def converted(self, source: str = 'these weights') -> dict[str, Tensor]:
         """Every weight of the network, by our names: new tensors on the CPU.
+
+        Args:
+            source: Where they come from, for the error message.
 
         Raises:
             CheckpointError: The weights do not fit, or have values that are NaN or infinite.
@@ -77,7 +80,6 @@ class OfficialFit:
             raise CheckpointError(self._refusal())
         like = self.model.state_dict()
         of_theirs = {theirs: like[ours] for theirs, ours in self.expected.items()}
-        source = f'the weights for {self.request.name}'
         copied = as_weights(self.official, of_theirs, source=source)
         weights = {ours: copied[theirs] for theirs, ours in self.expected.items()}
         weights |= self.model.own_state()

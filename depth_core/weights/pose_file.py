@@ -28,7 +28,7 @@ from depth_core.models.selfsup.keys import (
 from depth_core.models.selfsup.pose import PoseNet, PoseNetwork, create_pose_network
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import POSE_NETWORK
-from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite, with_counters
+from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_unusable, with_counters
 
 _KEYS: Final[Mapping[str, Callable[[str], str]]] = {
     'posenet': posenet_key,
@@ -130,7 +130,7 @@ def save_pose_network(
         Path(path),
         name=name,
         state={key: value.detach().cpu() for key, value in state.items()},
-        provenance=None if provenance is None else dict(provenance),
+        provenance=provenance,
     )
 
 
@@ -144,10 +144,11 @@ def read_pose_network(path: Path | str) -> tuple[str, PoseNetwork]:
     content = POSE_NETWORK.read(Path(path))
     name, state = content['name'], content['state']
     network = create_pose_network(name, neighbours=_neighbours(name, _authors(name, state)))
-    if found := differences(state, network.state_dict()):
+    own = network.state_dict()
+    if found := differences(state, own):
         before = f'{path} does not fit the pose network {name}:'
         raise CheckpointError(found.message(before, 'Convert the published file again.'))
-    refuse_not_finite(state, source=str(path))
+    refuse_unusable(state, own, source=str(path))
     network.load_state_dict(state)
     return name, network
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.tensor_files.differences import differences
-from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_not_finite, with_counters
+from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_unusable, with_counters
 
 
 def test_what_tools_put_before_names_is_left_out() -> None:
@@ -114,11 +114,11 @@ def test_weights_that_are_not_finite_are_refused_by_name(wrong: float) -> None:
     weights = {f'layer{index}.weight': torch.ones(3) for index in range(14)}
     broken = {f'layer{index}.weight': torch.tensor([0.0, wrong, 1.0]) for index in range(12)}
     with pytest.raises(CheckpointError) as error:
-        refuse_not_finite(weights | broken, source='a.pth')
+        refuse_unusable(weights | broken, weights, source='a.pth')
     message = str(error.value)
     assert message.startswith('a.pth: 12 of 14 tensors have values that are NaN or infinite')
     assert 'layer9.weight, and 2 more' in message
-    refuse_not_finite(weights, source='a.pth')
+    refuse_unusable(weights, weights, source='a.pth')
 
 
 def test_a_value_that_single_precision_cannot_hold_is_refused() -> None:

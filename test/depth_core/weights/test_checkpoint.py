@@ -128,6 +128,36 @@ def test_another_format_version_is_refused(checkpoint: Path) -> None:
         load_model(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ('entry', 'value'),
+    [
+        ('state', 'text'),
+        ('state', {'weight': 3}),
+        ('options', None),
+        ('name', 7),
+        ('training', [1]),
+        ('provenance', ...),
+    ],
+)
+def test_an_entry_of_another_kind_is_refused(checkpoint: Path, entry: str, value: object) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content[entry] = value
+    if value is ...:
+        del content[entry]
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match=f'entries without their content: {entry}'):
+        load_model(checkpoint)
+
+
+def test_weights_of_a_type_that_none_has_are_refused(checkpoint: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    name = next(iter(content['state']))
+    content['state'][name] = content['state'][name].to(torch.complex64)
+    torch.save(content, checkpoint)
+    with pytest.raises(CheckpointError, match=rf'{name} \(complex64\)'):
+        load_model(checkpoint)
+
+
 def test_an_unknown_model_name_is_answered_with_the_known_ones(checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
     torch.save(content | {'name': 'densedepth_smal'}, checkpoint)
