@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import os
 import re
@@ -129,6 +130,18 @@ def test_frames_flow_and_are_scored_and_drawn(
     assert len({tuple(pixel) for pixel in drawn[::7, ::7].reshape(-1, 3)}) > 50
 
 
+def is_owned(name: str) -> bool:
+    """Whether a living process owns a segment; all domains of a machine share one of the ports."""
+    try:
+        with (SHARED_MEMORY / f'{name}_el').open('rb') as lock_file:
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
 @pytest.mark.ros
 def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, demos: list[Demo], model: str) -> None:
     before = shared_memory_names()
@@ -144,7 +157,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, demos: list[Demo], model: 
     assert 'Traceback' not in output
     assert demo.family() == []
     left = (segments - before) & shared_memory_names()
-    assert left == set()
+    assert {name for name in left if not is_owned(name)} == set()
 
 
 @pytest.mark.ros
