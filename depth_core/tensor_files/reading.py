@@ -43,6 +43,9 @@ _OF_TRAINING: Final = re.compile(
 """Entries beside the weights that hold tensors of their own, or settings."""
 
 
+_PLAIN: Final = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
+
+
 class _Array:
     """Stands where a file holds a NumPy array; keeps nothing, calls nothing."""
 
@@ -200,7 +203,7 @@ def _tensors_in(
             continue
         elif isinstance(value, dict) and depth < _DEEPEST:
             tensors |= _tensors_in(value, others, f'{name}.', depth + 1)
-        elif not _is_plain(value):
+        elif not (_is_plain(value) or (isinstance(value, _Array) and '.' not in name)):
             others.append(name)
     return tensors
 
@@ -210,7 +213,7 @@ def _is_plain(value: object, depth: int = 0) -> bool:
         value = list(dict.values(value))
     if isinstance(value, (list, tuple, set)):
         return depth < _DEEPEST and all(_is_plain(item, depth + 1) for item in value)
-    return isinstance(value, (int, float, complex, str, bytes, type(None)))
+    return isinstance(value, _PLAIN)
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

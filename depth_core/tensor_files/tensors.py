@@ -42,7 +42,7 @@ def cleaned(given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     weights: dict[str, Tensor] = {}
     for name, value in given.items():
         tensor = torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        if name.rpartition('.')[2] in _BESIDE and tensor.numel() == 1:
+        if _is_beside(name, tensor):
             continue
         key = _WRAPPER.sub('', name)
         if key in weights:
@@ -91,6 +91,12 @@ def refuse_unusable(
     """Refuse tensors that are no weights of a network; arguments and errors as of `as_weights`."""
     _refuse_types(given, like, source)
     _refuse_not_finite(given, source)
+
+
+def _is_beside(name: str, value: Tensor) -> bool:
+    """Whether a single number is no weight: networks have none outside their layers."""
+    counted = name.rpartition('.')[2] in _BESIDE and value.numel() == 1
+    return counted or (value.ndim == 0 and '.' not in name)
 
 
 def _refuse_types(given: Mapping[str, Tensor], like: Mapping[str, Tensor], source: str) -> None:

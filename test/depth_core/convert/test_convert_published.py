@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -96,6 +97,11 @@ CHANGES: dict[str, Callable[[dict[str, Any]], State]] = {
     'sizes': lambda state: state | {'height': 192, 'width': 640, 'use_stereo': False},
     'sizes as tensors': lambda state: state | {'height': torch.tensor(192)},
     'training': lambda state: state | {'epoch': 12, 'frame_ids': [0, -1, 1], 'opt': {'lr': 1e-4}},
+    'numbers': lambda state: (
+        state
+        | {'best_loss': torch.tensor(0.1), 'step': np.int64(7), 'K': np.eye(4), 'ks': [1, None]}
+        | {'dtype': torch.float32, 'hyper': {'lr': 1e-4, 'steps': [3, 4]}}
+    ),
     'profiler': lambda state: (
         state | {'total_ops': torch.zeros(1), 'x.total_params': torch.ones(1)}
     ),

@@ -291,7 +291,7 @@ def test_an_empty_folder(tmp_path: Path) -> None:
         ([1, 2], 'but none'),
         ({}, 'but none'),
         (torch.zeros(3), 'but none'),
-        ({'a.weight': torch.zeros(1), 'b': {'c': torch.float32}}, r'no tensors: b\.c'),
+        ({'a.weight': torch.zeros(1), 'b': {'c': [torch.ones(1)]}}, r'no tensors: b\.c'),
         ({'state_dict': {'a.weight': np.zeros(3)}}, r'entries that are no tensors: a\.weight'),
     ],
 )
