@@ -30,6 +30,8 @@ REPROJECTION_TOLERANCE_PX: Final = 1.0
 _NEWTON_STEPS: Final = 8
 _LEAST_SLOPE: Final = 0.1
 _ROTATION_TOLERANCE: Final = 1e-2
+_LEAST_SHOWN: Final = 0.05
+"""Fraction of a rectified image that must lie inside the raw one."""
 _COEFFICIENTS: Final = {
     'plumb_bob': (4, 5, 8, 12, 14),
     'rational_polynomial': (4, 5, 8, 12, 14),
@@ -238,7 +240,8 @@ def rectification(calibration: Calibration, *, rectified: bool) -> Rectification
         rectified: Whether the image is rectified already.
 
     Raises:
-        CameraError: K and P are all zero, R is no rotation, or the distortion model is unknown.
+        CameraError: K and P are all zero, R is no rotation, the distortion model is unknown, or
+            the rectified image would be all but black.
     """
     camera = calibration.intrinsics(rectified=rectified)
     if calibration.obeys_projection(rectified=rectified):
@@ -259,7 +262,22 @@ def rectification(calibration: Calibration, *, rectified: bool) -> Rectification
         cv2.CV_32FC1,
     )
     maps = np.asarray(columns, np.float32), np.asarray(rows, np.float32)
+    _check_shown(maps, calibration)
     return Rectification(intrinsics=target, rotation=rotation, maps=maps)
+
+
+def _check_shown(maps: tuple[Float32Array, Float32Array], calibration: Calibration) -> None:
+    """Refuse a rectification whose pixels lie outside of the image."""
+    columns, rows = maps
+    inside_columns = (columns >= 0.0) & (columns <= calibration.width - 1)
+    inside_rows = (rows >= 0.0) & (rows <= calibration.height - 1)
+    shown = float(np.mean(inside_columns & inside_rows))
+    if shown < _LEAST_SHOWN:
+        message = (
+            f'{shown:.1%} of the rectified image would show anything, and at least '
+            f'{_LEAST_SHOWN:.0%} must: K, D, R and P contradict each other; calibrate it again'
+        )
+        raise CameraError(CameraProblem.DISTORTION, message)
 
 
 def _rotation(calibration: Calibration) -> NDArray[np.float64]:

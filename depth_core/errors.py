@@ -55,7 +55,9 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
         One sentence for the message of a `DepthError`.
     """
     names = sorted(known)
-    nearest = difflib.get_close_matches(str(name), names, n=1)  # from YAML it may be a number
+    folded = {item.casefold(): item for item in names}
+    wanted = str(name).strip().casefold()  # from YAML it may be a number
+    nearest = [folded[item] for item in difflib.get_close_matches(wanted, folded, n=1)]
     hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
 

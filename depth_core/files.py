@@ -22,6 +22,9 @@ _BYTE_ORDER_MARKS: Final = (
 )
 """The mark a text may begin with, and its encoding; UTF-32 first, for UTF-16 begins like it."""
 
+_SHOWN_OF_NAME: Final = 32
+"""Characters of a name in that of its temporary file, which may not be longer than 255 bytes."""
+
 _SYSTEM_FILES: Final = {'thumbs.db', 'desktop.ini', '__macosx'}
 """Files and folders that systems put beside a user's, lower case; all others begin with a dot."""
 
@@ -109,7 +112,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(
-            dir=path.parent, prefix=f'.{path.stem}.', suffix=path.suffix
+            dir=path.parent, prefix=f'.{path.stem[:_SHOWN_OF_NAME]}.', suffix=path.suffix
         )
         os.close(descriptor)
     except OSError as error:

@@ -36,6 +36,8 @@ PNG_CODES_PER_METRE: Final = 256.0
 _LARGEST_CODE: Final = 65535
 _SUFFIXES: Final = (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)
 _FFMPEG_QUIET: Final = -8
+_LONGEST_STEM: Final = 200
+"""Bytes; file systems take names of 255, and results have endings of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -185,7 +187,8 @@ def find_sources(inputs: Iterable[Path], output: Path) -> dict[Path, str]:
         if given.is_dir():
             found = _files_of(given, output)
         elif not given.is_file():
-            message = f'input {given} does not exist; give images, videos or folders of them.'
+            found_as = 'is no file or folder' if given.exists() else 'does not exist'
+            message = f'input {given} {found_as}; give images, videos or folders of them.'
             raise DataError(message)
         elif given.suffix.lower() not in _SUFFIXES:
             message = (
@@ -205,7 +208,8 @@ def result_names(sources: Sequence[Path]) -> list[str]:
     """Name the results of each file so that no two are the same on any file system.
 
     The stem of the file; where several share it `stem_ending` (IMG_1_jpg and IMG_1_mov), where
-    that is taken too `folder_stem_ending`, and else numbers after it.
+    that is taken too `folder_stem_ending`, and else numbers after it. Long stems are cut, so that
+    the endings of results have room.
 
     Args:
         sources: The files.
@@ -216,9 +220,11 @@ def result_names(sources: Sequence[Path]) -> list[str]:
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for candidates in (
-        lambda path: path.stem,
-        lambda path: f'{path.stem}_{path.suffix[1:]}',
-        lambda path: f'{_absolute(path).parent.name}_{path.stem}_{path.suffix[1:]}',
+        lambda path: _shortened(path.stem),
+        lambda path: f'{_shortened(path.stem)}_{path.suffix[1:]}',
+        lambda path: (
+            _shortened(f'{_absolute(path).parent.name}_{path.stem}') + f'_{path.suffix[1:]}'
+        ),
     ):
         left = {path: candidates(path) for path in sources if path not in names}
         uses = Counter(map(_folded, left.values()))
@@ -230,7 +236,8 @@ def result_names(sources: Sequence[Path]) -> list[str]:
         taken = {_folded(name) for name in names.values()}
     for path in sources:
         if path not in names:
-            numbered = (f'{path.stem}_{path.suffix[1:]}_{number}' for number in itertools.count(1))
+            start = f'{_shortened(path.stem)}_{path.suffix[1:]}'
+            numbered = (f'{start}_{number}' for number in itertools.count(1))
             names[path] = next(name for name in numbered if _folded(name) not in taken)
             taken.add(_folded(names[path]))
     return [names[path] for path in sources]
@@ -239,6 +246,12 @@ def result_names(sources: Sequence[Path]) -> list[str]:
 def _absolute(path: Path) -> Path:
     """The path without detours; links stay, for what they are called is what is predicted."""
     return Path(os.path.abspath(path))  # noqa: PTH100  resolve() would follow links
+
+
+def _shortened(stem: str) -> str:
+    while len(os.fsencode(stem)) > _LONGEST_STEM:
+        stem = stem[:-1]
+    return stem
 
 
 def _folded(name: str) -> str:

@@ -110,8 +110,10 @@ def find_model(model: Path | str) -> Path:
     shipped = shipped_models()
     if name in shipped:
         return shipped[name]
-    found = 'is a folder' if path.is_dir() else 'does not exist as a file'
-    message = f'model {name} {found}; give the path of an .onnx file or a .ckpt checkpoint'
+    found = 'is a folder' if name and path.is_dir() else 'does not exist as a file'
+    message = (
+        f'model {name or repr(name)} {found}; give the path of an .onnx file or a .ckpt checkpoint'
+    )
     if path.suffix or path.name != name:
         remedy = f'{message}, or the name of a shipped model: {", ".join(shipped)}.'
     else:

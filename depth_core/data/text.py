@@ -17,6 +17,8 @@ from depth_core.errors import DataError
 from depth_core.files import decode_text, read_text
 
 _DECIMAL_COMMA: Final = re.compile(r'[+-]?\d+,\d+([eE][+-]?\d+)?')
+_LONGEST_LINE: Final = 4096
+"""Characters; paths have no more."""
 _ROTATION_TOLERANCE: Final = 0.01
 """Of a rotation matrix times its transpose against one: files round to a few digits."""
 
@@ -35,6 +37,13 @@ def read_lines(path: Path) -> Sequence[tuple[int, str]]:
         raise DataError(message) from error
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     lines = [(number, line) for number, line in lines if line]
+    for number, line in lines:
+        if len(line) > _LONGEST_LINE:
+            message = (
+                f'line {number} of list {path} has {len(line)} characters, and at most '
+                f'{_LONGEST_LINE} are read; list one sample a line.'
+            )
+            raise DataError(message)
     if not lines:
         message = f'list {path} is empty; it must name at least one sample, one a line.'
         raise DataError(message)

@@ -202,12 +202,21 @@ def _bmp(content: Encoded) -> ImageHeader:
 
 _TIFF_WIDTH, _TIFF_HEIGHT = 0x0100, 0x0101
 _TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT = 0x0142, 0x0143
+_TIFF_BITS = 0x0102
+_MOST_BITS: Final = 16
 
 
 def _tiff(content: Encoded) -> ImageHeader:
     numbers = tiff_numbers(content)
     if _TIFF_WIDTH not in numbers or _TIFF_HEIGHT not in numbers:
         _truncated('TIFF')
+    bits = numbers.get(_TIFF_BITS, 1)  # three numbers, and so left out, where it has colours
+    if bits > _MOST_BITS:
+        message = (
+            f'has {bits} bits a channel, as depth has; images have 8 or 16: convert it, or give '
+            'the colour image'
+        )
+        raise ImageError(ImageProblem.ENCODING, message)
     # A decoder allocates whole tiles. It also turns the image, in every version of OpenCV.
     height = max(numbers[_TIFF_HEIGHT], numbers.get(_TIFF_TILE_HEIGHT, 0))
     width = max(numbers[_TIFF_WIDTH], numbers.get(_TIFF_TILE_WIDTH, 0))

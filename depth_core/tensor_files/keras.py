@@ -19,22 +19,19 @@ import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError
-from depth_core.tensor_files.reading import incomplete
+from depth_core.tensor_files.reading import first_bytes, incomplete
 
 _SIGNATURE: Final = b'\x89HDF\r\n\x1a\n'
 _COMPRESSING: Final = frozenset({h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_LZF})
 _FILTERS: Final = _COMPRESSING | {h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32}
 """What Keras and h5py compress with; others may be libraries that HDF5 would load."""
-_LARGEST_RATIO: Final = 1100
-"""Deflate makes no block smaller than a 1032nd."""
+_LARGEST_RATIO: Final = 10
+"""Of all arrays and the size of their file; Keras does not compress, and weights hardly shrink."""
 
 
 def is_hdf5(path: Path) -> bool:
     """Whether a file begins as HDF5 does."""
-    if not path.is_file():
-        return False
-    with path.open('rb') as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
+    return first_bytes(path, len(_SIGNATURE)) == _SIGNATURE
 
 
 def read_keras(path: Path) -> dict[str, Tensor]:
@@ -69,7 +66,8 @@ class _Reader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._left_bytes = path.stat().st_size
+        self._stored_bytes = path.stat().st_size
+        self._left_bytes = _LARGEST_RATIO * self._stored_bytes
 
     def group(self, parent: h5py.Group, name: str) -> h5py.Group:
         """Open the group `name` inside `parent`."""
@@ -114,9 +112,10 @@ class _Reader:
             unknown = ', '.join(str(code) for code in sorted(filters - _FILTERS))
             raise self._refused(found.name, f'is compressed by filter {unknown}, unknown here')
         stored = found.id.get_storage_size()
-        self._left_bytes -= stored
-        largest = stored * (_LARGEST_RATIO if filters & _COMPRESSING else 1)
-        if found.nbytes > largest or self._left_bytes < 0:
+        self._stored_bytes -= stored
+        self._left_bytes -= found.nbytes
+        not_stored = found.nbytes > stored and not filters & _COMPRESSING
+        if not_stored or min(self._stored_bytes, self._left_bytes) < 0:
             rule = f'declares {found.nbytes} bytes ({found.shape}), more than the file holds'
             raise self._refused(found.name, rule)
 

@@ -121,10 +121,6 @@ def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False)
         hint = f' In that folder: {shown(beside)}.' if beside else ''
         message = f'{what} {path} does not exist; check the path.{hint}'
         raise CheckpointError(message)
-    with path.open('rb') as file:
-        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
-            message = f'{what} {path} is a pointer of Git LFS; fetch the file with git lfs pull.'
-            raise CheckpointError(message)
     try:
         is_zip = zipfile.is_zipfile(path)
         if is_zip:
@@ -151,6 +147,9 @@ def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False)
 
 def incomplete(path: Path, what: str, kind: str, reason: object) -> CheckpointError:
     """Say that a file is truncated, corrupt or of another kind."""
+    if first_bytes(path, len(_LFS_POINTER)) == _LFS_POINTER:
+        message = f'{what} {path} is a pointer of Git LFS; fetch the file with git lfs pull.'
+        return CheckpointError(message)
     first = str(reason).splitlines()[0] if str(reason) else 'no content'
     return CheckpointError(
         f'{what} {path} ({path.stat().st_size} bytes) is no complete file of {kind}: it is '
@@ -158,12 +157,20 @@ def incomplete(path: Path, what: str, kind: str, reason: object) -> CheckpointEr
     )
 
 
+def first_bytes(path: Path, count: int) -> bytes:
+    """The first bytes of a file; none where it cannot be read, which its reader says better."""
+    try:
+        with path.open('rb') as file:
+            return file.read(count)
+    except OSError:
+        return b''
+
+
 def is_safetensors(path: Path) -> bool:
     """Whether a file is one of safetensors, by its beginning or its name."""
     if not path.is_file():
         return False
-    with path.open('rb') as file:
-        start = file.read(_LENGTH_BYTES + 1)
+    start = first_bytes(path, _LENGTH_BYTES + 1)
     # The length of a JSON header, then the header.
     length = int.from_bytes(start[:_LENGTH_BYTES], 'little')
     is_header = start.endswith(b'{') and 0 < length <= path.stat().st_size

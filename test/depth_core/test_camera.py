@@ -157,6 +157,12 @@ def test_what_is_no_calibration_is_refused(
     assert caught.value.problem is problem
 
 
+def test_a_rectified_image_that_would_be_black_is_refused() -> None:
+    with pytest.raises(CameraError, match=r'of the rectified image would show') as caught:
+        rectification(calibration(d=[1e30] * 5), rectified=False)
+    assert caught.value.problem is CameraProblem.DISTORTION
+
+
 def test_odd_distortion_of_rectified_images_is_not_looked_at() -> None:
     odd = calibration(d=[0.1] * 3)
     assert_allclose(rays(odd, rectified=True), rays(calibration(), rectified=True))

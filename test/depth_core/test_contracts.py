@@ -66,6 +66,12 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_all() -> None:
     )
 
 
+def test_capitals_and_blanks_do_not_hide_the_nearest_name() -> None:
+    assert "unknown encoding 'RGB8 '; did you mean 'rgb8'?" in unknown_name(
+        'encoding', 'RGB8 ', ['mono8', 'rgb8', '16UC1']
+    )
+
+
 def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
 
     path = tmp_path / 'answer.txt'

@@ -180,6 +180,20 @@ def test_results_of_files_that_share_a_name_have_names_of_their_own(
     assert result_names([Path(file) for file in files]) == names
 
 
+def test_the_longest_names_have_results(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    stems = 'x' * 250 + 'a', 'x' * 250 + 'b', 'ü' * 125
+    for stem, grey in zip(stems, (51, 102, 153), strict=True):
+        write_grey(tmp_path / 'a.png', grey).rename(folder / f'{stem}.png')
+    run(model, tmp_path / 'out', folder)
+    written = {path.name: path for path in (tmp_path / 'out').glob('*_depth.npy')}
+    names = {f'{"x" * 200}_png_1': 4.0, f'{"x" * 200}_png_2': 6.0, 'ü' * 100: 8.0}
+    assert set(written) == {f'{name}_depth.npy' for name in names}
+    for name, depth_m in names.items():
+        np.testing.assert_allclose(np.load(written[f'{name}_depth.npy']), depth_m, rtol=1e-6)
+
+
 def test_a_live_photo_gives_both_its_picture_and_its_film(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

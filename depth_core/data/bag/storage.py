@@ -38,7 +38,11 @@ def storage_of(path: Path) -> Path:
         )
         raise DataError(message)
     if path.is_dir():
-        return path if (path / METADATA).is_file() else _only_storage(path)
+        if not (path / METADATA).is_file():
+            return _only_storage(path)
+        for part in files_of(path):
+            _check_journal(part)
+        return path
     _check_file(path)
     return path
 
@@ -96,7 +100,7 @@ def _check_file(path: Path) -> None:
         DataError: It is compressed, unfinished, or no storage by its ending.
     """
     ending = path.suffix.lower()
-    journal = _journal_of(path)
+    _check_journal(path)
     if ending == _COMPRESSED:
         inside = path.with_suffix('')
         remedy = f'decompress it (zstd -d {path}) and give {inside}'
@@ -115,20 +119,25 @@ def _check_file(path: Path) -> None:
         )
     elif path.suffix not in STORAGES and ending in STORAGES:
         message = f'{path} ends in {path.suffix}; rename it to {path.with_suffix(ending)}.'
-    elif ending == '.db3' and journal is not None:
-        message = (
-            f'messages of {path} are still in {journal.name}, as a power cut leaves them; move '
-            f'them into the bag: sqlite3 {path} "PRAGMA wal_checkpoint(TRUNCATE)"'
-        )
     else:
         return
     raise DataError(message)
 
 
-def _journal_of(path: Path) -> Path | None:
-    """What SQLite has written beside a storage file and not yet into it."""
-    beside = (path.with_name(f'{path.name}-{kind}') for kind in ('wal', 'journal'))
-    return next((item for item in beside if item.is_file() and item.stat().st_size), None)
+def _check_journal(path: Path) -> None:
+    """Refuse a .db3 of which SQLite has written something beside it and not yet into it.
+
+    Raises:
+        DataError: As said; a reader of the file alone would miss it.
+    """
+    for kind in ('wal', 'journal'):
+        journal = path.with_name(f'{path.name}-{kind}')
+        if path.suffix == '.db3' and journal.is_file() and journal.stat().st_size:
+            message = (
+                f'messages of {path} are still in {journal.name}, as a power cut leaves them; '
+                f'move them into the bag: sqlite3 {path} "PRAGMA wal_checkpoint(TRUNCATE)"'
+            )
+            raise DataError(message)
 
 
 def unreadable(storage: Path, error: Exception) -> str:

@@ -219,6 +219,15 @@ def test_the_declared_shape_is_held_against_the_file(npys: Path, shape: tuple[in
         FolderDataset(npys)
 
 
+def test_a_malformed_header_is_no_array(npys: Path) -> None:
+    (npys / 'depth/b.npy').unlink()
+    header = b'(' * 100  # which NumPy gives to the tokenizer of Python
+    content = b'\x93NUMPY\x01\0' + len(header).to_bytes(2, 'little') + header
+    (npys / 'depth/a.npy').write_bytes(content)
+    with pytest.raises(DataError, match=r'a.npy cannot be read'):
+        FolderDataset(npys)
+
+
 def test_an_archive_is_no_array(npys: Path) -> None:
     np.savez(npys / 'depth/c.npz', np.ones((4, 6)))
     (npys / 'depth/c.npz').rename(npys / 'depth/a.npy')

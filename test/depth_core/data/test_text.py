@@ -42,6 +42,13 @@ def test_what_is_no_text_is_named(tmp_path: Path) -> None:
         read_entries(tmp_path / 'list.txt')
 
 
+def test_a_line_without_end_is_not_repeated_in_the_error(tmp_path: Path) -> None:
+    (tmp_path / 'list.txt').write_text('a\n' + 'b' * 100_000)
+    with pytest.raises(DataError, match=r'line 2 of list .* has 100000 characters') as caught:
+        read_lines(tmp_path / 'list.txt')
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.mark.parametrize('content', ['a: 1'.encode('utf-16-le'), b'\0\1\2'])
 def test_zero_bytes_are_no_text(tmp_path: Path, content: bytes) -> None:
     (tmp_path / 'list.txt').write_bytes(content)

@@ -141,6 +141,17 @@ def test_more_values_than_the_file_holds_are_refused(
         read_keras(path)
 
 
+def test_an_array_that_hardly_takes_room_is_refused(tmp_path: Path) -> None:
+    zeros = np.zeros(1_000_000, np.float32)
+    path = written(
+        tmp_path / 'a.h5',
+        lambda group: group.create_dataset('kernel:0', data=zeros, compression='gzip'),
+    )
+    assert path.stat().st_size < 100_000
+    with pytest.raises(CheckpointError, match='kernel:0 declares 4000000 bytes'):
+        read_keras(path)
+
+
 def test_the_same_values_under_many_names_are_refused(tmp_path: Path) -> None:
     path = written(
         tmp_path / 'a.h5', lambda group: group.create_dataset('kernel:0', data=np.zeros(10_000))

@@ -143,6 +143,13 @@ def unmerged(folder: Path) -> Path:
     return folder / 'copy.db3'
 
 
+def unmerged_part(folder: Path) -> Path:
+    copy = unmerged(folder)
+    path = record().write(folder / 'parts', StoragePlugin.SQLITE3)
+    shutil.move(f'{copy}-wal', f'{storage_of(path)}-wal')
+    return path
+
+
 def cut(file: Path) -> Path:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     return file
@@ -172,6 +179,7 @@ def cut(file: Path) -> Path:
         (part_malformed, r'the part bag\.db3 of bag .*malformed.*\.recover'),
         (foreign_schema, r"a topic of encoding 'protobu'.*mcap filter"),
         (broken_yaml, r'cannot be read: .*metadata\.yaml is wrong'),
+        (unmerged_part, r'still in parts\.db3-wal.*wal_checkpoint'),
         (unmerged, r'still in copy\.db3-wal.*wal_checkpoint'),
     ],
 )
