@@ -84,7 +84,7 @@ def _train(settings: TrainSettings) -> RunFolder:
     logging.basicConfig(level=logging.WARNING, format='%(message)s', handlers=[handler])
     logging.getLogger('depth_core').setLevel(logging.INFO)
     if not sys.warnoptions:
-        # What is addressed to programmers of other packages says nothing to who trains a network.
+        # They are for the programmers of other packages, not for users.
         warnings.simplefilter('ignore', FutureWarning)
         warnings.simplefilter('ignore', DeprecationWarning)
     return train(settings, console=console)

@@ -88,7 +88,7 @@ def to_yaml(settings: TrainSettings) -> str:
     return yaml.safe_dump(plain(settings), sort_keys=False, width=99)
 
 
-def plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever YAML and JSON can say
+def plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever YAML and JSON have
     """Settings, or a part of them, as dictionaries, lists, strings and numbers."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
@@ -233,7 +233,7 @@ def _flatten(
 
 
 def _plain_value(text: str) -> object:
-    """What an argument says; the text itself of what is no YAML, and of names of files."""
+    """The value of an argument; the text itself of what is no YAML, and of names of files."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

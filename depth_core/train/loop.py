@@ -40,7 +40,7 @@ _IMAGES_NDIM: Final = 4
 
 
 def train(settings: TrainSettings, *, console: Console | None = None) -> RunFolder:
-    """Train as `settings` say and return the folder of the run.
+    """Train with `settings` and return the folder of the run.
 
     Args:
         settings: All of them.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one sees of a run while it goes: a bar, curves in TensorBoard, training.jsonl."""
+"""Shows the progress of a run: a bar, curves in TensorBoard, training.jsonl."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def refuse_other_settings(
 
     Args:
         path: Its checkpoint.
-        training: What the checkpoint says of the training.
+        training: The entry `training` of the checkpoint.
         settings: Those given now.
         remedy: What may be done instead of giving the settings of the run.
 

@@ -54,7 +54,7 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
     default = HoleSettings()
     parser = _Parser(
         prog=_COMMAND,
-        description='Train, drop the frames in which the network sees something below the '
+        description='Train, drop the frames with something predicted below the '
         'ground, and train again from scratch on the others. All settings of python -m '
         'depth_core.train are taken too.',
         epilog='example: --config config/train/selfsup_synthetic.yaml --holes.max_pixels 10',

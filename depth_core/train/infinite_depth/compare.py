@@ -91,7 +91,7 @@ def compare(
 
 
 def content(comparison: Comparison) -> dict[str, object]:
-    """The same as JSON can say it."""
+    """The same as plain values, for JSON."""
     return dataclasses.asdict(comparison)
 
 

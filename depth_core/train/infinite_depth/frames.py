@@ -83,7 +83,7 @@ class KeptFrames:
     """The samples of a data set that a list of frames keeps.
 
     A frame that is left out is no sample any more. As a neighbour of those that are kept it stays:
-    a hole is in its depth, and of neighbours the colours alone are looked at. The paper leaves
+    a hole is in its depth, and only the colours of neighbours are used. The paper leaves
     that open.
 
     Args:

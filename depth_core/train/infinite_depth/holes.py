@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finding holes: pixels a network sees below the ground, where nothing can be."""
+"""Finds holes: pixels that a network predicts below the ground, where nothing can be."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class HoleSettings:
     The threshold of 10 pixels is that of the authors (who tested all pixels of 640 x 192), as is
     half a metre. They do not say how their depth, which has no unit, became metres: here the
     height of the camera above the fitted ground does it, frame by frame. A frame without a ground
-    is kept: it says nothing about holes.
+    is kept: its holes are unknown.
     """
 
     camera_height_m: float = 1.65

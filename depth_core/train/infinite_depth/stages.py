@@ -36,7 +36,7 @@ _STEP: Final = 'stage_1_step'
 
 @dataclass(frozen=True, kw_only=True)
 class InfiniteDepthResult:
-    """What both stages leave behind."""
+    """The files of both stages."""
 
     folder: Path
     frames: Path
@@ -195,7 +195,7 @@ def _list_frames(
 def counter(
     what: str, total: int, *, clock_s: Callable[[], float] = time.monotonic
 ) -> Callable[[], None]:
-    """Make a function that counts its calls and says in the log, now and then, how many are left.
+    """Make a function that counts its calls and logs every half minute how many are left.
 
     Args:
         what: What is counted.

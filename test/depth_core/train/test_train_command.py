@@ -18,6 +18,7 @@ from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
 from depth_core.weights.checkpoint import read_checkpoint
+from test.depth_core.train.test_embedding import TINY as TINY_EMBEDDING
 
 COMMAND = ('-m', 'depth_core.train')
 
@@ -37,11 +38,14 @@ run_command(main)
 """
 
 
-@pytest.fixture(scope='module')
-def finished(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Four steps in a row, never interrupted."""
-    folder = tmp_path_factory.mktemp('whole') / 'run'
-    return train(parse(['--config', str(tiny_config), '--trainer.run_dir', str(folder)]))
+@pytest.fixture(params=['depth', 'embedding'])
+def config(request: pytest.FixtureRequest, tiny_config: Path, tmp_path: Path) -> Path:
+    """Four steps of a depth network, or of one that is written to files of its own."""
+    if request.param == 'depth':
+        return tiny_config
+    path = tmp_path / 'embedding.yaml'
+    path.write_text(TINY_EMBEDDING, encoding='utf-8')
+    return path
 
 
 def run(
@@ -59,22 +63,24 @@ def run(
 
 
 def test_a_run_killed_while_it_writes_goes_on_bit_for_bit(
-    repository: Path, tiny_config: Path, finished: RunFolder, tmp_path: Path
+    repository: Path, config: Path, tmp_path: Path
 ) -> None:
     """SIGKILL after four steps, in the middle of the second checkpoint; two are on the disk."""
+    settings = parse(['--config', str(config), '--trainer.run_dir', str(tmp_path / 'whole')])
+    finished, read = train(settings), settings.recipe.read
     folder = RunFolder(tmp_path / 'run')
-    arguments = ('--config', tiny_config, '--trainer.run_dir', folder.path)
+    arguments = ('--config', config, '--trainer.run_dir', folder.path)
     killed = run(repository, ('-c', KILLED_WHILE_WRITING_STEP_4), *arguments)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert not folder.step_checkpoint(4).exists()
-    left = read_checkpoint(folder.last).training
+    left = read(folder.last).training
     assert left is not None
     assert left['step'] == 2
 
     resumed = run(repository, COMMAND, *arguments, '--trainer.resume', 'last')
     assert resumed.returncode == 0, resumed.stderr
     assert 'steps 2 to 4' in resumed.stderr
-    expected, found = read_checkpoint(finished.last), read_checkpoint(folder.last)
+    expected, found = read(finished.last), read(folder.last)
     for key, value in expected.state.items():
         assert torch.equal(found.state[key], value), key
     assert expected.training is not None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 from pathlib import Path
@@ -170,6 +171,8 @@ def test_help_explains_holes_and_training(capsys: pytest.CaptureFixture[str]) ->
     assert shown.count('usage: python -m depth_core.train.infinite_depth ') == 2
     assert '--holes.max_pixels' in shown
     assert '--recipe.pose_network' in shown
+    former = importlib.import_module('depth_core.train.two_stage')
+    assert former.main is main, 'its former name'
     with pytest.raises(ConfigError, match=r'See python -m depth_core.train.infinite_depth --help'):
         main(['--trainer.max_steps', 'few'])
 
