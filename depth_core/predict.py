@@ -10,7 +10,7 @@ import os
 import sys
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -219,13 +219,14 @@ def result_names(sources: Sequence[Path]) -> list[str]:
     """
     names: dict[Path, str] = {}
     taken: set[str] = set()
-    for candidates in (
+    ways: tuple[Callable[[Path], str], ...] = (
         lambda path: _shortened(path.stem),
         lambda path: f'{_shortened(path.stem)}_{path.suffix[1:]}',
         lambda path: (
             _shortened(f'{_absolute(path).parent.name}_{path.stem}') + f'_{path.suffix[1:]}'
         ),
-    ):
+    )
+    for candidates in ways:
         left = {path: candidates(path) for path in sources if path not in names}
         uses = Counter(map(_folded, left.values()))
         names |= {

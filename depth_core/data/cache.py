@@ -19,6 +19,7 @@ import hashlib
 import json
 import logging
 import os
+import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,9 @@ Progress: TypeAlias = Callable[[int, int], None]
 
 _FORMAT = 2
 _FLUSH_EVERY = 64
+_SHORT = reprlib.Repr()
+"""Names a few of many images."""
+_SHORT.maxstring = _SHORT.maxother = 200
 _HEADER = 'cache.json'
 _FINGERPRINTS = ('stored', 'file_states', 'file_contents')
 
@@ -278,11 +282,15 @@ def _prepare(folder: Path, header: dict[str, Any], fingerprints: Fingerprints) -
 def _differing(
     stored: dict[str, Any], header: dict[str, Any], names: Sequence[str]
 ) -> Sequence[str]:
-    return [
-        f'{name}: stored {stored.get(name)!r}, asked {header[name]!r}'
-        for name in names
-        if stored.get(name) != header[name]
-    ]
+    differing: list[str] = []
+    for name in names:
+        before, now = stored.get(name), header.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            inside = _differing(before, now, sorted(before | now))
+            differing += [f'{name}.{item}' for item in inside]
+        elif before != now:
+            differing.append(f'{name}: stored {_SHORT.repr(before)}, asked {_SHORT.repr(now)}')
+    return differing
 
 
 def _forget_changed(

@@ -73,8 +73,10 @@ def open_arrays(
     for name, item in header['arrays'].items():
         path = folder / f'{name}.npy'
         try:
-            array = np.load(path, mmap_mode=mode, allow_pickle=False)
-        except (OSError, ValueError) as error:
+            array = np.load(path, mmap_mode='r', allow_pickle=False)
+            if mode != 'r':  # which would lengthen a truncated file with zeros
+                array = np.load(path, mmap_mode=mode, allow_pickle=False)
+        except Exception as error:  # a malformed header ends anywhere in NumPy
             message = f'{path} is damaged ({error}); delete {folder} and build it again.'
             raise DataError(message) from error
         if list(array.shape) != item['shape'] or array.dtype != np.dtype(item['dtype']):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import signal
@@ -270,6 +271,25 @@ def test_a_cache_of_an_older_format_is_made_again_and_a_newer_one_refused(tmp_pa
 def test_samples_of_unequal_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match='resize or crop before caching'):
         cached(Counting(size=8), tmp_path)
+
+
+@pytest.mark.parametrize('left', [0.0, 0.1, 0.9])
+def test_a_truncated_array_is_not_filled_with_zeros(tmp_path: Path, left: float) -> None:
+    cached(Counting(size=4), tmp_path)
+    image = tmp_path / 'image.npy'
+    image.write_bytes(image.read_bytes()[: int(left * image.stat().st_size)])
+    with pytest.raises(DataError, match=r'image\.npy is damaged'):
+        cached(Counting(size=4), tmp_path)
+
+
+def test_other_options_are_named_alone(tmp_path: Path) -> None:
+    cached(Counting(size=4), tmp_path)
+    header = tmp_path / 'cache.json'
+    content = json.loads(header.read_text())
+    content['dataset']['images'] = [f'{number}.png' for number in range(10_000)]
+    header.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"made from other data \(dataset\.images: stored \['0"):
+        cached(Counting(size=4), tmp_path)
 
 
 def test_damage_is_named(tmp_path: Path) -> None:
