@@ -15,8 +15,8 @@ from torch import Tensor
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
 
-KEY_BYTES: Final = 200
-"""Longest key of a sample."""
+KEY_BYTES: Final = 255
+"""Longest key of a sample: file systems have no longer names."""
 
 FIELD_TYPES: Final = {
     'image': 'uint8',

@@ -31,16 +31,18 @@ def open_training_set(data: DataSettings, *, needs_depth: bool) -> DepthDataset:
     return _open('data.train', data.train, data, augmented=True, needs_depth=needs_depth)
 
 
-def open_validation_set(data: DataSettings) -> DepthDataset | None:
+def open_validation_set(data: DataSettings, *, needs_depth: bool) -> DepthDataset | None:
     """Open the images held out; None when the settings name none.
 
     Raises:
         ConfigError: The data set or an option is unknown.
-        DataError: The data is missing, malformed or empty.
+        DataError: The data is missing, malformed or empty, or no image has the depth needed.
     """
     if data.validation.name is None:
         return None
-    return _open('data.validation', data.validation, data, augmented=False, needs_depth=False)
+    return _open(
+        'data.validation', data.validation, data, augmented=False, needs_depth=needs_depth
+    )
 
 
 def open_augmentation(data: DataSettings) -> Augmentation:

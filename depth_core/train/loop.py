@@ -65,7 +65,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         optimizer=optimizer,
     )
     train_set = open_training_set(settings.data, needs_depth=recipe.needs_depth)
-    held_out = open_validation_set(settings.data)
+    held_out = open_validation_set(settings.data, needs_depth=recipe.needs_depth)
     run = _open_run(settings, learner)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size

@@ -136,7 +136,7 @@ def main() -> None:
     training = cast('dict[str, Any]', read_checkpoint(last).training)
     settings = parse(['--config', str(given.run / 'settings.yaml')])
     recipe = cast('SelfSupRecipe', settings.recipe)
-    held_out = cast('DepthDataset', open_validation_set(settings.data))
+    held_out = cast('DepthDataset', open_validation_set(settings.data, needs_depth=True))
     print(
         f'{"":28}{"AbsRel":>7}'
         + ''.join(f'{"AUSE " + key:>11}{"AURG":>9}' for key in ('rel', 'rmse', 'd1'))

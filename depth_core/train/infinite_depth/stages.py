@@ -243,7 +243,8 @@ def _compare(
     if not is_first_process():
         return None
     # Not from the cache, which does not keep what moves.
-    held_out = open_validation_set(dataclasses.replace(settings.data, cache=None))
+    data = dataclasses.replace(settings.data, cache=None)
+    held_out = open_validation_set(data, needs_depth=settings.recipe.needs_depth)
     if held_out is None:
         return None
     device = open_device(settings.trainer)

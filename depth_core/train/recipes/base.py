@@ -112,7 +112,7 @@ class Recipe(ABC, Generic[Network]):
 
     @property
     def needs_depth(self) -> bool:
-        """Whether training images without any ground truth are of no use to it."""
+        """Whether images without any ground truth are of no use to it, trained on or held out."""
         return True
 
     @abstractmethod

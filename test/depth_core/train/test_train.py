@@ -291,7 +291,10 @@ def test_an_empty_data_set_is_refused(
         start(tmp_path / 'run')
 
 
-def test_training_without_any_ground_truth_is_refused(start: Start, tmp_path: Path) -> None:
+@pytest.mark.parametrize('part', ['train', 'validation'])
+def test_training_without_any_ground_truth_is_refused(
+    start: Start, tmp_path: Path, part: str
+) -> None:
     (tmp_path / 'data/images').mkdir(parents=True)
     (tmp_path / 'data/depth').mkdir()
     for index in range(3):
@@ -299,8 +302,10 @@ def test_training_without_any_ground_truth_is_refused(start: Start, tmp_path: Pa
         assert cv2.imwrite(str(tmp_path / f'data/images/{index}.png'), image)
         assert cv2.imwrite(str(tmp_path / f'data/depth/{index}.tiff'), image[..., 0])
     settings = tmp_path / 'folder.yaml'
-    settings.write_text(f'data: {{train: {{name: folder, root: {tmp_path}/data, options: {{}}}}}}')
-    with pytest.raises(DataError, match=r'data\.train .*0 of 3 images have depth.*0\.tiff'):
+    settings.write_text(
+        f'data: {{{part}: {{name: folder, root: {tmp_path}/data, options: {{}}}}}}'
+    )
+    with pytest.raises(DataError, match=rf'data\.{part} .*0 of 3 images have depth.*0\.tiff'):
         start(tmp_path / 'run', '--config', settings)
     assert not (tmp_path / 'run').exists()
 
