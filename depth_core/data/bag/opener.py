@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
+from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -195,7 +196,27 @@ def _opened(storage: Path) -> Reader1 | Reader2:
         if storage.is_dir() and _OTHER_FORMAT in str(error) and len(parts) == 1:
             return _opened(parts[0])  # its reader lets topics of other formats be
         raise DataError(unreadable(storage, error)) from error
+    if isinstance(reader, Reader2) and isinstance(reader.storage, DirectoryReader):
+        _describe_parts(reader.storage)
     return reader
+
+
+def _describe_parts(folder: DirectoryReader) -> None:
+    """Let the files of a bag folder describe their topics as its metadata does.
+
+    `rosbags` gives no message of a topic whose quality of service or type hash the two state
+    differently, as edited and converted metadata have it; name and type are enough here.
+    """
+    for part in folder.storages:
+        for place, stored in enumerate(part.connections):
+            same = [
+                stated
+                for stated in folder.connections
+                if (stated.topic, stated.msgtype) == (stored.topic, stored.msgtype)
+            ]
+            if same and all(stated.ext != stored.ext for stated in same):
+                stored = stored._replace(ext=same[0].ext)  # noqa: PLW2901  put back below
+            part.connections[place] = stored._replace(digest='')
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 
 from depth_core.data import detect_dataset
@@ -33,6 +34,18 @@ from test.depth_core.data.bag.recording import (
 )
 
 PLUGINS = [StoragePlugin.MCAP, StoragePlugin.SQLITE3]
+
+QOS_OF_HUMBLE = """
+- history: 3
+  depth: 0
+  reliability: 1
+  durability: 2
+  deadline: {sec: 9223372036, nsec: 854775807}
+  lifespan: {sec: 9223372036, nsec: 854775807}
+  liveliness: 1
+  liveliness_lease_duration: {sec: 9223372036, nsec: 854775807}
+  avoid_ros_namespace_conventions: false
+"""
 IDL = '=' * 80 + '\nIDL: my_msgs/msg/Odd\n'
 ODD_DEFINITIONS = {
     'wstring': 'wstring name\n',
@@ -107,6 +120,22 @@ def test_metadata_that_is_wrong_harms_the_folder_and_not_the_file(
     assert len(BagDataset(storage_of(folder))) == 3
     with pytest.raises(DataError, match=r'b cannot be read: .*reindex .*give .*\.mcap'):
         BagDataset(folder)
+
+
+@pytest.mark.parametrize('plugin', PLUGINS)
+def test_topics_that_metadata_describes_otherwise_are_read(
+    tmp_path: Path, plugin: StoragePlugin
+) -> None:
+    folder = record().write(tmp_path / 'b', plugin)
+    metadata = folder / 'metadata.yaml'
+    content = yaml.safe_load(metadata.read_text())
+    information = content['rosbag2_bagfile_information']
+    for item in information['topics_with_message_count']:
+        item['topic_metadata']['offered_qos_profiles'] = QOS_OF_HUMBLE
+        item['topic_metadata']['type_description_hash'] = 'RIHS01_' + '0' * 64
+    metadata.write_text(yaml.safe_dump(content))
+    assert topics(folder)[IMAGE] == 3
+    assert len(BagDataset(folder)) == 3
 
 
 @pytest.mark.parametrize('plugin', PLUGINS)
