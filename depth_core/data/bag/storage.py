@@ -20,7 +20,8 @@ METADATA: Final = 'metadata.yaml'
 """The file of a bag folder that says which storage files belong to it."""
 
 _COMPRESSED: Final = '.zstd'
-_OF_BAGS: Final = (*STORAGES, ROS1, _COMPRESSED, '.yaml')
+_UNFINISHED: Final = '.active'
+_OF_BAGS: Final = (*STORAGES, ROS1, _COMPRESSED, _UNFINISHED, '.yaml')
 _MCAP_MAGIC: Final = b'\x89MCAP0\r\n'
 """What an MCAP file begins and ends with."""
 
@@ -74,15 +75,16 @@ def _only_storage(folder: Path) -> Path:
     bags = [path for path in files if path.suffix.lower() == ROS1]
     if len(storages or bags) > 1:
         names = ', '.join(path.name for path in storages or bags)
+        remedy = f', or run: ros2 bag reindex {folder}' if storages else '.'
         message = (
             f'{folder} has no {METADATA} to say what belongs together of {names}; give one of '
-            f'these files, or run: ros2 bag reindex {folder}'
+            f'these files{remedy}'
         )
         raise DataError(message)
     if not storages and not bags:
-        compressed = next((path for path in files if path.suffix == _COMPRESSED), None)
-        if compressed is not None:
-            _check_file(compressed)
+        for path in files:
+            if path.suffix in {_COMPRESSED, _UNFINISHED}:
+                _check_file(path)
         message = (
             f'{folder} is not a bag: it has neither {METADATA} nor a .mcap or .db3 file; give the '
             'folder that ros2 bag record made, or a .bag file of ROS 1.'
@@ -107,7 +109,7 @@ def _check_file(path: Path) -> None:
         if (path.parent / METADATA).is_file():
             remedy = f'give its folder {path.parent}, whose {METADATA} says so, or {remedy}'
         message = f'the storage file {path} is compressed; {remedy}.'
-    elif ending == '.active':
+    elif ending == _UNFINISHED:
         message = (
             f'{path} is an unfinished recording of ROS 1; run rosbag reindex {path}, then rename '
             f'it to {path.with_suffix("")}.'

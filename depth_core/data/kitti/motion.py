@@ -55,7 +55,7 @@ def _timestamps(drive: Path, camera: int) -> Path:
 @lru_cache(maxsize=64)
 def _read_timestamps(path: Path, _state: FileState) -> NDArray[np.float64]:
     try:
-        words = [line.strip().replace(' ', 'T') for line in read_text(path).split('\n')]
+        words = [line.strip().replace(' ', 'T') for line in read_text(path).splitlines()]
         stamps = np.array([word for word in words if word], 'datetime64[ns]')
     except (OSError, ValueError) as error:
         raise DataError(_no_times(path, str(error))) from error

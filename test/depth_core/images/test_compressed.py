@@ -274,6 +274,13 @@ def test_a_png_without_all_its_rows_is_damaged(capfd: pytest.CaptureFixture[str]
     capfd.readouterr()
 
 
+def test_depth_in_a_tiff_is_named_and_not_called_damaged() -> None:
+    content = encoded('.tiff', pixels=np.full((4, 6), 2.5, np.float32))
+    with pytest.raises(ImageError, match='has 32 bits a channel, as depth has') as caught:
+        rgb_from_encoded(content)
+    assert caught.value.problem is ImageProblem.ENCODING
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.tiff'])
 def test_of_sixteen_bits_the_upper_eight_are_kept_or_none(suffix: str) -> None:
     deep = photo().astype(np.uint16) * 256 + 255

@@ -53,6 +53,16 @@ def unfinished_ros1(folder: Path) -> Path:
     return path
 
 
+def unfinished_ros1_in_a_folder(folder: Path) -> Path:
+    return unfinished_ros1(folder).parent
+
+
+def two_ros1(folder: Path) -> Path:
+    for name in ('a.bag', 'b.bag'):
+        ros1_bag(folder / name, '', '*')
+    return folder
+
+
 def cut_ros1(folder: Path) -> Path:
     return cut(ros1_bag(folder / 'a.bag', '', '*'))
 
@@ -164,6 +174,8 @@ def cut(file: Path) -> Path:
         (two_files, r'what belongs together of bag\.mcap, other\.mcap; give one'),
         (other_file, r'\.mp4 is not one of \.mcap, \.db3, \.bag'),
         (unfinished_ros1, r'unfinished recording of ROS 1; run rosbag reindex'),
+        (unfinished_ros1_in_a_folder, r'unfinished recording of ROS 1; run rosbag reindex'),
+        (two_ros1, r'of a\.bag, b\.bag; give one of these files\.$'),
         (cut_ros1, r'cannot be read: .*rosbag reindex'),
         (capitals, r'ends in \.MCAP; rename it to .*\.mcap'),
         (compressed_file, r'is compressed; give its folder .* or decompress it \(zstd -d'),

@@ -15,7 +15,7 @@ from depth_core.data import collate, open_dataset
 from depth_core.data.augmentations import build_augmentation
 from depth_core.data.cache import cached
 from depth_core.data.kitti.dataset import KittiDataset
-from depth_core.data.kitti.motion import mean_speed, speed_at
+from depth_core.data.kitti.motion import mean_speed, read_timestamps, speed_at
 from depth_core.data.kitti.split import KittiFrame, read_excluded
 from depth_core.data.mix import open_mix
 from depth_core.data.sample import Sample
@@ -232,6 +232,14 @@ def test_the_benchmark_window_is_cut_before_resizing(root: Path) -> None:
     assert float(other.depth_m[180, 600]) == 7.0
     with pytest.raises(ConfigError, match="unknown crop 'kbb'; did you mean 'kb'"):
         opened(root, crop='kbb')
+
+
+@pytest.mark.parametrize('ending', [b'\r', b'\r\n'])
+def test_times_may_have_lines_of_any_system(root: Path, ending: bytes) -> None:
+    stamps = root / DAY / DRIVE / 'image_02/timestamps.txt'
+    expected = read_timestamps(root / DAY / DRIVE, 2)
+    stamps.write_bytes(stamps.read_bytes().replace(b'\n', ending))
+    np.testing.assert_array_equal(read_timestamps(root / DAY / DRIVE, 2), expected)
 
 
 def test_malformed_files_are_named(root: Path) -> None:
