@@ -188,7 +188,7 @@ def detect_dataset(root: Path) -> str:
     if not root.exists():
         message = f'data {root} does not exist; give a folder or a bag, or the word synthetic.'
         raise DataError(message)
-    if root.is_file():
+    if not root.is_dir():
         endings = {name: row.files for name, row in DATASETS.items() if row.files}
         for name, files in endings.items():
             if root.name.lower().endswith(files):

@@ -32,7 +32,7 @@ def storage_of(path: Path) -> Path:
     Raises:
         DataError: There is none, or it has to be treated first.
     """
-    if not path.exists():
+    if not path.is_file() and not path.is_dir():  # a pipe would be waited for
         message = (
             f'there is no bag {path}; give a rosbag2 folder, one of its .mcap or .db3 files, or a '
             '.bag file of ROS 1.'

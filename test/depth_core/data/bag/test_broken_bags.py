@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -24,6 +25,11 @@ from test.depth_core.data.bag.recording import (
 
 def missing(folder: Path) -> Path:
     return folder / 'nothing'
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / 'bag.mcap')
+    return folder / 'bag.mcap'
 
 
 def empty(folder: Path) -> Path:
@@ -169,6 +175,7 @@ def cut(file: Path) -> Path:
     ('make', 'complaint'),
     [
         (missing, 'there is no bag'),
+        (pipe, 'there is no bag'),
         (empty, 'is empty: 0 messages'),
         (no_bag, r'neither metadata\.yaml nor a \.mcap'),
         (two_files, r'what belongs together of bag\.mcap, other\.mcap; give one'),
