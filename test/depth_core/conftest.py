@@ -13,6 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from depth_core.models.base import DepthModel
+from depth_core.weights.fit import OfficialRequest
+
 DATA = Path(__file__).resolve().parents[1] / 'data'
 
 
@@ -25,6 +28,30 @@ def reference() -> Callable[[str], dict[str, Tensor]]:
             return {key: torch.from_numpy(archive[key]) for key in archive}
 
     return read
+
+
+@pytest.fixture(scope='session')
+def _skeletons() -> dict[tuple[str, str], DepthModel]:
+    return {}
+
+
+@pytest.fixture
+def built_once(
+    _skeletons: dict[tuple[str, str], DepthModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Build each network that names and shapes are held against once in all tests.
+
+    Only for `mismatches`, which does not put weights into it.
+    """
+    build = OfficialRequest.skeleton
+
+    def skeleton(request: OfficialRequest) -> DepthModel:
+        what = request.name, repr(sorted(request.options.items()))
+        if what not in _skeletons:
+            _skeletons[what] = build(request)
+        return _skeletons[what]
+
+    monkeypatch.setattr(OfficialRequest, 'skeleton', skeleton)
 
 
 @pytest.fixture(scope='session')

@@ -70,8 +70,9 @@ def test_converted_official_weights_load_strictly(
     densedepth_official: Mapping[str, Tensor],
 ) -> None:
     converted = convert_state_dict('densedepth', densedepth_official)
-    model = create_model('densedepth')
-    model.load_state_dict(converted)
+    with torch.device('meta'):
+        model = create_model('densedepth')
+    model.load_state_dict(converted, assign=True)
     expected = densedepth_official['decoder.up2.convB.weight']
     assert torch.equal(model.get_parameter('decoder.blocks.1.conv_b.weight'), expected)
     # The same additions every time, and no tensor shared with the caller's.
@@ -85,10 +86,9 @@ def test_a_data_parallel_prefix_is_understood(
     densedepth_official: Mapping[str, Tensor],
 ) -> None:
     prefixed = {f'module.{key}': value for key, value in densedepth_official.items()}
-    assert (
-        convert_state_dict('densedepth', prefixed).keys()
-        == create_model('densedepth').state_dict().keys()
-    )
+    with torch.device('meta'):
+        expected = create_model('densedepth').state_dict()
+    assert convert_state_dict('densedepth', prefixed).keys() == expected.keys()
 
 
 @torch.no_grad()

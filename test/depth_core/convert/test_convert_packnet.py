@@ -135,6 +135,7 @@ def _meta(lines: list[str]) -> State:
     return state
 
 
+@pytest.mark.usefixtures('built_once')
 @pytest.mark.parametrize('around', ['', 'module.', 'model.', 'models.', 'module.model.'])
 @pytest.mark.parametrize(
     ('encoder', 'decoder', 'pose'),
@@ -185,6 +186,7 @@ def test_the_pose_network_of_monodepth2_saved_in_one_file(encoder: str, decoder:
         assert torch.equal(value, expected)
 
 
+@pytest.mark.usefixtures('built_once')
 @pytest.mark.parametrize('version', ['1A', '1B'])
 @pytest.mark.parametrize(
     'rename',
@@ -209,6 +211,7 @@ def test_every_published_naming_of_packnet(version: str, rename: Callable[[str],
     )
 
 
+@pytest.mark.usefixtures('built_once')
 def test_a_slim_network_is_told_from_a_wide_one() -> None:
     with torch.device('meta'):
         slim = create_model('packnet_slim', version='1B')

@@ -19,6 +19,8 @@ from torch import Tensor
 from depth_core.convert import mismatches
 from depth_core.models import create_model
 
+pytestmark = pytest.mark.usefixtures('built_once')
+
 DATA: Final = Path(__file__).resolve().parents[2] / 'data'
 
 # Weights the authors' classes hold and never use are not built here: timm's last norm and

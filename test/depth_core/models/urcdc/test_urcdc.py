@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import timm
@@ -198,18 +198,22 @@ def test_full_network(reference: Reference) -> None:
         empty = create_model('urcdc', max_depth=10.0)
     model = cast('Urcdc', fill(empty))
     img = arrays.pop('img')
+    seen: dict[str, Any] = {}
+    parts = {'swin': model.encoder, 'cnn': model.cnn.encoder, 'ppm': model.decoder.pooling}
+    for name, part in parts.items():
+        part.register_forward_hook(lambda *given, name=name: seen.update({name: given[2]}))
 
     def run(dtype: torch.dtype) -> dict[str, Tensor]:
-        maps = model.encoder(img.to(dtype))
-        coupled = model.cnn.encoder(img.to(dtype), maps)
+        seen.clear()
         found = model.official_forward(img.to(dtype))
         assert list(found) == ['pred_d', 'pred_d2', 'u1', 'u2']
+        maps, coupled, pooled = seen['swin'], seen['cnn'], seen['ppm']
         for branch, taps in (('swin', maps), ('cnn', coupled)):
             for level, tap in enumerate(taps):
                 height, width = arrays[f'{branch}{level}_ch0_3'].shape[-2:]
                 found[f'{branch}{level}_ch0_3'] = tap[:, :4, :height, :width]
                 found[f'{branch}{level}_meanstd'] = torch.stack((tap.mean(), tap.std()))
-        found['ppm_ch0_3'] = model.decoder.pooling(maps[-1])[:, :4]
+        found['ppm_ch0_3'] = pooled[:, :4]
         return found
 
     found = in_both_precisions(model, run)
