@@ -117,25 +117,26 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
     )
 
 
-def test_a_killed_build_goes_on(tmp_path: Path) -> None:
+def test_a_killed_build_goes_on(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / 'cache'
     program = (
-        'import sys, time; from depth_core.data.cache import cached;'
-        'from depth_core.data.synthetic import SyntheticDataset;'
-        "data = SyntheticDataset(seed=1, length=120, height=16, width=32, scenes='bedroom');"
-        f'cached(data, {str(folder)!r}, progress=lambda done, total:'
+        'import time; from depth_core.data.cache import cached;'
+        'from test.depth_core.data.test_cache import Counting;'
+        f'cached(Counting(length=250, size=4), {str(folder)!r}, progress=lambda done, total:'
         ' (print(done, flush=True), time.sleep(0.002)))'
     )
-    with subprocess.Popen([sys.executable, '-c', program], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [sys.executable, '-c', program], cwd=repository, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout is not None
         while int(process.stdout.readline()) < 70:
             time.sleep(0.0)
         process.send_signal(signal.SIGKILL)
     done: list[int] = []
-    source = SyntheticDataset(seed=1, length=120, height=16, width=32, scenes='bedroom')
+    source = Counting(length=250, size=4)
     store = cached(source, folder, progress=lambda count, _: done.append(count))
-    assert 64 < done[0] < 120
-    for index in (0, 70, 119):
+    assert 64 < done[0] < 250
+    for index in (0, 70, 249):
         assert torch.equal(store[index].image, source[index].image)
 
 
