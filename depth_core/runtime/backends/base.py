@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.manifest import Manifest
+from depth_core.runtime.engine.options import EngineOptions
 
-Precision: TypeAlias = Literal['fp32', 'bf16', 'fp16']
+Precision: TypeAlias = Literal['fp32', 'bf16', 'fp16', 'int8']
 """The type a backend computes in. Inputs and outputs keep theirs."""
 
 
@@ -24,6 +25,10 @@ class BackendRequest:
     precision: Precision = 'fp32'
     threads: int | None = None
     """Most threads to compute with; None leaves the choice to the runtime: all cores."""
+    device: str | None = None
+    """Which device, as the runtime calls it (`GPU.0`, `NPU`, `cuda:1`); None takes its first."""
+    engine: EngineOptions = field(default_factory=EngineOptions)
+    """For backends that build an engine first."""
 
 
 class Backend(Protocol):
