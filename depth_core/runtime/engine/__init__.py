@@ -6,3 +6,12 @@
 GPU's memory and streams, `session` runs a plan on them, and `provide` puts these in order: the
 plan from the cache or a new one, never served before it has answered as the graph does.
 """
+
+from depth_core.runtime.engine.options import (
+    BuildCancelledError,
+    BuildProgress,
+    EngineOptions,
+    Flavour,
+)
+
+__all__ = ['BuildCancelledError', 'BuildProgress', 'EngineOptions', 'Flavour']
