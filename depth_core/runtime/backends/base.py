@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -29,6 +29,15 @@ class BackendRequest:
     """Which device, as the runtime calls it (`GPU.0`, `NPU`, `cuda:1`); None takes its first."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For backends that build an engine first."""
+
+
+@runtime_checkable
+class MeasuresCopies(Protocol):
+    """A backend on a device of its own that knows what copying to it and back took."""
+
+    @property
+    def copy_s(self) -> float:
+        """Of the last run: images to the device and answers back, seconds."""
 
 
 class Backend(Protocol):
