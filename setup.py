@@ -33,7 +33,7 @@ DATA = (
 """What goes to share/depth_ros, under the same relative path as in the repository."""
 
 WHEELS = 'sys_platform == "linux" and platform_machine == "x86_64"'
-"""Where the ROS 2 wheels exist; elsewhere ROS comes from its own installation."""
+"""Where the wheels of ROS 2 and of TensorRT for RTX exist; ROS has its own installation too."""
 
 CORE = (
     'numpy>=1.21,<3',
@@ -91,6 +91,7 @@ EXTRAS = {
         'pytest-xdist>=3.6,<4',
         'ruff>=0.17.5,<0.18',
         'setuptools>=64,<80',
+        f'tensorrt-rtx>=1.5,<2; {WHEELS}',
         'types-PyYAML>=6,<7',
     ),
 }

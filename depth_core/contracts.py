@@ -59,12 +59,20 @@ class InputSpec:
     """Divides the image after `mean`; float32 inputs only."""
     scale: float = 1.0 / 255.0
     """Multiplies uint8 codes before `mean`; 1 keeps codes 0..255. Float32 inputs only."""
+    batch: int = 1
+    """Images the graph takes at once; 0 leaves their number free."""
 
     def __post_init__(self) -> None:
         if self.height < 1 or self.width < 1:
             message = (
                 f'input size {self.height}x{self.width} is not positive; '
                 'give height and width in pixels, at least 1.'
+            )
+            raise ConfigError(message)
+        if self.batch < 0:
+            message = (
+                f'a batch of {self.batch} images is none; give at least 1, or 0 where their '
+                'number is free.'
             )
             raise ConfigError(message)
 

@@ -24,15 +24,23 @@ class ServingGraph(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Predict from `image`, [N, H, W, 3] uint8 RGB: depth and sigma, [N, H, W]."""
-        images = image.permute(0, 3, 1, 2).to(torch.float32) / _WHITE  # [N, 3, H, W]
+        # TensorRT takes uint8 at its door only: the cast stands before everything else.
+        images = image.to(torch.float32).permute(0, 3, 1, 2) / _WHITE  # [N, 3, H, W]
         prediction = self.model(images)
         return prediction.depth, prediction.sigma
 
 
-def manifest_of(model: DepthModel, *, height: int, width: int) -> Manifest:
+def manifest_of(model: DepthModel, *, height: int, width: int, batch: int = 1) -> Manifest:
     """Say what the `ServingGraph` of `model` takes and gives at this input size.
 
+    Args:
+        model: The network.
+        height: Rows of the input, pixels.
+        width: Columns of the input, pixels.
+        batch: Images at once; 0 leaves their number free.
+
     Raises:
+        ConfigError: The batch is negative.
         ModelError: The network does not take this size.
     """
     model.check_input(torch.empty(0, 3, height, width))
@@ -42,6 +50,6 @@ def manifest_of(model: DepthModel, *, height: int, width: int) -> Manifest:
         family=spec.family,
         options=model.options,
         divisor=spec.divisor,
-        input=InputSpec(height=height, width=width),
+        input=InputSpec(height=height, width=width, batch=batch),
         output=OutputSpec(kind=spec.kind, min_depth=spec.min_depth, max_depth=spec.max_depth),
     )

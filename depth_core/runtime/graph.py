@@ -34,11 +34,12 @@ class TensorInfo:
 
 
 def input_shape(manifest: Manifest) -> tuple[int, int, int, int]:
-    """The shape of a batch of one image for the graph of `manifest`."""
+    """The shape of the smallest batch that the graph of `manifest` takes."""
     spec = manifest.input
+    images = spec.batch or 1
     if spec.layout == 'NHWC':
-        return (1, spec.height, spec.width, 3)
-    return (1, 3, spec.height, spec.width)
+        return (images, spec.height, spec.width, 3)
+    return (images, 3, spec.height, spec.width)
 
 
 def check_graph(
@@ -49,8 +50,11 @@ def check_graph(
     Raises:
         ModelError: Names, types or shapes differ; the message names both sides.
     """
+    _, *sizes = input_shape(manifest)
     wanted = TensorInfo(
-        name=manifest.input.name, dtype=manifest.input.dtype, shape=input_shape(manifest)
+        name=manifest.input.name,
+        dtype=manifest.input.dtype,
+        shape=(manifest.input.batch or None, *sizes),
     )
     mismatches = []
     if len(inputs) != 1 or not _accepts(inputs[0], wanted):

@@ -56,6 +56,8 @@ def test_contracts_load_no_torch() -> None:
 def test_impossible_specs_are_refused() -> None:
     with pytest.raises(ConfigError, match='0x320'):
         InputSpec(height=0, width=320)
+    with pytest.raises(ConfigError, match='a batch of -1 images'):
+        InputSpec(height=240, width=320, batch=-1)
     with pytest.raises(ConfigError, match='0 < min_depth < max_depth'):
         OutputSpec(kind=DepthKind.METRIC, min_depth=2.0, max_depth=1.0)
 

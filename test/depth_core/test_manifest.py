@@ -29,7 +29,9 @@ FULL = Manifest(
     family='densedepth',
     options={'decoder_channels': (128, 64), 'encoder': 'mobilenetv3_large_075', 'rate': 0.5},
     divisor=32,
-    input=InputSpec(height=256, width=320, mean=(0.1, 0.2, 0.3), layout='NCHW', dtype='float32'),
+    input=InputSpec(
+        height=256, width=320, mean=(0.1, 0.2, 0.3), layout='NCHW', dtype='float32', batch=0
+    ),
     output=OutputSpec(kind=DepthKind.UP_TO_SCALE, min_depth=0.1, max_depth=80.0, sigma=None),
     licence='Apache-2.0',
     weights_sha256='ab' * 32,
@@ -80,6 +82,7 @@ def test_the_example_of_the_messages_is_a_manifest() -> None:
     assert manifest.input.mean == (0.485, 0.456, 0.406)
     assert manifest.output.sigma is None
     assert manifest.output.kind is DepthKind.METRIC
+    assert manifest.input.batch == 1
 
 
 @pytest.mark.parametrize(
@@ -93,6 +96,8 @@ def test_the_example_of_the_messages_is_a_manifest() -> None:
         ({'input__height': 2.5}, ('input.height', 'a whole number')),
         ({'input__height': True}, ('input.height', 'a whole number')),
         ({'input__height': 0}, ('0x320',)),
+        ({'input__batch': -1}, ('-1 images', '0 where their number is free')),
+        ({'input__batch': 1.5}, ('input.batch', 'a whole number')),
         ({'input__mean': [0.5, 0.5]}, ('input.mean', 'a list of 3 numbers')),
         ({'input__mean': [0.5, 0.5, 'x']}, ('input.mean', 'a number')),
         ({'input__std': [1.0, 1.0, float('nan')]}, ('input.std', 'a finite number')),
