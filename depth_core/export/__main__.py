@@ -11,8 +11,9 @@ from depth_core.arguments import CommandParser, count, positive
 from depth_core.contracts import DepthKind
 from depth_core.errors import run_command
 from depth_core.export.onnx import OPSET, export_onnx
-from depth_core.export.parity import SEED, TOLERANCE
+from depth_core.export.parity import TOLERANCE
 from depth_core.manifest import Manifest, manifest_path
+from depth_core.runtime.parity_images import SEED
 from depth_core.weights.checkpoint import load_model, read_checkpoint
 
 

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import ConfigError, DepthError, ExportError, ModelError
-from depth_core.export.parity import SEED, TOLERANCE, measure_parity
+from depth_core.export.parity import TOLERANCE, measure_parity
 from depth_core.files import replaced_atomically
 from depth_core.manifest import METADATA_KEY, Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
 from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends import BackendRequest, open_backend
+from depth_core.runtime.parity_images import SEED
 from depth_core.shipped import shipped_file
 
 OPSET: Final = 18

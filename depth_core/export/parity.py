@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether a graph answers as the network it came from, on images that can be drawn again."""
+"""Whether a graph answers as the network it came from, on `parity_images`."""
 
 from __future__ import annotations
 
@@ -7,44 +7,17 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
-import cv2
 import numpy as np
 
-from depth_core.contracts import Float32Array, OutputSpec, Uint8Array
+from depth_core.contracts import Float32Array, OutputSpec
 from depth_core.errors import ExportError
 from depth_core.manifest import Parity
 from depth_core.runtime.backends import Backend
+from depth_core.runtime.parity_images import SEED, parity_images
 
 TOLERANCE: Final = 1e-3
 """Largest difference as a fraction of the depth. Two fp32 runtimes differ by the order of their
 sums, some 1e-5 over a deep network; a graph that is wrong differs by a tenth and more."""
-
-SEED: Final = 20240229
-
-_CELLS: Final = (4, 12, 40)
-"""Cells along the shorter side of the random pictures, from broad to fine."""
-
-
-def parity_images(*, seed: int, height: int, width: int) -> Uint8Array:
-    """Draw the images that networks and graphs are compared on.
-
-    Broad and fine colour fields, pixel noise, and a black-to-white ramp: together they reach
-    saturated and unsaturated parts of a network.
-
-    Returns:
-        [N, height, width, 3] uint8 RGB, a pure function of the arguments.
-    """
-    generator = np.random.default_rng(seed)
-    images = []
-    for cells in _CELLS:
-        step = max(1.0, min(height, width) / cells)
-        rows, columns = max(2, round(height / step)), max(2, round(width / step))
-        field = generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8)
-        images.append(cv2.resize(field, (width, height), interpolation=cv2.INTER_LINEAR))
-    images.append(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
-    ramp = np.linspace(0.0, 255.0, width).astype(np.uint8)
-    images.append(np.broadcast_to(ramp[None, :, None], (height, width, 3)))
-    return np.ascontiguousarray(np.stack(images).astype(np.uint8))
 
 
 def measure_parity(
