@@ -66,6 +66,43 @@ class Parity:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ErrorSpread:
+    """Differences of one output over all pixels of all images, as fractions of the reference."""
+
+    mean: float
+    p999: float
+    """What 99.9 % of the pixels stay within."""
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionError:
+    """How far a graph of lower precision is from the fp32 graph it was made from."""
+
+    reference: str
+    """File name of the fp32 graph."""
+    reference_sha256: str
+    """SHA-256 of that file."""
+    method: str
+    """What computed the answers: `rounded emulation`, or the name of an engine."""
+    images: str
+    """The images of the comparison, in words."""
+    image_count: int
+    depth: ErrorSpread
+    sigma: ErrorSpread | None = None
+    """As fractions of the reference's sigma; None when the graph gives none."""
+    abs_rel_change: float | None = None
+    """AbsRel against ground truth over that of the fp32 graph, minus 1: 0.01 is one percent
+    more error; None when no ground truth was given."""
+    abs_rel_set: str = ''
+    """The images with ground truth and the protocol, in words."""
+    max_p999: float
+    """A larger `depth.p999` or `sigma.p999` would have been refused."""
+    max_max: float
+    """A larger `depth.max` or `sigma.max` would have been refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Manifest:
     """What travels with a graph. Only `name`, `input` and `output` are needed to run it."""
 
@@ -86,6 +123,14 @@ class Manifest:
     """Provenance of the weights, as their checkpoint states it."""
     parity: Parity | None = None
     """The proof made at export; None for foreign graphs."""
+    precision: Literal['fp32', 'fp16', 'int8'] = 'fp32'
+    """What most of the graph computes in; inputs and outputs keep their types."""
+    precision_target: Literal['', 'tensorrt', 'cpu'] = ''
+    """For int8: whose rules of quantisation the graph keeps to."""
+    calibration: str = ''
+    """The images whose activations decided what keeps fp32 and the scales of int8, in words."""
+    precision_error: PrecisionError | None = None
+    """Measured when a graph of lower precision was made; None for fp32."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of this package and of the tools that made the graph."""
     format: Literal[1] = 1

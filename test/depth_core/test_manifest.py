@@ -15,8 +15,10 @@ from depth_core.errors import ConfigError, ModelError
 from depth_core.manifest import (
     EXAMPLE,
     METADATA_KEY,
+    ErrorSpread,
     Manifest,
     Parity,
+    PrecisionError,
     manifest_path,
     read_manifest,
     write_manifest,
@@ -45,6 +47,21 @@ FULL = Manifest(
         sigma_max_abs=0.0,
         sigma_max_rel=0.0,
         tolerance=1e-3,
+    ),
+    precision='int8',
+    precision_target='tensorrt',
+    calibration='32 images of a',
+    precision_error=PrecisionError(
+        reference='densedepth_small.onnx',
+        reference_sha256='ef' * 32,
+        method='rounded emulation',
+        images='5 drawn images of seed 1',
+        image_count=5,
+        depth=ErrorSpread(mean=1e-4, p999=2e-3, max=2e-2),
+        abs_rel_change=-0.001,
+        abs_rel_set='4 images of b under nyu_eigen',
+        max_p999=1e-2,
+        max_max=0.1,
     ),
     versions={'torch': '2.6.0'},
 )
@@ -75,6 +92,29 @@ def test_the_json_is_strict_and_ends_in_a_newline() -> None:
     text = dataclasses.replace(FULL, training={'loss': float('nan')}).to_json()
     assert text.endswith('}\n')
     assert json.loads(text, parse_constant=pytest.fail)['training']['loss'] == 'nan'
+
+
+def test_a_manifest_written_before_precisions_is_of_fp32() -> None:
+    content = json.loads(FULL.to_json())
+    for key in ('precision', 'precision_target', 'calibration', 'precision_error'):
+        del content[key]
+    manifest = Manifest.from_json(json.dumps(content))
+    assert (manifest.precision, manifest.precision_target, manifest.calibration) == (
+        'fp32',
+        '',
+        '',
+    )
+    assert manifest.precision_error is None
+
+
+def test_the_error_of_a_precision_is_read_as_strictly() -> None:
+    content = json.loads(FULL.to_json())
+    content['precision_error']['depth']['p99'] = 0.1
+    with pytest.raises(ConfigError, match=r"precision_error\.depth\.p99'; did you mean .*p999"):
+        Manifest.from_json(json.dumps(content))
+    content['precision'] = 'fp8'
+    with pytest.raises(ConfigError, match=r"precision is \"fp8\"; give one of 'fp32', 'fp16'"):
+        Manifest.from_json(json.dumps(content | {'precision_error': None}))
 
 
 def test_the_example_of_the_messages_is_a_manifest() -> None:
