@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from depth_core.errors import BackendError
 
@@ -49,3 +49,26 @@ class EngineOptions:
     once."""
     cancelled: threading.Event | None = None
     """Set by the caller to give up a build, which then raises `BuildCancelledError`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineIdentity:
+    """Which engine answers, for logs and diagnostics."""
+
+    key: str
+    """Of its entry in the cache, hexadecimal."""
+    tensorrt: str
+    """Flavour and version that built it, such as `tensorrt 10.3.0`."""
+    gpu: str
+    """Name of the GPU it runs on."""
+    agreement: str
+    """How it compared with the graph it came from when that was last measured, in words."""
+
+
+@runtime_checkable
+class RunsEngine(Protocol):
+    """A backend that runs an engine built on this machine."""
+
+    @property
+    def engine(self) -> EngineIdentity:
+        """The engine in use."""
