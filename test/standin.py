@@ -26,12 +26,14 @@ def write_standin_onnx(
     width: int = 96,
     min_depth: float = 0.5,
     max_depth: float = 80.0,
+    batch: int = 1,
 ) -> Path:
     """Write a graph that keeps the contract, with its manifest inside.
 
-    depth = 2 m + 10 m * mean(R, G, B) / 255 per pixel and sigma = 0.1 depth.
+    depth = 2 m + 10 m * mean(R, G, B) / 255 per pixel and sigma = 0.1 depth. A `batch` of 0
+    leaves the number of images free.
     """
-    shape = [1, height, width]
+    shape = [batch or 'images', height, width]
     nodes = [
         helper.make_node('Cast', ['image'], ['codes'], to=TensorProto.FLOAT),
         helper.make_node('ReduceMean', ['codes', 'channels'], ['grey'], keepdims=0),
@@ -57,7 +59,7 @@ def write_standin_onnx(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
     manifest = Manifest(
         name='standin',
-        input=InputSpec(height=height, width=width),
+        input=InputSpec(height=height, width=width, batch=batch),
         output=OutputSpec(kind=DepthKind.METRIC, min_depth=min_depth, max_depth=max_depth),
     )
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})

@@ -109,10 +109,10 @@ class _Reference:
         self.manifest = manifest
         self.graph = ServingGraph(model).eval()
 
-    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         with torch.inference_mode():
-            depth, sigma = self.graph(torch.from_numpy(image))
-        return depth[0].numpy(), sigma[0].numpy()
+            depth, sigma = self.graph(torch.from_numpy(images))
+        return depth.numpy(), sigma.numpy()
 
 
 def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:

@@ -35,7 +35,12 @@ def predict_averaged(
     plain = predict(image)
     if how == 'none':
         return plain
-    return average_flipped(plain, predict(np.ascontiguousarray(image[:, ::-1])), how)
+    return average_flipped(plain, predict(mirror_image(image)), how)
+
+
+def mirror_image(image: Uint8Array) -> Uint8Array:
+    """Swap left and right of [H, W, 3]."""
+    return np.ascontiguousarray(image[:, ::-1])
 
 
 def average_flipped(plain: DepthMap, flipped: DepthMap, how: FlipAverage) -> DepthMap:

@@ -33,10 +33,15 @@ class TensorInfo:
         return f'{self.name!r} {self.dtype} [{sizes}]'
 
 
-def input_shape(manifest: Manifest) -> tuple[int, int, int, int]:
-    """The shape of the smallest batch that the graph of `manifest` takes."""
+def input_shape(manifest: Manifest, images: int | None = None) -> tuple[int, int, int, int]:
+    """The shape of a batch for the graph of `manifest`.
+
+    Args:
+        manifest: What the graph takes.
+        images: How many; None for the graph's own batch, or one where that is free.
+    """
     spec = manifest.input
-    images = spec.batch or 1
+    images = max(spec.batch, 1) if images is None else images
     if spec.layout == 'NHWC':
         return (images, spec.height, spec.width, 3)
     return (images, 3, spec.height, spec.width)
@@ -74,23 +79,26 @@ def check_graph(
         raise ModelError(message)
 
 
-def as_plane(output: NDArray[Any], name: str) -> Float32Array:
-    """View the output `name` of a graph as [H, W] float32.
+def as_planes(output: NDArray[Any], name: str, images: int) -> Float32Array:
+    """View the output `name` of a graph as [N, H, W] float32, a plane for each of N images.
 
     Raises:
-        ModelError: It is more than one plane.
+        ModelError: It is another number of planes.
     """
-    # [1, ..., H, W] and [1, H, W, 1] are what graphs give; the latter only when it has four axes.
-    plane = output[..., 0] if output.ndim == 4 and output.shape[1] > 1 else output  # noqa: PLR2004  NHWC
-    while plane.ndim > 2 and plane.shape[0] == 1:  # noqa: PLR2004  H, W
-        plane = plane[0]
-    if plane.ndim != 2 or output.size != plane.size:  # noqa: PLR2004  H, W
+    planes = output[None] if output.ndim == 2 and images == 1 else output  # noqa: PLR2004  H, W
+    # [N, ..., H, W] and [N, H, W, 1] are what graphs give; the latter only when it has four axes.
+    if planes.ndim == 4 and planes.shape[1] > 1:  # noqa: PLR2004  NHWC
+        planes = planes[..., 0]
+    while planes.ndim > 3 and planes.shape[1] == 1:  # noqa: PLR2004  N, H, W
+        planes = planes[:, 0]
+    if planes.ndim != 3 or planes.shape[0] != images or planes.size != output.size:  # noqa: PLR2004  N, H, W
         message = (
-            f'output {name!r} has shape {list(output.shape)}, which is not one plane; a depth '
-            'graph gives [H, W], [1, H, W], [1, 1, H, W] or [1, H, W, 1] for one image.'
+            f'output {name!r} has shape {list(output.shape)}, which is not one plane for each of '
+            f'{images} images; a depth graph gives [N, H, W], [N, 1, H, W] or [N, H, W, 1], for '
+            'one image also [H, W].'
         )
         raise ModelError(message)
-    return np.asarray(plane, np.float32)
+    return np.asarray(planes, np.float32)
 
 
 def _accepts(found: TensorInfo, wanted: TensorInfo) -> bool:
@@ -99,7 +107,7 @@ def _accepts(found: TensorInfo, wanted: TensorInfo) -> bool:
     if found.shape is None or wanted.shape is None:
         return True
     return len(found.shape) == len(wanted.shape) and all(
-        size is None or size == expected
+        size == expected or (size is None and expected is not None)
         for size, expected in zip(found.shape, wanted.shape, strict=True)
     )
 

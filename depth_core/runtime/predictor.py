@@ -11,10 +11,20 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_core.contracts import DepthMap, Uint8Array
-from depth_core.errors import ConfigError
-from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, Precision, open_backend
-from depth_core.runtime.flip import FlipAverage, predict_averaged
+from depth_core.contracts import DepthMap, Float32Array, Uint8Array
+from depth_core.errors import ConfigError, DataError
+from depth_core.runtime.backends import (
+    BACKENDS,
+    Backend,
+    BackendRequest,
+    LimitsBatch,
+    MeasuresCopies,
+    Precision,
+    ResizesImages,
+    open_backend,
+)
+from depth_core.runtime.engine.options import EngineOptions
+from depth_core.runtime.flip import FlipAverage, average_flipped, mirror_image
 from depth_core.runtime.graph import input_shape
 from depth_core.runtime.postprocessing import Postprocessor
 from depth_core.runtime.preprocessing import Preprocessor, check_image
@@ -87,6 +97,9 @@ class Predictor:
         self.stage_times = StageTimes()
         """Of the last answer."""
         self._run = backend.run
+        self._largest_batch = backend.largest_batch if isinstance(backend, LimitsBatch) else None
+        self._copies = backend if isinstance(backend, MeasuresCopies) else None
+        self._resizes = backend.run_images if isinstance(backend, ResizesImages) else None
         self._preprocess = Preprocessor(self.manifest)
         self._postprocess = Postprocessor(self.manifest.output)
         self._depth_range = self._postprocess.depth_range
@@ -101,6 +114,8 @@ class Predictor:
         precision: Precision = 'fp32',
         strict: bool = False,
         threads: int | None = None,
+        device: str | None = None,
+        engine: EngineOptions = EngineOptions(),
         framing: Framing = Framing(),
     ) -> Predictor:
         """Open a model, and run it once to warm it up.
@@ -115,6 +130,9 @@ class Predictor:
             precision: What the backend computes in.
             strict: Use the first backend or none.
             threads: Most CPU threads to compute with; None means all cores.
+            device: Which device of the backend, by the name its runtime gives it (`GPU.0`,
+                `cuda:1`); None takes the first.
+            engine: How an engine is built and kept, where the backend builds one.
             framing: How images are brought to the network.
 
         Raises:
@@ -126,7 +144,9 @@ class Predictor:
         """
         path = find_model(path)
         chain = [backend] if isinstance(backend, str) else backend
-        request = BackendRequest(path=path, precision=precision, threads=threads)
+        request = BackendRequest(
+            path=path, precision=precision, threads=threads, device=device, engine=engine
+        )
         name, opened = open_backend(request, chain, strict=strict)
         # The first run allocates and tunes, and shows whether the outputs are planes.
         opened.run(np.zeros(input_shape(opened.manifest), opened.manifest.input.dtype))
@@ -155,44 +175,112 @@ class Predictor:
             DataError: `image` is not such an array.
             BackendError: The backend failed.
         """
-        pixels = check_image(image)
+        return self.predict_batch([image], stamps_ns=[stamp_ns])[0]
+
+    def predict_batch(
+        self, images: Sequence[Uint8Array], *, stamps_ns: Sequence[int] = ()
+    ) -> list[DepthMap]:
+        """Predict the depth of several images, of several cameras for instance.
+
+        A graph whose batch is free answers them at once, one of a fixed batch as many at a time
+        as it takes; when each is brought to a size of its own (`Framing.keep_aspect`), they are
+        answered one after the other.
+
+        Args:
+            images: [H, W, 3] uint8 RGB, each of any size.
+            stamps_ns: Handed through to the answers, nanoseconds: as many as images, or none.
+
+        Returns:
+            What `predict` gives, for each image in turn. `inference_s` of those that were
+            answered at once is the time of all of them.
+
+        Raises:
+            DataError: An image is not such an array, or the stamps are not as many as images.
+            BackendError: The backend failed.
+        """
+        pixels = [check_image(image) for image in images]
+        if len(stamps_ns) not in {0, len(pixels)}:
+            message = f'{len(stamps_ns)} stamps for {len(pixels)} images; give one for each.'
+            raise DataError(message)
+        stamps = list(stamps_ns) or [0] * len(pixels)
+        how = self.framing.flip_average
         with self._lock:
             self.stage_times = StageTimes()
-            return predict_averaged(
-                lambda shown: self._once(shown, stamp_ns), pixels, self.framing.flip_average
-            )
+            plain = self._pass(pixels, stamps)
+            if how == 'none':
+                return plain
+            flipped = self._pass([mirror_image(image) for image in pixels], stamps)
+        return [average_flipped(*both, how) for both in zip(plain, flipped, strict=True)]
 
-    def _once(self, pixels: Uint8Array, stamp_ns: int) -> DepthMap:
-        height, width = pixels.shape[:2]
+    def _pass(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
+        """Answer all images, as many at a time as the graph takes."""
+        step = self.manifest.input.batch or self._largest_batch or max(len(images), 1)
+        if self.framing.keep_aspect:
+            step = 1
+        answers = []
+        for first in range(0, len(images), step):
+            group = slice(first, first + step)
+            answers += self._at_once(images[group], stamps_ns[group])
+        return answers
+
+    def _at_once(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
+        """Answer one batch."""
         start = time.perf_counter()
-        rows, columns = reflect_padding(height, width) if self.framing.padding else (0, 0)
-        padded = pad_reflect(pixels, (rows, columns)) if rows or columns else pixels
-        network_input = self._preprocessor(padded)(padded)
+        padded = [self._padded(image) for image in images]
+        if self._resizes is None:
+            network_input = self._preprocessor(padded[0])(padded)
         prepared = time.perf_counter()
-        depth, sigma = self._run(network_input)
+        if self._resizes is None:
+            depth, sigma = self._run(network_input)
+        else:
+            depth, sigma = self._resizes(padded)
         answered = time.perf_counter()
-        depth_m, sigma_m = self._postprocess(
-            depth, sigma, height=padded.shape[0], width=padded.shape[1]
-        )
-        if rows or columns:
-            inner = slice(rows, rows + height), slice(columns, columns + width)
-            depth_m, sigma_m = depth_m[inner].copy(), sigma_m[inner].copy()
+        planes = [
+            self._at_image_size(image, depth[place], None if sigma is None else sigma[place])
+            for place, image in enumerate(images)
+        ]
         self.stage_times = self.stage_times.plus(
             StageTimes(
                 preprocess_s=prepared - start,
                 inference_s=answered - prepared,
                 postprocess_s=time.perf_counter() - answered,
+                copy_s=None if self._copies is None else self._copies.copy_s,
             )
         )
-        return DepthMap(
-            depth_m=depth_m,
-            sigma_m=sigma_m,
-            kind=self.manifest.output.kind,
-            stamp_ns=stamp_ns,
-            backend=self.backend,
-            depth_range=self._depth_range,
-            inference_s=answered - prepared,
+        return [
+            DepthMap(
+                depth_m=depth_m,
+                sigma_m=sigma_m,
+                kind=self.manifest.output.kind,
+                stamp_ns=stamp_ns,
+                backend=self.backend,
+                depth_range=self._depth_range,
+                inference_s=answered - prepared,
+            )
+            for (depth_m, sigma_m), stamp_ns in zip(planes, stamps_ns, strict=True)
+        ]
+
+    def _padding(self, image: Uint8Array) -> tuple[int, int]:
+        """(rows, columns) that are reflected at each border."""
+        return reflect_padding(*image.shape[:2]) if self.framing.padding else (0, 0)
+
+    def _padded(self, image: Uint8Array) -> Uint8Array:
+        padding = self._padding(image)
+        return pad_reflect(image, padding) if any(padding) else image
+
+    def _at_image_size(
+        self, image: Uint8Array, depth: Float32Array, sigma: Float32Array | None
+    ) -> tuple[Float32Array, Float32Array]:
+        """Bring the planes of `image` to its size, without the reflected border."""
+        height, width = image.shape[:2]
+        rows, columns = self._padding(image)
+        depth_m, sigma_m = self._postprocess(
+            depth, sigma, height=height + 2 * rows, width=width + 2 * columns
         )
+        if rows or columns:
+            inner = slice(rows, rows + height), slice(columns, columns + width)
+            depth_m, sigma_m = depth_m[inner].copy(), sigma_m[inner].copy()
+        return depth_m, sigma_m
 
     def _preprocessor(self, image: Uint8Array) -> Preprocessor:
         """The one for the input size of `image`; the last is kept, cameras do not change size."""

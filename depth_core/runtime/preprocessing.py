@@ -8,6 +8,7 @@ nothing shifts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -54,40 +55,51 @@ class Preprocessor:
     """Turns images into the input of one graph, in memory that is used over again."""
 
     def __init__(self, manifest: Manifest) -> None:
-        self._spec = manifest.input
-        self._size = (manifest.input.width, manifest.input.height)  # as OpenCV orders them
-        self._pixels = np.empty((manifest.input.height, manifest.input.width, 3), np.uint8)
-        self._input = np.empty(input_shape(manifest), manifest.input.dtype)
-        self._plain = self._input.dtype == np.uint8 and self._spec.layout == 'NHWC'
-        if self._plain:
-            self._pixels = self._input[0]
-        self._gain, self._offset = _affine(self._spec)
+        self._manifest = manifest
+        self._spec = spec = manifest.input
+        self._size = (spec.width, spec.height)  # as OpenCV orders them
+        self._pixels = np.empty((spec.height, spec.width, 3), np.uint8)
+        self._batch = np.zeros(input_shape(manifest), spec.dtype)
+        self._plain = spec.dtype == 'uint8' and spec.layout == 'NHWC'
+        self._gain, self._offset = _affine(spec)
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the input it makes."""
         return self._spec.height, self._spec.width
 
-    def __call__(self, image: Uint8Array) -> NDArray[Any]:
-        """Return the graph's input for `image`; the next call writes to the same memory."""
+    def __call__(self, images: Sequence[Uint8Array]) -> NDArray[Any]:
+        """Return the graph's input for `images`; the next call writes to the same memory.
+
+        Args:
+            images: [H, W, 3] uint8 RGB, each of any size; no more than a fixed batch takes. What
+                a fixed batch has more than that is filled with pixels of no meaning.
+        """
+        if len(images) > len(self._batch):
+            self._batch = np.zeros(input_shape(self._manifest, len(images)), self._spec.dtype)
+        for image, target in zip(images, self._batch, strict=False):
+            self._fill(target, image)
+        return self._batch if self._spec.batch else self._batch[: len(images)]
+
+    def _fill(self, target: NDArray[Any], image: Uint8Array) -> None:
+        """Write the input for one image to its place in the batch."""
         height, width = image.shape[:2]
         shrinks = height >= self._spec.height and width >= self._spec.width
         # Averaging over the area of each pixel keeps fine texture from turning into noise.
         method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        cv2.resize(image, self._size, dst=self._pixels, interpolation=method)
+        pixels = target if self._plain else self._pixels
+        cv2.resize(image, self._size, dst=pixels, interpolation=method)
         if self._spec.channels == 'BGR':
-            cv2.cvtColor(self._pixels, cv2.COLOR_RGB2BGR, dst=self._pixels)
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels)
         if self._plain:
-            return self._input
-        target = self._input[0]
+            return
         if self._spec.layout == 'NCHW':
             target = target.transpose(1, 2, 0)  # the same memory, seen as [H, W, 3]
-        if self._input.dtype == np.uint8:
-            target[...] = self._pixels
+        if self._spec.dtype == 'uint8':
+            target[...] = pixels
         else:
-            np.multiply(self._pixels, self._gain, out=target)
+            np.multiply(pixels, self._gain, out=target)
             target += self._offset
-        return self._input
 
 
 def _affine(spec: InputSpec) -> tuple[Float32Array, Float32Array]:

@@ -17,7 +17,14 @@ from pathlib import Path
 from typing import Final, get_args
 
 from depth_core.errors import BackendError, ConfigError, unknown_name
-from depth_core.runtime.backends.base import Backend, BackendRequest, Precision
+from depth_core.runtime.backends.base import (
+    Backend,
+    BackendRequest,
+    LimitsBatch,
+    MeasuresCopies,
+    Precision,
+    ResizesImages,
+)
 
 __all__ = [
     'AUTO',
@@ -25,7 +32,10 @@ __all__ = [
     'Backend',
     'BackendEntry',
     'BackendRequest',
+    'LimitsBatch',
+    'MeasuresCopies',
     'Precision',
+    'ResizesImages',
     'default_chain',
     'describe_backends',
     'open_backend',

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array
+from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.manifest import Manifest
 from depth_core.runtime.engine.options import EngineOptions
 
@@ -47,16 +48,40 @@ class Backend(Protocol):
     def manifest(self) -> Manifest:
         """What the model takes and what its numbers mean."""
 
-    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
-        """Compute one image.
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch.
 
         Args:
-            image: A batch of one, exactly as `manifest.input` states it.
+            images: N images exactly as `manifest.input` states them, C-contiguous; N is
+                `manifest.input.batch`, any number where that is 0.
 
         Returns:
-            Depth and sigma (None when the model gives none), [H, W] in the model's unit. They
-            may be views of memory that the next call writes to.
+            Depth and sigma (None when the model gives none), [N, H, W] in the model's unit.
+            They may be views of memory that the next call writes to.
         """
+
+
+@runtime_checkable
+class ResizesImages(Protocol):
+    """A backend that also takes images as the camera gives them, and resizes them itself."""
+
+    def run_images(self, images: Sequence[Uint8Array]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch of N images as `Backend.run` does.
+
+        Args:
+            images: [H, W, 3] uint8 RGB, C-contiguous, each of any size. They are brought to the
+                input of the graph as `runtime.preprocessing` does, within one code; N is as in
+                `Backend.run`, and may be less than a fixed batch.
+        """
+
+
+@runtime_checkable
+class LimitsBatch(Protocol):
+    """A backend with a free batch that cannot take every number of images at once."""
+
+    @property
+    def largest_batch(self) -> int:
+        """Most images in one call, at least 1."""
 
 
 def reason(error: Exception) -> str:

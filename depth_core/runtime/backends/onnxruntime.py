@@ -14,7 +14,7 @@ from depth_core.errors import BackendError
 from depth_core.files import is_utf8
 from depth_core.manifest import read_manifest
 from depth_core.runtime.backends.base import BackendRequest, reason
-from depth_core.runtime.graph import TensorInfo, as_plane, check_graph
+from depth_core.runtime.graph import TensorInfo, as_planes, check_graph
 
 Provider: TypeAlias = Literal['CPUExecutionProvider', 'CUDAExecutionProvider']
 
@@ -70,15 +70,15 @@ class OnnxRuntimeBackend:
         self._input = self.manifest.input.name
         self._outputs = [output.depth, *([] if output.sigma is None else [output.sigma])]
 
-    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
-        """Compute one image."""
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch."""
         try:
-            answers = self._session.run(self._outputs, {self._input: image})
+            answers = self._session.run(self._outputs, {self._input: images})
         except Exception as error:  # as above
             message = f'onnxruntime failed while computing: {reason(error)}'
             raise BackendError(message) from error
         planes = [
-            as_plane(np.asarray(answer), name)
+            as_planes(np.asarray(answer), name, len(images))
             for answer, name in zip(answers, self._outputs, strict=True)
         ]
         return planes[0], planes[1] if len(planes) > 1 else None

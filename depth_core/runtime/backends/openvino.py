@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.manifest import read_manifest
+from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.backends.base import BackendRequest, Precision, reason
-from depth_core.runtime.graph import TensorInfo, as_plane, check_graph, input_shape
+from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
 
 _DEVICE: Final = 'CPU'
 
@@ -71,7 +71,7 @@ class OpenVinoBackend:
         )
         try:
             if model.is_dynamic():
-                model.reshape({self.manifest.input.name: list(input_shape(self.manifest))})
+                model.reshape({self.manifest.input.name: _fixed_shape(self.manifest)})
             compiled = core.compile_model(model, _DEVICE, settings)
         except RuntimeError as error:
             message = f'openvino cannot compile the graph: {reason(error)}'
@@ -80,16 +80,25 @@ class OpenVinoBackend:
         output = self.manifest.output
         self._outputs = [output.depth, *([] if output.sigma is None else [output.sigma])]
 
-    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
-        """Compute one image."""
-        self._request.set_input_tensor(openvino.Tensor(image, shared_memory=True))
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch."""
+        self._request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         try:
             self._request.infer()
         except RuntimeError as error:
             message = f'openvino failed while computing: {reason(error)}'
             raise BackendError(message) from error
-        planes = [as_plane(self._request.get_tensor(name).data, name) for name in self._outputs]
+        planes = [
+            as_planes(self._request.get_tensor(name).data, name, len(images))
+            for name in self._outputs
+        ]
         return planes[0], planes[1] if len(planes) > 1 else None
+
+
+def _fixed_shape(manifest: Manifest) -> list[int]:
+    """The shape to compile for; -1 where the number of images stays free."""
+    _, *sizes = input_shape(manifest)
+    return [manifest.input.batch or -1, *sizes]
 
 
 def _info(port: Any) -> TensorInfo:  # noqa: ANN401  the bindings give no type for ports

@@ -16,7 +16,7 @@ from depth_core.weights.checkpoint import load_model
 
 
 class TorchBackend:
-    """A network of this package at the size it is made for, on the CPU."""
+    """A network of this package at the size it is made for, on the CPU; any number of images."""
 
     device: ClassVar[Literal['cpu', 'cuda']] = 'cpu'
 
@@ -27,17 +27,17 @@ class TorchBackend:
             raise BackendError(message)
         model = load_model(request.path, device)
         height, width = model.spec.default_size
-        self.manifest = manifest_of(model, height=height, width=width)
+        self.manifest = manifest_of(model, height=height, width=width, batch=0)
         self._graph = ServingGraph(model).eval()
         if request.threads is not None:
             torch.set_num_threads(request.threads)  # there is one number a process
 
-    def run(self, image: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
-        """Compute one image."""
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch."""
         # cuDNN would round to TF32, which keeps ten bits of the mantissa; fp32 was asked for.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            depth, sigma = self._graph(torch.from_numpy(image).to(self.device))
-        return depth[0].cpu().numpy(), sigma[0].cpu().numpy()
+            depth, sigma = self._graph(torch.from_numpy(images).to(self.device))
+        return depth.cpu().numpy(), sigma.cpu().numpy()
 
 
 class TorchCudaBackend(TorchBackend):

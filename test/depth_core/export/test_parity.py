@@ -32,10 +32,10 @@ class Plain:
     sigma_added: float = 0.0
     manifest: Manifest = MANIFEST
 
-    def run(self, image: Any) -> tuple[Float32Array, Float32Array | None]:
-        plane = np.full(image.shape[1:3], 4.0, np.float32)
+    def run(self, images: Any) -> tuple[Float32Array, Float32Array | None]:
+        plane = np.full(images.shape[:3], 4.0, np.float32)
         sigma = np.full_like(plane, 1.0 + self.sigma_added)
-        plane[3, 5] *= self.depth_factor
+        plane[:, 3, 5] *= self.depth_factor
         return plane, sigma
 
 

@@ -58,9 +58,9 @@ def test_the_graph_sees_the_reflection(standin: Path) -> None:
     predictor = opened(standin, Framing(padding=True))
     run = predictor._run
 
-    def watched(image: Any) -> Any:
-        seen.append(image.copy())
-        return run(image)
+    def watched(images: Any) -> Any:
+        seen.append(images.copy())
+        return run(images)
 
     predictor._run = watched
     predictor.predict(ramp())
@@ -93,9 +93,9 @@ def test_a_checkpoint_on_torch_keeps_the_aspect(tmp_path: Path) -> None:
     seen: list[tuple[int, ...]] = []
     run = predictor._run
 
-    def watched(image: Any) -> Any:
-        seen.append(image.shape)
-        return run(image)
+    def watched(images: Any) -> Any:
+        seen.append(images.shape)
+        return run(images)
 
     predictor._run = watched
     height, width = model.spec.default_size
