@@ -94,7 +94,8 @@ def export_onnx(
     with replaced_atomically(output) as temporary:
         graph = _trace(reference.graph, manifest)
         _save(graph, manifest, temporary)
-        _, candidate = open_backend(BackendRequest(path=temporary), ['onnxruntime'], strict=True)
+        request = BackendRequest(path=temporary)
+        candidate = open_backend(request, ['onnxruntime'], strict=True).backend
         parity = measure_parity(reference, candidate, seed=seed, tolerance=tolerance)
         manifest = dataclasses.replace(manifest, parity=parity)
         _save(graph, manifest, temporary)

@@ -23,7 +23,7 @@ from depth_core.runtime.backends import (
     ResizesImages,
     open_backend,
 )
-from depth_core.runtime.engine.options import EngineOptions
+from depth_core.runtime.engine.options import EngineOptions, RunsEngine
 from depth_core.runtime.flip import FlipAverage, average_flipped, mirror_image
 from depth_core.runtime.graph import input_shape
 from depth_core.runtime.postprocessing import Postprocessor
@@ -94,6 +94,10 @@ class Predictor:
         self.precision = precision
         self.manifest = backend.manifest
         self.framing = framing
+        self.passed_over: tuple[tuple[str, str], ...] = ()
+        """Name and reason of each backend that was tried before the one in use."""
+        self.engine = backend.engine if isinstance(backend, RunsEngine) else None
+        """The engine in use, where the backend runs one."""
         self.stage_times = StageTimes()
         """Of the last answer."""
         self._run = backend.run
@@ -147,7 +151,7 @@ class Predictor:
         request = BackendRequest(
             path=path, precision=precision, threads=threads, device=device, engine=engine
         )
-        name, opened = open_backend(request, chain, strict=strict)
+        name, opened, passed_over = open_backend(request, chain, strict=strict)
         # The first run allocates and tunes, and shows whether the outputs are planes.
         opened.run(np.zeros(input_shape(opened.manifest), opened.manifest.input.dtype))
         if framing.keep_aspect and not BACKENDS[name].any_size:
@@ -158,7 +162,9 @@ class Predictor:
                 'the size that fits your camera.'
             )
             raise ConfigError(message)
-        return cls(opened, name=name, path=path, precision=precision, framing=framing)
+        predictor = cls(opened, name=name, path=path, precision=precision, framing=framing)
+        predictor.passed_over = passed_over
+        return predictor
 
     def predict(self, image: Uint8Array, *, stamp_ns: int = 0) -> DepthMap:
         """Predict the depth of `image`.

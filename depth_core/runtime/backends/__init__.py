@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final, NamedTuple, get_args
 
 from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.runtime.backends.base import (
@@ -25,6 +25,7 @@ from depth_core.runtime.backends.base import (
     Precision,
     ResizesImages,
 )
+from depth_core.runtime.engine.options import BuildCancelledError
 
 __all__ = [
     'AUTO',
@@ -34,6 +35,7 @@ __all__ = [
     'BackendRequest',
     'LimitsBatch',
     'MeasuresCopies',
+    'OpenedBackend',
     'Precision',
     'ResizesImages',
     'default_chain',
@@ -60,6 +62,8 @@ class BackendEntry:
     """Endings of the files it runs."""
     precisions: tuple[Precision, ...]
     """What it can compute in, some only on processors made for it."""
+    builds_engine: bool = False
+    """Whether it first builds an engine, which takes minutes, unless one is in the cache."""
     any_size: bool = False
     """Whether it takes images of every size that the network takes, not only that of the graph."""
     automatic: bool = False
@@ -139,9 +143,18 @@ def _backends_for(suffix: str) -> tuple[str, ...]:
     return tuple(name for name, entry in BACKENDS.items() if suffix in entry.suffixes)
 
 
+class OpenedBackend(NamedTuple):
+    """The backend in use, and why it is not another."""
+
+    name: str
+    backend: Backend
+    passed_over: tuple[tuple[str, str], ...]
+    """Name and reason of each backend that was tried before."""
+
+
 def open_backend(
     request: BackendRequest, chain: Sequence[str] | None = None, *, strict: bool = False
-) -> tuple[str, Backend]:
+) -> OpenedBackend:
     """Open the first backend of `chain` that can run the model.
 
     Args:
@@ -150,11 +163,9 @@ def open_backend(
             `default_chain`.
         strict: Use the first of the chain or none.
 
-    Returns:
-        The name of the backend in use, and the backend.
-
     Raises:
         BackendError: A name is unknown, or no backend of the chain can run the model.
+        BuildCancelledError: The caller gave up the build of an engine; none is tried after that.
         ConfigError: The chain is empty, or the precision or the number of threads is no such.
         ModelError: The model is missing, corrupt or contradicts its manifest.
         CheckpointError: The same, for a checkpoint.
@@ -164,23 +175,26 @@ def open_backend(
     names = suited if chain is None or automatic else tuple(chain)
     _check(request, names)
     tried = names[:1] if strict else names
-    reasons = []
+    reasons: list[tuple[str, str]] = []
     for name in tried:
         try:
             backend = _open(name, request)
+        except BuildCancelledError:
+            raise
         except BackendError as error:
-            reasons.append(f'{name}: {error}')
+            reasons.append((name, str(error)))
             if len(reasons) < len(tried):
                 log = _logger.info if automatic else _logger.warning
                 log('backend %s is passed over for %s: %s', name, request.path, error)
             continue
         _logger.info('%s runs on backend %s, %s', request.path, name, request.precision)
-        return name, backend
-    if len(reasons) == 1:
+        return OpenedBackend(name, backend, tuple(reasons))
+    listed = [f'{name}: {problem}' for name, problem in reasons]
+    if len(listed) == 1:
         only = ' and strict forbids another' if strict and len(names) > 1 else ''
-        message = f'{request.path} cannot run on the backend asked for{only}: {reasons[0]}'
+        message = f'{request.path} cannot run on the backend asked for{only}: {listed[0]}'
         raise BackendError(message)
-    message = f'no backend of the chain can run {request.path}:\n  ' + '\n  '.join(reasons)
+    message = f'no backend of the chain can run {request.path}:\n  ' + '\n  '.join(listed)
     raise BackendError(message)
 
 

@@ -20,6 +20,7 @@ from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
 from depth_core.manifest import manifest_path, read_manifest, write_manifest
 from depth_core.runtime import BACKENDS, Predictor, backends
 from depth_core.runtime.backends import describe_backends
+from depth_core.runtime.engine import BuildCancelledError
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.numeric
@@ -165,9 +166,35 @@ def test_a_row_is_all_that_a_backend_needs(standin: Path, monkeypatch: pytest.Mo
     row = dataclasses.replace(BACKENDS['onnxruntime'], summary='a stand-in', any_size=True)
     monkeypatch.setattr(backends, 'BACKENDS', {'another': row})
     assert backends.default_chain(standin) == ('another',)
-    name, opened = backends.open_backend(backends.BackendRequest(path=standin), ('auto',))
+    name, opened, _ = backends.open_backend(backends.BackendRequest(path=standin), ('auto',))
     assert (name, type(opened).__name__) == ('another', 'OnnxRuntimeBackend')
     assert backends.describe_backends() == 'another (a stand-in, .onnx)'
+
+
+class GivenUp:
+    """A backend whose engine the caller gives up."""
+
+    def __init__(self, _request: backends.BackendRequest) -> None:
+        message = 'given up'
+        raise BuildCancelledError(message)
+
+
+def test_after_a_build_that_was_given_up_no_other_backend_is_tried(
+    standin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = dataclasses.replace(BACKENDS['onnxruntime'], implementation='given_up:GivenUp')
+    monkeypatch.setitem(sys.modules, f'{backends.__name__}.given_up', sys.modules[__name__])
+    monkeypatch.setattr(backends, 'BACKENDS', {'slow': row, **BACKENDS})
+    with pytest.raises(BuildCancelledError):
+        Predictor.open(standin, backend=('slow', 'onnxruntime'))
+
+
+def test_the_reasons_of_those_passed_over_are_known(standin: Path) -> None:
+    predictor = Predictor.open(standin, backend=('torch', 'torch-cuda', 'onnxruntime'))
+    assert [name for name, _ in predictor.passed_over] == ['torch', 'torch-cuda']
+    assert 'runs .ckpt files, not .onnx' in predictor.passed_over[0][1]
+    assert predictor.engine is None
+    assert Predictor.open(standin, backend='onnxruntime').passed_over == ()
 
 
 def test_an_absent_runtime_is_answered_with_what_installs_it(
