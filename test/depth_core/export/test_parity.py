@@ -48,6 +48,13 @@ def test_images_are_a_function_of_seed_and_size() -> None:
     assert (one.min(), one.max()) == (0, 255)
 
 
+def test_images_are_the_same_on_every_machine() -> None:
+    # Answers are stored beside a model, and compared where another OpenCV draws the images.
+    images = parity_images(seed=3, height=32, width=48)
+    digest = hashlib.sha256(images.tobytes()).hexdigest()
+    assert digest == '8a9e7abca15f098eb5486453da0a550851f11a09d9a199d81098b16afd7a70e8'
+
+
 def test_what_was_measured_is_stated() -> None:
     parity = measure_parity(Plain(), Plain(depth_factor=1.0005, sigma_added=0.002), seed=9)
     images = parity_images(seed=9, height=16, width=24)
