@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import depth_core  # noqa: F401 before any test imports a runtime: it switches statistics off
+from test.fakes.gpu import Gpu
+from test.fakes.installation import installed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = REPOSITORY.parent / 'shared'
@@ -42,3 +45,13 @@ def shared_dir() -> Path:
     if not SHARED.is_dir():
         pytest.skip('recorded data: there is no folder shared/ beside the checkout')
     return SHARED
+
+
+@pytest.fixture
+def fake_gpu() -> Iterator[Gpu]:
+    """Fakes of TensorRT 10.3, TensorRT-RTX, PyCUDA and cuda-python, here and in child processes.
+
+    `test.fakes.installation.installed` gives other versions, or fewer of them.
+    """
+    with installed() as gpu:
+        yield gpu

@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As much of PyCUDA as depth_core uses, on `test.fakes.gpu`."""
+
+from __future__ import annotations
+
+from test.fakes.absent import refuse_if_absent
+
+refuse_if_absent('pycuda')
+
+VERSION = (2026, 1)
