@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS: tuple[set[str], ...] = (
     {'errors', 'telemetry'},
-    {'__init__', 'arguments', 'contracts', 'files', 'shipped'},
+    {'__init__', 'arguments', 'contracts', 'files', 'protobuf', 'shipped'},
     {'geometry', 'onnx_file', 'precision'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
     {'images', 'presets'},
@@ -57,6 +57,7 @@ TORCH_FREE = {
     'metrics',
     'onnx_file',
     'preview',
+    'protobuf',
     'shipped',
     'telemetry',
 }

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Building an engine: what is asked is checked, and a process of its own builds it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
+from typing import IO, Any, Final
+
+from depth_core.errors import BackendError, ConfigError
+from depth_core.manifest import Manifest
+from depth_core.runtime.backends.base import Precision
+from depth_core.runtime.engine.api import TensorRt
+from depth_core.runtime.engine.builder import BUILDING, PARSING, BuildRequest
+from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.graph import TensorInfo, check_graph
+from depth_core.runtime.onnx_graph import OnnxGraph
+from depth_core.runtime.onnx_reader import read_graph
+
+_logger = logging.getLogger(__name__)
+
+_LOOK_S: Final = 0.1
+"""How long a build goes on after it was cancelled, at most."""
+_REPORT_S: Final = 2.0
+"""Between two reports."""
+_LOG_S: Final = 5.0
+"""Between two lines of the log."""
+_LAST_OUTPUT: Final = 2000
+
+_IMAGE_AXES: Final = 4
+
+
+def build_plan(
+    trt: TensorRt,
+    onnx: Path,
+    manifest: Manifest,
+    *,
+    precision: Precision,
+    options: EngineOptions,
+    targets: Sequence[str] | None = None,
+) -> bytes:
+    """Build the engine of a graph.
+
+    The builder runs in a process of its own: Ctrl-C and `options.cancelled` end it at once, a
+    builder that crashes or is killed for want of memory takes nobody with it, and its memory is
+    given back. Progress goes to `options.report` and to the log every few seconds.
+
+    Args:
+        trt: The TensorRT that builds.
+        onnx: The graph.
+        manifest: What it takes and gives.
+        precision: What the graph was asked to compute in; its tensors have to be of it already.
+        options: How to build.
+        targets: Compute capabilities to build for, such as `8.6`, which only TensorRT-RTX can
+            without the GPU; None is the GPU that is here.
+
+    Returns:
+        The plan, good for this version of TensorRT and this GPU (or these `targets`) only.
+
+    Raises:
+        BackendError: This TensorRT cannot build it, with the reason.
+        BuildCancelledError: `options.cancelled` was set.
+        ConfigError: More images at once were asked for than the graph takes.
+        ModelError: The file is no ONNX, or not what the manifest says.
+    """
+    onnx = Path(onnx).resolve()
+    graph = read_graph(onnx)
+    check_graph(onnx, manifest, graph.inputs, graph.outputs)
+    _check_precision(graph, precision)
+    if targets is not None and not trt.chooses_targets:
+        message = f'{trt} builds for the GPU that is here; leave out targets {", ".join(targets)}.'
+        raise BackendError(message)
+    request = BuildRequest(
+        flavour=trt.flavour,
+        onnx=str(onnx),
+        half='float16' in graph.types,
+        quantised=any(node.operator == 'QuantizeLinear' for node in graph.nodes),
+        shapes=profile_shapes(graph, manifest, options.max_batch),
+        workspace_bytes=options.workspace_bytes,
+        targets=None if targets is None else list(targets),
+        timings=None,
+    )
+    start = time.monotonic()
+    plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
+    _logger.info(
+        '%s built %s in %.1f s, %.1f MB', trt, onnx.name, time.monotonic() - start, len(plan) / 1e6
+    )
+    return plan
+
+
+def profile_shapes(
+    graph: OnnxGraph, manifest: Manifest, max_batch: int
+) -> dict[str, list[list[int]]]:
+    """The least, usual and largest shape of each input that leaves a size free.
+
+    Args:
+        graph: What is to be built.
+        manifest: The size of its image.
+        max_batch: Most images at once; the usual is the most.
+
+    Raises:
+        ConfigError: `max_batch` is more than the graph takes, or an input other than the image
+            leaves more than the batch free.
+    """
+    shapes = {}
+    for info in graph.inputs:
+        sizes = _sizes(info, manifest)
+        batch = sizes[0] if sizes else 1
+        if batch is not None and max_batch not in (1, batch):
+            message = (
+                f'{max_batch} images at once were asked for, but input {info} takes {batch}; '
+                'export the model with a free batch, or leave max_batch at 1.'
+            )
+            raise ConfigError(message)
+        if info.shape is None or None in info.shape:
+            least, most = (1, max_batch) if batch is None else (batch, batch)
+            rest = [int(size or 0) for size in sizes[1:]]
+            shapes[info.name] = [[least, *rest], [most, *rest], [most, *rest]]
+    return shapes
+
+
+def _sizes(info: TensorInfo, manifest: Manifest) -> list[int | None]:
+    """The shape of an input with height and width as the manifest has them."""
+    spec = manifest.input
+    shape = (None,) * _IMAGE_AXES if info.shape is None else info.shape
+    sizes: list[int | None] = [*shape]
+    if info.name == spec.name and len(sizes) == _IMAGE_AXES:
+        image = [spec.height, spec.width]
+        stated = [*image, 3] if spec.layout == 'NHWC' else [3, *image]
+        rest = zip(sizes[1:], stated, strict=True)
+        sizes = [sizes[0], *(known if size is None else size for size, known in rest)]
+    if None in sizes[1:]:
+        message = (
+            f'input {info} leaves sizes free that its manifest does not state; export the graph '
+            'with fixed sizes.'
+        )
+        raise ConfigError(message)
+    return sizes
+
+
+def _check_precision(graph: OnnxGraph, precision: Precision) -> None:
+    """Refuse a precision that the graph is not in: a flag would be ignored, or trusted blindly."""
+    quantised = any(node.operator == 'QuantizeLinear' for node in graph.nodes)
+    held = {'fp16': 'float16' in graph.types, 'bf16': 'bfloat16' in graph.types, 'int8': quantised}
+    if held.get(precision, True):
+        return
+    what = 'no Q/DQ nodes' if precision == 'int8' else f'no {precision} tensors'
+    message = (
+        f'{precision} was asked for, but the graph has {what}; TensorRT computes in the types of '
+        f'the graph: export with python -m depth_core.export ... --precision {precision}.'
+    )
+    raise BackendError(message)
+
+
+class _Progress:
+    """How far a build is, reported and logged every few seconds."""
+
+    def __init__(self, options: EngineOptions, what: str) -> None:
+        self._report = options.report
+        self._what = what
+        self._start = self._reported = self._logged = time.monotonic()
+        self._state: tuple[str, float | None] = ('starting', None)
+
+    def update(self, phase: str, fraction: float | None) -> None:
+        """Take note; parsing and building are reported as they begin."""
+        self._state = phase, fraction
+        self.tell(at_once=phase in (PARSING, BUILDING))
+
+    def tell(self, *, at_once: bool = False) -> None:
+        """Report and log, where it is time."""
+        now = time.monotonic()
+        phase, fraction = self._state
+        elapsed_s = now - self._start
+        if self._report is not None and (at_once or now - self._reported >= _REPORT_S):
+            self._reported = now
+            self._report(BuildProgress(phase=phase, fraction=fraction, elapsed_s=elapsed_s))
+        if now - self._logged >= _LOG_S:
+            self._logged = now
+            done = '' if fraction is None else f', {fraction:.0%}'
+            _logger.info('%s: %s%s, %.0f s', self._what, phase, done, elapsed_s)
+
+    def elapsed_s(self) -> float:
+        """Since the build began, seconds."""
+        return time.monotonic() - self._start
+
+
+def _build_apart(request: BuildRequest, progress: _Progress, options: EngineOptions) -> bytes:
+    with tempfile.TemporaryFile() as output, _builder(output) as (process, connection):
+        try:
+            connection.send_bytes(request.to_json())
+            while True:
+                if options.cancelled is not None and options.cancelled.is_set():
+                    message = (
+                        f'the build of {Path(request.onnx).name} was cancelled after '
+                        f'{progress.elapsed_s():.1f} s; nothing of it is kept.'
+                    )
+                    raise BuildCancelledError(message)
+                if connection.poll(_LOOK_S):
+                    said: dict[str, Any] = json.loads(connection.recv_bytes())
+                    if 'plan' in said:
+                        return connection.recv_bytes()
+                    if 'error' in said:
+                        raise BackendError(said['error'])
+                    progress.update(said['phase'], said['fraction'])
+                progress.tell()
+        except (EOFError, OSError) as error:
+            message = _epitaph(process.wait(), output, progress.elapsed_s())
+            raise BackendError(message) from error
+
+
+@contextlib.contextmanager
+def _builder(output: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], Connection]]:
+    """Start the process that builds, and end it whatever happens."""
+    here, there = Pipe()
+    command = [sys.executable, '-m', 'depth_core.runtime.engine.builder', str(there.fileno())]
+    folders = [str(Path(folder).absolute()) for folder in sys.path]
+    process = subprocess.Popen(
+        command,
+        pass_fds=[there.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd='/',  # where no folder shadows a module
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
+        start_new_session=True,  # Ctrl-C is for this process, which ends the other
+    )
+    there.close()
+    try:
+        yield process, here
+    finally:
+        here.close()
+        process.kill()
+        process.wait()
+
+
+def _epitaph(status: int, output: IO[bytes], elapsed_s: float) -> str:
+    """Why the process that built is gone, in words."""
+    output.seek(0)
+    text = output.read().decode(errors='replace').strip()
+    if text:
+        _logger.info('the builder wrote:\n%s', text[-_LAST_OUTPUT:])
+    last = f': {text.splitlines()[-1]}' if text else ''
+    if status == -signal.SIGKILL:
+        return (
+            f'the builder was killed after {elapsed_s:.0f} s, as Linux does when memory runs out; '
+            'close other programs, limit the workspace (workspace_mb), or add swap.'
+        )
+    if status < 0:
+        return (
+            f'the builder crashed after {elapsed_s:.0f} s ({signal.Signals(-status).name}){last}; '
+            'this version of TensorRT cannot build this graph.'
+        )
+    return f'the builder failed after {elapsed_s:.0f} s (status {status}){last}'

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real builds with TensorRT for RTX, which needs no GPU to build for one."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from onnx import helper
+
+from depth_core.contracts import InputSpec
+from depth_core.errors import BackendError, ConfigError, ModelError
+from depth_core.runtime.engine.api import TensorRt, load_tensorrt
+from depth_core.runtime.engine.build import build_plan, profile_shapes
+from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.onnx_reader import read_graph
+from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write_graph
+
+pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is for x86-64 machines')
+
+TARGETS = ('8.6',)
+
+
+@pytest.fixture(scope='module')
+def trt() -> TensorRt:
+    return load_tensorrt('tensorrt-rtx')
+
+
+def test_a_plan_is_built_and_progress_reported(trt: TensorRt, tmp_path: Path) -> None:
+    told: list[BuildProgress] = []
+    plan = build_plan(
+        trt,
+        write_graph(tmp_path / 'small.onnx'),
+        MANIFEST,
+        precision='fp32',
+        options=EngineOptions(report=told.append),
+        targets=TARGETS,
+    )
+    assert len(plan) > 1000
+    phases = [progress.phase for progress in told]
+    assert phases[0] == 'parsing'
+    assert 'building' in phases
+    assert [item.elapsed_s for item in told] == sorted(item.elapsed_s for item in told)
+    assert list(tmp_path.iterdir()) == [tmp_path / 'small.onnx']
+
+
+def test_weights_in_a_file_of_their_own_are_found(trt: TensorRt, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / 'small.onnx', external=True)
+    assert read_graph(path).external_files == ('weights.bin',)
+    options = EngineOptions()
+    assert build_plan(trt, path, MANIFEST, precision='fp32', options=options, targets=TARGETS)
+
+
+def test_a_free_batch_and_free_sizes_get_a_profile(trt: TensorRt, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / 'small.onnx', batch='n', size=('h', 'w'))
+    manifest = replace(MANIFEST, input=InputSpec(height=HEIGHT, width=WIDTH, batch=0))
+    assert profile_shapes(read_graph(path), manifest, 4) == {
+        'image': [[1, HEIGHT, WIDTH, 3], [4, HEIGHT, WIDTH, 3], [4, HEIGHT, WIDTH, 3]]
+    }
+    options = EngineOptions(max_batch=4, workspace_bytes=64 << 20)
+    assert build_plan(trt, path, manifest, precision='fp32', options=options, targets=TARGETS)
+
+
+def test_more_images_than_the_graph_takes_are_refused(trt: TensorRt, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / 'small.onnx')
+    with pytest.raises(ConfigError, match=r'4 images at once .* takes 1'):
+        build_plan(trt, path, MANIFEST, precision='fp32', options=EngineOptions(max_batch=4))
+
+
+def test_fp16_needs_a_graph_in_fp16(trt: TensorRt, tmp_path: Path) -> None:
+    wide = write_graph(tmp_path / 'wide.onnx')
+    options = EngineOptions()
+    with pytest.raises(BackendError, match=r'no fp16 tensors.*--precision fp16'):
+        build_plan(trt, wide, MANIFEST, precision='fp16', options=options, targets=TARGETS)
+    half = write_graph(tmp_path / 'half.onnx', half=True)
+    assert build_plan(trt, half, MANIFEST, precision='fp16', options=options, targets=TARGETS)
+
+
+def test_an_operator_is_refused_by_name(trt: TensorRt, tmp_path: Path) -> None:
+    unknown = helper.make_node('NotAnOperator', ['features'], ['more'], 'the_node')
+    path = write_graph(tmp_path / 'small.onnx', extra=[unknown])
+    with pytest.raises(BackendError, match=r"NotAnOperator.*'the_node'") as caught:
+        build_plan(trt, path, MANIFEST, precision='fp32', options=EngineOptions(), targets=TARGETS)
+    assert '35' not in str(caught.value)
+
+
+def test_a_target_it_does_not_build_for_is_answered_with_those_it_does(
+    trt: TensorRt, tmp_path: Path
+) -> None:
+    path = write_graph(tmp_path / 'small.onnx')
+    with pytest.raises(BackendError, match=r'capability 8\.7; it builds for .*8\.6'):
+        build_plan(trt, path, MANIFEST, precision='fp32', options=EngineOptions(), targets=['8.7'])
+
+
+def test_a_manifest_of_another_graph_is_refused(trt: TensorRt, tmp_path: Path) -> None:
+    path = write_graph(tmp_path / 'small.onnx')
+    other = replace(MANIFEST, input=InputSpec(height=HEIGHT, width=2 * WIDTH))
+    with pytest.raises(ModelError, match='not what its manifest describes'):
+        build_plan(trt, path, other, precision='fp32', options=EngineOptions(), targets=TARGETS)
+
+
+def test_a_build_is_cancelled(trt: TensorRt, tmp_path: Path) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(BuildCancelledError, match='nothing of it is kept'):
+        build_plan(
+            trt,
+            write_graph(tmp_path / 'small.onnx'),
+            MANIFEST,
+            precision='fp32',
+            options=EngineOptions(cancelled=cancelled),
+            targets=TARGETS,
+        )
