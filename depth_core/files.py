@@ -94,7 +94,7 @@ def is_utf8(path: Path) -> bool:
 
 
 @contextlib.contextmanager
-def replaced_atomically(path: Path) -> Iterator[Path]:
+def replaced_atomically(path: Path, *, mode: int | None = None) -> Iterator[Path]:
     """Give a temporary name beside `path`; sync and rename it to `path` on a clean exit.
 
     Whatever goes wrong inside the block, `path` keeps its former content (or stays absent) and
@@ -102,6 +102,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
     Args:
         path: The final name. Missing parent folders are made.
+        mode: Permissions of the file; None takes what the process gives new files.
 
     Yields:
         The temporary path to write to, on the same file system, with the suffix of `path`.
@@ -122,7 +123,7 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open('rb+') as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
+        temporary.chmod(0o666 & ~_umask() if mode is None else mode)
         temporary.replace(path)
     except OSError as error:
         raise DepthError(_cannot_write(path, error)) from error
@@ -130,12 +131,12 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text_atomically(path: Path, text: str) -> None:
+def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write UTF-8 `text` to `path` through `replaced_atomically`.
 
     Bytes of file names that are no text are written escaped, as JSON and YAML take them.
     """
-    with replaced_atomically(path) as temporary:
+    with replaced_atomically(path, mode=mode) as temporary:
         temporary.write_text(text, encoding='utf-8', errors='backslashreplace')
 
 

@@ -41,6 +41,7 @@ __all__ = [
     'default_chain',
     'describe_backends',
     'open_backend',
+    'open_named',
 ]
 
 _logger = logging.getLogger(__name__)
@@ -178,7 +179,7 @@ def open_backend(
     reasons: list[tuple[str, str]] = []
     for name in tried:
         try:
-            backend = _open(name, request)
+            backend = open_named(name, request)
         except BuildCancelledError:
             raise
         except BackendError as error:
@@ -213,7 +214,14 @@ def _check(request: BackendRequest, names: Sequence[str]) -> None:
         raise ConfigError(message)
 
 
-def _open(name: str, request: BackendRequest) -> Backend:
+def open_named(name: str, request: BackendRequest) -> Backend:
+    """Open the backend called `name`, without a word in the log.
+
+    Raises:
+        BackendError: It cannot run the model as asked.
+        ModelError: The model is missing, corrupt or contradicts its manifest.
+        CheckpointError: The same, for a checkpoint.
+    """
     entry = BACKENDS[name]
     suffix = request.path.suffix
     if suffix not in entry.suffixes:
