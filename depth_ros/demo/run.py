@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from depth_core.errors import DepthError
+from depth_core.errors import DepthError, terminated_cleanly
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
 from depth_core.runtime.backends import AUTO
@@ -41,7 +41,7 @@ from depth_ros.demo.monitor import Monitor, Score
 from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
-from depth_ros.session import ros_node, signals_held, terminated_cleanly
+from depth_ros.session import ros_node, signals_held
 from depth_ros.settings import BY_NAME, Settings
 
 PROCESSES: Final = 3

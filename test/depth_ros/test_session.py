@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from depth_ros.session import TERMINATED, signals_held, terminated_cleanly
+from depth_core.errors import TERMINATED, terminated_cleanly
+from depth_ros.session import signals_held
 
 
 def receive(number: signal.Signals, reached: list[int]) -> None:

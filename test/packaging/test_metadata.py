@@ -22,6 +22,7 @@ IMPORT_NAMES = {
     'lightning-fabric': 'lightning_fabric',
     'opencv-python-headless': 'cv2',
     'PyYAML': 'yaml',
+    'nvidia-ml-py': 'pynvml',
     'pillow': 'PIL',
 }
 """Where the name that is imported is not the name that is installed, less a leading `ros-`."""
@@ -92,7 +93,7 @@ def test_the_manifest_is_one_of_ament_python(manifest: ET.Element) -> None:
 
 def test_the_extras_are_those_of_the_documentation(metadata: Message) -> None:
     extras = set(metadata.get_all('Provides-Extra', []))
-    assert extras == {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'dev'}
+    assert extras == {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'bench', 'dev'}
 
 
 def test_a_robot_with_an_engine_needs_three_packages(
