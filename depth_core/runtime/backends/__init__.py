@@ -14,7 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple, get_args
+from typing import Final, Literal, NamedTuple, get_args
 
 from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.runtime.backends.base import (
@@ -69,6 +69,9 @@ class BackendEntry:
     """Whether it takes images of every size that the network takes, not only that of the graph."""
     automatic: bool = False
     """Whether it is tried when no backend is named."""
+    proves: Literal['', 'first', 'last'] = ''
+    """Whether its answers in fp32 are what engines are compared with: at once, or only where no
+    answers of another one are stored with the graph."""
     install: str
     """What brings the runtime."""
 
@@ -80,6 +83,7 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         suffixes=('.onnx',),
         precisions=('fp32', 'bf16', 'fp16'),
         automatic=True,
+        proves='last',
         install="pip install 'depth_ros[openvino]'",
     ),
     'onnxruntime': BackendEntry(
@@ -88,6 +92,7 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         suffixes=('.onnx',),
         precisions=('fp32',),
         automatic=True,
+        proves='first',
         install="pip install 'depth_ros[onnx]'",
     ),
     'onnxruntime-cuda': BackendEntry(

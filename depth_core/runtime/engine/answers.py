@@ -24,14 +24,13 @@ from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import BackendError, DepthError, ModelError
 from depth_core.files import replaced_atomically
 from depth_core.manifest import read_manifest
-from depth_core.runtime.backends import Backend, BackendRequest, open_named
+from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, open_named
 from depth_core.runtime.engine.key import GraphHashes
 from depth_core.runtime.parity_images import SEED, parity_images
 from depth_core.runtime.preprocessing import Preprocessor
 
 SUFFIX: Final = '.answers.npz'
 
-_RUNTIMES: Final = ('onnxruntime', 'openvino')
 _FORMAT: Final = 1
 _GRID: Final = 33
 """Rows and columns that are stored: 5 images take some 40 kB."""
@@ -72,30 +71,44 @@ class Answers:
 def expected_answers(graph: Path) -> Answers:
     """Get the answers of the fp32 graph at `graph`.
 
-    ONNX Runtime on the processor gives them, all pixels; where it is not installed, those stored
-    beside the graph are taken, and where there are none, OpenVINO gives them.
+    A runtime on the processor gives them, all pixels; where the first one is not installed, those
+    stored beside the graph are taken, and where there are none, another runtime gives them.
 
     Raises:
         BackendError: There is none of these, or the graph's own answers are not finite.
     """
-    reasons = []
-    for name in _RUNTIMES:
-        try:
-            backend = open_named(name, BackendRequest(path=graph))
-            return answer_all(backend, reference=f'the graph on {name}')
-        except BackendError as error:
-            reasons.append(f'{name}: {error}')
-        if name == _RUNTIMES[0]:
-            try:
-                return read_answers(graph)
-            except ModelError as error:
-                reasons.append(str(error))
+    reasons: list[str] = []
+    answers = _run('first', graph, reasons) or _stored(graph, reasons)
+    answers = answers or _run('last', graph, reasons)
+    if answers is not None:
+        return answers
     message = (
         f'an engine of {graph} cannot be compared with anything, and is not served without that. '
         f'Install onnxruntime, or copy {answers_path(graph).name} to it from where the graph was '
-        'exported. ' + '; '.join(reasons)
+        'exported. ' + ' '.join(reasons)
     )
     raise BackendError(message)
+
+
+def _run(rank: str, graph: Path, reasons: list[str]) -> Answers | None:
+    """Let a runtime of this rank answer; None when none can run the graph, with the reasons."""
+    for name, entry in BACKENDS.items():
+        if entry.proves == rank:
+            try:
+                backend = open_named(name, BackendRequest(path=graph))
+            except BackendError as error:
+                reasons.append(f'{name}: {error}')
+                continue
+            return answer_all(backend, reference=f'the graph on {name}')
+    return None
+
+
+def _stored(graph: Path, reasons: list[str]) -> Answers | None:
+    try:
+        return read_answers(graph)
+    except ModelError as error:
+        reasons.append(str(error))
+        return None
 
 
 def answer_all(backend: Backend, *, reference: str, seed: int = SEED) -> Answers:
