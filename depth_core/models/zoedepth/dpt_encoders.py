@@ -171,7 +171,7 @@ class VitTrunk(nn.Module):
 
 def _with_class_token(token: Tensor, patches: Tensor) -> Tensor:
     tokens = patches.flatten(2).transpose(1, 2)
-    return torch.cat((token.expand(len(tokens), -1, -1), tokens), dim=1)
+    return torch.cat((token.expand(tokens.shape[0], -1, -1), tokens), dim=1)
 
 
 class TokenPyramid(nn.Module):

@@ -122,4 +122,4 @@ def domain_of_batch(logits: Tensor) -> Tensor:
 
     What an image is answered then depends on the images beside it.
     """
-    return logits.sum(dim=0).argmax().expand(len(logits))
+    return logits.sum(dim=0).argmax().expand(logits.shape[0])
