@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output,
         height=options.height,
         width=options.width,
+        batch=options.batch,
         training=provenance,
         licence=options.licence or str(provenance.get('licence', '')),
         seed=options.seed,
@@ -39,9 +40,10 @@ def summary(output: Path, manifest: Manifest) -> str:
     """Say in a few lines what was written to `output`, its numbers with their unit."""
     taken, given, parity = manifest.input, manifest.output, manifest.parity
     unit = ' m' if given.kind is DepthKind.METRIC else ' in its own unit'
+    images = taken.batch or 'any number'
     lines = [
         f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
-        f'  takes image uint8 [1, {taken.height}, {taken.width}, 3] RGB',
+        f'  takes image uint8 [{images}, {taken.height}, {taken.width}, 3] RGB',
         f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g}{unit}',
     ]
     if parity is not None:
@@ -52,6 +54,11 @@ def summary(output: Path, manifest: Manifest) -> str:
         )
     lines.append(f'  manifest inside it and in {manifest_path(output)}')
     return '\n'.join(lines) + '\n'
+
+
+def _batch(text: str) -> int:
+    """Read a number of images, or `free`, which a manifest writes as 0; an argparse type."""
+    return 0 if text == 'free' else count(text)
 
 
 def _parser() -> CommandParser:
@@ -65,6 +72,13 @@ def _parser() -> CommandParser:
     add('--output', type=Path, required=True, help='.onnx file to write; <stem>.json beside it')
     add('--height', type=count, help='rows of the input, pixels; as trained when left out')
     add('--width', type=count, help='columns of the input, pixels; as trained when left out')
+    add(
+        '--batch',
+        type=_batch,
+        default=1,
+        metavar='N|free',
+        help='images the graph takes at once; free leaves their number open',
+    )
     add('--licence', default='', help='licence of the weights; what the checkpoint says if empty')
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(

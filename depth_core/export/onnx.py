@@ -34,6 +34,9 @@ SUFFIX: Final = '.onnx'
 _LARGEST_FILE: Final = 2**31 - 1
 """A protobuf message cannot be longer, and an ONNX file is one message."""
 
+_FREE_BATCH: Final = 'batch'
+"""What the number of images is called where it is free."""
+
 _TOOLS: Final = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
 
 
@@ -43,6 +46,7 @@ def export_onnx(
     *,
     height: int | None = None,
     width: int | None = None,
+    batch: int = 1,
     training: Mapping[str, object] | None = None,
     licence: str = '',
     seed: int = SEED,
@@ -50,15 +54,18 @@ def export_onnx(
 ) -> Manifest:
     """Write `model` to `output` and `<stem>.json`, once ONNX Runtime has answered as torch does.
 
-    The graph takes `image`, uint8 [1, height, width, 3] RGB, and gives `depth` and `sigma`,
-    float32 [1, height, width]. All sizes are fixed, the batch of one included: runtimes plan
-    memory and kernels for exactly this size, and a camera gives one image at a time.
+    The graph takes `image`, uint8 [batch, height, width, 3] RGB, and gives `depth` and `sigma`,
+    float32 [batch, height, width]. Height and width are fixed, and so is the batch of one unless
+    another is asked for: runtimes plan memory and kernels for exactly this size, and a camera
+    gives one image at a time. A free batch serves several cameras; that an image is answered in a
+    batch as alone is part of the proof then.
 
     Args:
         model: The network; left on the CPU in eval mode.
         output: Where to write, ending in `.onnx`.
         height: Rows of the input, pixels; None takes the network's own size.
         width: Columns of the input, pixels; None takes the network's own size.
+        batch: Images at once; 0 leaves their number free.
         training: Provenance of the weights, for the manifest.
         licence: Licence of the weights, for the manifest.
         seed: Seed of the images that are compared.
@@ -68,7 +75,8 @@ def export_onnx(
         The manifest, which is inside the file and beside it.
 
     Raises:
-        ConfigError: `output` does not end in `.onnx`, or only one of height and width is given.
+        ConfigError: `output` does not end in `.onnx`, only one of height and width is given, or
+            the batch is negative.
         ExportError: The network cannot be exported, or the graph answers differently. Nothing
             is left under the name `output`, or what was there before.
         ModelError: The network does not take this size.
@@ -84,7 +92,9 @@ def export_onnx(
     model = model.cpu().eval()
     default_height, default_width = model.spec.default_size
     manifest = dataclasses.replace(
-        manifest_of(model, height=height or default_height, width=width or default_width),
+        manifest_of(
+            model, height=height or default_height, width=width or default_width, batch=batch
+        ),
         licence=licence,
         training=training or {},
         weights_sha256=weights_sha256(model),
@@ -118,7 +128,9 @@ class _Reference:
 
 def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:
     spec = manifest.input
-    example = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+    free = spec.batch == 0
+    # Sizes of 0 and 1 never stay free in torch.export, whatever it is asked for.
+    example = torch.zeros(2 if free else spec.batch, spec.height, spec.width, 3, dtype=torch.uint8)
     try:
         program = torch.onnx.export(
             graph,
@@ -127,6 +139,7 @@ def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:
             opset_version=OPSET,
             input_names=[spec.name],
             output_names=[manifest.output.depth, str(manifest.output.sigma)],
+            dynamic_shapes={'image': {0: _FREE_BATCH}} if free else None,
             verbose=False,
         )
     except ModelError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,13 @@ TOLERANCE: Final = 1e-3
 sums, some 1e-5 over a deep network; a graph that is wrong differs by a tenth and more."""
 
 
+_TOGETHER: Final = 3
+"""Images in the batch that a graph of free batch is proven on."""
+
+Answer: TypeAlias = tuple[Float32Array, Float32Array | None]
+"""Depth and sigma, as a backend gives them."""
+
+
 def measure_parity(
     reference: Backend,
     candidate: Backend,
@@ -28,6 +35,9 @@ def measure_parity(
     tolerance: float = TOLERANCE,
 ) -> Parity:
     """Compare two backends on `parity_images` of the candidate's size.
+
+    The reference sees one image at a time. The candidate sees as many as its batch is; where that
+    is free it sees three together and others alone, so that both are proven.
 
     Args:
         reference: What the answer should be.
@@ -44,14 +54,16 @@ def measure_parity(
     manifest = candidate.manifest
     images = parity_images(seed=seed, height=manifest.input.height, width=manifest.input.width)
     depth, sigma = _Difference('depth'), _Difference('sigma')
-    for image in images:
-        expected_depth, expected_sigma = reference.run(image[None])
-        found_depth, found_sigma = candidate.run(image[None])
-        # Near zero a fraction says nothing; no depth below min_depth is ever stated.
-        size = np.maximum(np.abs(expected_depth), _floor(manifest.output))
-        depth.update(expected_depth, found_depth, size)
-        if expected_sigma is not None and found_sigma is not None:
-            sigma.update(expected_sigma, found_sigma, size)
+    expected = [_copied(reference.run(image[None])) for image in images]
+    for group in _groups(len(images), manifest.input.batch):
+        found_depth, found_sigma = candidate.run(images[list(group)])
+        for place, image in enumerate(group):
+            expected_depth, expected_sigma = expected[image]
+            # Near zero a fraction says nothing; no depth below min_depth is ever stated.
+            size = np.maximum(np.abs(expected_depth), _floor(manifest.output))
+            depth.update(expected_depth, found_depth[place], size)
+            if expected_sigma is not None and found_sigma is not None:
+                sigma.update(expected_sigma, found_sigma[place], size)
     differing = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
     if differing:
         message = (
@@ -71,6 +83,21 @@ def measure_parity(
         sigma_max_rel=sigma.largest_rel,
         tolerance=tolerance,
     )
+
+
+def _groups(images: int, batch: int) -> list[tuple[int, ...]]:
+    """Which images are answered together: each at least once, one both in company and alone."""
+    if batch == 0:
+        together = tuple(range(min(_TOGETHER, images)))
+        return [together, *((image,) for image in (0, *range(_TOGETHER, images)))]
+    starts = range(0, images, batch)
+    return [tuple((start + place) % images for place in range(batch)) for start in starts]
+
+
+def _copied(answer: Answer) -> Answer:
+    """One image of what a backend gave, in memory that its next run does not write to."""
+    depth, sigma = answer
+    return depth[0].copy(), None if sigma is None else sigma[0].copy()
 
 
 @dataclass

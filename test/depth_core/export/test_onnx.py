@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from torch import Tensor, nn
@@ -62,6 +63,13 @@ class TinyModel(DepthModel):
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         return {'out': self(x).depth}
+
+
+class Crowded(TinyModel):
+    """Answers each image by all of the batch."""
+
+    def forward(self, images: Tensor) -> Prediction:
+        return super().forward(images.mean(dim=0, keepdim=True).expand_as(images))
 
 
 class Untraceable(TinyModel):
@@ -150,6 +158,36 @@ def test_backends_answer_as_the_network(exported: Path, backend: str) -> None:
     assert_within_rounding(in_both_precisions(model, run), answers, ceiling=1e-5)
 
 
+def test_a_free_batch_answers_each_image_as_alone(tmp_path: Path) -> None:
+    path = tmp_path / 'free.onnx'
+    manifest = export_onnx(TinyModel(), path, batch=0)
+    assert manifest.input.batch == 0
+    assert read_manifest(path) == manifest
+    graph = onnx.load(path).graph
+    for item in (*graph.input, *graph.output):
+        assert item.type.tensor_type.shape.dim[0].dim_param == 'batch'
+    session = onnxruntime.InferenceSession(path)
+    images = np.random.default_rng(5).integers(0, 256, (4, 24, 32, 3), dtype=np.uint8)
+    together = session.run(None, {'image': images})
+    alone = [session.run(None, {'image': image[None]}) for image in images]
+    for index, name in enumerate(('depth', 'sigma')):
+        found = np.concatenate([answer[index] for answer in alone])
+        np.testing.assert_allclose(found, together[index], rtol=1e-5, err_msg=name)
+
+
+def test_a_free_batch_that_mixes_its_images_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match='differs by up to'):
+        export_onnx(Crowded(), tmp_path / 'free.onnx', batch=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_batch_of_a_fixed_number(tmp_path: Path) -> None:
+    manifest = export_onnx(TinyModel(), tmp_path / 'two.onnx', batch=2)
+    assert manifest.input.batch == 2
+    graph = onnx.load(tmp_path / 'two.onnx').graph
+    assert [size.dim_value for size in graph.input[0].type.tensor_type.shape.dim] == [2, 24, 32, 3]
+
+
 def test_the_size_is_the_networks_own_when_left_out(tmp_path: Path) -> None:
     manifest = export_onnx(TinyModel(), tmp_path / 'tiny.onnx')
     assert (manifest.input.height, manifest.input.width) == (24, 32)
@@ -191,6 +229,8 @@ def test_wrong_requests_are_refused_before_work(tmp_path: Path) -> None:
         export_onnx(TinyModel(), tmp_path / 'tiny.onnx', height=20, width=32)
     with pytest.raises(ConfigError, match=r'does not end in \.onnx'):
         export_onnx(TinyModel(), tmp_path / 'tiny.trt')
+    with pytest.raises(ConfigError, match='a batch of -1 images'):
+        export_onnx(TinyModel(), tmp_path / 'tiny.onnx', batch=-1)
     with pytest.raises(ConfigError, match='give both'):
         export_onnx(TinyModel(), tmp_path / 'tiny.onnx', height=24)
     (tmp_path / 'file').write_text('', encoding='utf-8')
@@ -233,5 +273,7 @@ def test_the_command_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
     (tmp_path / 'b.ckpt').write_bytes(b'no checkpoint')
     with pytest.raises(DepthError, match=r'b\.ckpt'):
         main(['--checkpoint', str(tmp_path / 'b.ckpt'), '--output', str(tmp_path / 'a.onnx')])
+    with pytest.raises(ConfigError, match="--batch: 'some' is not a whole number"):
+        main(['--checkpoint', 'a', '--output', 'b', '--batch', 'some'])
     with pytest.raises(ConfigError, match="did you mean '--height'"):
         main(['--checkpoint', 'a', '--output', 'b', '--heigth', '3'])

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,19 @@ class Plain:
         sigma = np.full_like(plane, 1.0 + self.sigma_added)
         plane[:, 3, 5] *= self.depth_factor
         return plane, sigma
+
+
+@dataclass
+class Crowded(Plain):
+    """Answers deeper by a share of the images beside the first."""
+
+    deeper: float = 0.0
+    seen: list[int] = field(default_factory=list)
+
+    def run(self, images: Any) -> tuple[Float32Array, Float32Array | None]:
+        self.seen.append(len(images))
+        depth, sigma = super().run(images)
+        return depth * np.float32(1.0 + self.deeper * (len(images) - 1)), sigma
 
 
 def test_images_are_a_function_of_seed_and_size() -> None:
@@ -76,6 +89,26 @@ def test_one_pixel_above_the_tolerance_is_refused_with_its_size() -> None:
     measure_parity(Plain(), Plain(depth_factor=1.002), tolerance=0.003)
 
 
+@pytest.mark.parametrize(
+    ('batch', 'seen'), [(1, [1, 1, 1, 1, 1]), (2, [2, 2, 2]), (0, [3, 1, 1, 1])]
+)
+def test_the_graph_sees_its_batch_and_the_network_single_images(
+    batch: int, seen: list[int]
+) -> None:
+    manifest = replace(MANIFEST, input=replace(MANIFEST.input, batch=batch))
+    reference, candidate = Crowded(), Crowded(manifest=manifest)
+    measure_parity(reference, candidate)
+    assert reference.seen == [1, 1, 1, 1, 1]
+    assert candidate.seen == seen
+
+
+def test_an_image_that_is_answered_otherwise_in_a_batch_is_refused() -> None:
+    manifest = replace(MANIFEST, input=replace(MANIFEST.input, batch=0))
+    with pytest.raises(ExportError, match=r'depth differs by up to 0\.02 '):
+        measure_parity(Plain(), Crowded(deeper=0.01, manifest=manifest))
+    measure_parity(Plain(), Crowded(deeper=0.01))
+
+
 @pytest.mark.parametrize(('factor', 'side'), [(np.nan, 'graph'), (np.inf, 'graph')])
 def test_what_is_not_finite_is_refused(factor: float, side: str) -> None:
     with pytest.raises(ExportError, match=f'the {side} gives depth that is not finite'):
@@ -95,6 +128,8 @@ def test_the_command_names_metres_only_where_there_are_some(
     output = replace(MANIFEST.output, kind=kind)
     path = tmp_path / 'a.onnx'
     path.write_bytes(bytes(10))
-    said = summary(path, replace(MANIFEST, output=output, parity=parity))
+    free = replace(MANIFEST.input, batch=0)
+    said = summary(path, replace(MANIFEST, input=free, output=output, parity=parity))
+    assert 'takes image uint8 [any number, 16, 24, 3] RGB\n' in said
     assert f'gives depth and sigma, {kind}, 0.5 to 80{unit}\n' in said
     assert f'of the depth (0.0004{unit}), sigma' in said
