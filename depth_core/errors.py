@@ -16,6 +16,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
+INTERRUPTED = 128 + signal.SIGINT
+"""Exit status of a process that was asked to end by Ctrl-C."""
+
 TERMINATED = 128 + signal.SIGTERM
 """Exit status of a process that was asked to end by SIGTERM."""
 
@@ -115,5 +118,5 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write('interrupted\n')
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(0)

@@ -13,13 +13,18 @@ from typing import Final
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
+from depth_core.runtime.engine import BuildProgress, EngineIdentity
 from depth_ros.drops import DropReason
+from depth_ros.opening import progress_text
 
 WINDOW_FRAMES: Final = 200
 """Percentiles are taken over so many of the latest frames."""
 
 REPEAT_S: Final = 10.0
 """A reason that goes on is logged again after so long."""
+
+KEY_CHARACTERS: Final = 12
+"""So much of the key of an engine is shown; it tells the entries of a cache apart."""
 
 _NORMAL: Final = frozenset(
     {DropReason.SUPERSEDED, DropReason.NO_SUBSCRIBER, DropReason.DEACTIVATED}
@@ -56,8 +61,22 @@ class Identity:
     precision: str = ''
     scale_state: str = ''
     """Where the metres come from; `metric` when the model itself gives them."""
+    precision_error: str = ''
+    """How far that precision is from fp32, as the manifest has it measured."""
+    device: str = ''
+    """The device asked for; empty when that was left to the backend."""
+    engine: EngineIdentity | None = None
+    """The engine in use; None for backends that run without."""
+    passed_over: Mapping[str, str] = field(default_factory=dict)
+    """Backends that were tried first, with the reason why each is not in use."""
+    fell_back: bool = False
+    """Whether the user had named them."""
     image_topic: str = ''
     transport: str = ''
+    progress: BuildProgress | None = None
+    """How far the opening of the model is; None when none is going on."""
+    failure: str = ''
+    """Why the latest transition failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +193,13 @@ def status_message(
         ('model_file', identity.model_file),
         ('weights_sha256', identity.weights_sha256),
         ('backend', identity.backend),
+        ('device', identity.device),
         ('precision', identity.precision),
+        ('precision_error', identity.precision_error),
+        *_engine(identity.engine),
+        *((f'passed_over_{name}', reason) for name, reason in identity.passed_over.items()),
+        *_progress(identity.progress),
+        ('failure', identity.failure),
         ('scale_state', identity.scale_state),
         ('image_topic', identity.image_topic),
         ('image_transport', identity.transport),
@@ -204,7 +229,7 @@ def _summary(
     identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
 ) -> tuple[bytes, str]:
     if identity.state != 'active':
-        return DiagnosticStatus.OK, f'{identity.state}: not subscribed to images'
+        return _inactive(identity)
     if counts.silent_s > silence_s:
         topic = identity.image_topic
         if publishers == 0:
@@ -225,7 +250,41 @@ def _summary(
         return (DiagnosticStatus.ERROR if lost_all else DiagnosticStatus.WARN), text
     if counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'
-    return DiagnosticStatus.OK, f'{counts.rate_out_hz:.1f} depth maps a second'
+    rate = f'{counts.rate_out_hz:.1f} depth maps a second'
+    if identity.fell_back:
+        names = ', '.join(identity.passed_over)
+        return DiagnosticStatus.WARN, f'{rate} on {identity.backend}, in place of {names}'
+    return DiagnosticStatus.OK, rate
+
+
+def _inactive(identity: Identity) -> tuple[bytes, str]:
+    if identity.progress is not None:
+        return DiagnosticStatus.OK, f'{identity.state}: {progress_text(identity.progress)}'
+    if identity.failure:
+        return DiagnosticStatus.ERROR, f'{identity.state}: {identity.failure}'
+    return DiagnosticStatus.OK, f'{identity.state}: not subscribed to images'
+
+
+def _engine(engine: EngineIdentity | None) -> list[tuple[str, str]]:
+    if engine is None:
+        return [(f'engine_{name}', '') for name in ('key', 'tensorrt', 'gpu', 'agreement')]
+    return [
+        ('engine_key', engine.key[:KEY_CHARACTERS]),
+        ('engine_tensorrt', engine.tensorrt),
+        ('engine_gpu', engine.gpu),
+        ('engine_agreement', engine.agreement),
+    ]
+
+
+def _progress(progress: BuildProgress | None) -> list[tuple[str, str]]:
+    if progress is None:
+        return [('build_phase', ''), ('build_fraction', ''), ('build_elapsed_s', '')]
+    fraction = '' if progress.fraction is None else f'{progress.fraction:.3f}'
+    return [
+        ('build_phase', progress.phase),
+        ('build_fraction', fraction),
+        ('build_elapsed_s', f'{progress.elapsed_s:.1f}'),
+    ]
 
 
 def _percentiles(name: str, seconds: Iterable[float]) -> list[tuple[str, str]]:

@@ -4,28 +4,30 @@
     python -m depth_ros.mono_depth_node --ros-args -p model:=/path/to/model.onnx
         -r image:=/camera/image_raw -r camera_info:=/camera/camera_info     (one line)
 
-The main thread takes messages, services and timers; one worker converts, predicts, converts and
+The executor takes messages, services and timers; one worker converts, predicts, converts and
 publishes. While it works the newest frame waits and older ones are dropped and counted. Outputs
 without a subscriber are not computed, and without any subscriber the network does not run.
+Opening the model, which may build an engine for minutes, blocks nothing.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from depth_core.contracts import DepthKind
-from depth_core.errors import ConfigError, DepthError, ModelError, run_command
+from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
+from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.arguments import CommandParser
 from depth_ros.camera_info import CameraInfoStore
@@ -33,11 +35,13 @@ from depth_ros.diagnostics import FrameStatistics, Identity, status_message
 from depth_ros.drops import DropReason
 from depth_ros.memory import keep_freed_memory
 from depth_ros.newest_frame import NewestFrameWorker
+from depth_ros.opening import Opening
 from depth_ros.outputs import Outputs
 from depth_ros.parameter_fields import When
 from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
 from depth_ros.qos import DIAGNOSTICS_QOS, input_events, input_qos
+from depth_ros.served_model import described, identity_of, open_model
 from depth_ros.settings import BY_NAME, settings_from
 
 NODE_NAME: Final = 'mono_depth'
@@ -61,6 +65,10 @@ class MonoDepthNode(StartableNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()
         self._statistics = FrameStatistics()
+        self._ending = threading.Event()
+        self._changing = threading.RLock()
+        """Held while outputs, inputs and identity change; never while a model is opened."""
+        self._opening: Opening[Predictor] | None = None
         self._predictor: Predictor | None = None
         self._outputs: Outputs | None = None
         self._answerer: FrameAnswerer | None = None
@@ -74,9 +82,23 @@ class MonoDepthNode(StartableNode):
         """Whether the node is to configure and activate itself."""
         return self._settings.autostart
 
+    @property
+    def configures_only(self) -> bool:
+        """Whether an engine is to be built or checked, and that is all."""
+        return self._settings.build_only
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether a model is still being opened that nobody waits for."""
+        return self._opening is not None and self._opening.is_running
+
+    def give_up(self) -> None:
+        """Cancel the opening of a model; the node ends."""
+        self._ending.set()
+
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Open the model and create the publishers."""
-        return self._attempt('configure', self._open, super().on_configure, state)
+        return self._attempt('configure', self._configure, super().on_configure, state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Destroy the publishers and release the model."""
@@ -108,51 +130,44 @@ class MonoDepthNode(StartableNode):
         """Run `step`, then the transition of the publishers; rclpy would hide an exception."""
         try:
             step()
+        except BuildCancelledError as error:
+            self.get_logger().info(f'{what} {error}')
         except DepthError as error:
-            self.get_logger().error(f'{what} failed: {error}')
-            return TransitionCallbackReturn.FAILURE
+            self._fail(f'{what} failed: {error}')
         except Exception:  # noqa: BLE001 rclpy would hide it
-            self.get_logger().error(
-                f'{what} failed with an internal error:\n{traceback.format_exc()}'
-            )
-            return TransitionCallbackReturn.FAILURE
-        return managed(state)
+            self._fail(f'{what} failed with an internal error:\n{traceback.format_exc()}')
+        else:
+            return managed(state)
+        return TransitionCallbackReturn.FAILURE
 
-    def _open(self) -> None:
+    def _fail(self, failure: str) -> None:
+        self._identity = replace(self._identity, failure=failure)
+        self.get_logger().error(failure)
+
+    def _configure(self) -> None:
         settings = self._settings
         path = settings.model_file()
-        predictor = Predictor.open(
-            path,
-            backend=settings.backends,
-            precision=settings.precision,
-            strict=settings.strict_backend,
-            threads=settings.threads or None,
+        self._identity = Identity(model_file=str(path))
+        self._opening = Opening(
+            lambda options: open_model(path, settings, options),
+            settings.engine.options,
+            cancelled=self._ending,
         )
-        manifest = predictor.manifest
-        if manifest.output.kind is not DepthKind.METRIC:
-            message = (
-                f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
-                'publishes metres; choose a metric model.'
-            )
-            raise ModelError(message)
-        settings.check(manifest.output)
-        self._predictor = predictor
-        self._statistics = FrameStatistics()
-        self._outputs = Outputs(self, reliability=settings.output_reliability)
-        self._identity = Identity(
-            model=manifest.name,
-            model_file=str(path),
-            weights_sha256=manifest.weights_sha256,
-            backend=predictor.backend,
-            precision=settings.precision,
-            scale_state=str(manifest.output.kind),
-            image_topic=self._image_topic(settings.image_transport),
-            transport=settings.image_transport,
-        )
-        self.get_logger().info(
-            f'model {manifest.name}, {manifest.input.width}x{manifest.input.height}, depth from '
-            f'{manifest.output.min_depth:g} to {manifest.output.max_depth:g} m'
-        )
+        log = self.get_logger().info
+        try:
+            predictor = self._opening.model(lambda text: log(f'{path}: {text}'))
+        finally:
+            if not self._opening.is_running:
+                self._opening = None
+        with self._changing:
+            self._statistics = FrameStatistics()
+            topic = self._image_topic(settings.image_transport)
+            self._identity = identity_of(predictor, settings, topic)
+            if not settings.build_only:
+                self._outputs = Outputs(self, reliability=settings.output_reliability)
+                self._predictor = predictor
+        for line in described(self._identity, predictor.manifest):
+            log(line)
 
     def _close(self) -> None:
         if self._outputs is not None:
@@ -162,6 +177,10 @@ class MonoDepthNode(StartableNode):
         self._identity = Identity()
 
     def _begin(self) -> None:
+        with self._changing:
+            self._subscribe()
+
+    def _subscribe(self) -> None:
         if self._predictor is None or self._outputs is None:
             message = 'the node is not configured; configure it before activating it.'
             raise ConfigError(message)
@@ -198,21 +217,23 @@ class MonoDepthNode(StartableNode):
         self.get_logger().info(f'subscribed to images on {self._identity.image_topic}')
 
     def _end(self) -> None:
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs.clear()
-        if self._worker is not None and self._worker.stop() is not None:
-            self._statistics.dropped(DropReason.DEACTIVATED)
-        self._worker = self._answerer = None
+        with self._changing:
+            for subscription in self._inputs:
+                self.destroy_subscription(subscription)
+            self._inputs.clear()
+            if self._worker is not None and self._worker.stop() is not None:
+                self._statistics.dropped(DropReason.DEACTIVATED)
+            self._worker = self._answerer = None
 
     def _undo(self) -> None:
-        self._end()
-        self._close()
+        with self._changing:
+            self._end()
+            self._close()
 
     def _on_image(self, message: Any) -> None:  # noqa: ANN401 Image or CompressedImage
         self._statistics.arrived()
-        frame = Frame(message, time.monotonic())
-        if self._worker is not None and self._worker.offer(frame) is not None:
+        frame, worker = Frame(message, time.monotonic()), self._worker
+        if worker is not None and worker.offer(frame) is not None:
             self._statistics.dropped(DropReason.SUPERSEDED)
 
     def _image_topic(self, transport: str) -> str:
@@ -234,34 +255,38 @@ class MonoDepthNode(StartableNode):
                     f'{self.state}; clean it up first.'
                 )
                 return SetParametersResult(successful=False, reason=reason)
-        try:
-            self._settings = settings_from(
-                {change.name: change.value for change in changes if change.name in BY_NAME},
-                base=self._settings,
-                model=self._predictor.manifest.output if self._predictor is not None else None,
-            )
-        except ConfigError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        if self._answerer is not None:
-            self._answerer.settings = self._settings
+        with self._changing:
+            try:
+                self._settings = settings_from(
+                    {change.name: change.value for change in changes if change.name in BY_NAME},
+                    base=self._settings,
+                    model=self._predictor.manifest.output if self._predictor else None,
+                )
+            except ConfigError as error:
+                return SetParametersResult(successful=False, reason=str(error))
+            if self._answerer is not None:
+                self._answerer.settings = self._settings
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
+        with self._changing:
+            array = DiagnosticArray(status=[self._status()])
+        array.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(array)
+
+    def _status(self) -> DiagnosticStatus:
         topic = self._identity.image_topic
         wanted = self._outputs.wanted() if self._outputs is not None else ()
-        array = DiagnosticArray()
-        array.header.stamp = self.get_clock().now().to_msg()
-        array.status = [
-            status_message(
-                self.get_fully_qualified_name().lstrip('/'),
-                replace(self._identity, state=self.state),
-                self._statistics.snapshot(),
-                publishers=self.count_publishers(topic) if topic else 0,
-                wanted=[output.topic for output in wanted],
-                silence_s=SILENCE_PERIODS * self._settings.diagnostics_period_s,
-            )
-        ]
-        self._diagnostics.publish(array)
+        opening = self._opening if self.state == 'configuring' else None
+        progress = opening.progress if opening is not None and opening.is_running else None
+        return status_message(
+            self.get_fully_qualified_name().lstrip('/'),
+            replace(self._identity, state=self.state, progress=progress),
+            self._statistics.snapshot(),
+            publishers=self.count_publishers(topic) if topic else 0,
+            wanted=[output.topic for output in wanted],
+            silence_s=SILENCE_PERIODS * self._settings.diagnostics_period_s,
+        )
 
 
 def main() -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Final
 
-from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -22,6 +21,7 @@ from depth_core.contracts import DepthMap, Float32Array, OutputSpec, Uint8Array
 from depth_core.preview import colour_depth
 from depth_ros.conversions import image_message, millimetres
 from depth_ros.point_cloud import point_cloud
+from depth_ros.process import StartableNode
 from depth_ros.qos import output_events, output_qos
 from depth_ros.settings import Settings
 
@@ -200,7 +200,7 @@ def parts_needed(outputs: Sequence[Output]) -> Part:
 class Outputs:
     """The lifecycle publishers of one configured node."""
 
-    def __init__(self, node: LifecycleNode, *, reliability: str) -> None:
+    def __init__(self, node: StartableNode, *, reliability: str) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {
             output.topic: node.create_lifecycle_publisher(

@@ -17,6 +17,7 @@ from depth_core.errors import ConfigError
 from depth_core.preview import ColourScale, scale_for
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
+from depth_core.runtime.engine import EngineOptions
 from depth_core.shipped import default_model, find_model
 from depth_ros.parameter_fields import (
     ParameterField,
@@ -28,6 +29,11 @@ from depth_ros.parameter_fields import (
 )
 
 Reliability: TypeAlias = Literal['best_effort', 'reliable']
+
+ENGINE_BACKENDS: Final = tuple(name for name, entry in BACKENDS.items() if entry.builds_engine)
+"""Those that build an engine before they run."""
+
+MEBIBYTE: Final = 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +84,37 @@ class CloudOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EngineParameters:
+    """How TensorRT engines are built, kept and run."""
+
+    cache_dir: str = parameter(
+        'Folder for the engines built on this machine (a path), which nobody else may write to; '
+        'without one, the cache folder of the user.',
+        default='',
+    )
+    workspace_mb: int = parameter(
+        'Most GPU memory that building an engine may use for scratch; 0 leaves it to TensorRT.',
+        default=0,
+        minimum=0,
+        maximum=1048576,
+        unit='MiB',
+    )
+    cuda_graph: bool = parameter(
+        'Record the work of one inference as a CUDA graph and replay it, which saves launches.',
+        default=False,
+    )
+
+    @property
+    def options(self) -> EngineOptions:
+        """What the runtime takes."""
+        return EngineOptions(
+            cache_dir=Path(self.cache_dir).expanduser() if self.cache_dir else None,
+            workspace_bytes=self.workspace_mb * MEBIBYTE or None,
+            cuda_graph=self.cuda_graph,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """The parameters of the node, by attribute."""
 
@@ -95,12 +132,28 @@ class Settings:
     strict_backend: bool = parameter(
         'Fail instead of falling back to the next backend.', default=False
     )
-    precision: Precision = parameter('Arithmetic of the backend.', default='fp32')
+    precision: Precision = parameter(
+        'Arithmetic of the backend; fp16 and int8 engines take the graph of that precision beside '
+        'the model.',
+        default='fp32',
+    )
+    device: str = parameter(
+        'Device of the backend, as its runtime calls it (GPU.0, NPU, cuda:1); without one, the '
+        'first.',
+        default='',
+    )
     threads: int = parameter(
         'CPU threads of the backend; 0 leaves it to the backend.',
         default=0,
         minimum=0,
         maximum=256,
+    )
+    engine: EngineParameters = EngineParameters()
+    build_only: bool = parameter(
+        'Build the engine, or check the one in the cache, and end: status 0 when it may be used, '
+        '2 when not. Nothing is subscribed to, and no output published.',
+        default=False,
+        when=When.READ_ONLY,
     )
     image_transport: Literal['raw', 'compressed'] = parameter(
         'Subscribe to image (raw) or to image/compressed (JPEG or PNG).', default='raw'
@@ -170,8 +223,20 @@ class Settings:
 
     @property
     def backends(self) -> tuple[str, ...]:
-        """The backends to try, in order."""
-        return split_names(self.backend) or (AUTO,)
+        """The backends to try, in order; for `build_only` those that build an engine."""
+        names = split_names(self.backend) or (AUTO,)
+        if not self.build_only:
+            return names
+        return (
+            ENGINE_BACKENDS
+            if names == (AUTO,)
+            else tuple(name for name in names if name in ENGINE_BACKENDS)
+        )
+
+    @property
+    def names_backends(self) -> bool:
+        """Whether the user chose the backends, rather than leaving it to `auto`."""
+        return split_names(self.backend) not in {(), (AUTO,)}
 
     def model_file(self) -> Path:
         """Return the file of the model.
@@ -195,6 +260,11 @@ class Settings:
             raise ConfigError('\n'.join(problems))
 
     def _contradictions(self, model: OutputSpec | None) -> Iterator[str]:
+        if not self.backends:
+            yield (
+                f'parameter build_only is true and backend = {self.backend!r} builds no engine; '
+                f'name {" or ".join(ENGINE_BACKENDS)}, or auto.'
+            )
         near_m, far_m = self.preview_near_m, self.preview_far_m
         if 0.0 < far_m <= near_m:
             yield (

@@ -2,9 +2,10 @@
 """Start `mono_depth` for one camera.
 
     ros2 launch depth_ros mono_depth.launch.py image:=/camera/image_raw
+    ros2 launch depth_ros mono_depth.launch.py backend:=tensorrt precision:=fp16 build_only:=true
 
-The arguments named in `PARAMETERS` set parameters of the node; one that is not given stays as the
-parameter file has it.
+The second builds the engine, or checks the one in the cache, and ends. The arguments named in
+`PARAMETERS` set parameters of the node; one that is not given stays as the parameter file has it.
 """
 
 from __future__ import annotations
@@ -30,7 +31,18 @@ from depth_ros.settings import BY_NAME
 
 SHARE = Path(get_package_share_directory('depth_ros'))
 
-PARAMETERS = ('model', 'backend', 'image_transport', 'depth_encoding', 'autostart')
+PARAMETERS = (
+    'model',
+    'backend',
+    'strict_backend',
+    'precision',
+    'device',
+    'threads',
+    'build_only',
+    'image_transport',
+    'depth_encoding',
+    'autostart',
+)
 """Arguments that set the parameter of the same name, described by its field of the settings."""
 
 PROFILES = {
@@ -94,7 +106,7 @@ ARGUMENTS = (
         'respawn',
         default_value='false',
         choices=BOOLEANS,
-        description='Start the node again when it ends by itself.',
+        description='Start the node again when it ends by itself, unless build_only is true.',
     ),
     DeclareLaunchArgument(
         'respawn_delay_s',
@@ -153,6 +165,11 @@ def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
 
 
+def is_true(context: LaunchContext, name: str) -> bool:
+    """Whether a boolean argument was given as true."""
+    return LaunchConfiguration(name).perform(context) == 'true'
+
+
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node; only arguments that were given override the parameter file."""
     parameters: dict[str, ParameterValue | bool] = {
@@ -160,7 +177,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         for name in PARAMETERS
         if LaunchConfiguration(name).perform(context)
     }
-    parameters['use_sim_time'] = LaunchConfiguration('use_sim_time').perform(context) == 'true'
+    parameters['use_sim_time'] = is_true(context, 'use_sim_time')
     image = LaunchConfiguration('image').perform(context)
     camera_info = LaunchConfiguration('camera_info').perform(context)
     if not camera_info:
@@ -174,7 +191,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=[LaunchConfiguration('params_file'), parameters],
         remappings=[('image', image), ('camera_info', camera_info)],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        respawn=LaunchConfiguration('respawn').perform(context) == 'true',
+        respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),
         respawn_delay=float(LaunchConfiguration('respawn_delay_s').perform(context)),
         output='screen',
     )

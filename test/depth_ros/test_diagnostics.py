@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
+from depth_core.runtime.engine import BuildProgress, EngineIdentity
 from depth_ros.diagnostics import (
     REPEAT_S,
     FrameStatistics,
@@ -138,3 +140,50 @@ def test_every_reason_and_the_identity_are_said() -> None:
     assert said['dropped_superseded'] == '0'
     assert said['backend'] == 'openvino'
     assert said['outputs_wanted'] == 'depth/color points'
+
+
+def test_a_model_that_is_being_opened_says_how_far_it_is() -> None:
+    building = BuildProgress(phase='building', fraction=0.345, elapsed_s=61.66)
+    message = status(Snapshot(), Identity(state='configuring', progress=building))
+    assert message.level == DiagnosticStatus.OK
+    assert message.message == 'configuring: building 34%, 62 s'
+    said = values(message)
+    assert (said['build_phase'], said['build_fraction']) == ('building', '0.345')
+    assert said['build_elapsed_s'] == '61.7'
+    parsing = replace(building, phase='parsing', fraction=None)
+    said = values(status(Snapshot(), Identity(state='configuring', progress=parsing)))
+    assert (said['build_phase'], said['build_fraction']) == ('parsing', '')
+    assert values(status(Snapshot()))['build_phase'] == ''
+
+
+def test_a_failed_start_is_an_error_with_its_reason() -> None:
+    message = status(Snapshot(), Identity(failure='configure failed: no GPU'))
+    assert message.level == DiagnosticStatus.ERROR
+    assert message.message == 'unconfigured: configure failed: no GPU'
+    assert values(message)['failure'] == 'configure failed: no GPU'
+
+
+def test_the_engine_and_the_backends_passed_over_are_said() -> None:
+    engine = EngineIdentity(
+        key='0123456789abcdef', tensorrt='tensorrt 10.3.0', gpu='Orin', agreement='depth 0.1 %'
+    )
+    refused = replace(
+        ACTIVE, engine=engine, device='cuda:1', passed_over={'tensorrt-rtx': 'depth is off by 9 %'}
+    )
+    said = values(status(Snapshot(), refused))
+    assert said['engine_key'] == '0123456789ab'
+    assert said['engine_tensorrt'] == 'tensorrt 10.3.0'
+    assert said['engine_gpu'] == 'Orin'
+    assert said['engine_agreement'] == 'depth 0.1 %'
+    assert said['device'] == 'cuda:1'
+    assert said['passed_over_tensorrt-rtx'] == 'depth is off by 9 %'
+    assert values(status(Snapshot()))['engine_key'] == ''
+
+
+def test_falling_back_from_what_was_named_is_a_warning() -> None:
+    counts = Snapshot(rate_out_hz=5.0)
+    passed = replace(ACTIVE, passed_over={'tensorrt': 'no GPU'})
+    assert status(counts, passed).level == DiagnosticStatus.OK, 'auto may take what there is'
+    message = status(counts, replace(passed, fell_back=True))
+    assert message.level == DiagnosticStatus.WARN
+    assert message.message == '5.0 depth maps a second on openvino, in place of tensorrt'

@@ -13,9 +13,16 @@ import yaml
 from depth_core.contracts import DepthKind, OutputSpec
 from depth_core.errors import ConfigError
 from depth_core.preview import ColourScale
+from depth_core.runtime.engine import EngineOptions
 from depth_ros.parameter_fields import When, parameter, parameters_of, with_values
 from depth_ros.parameters import descriptor, markdown_table, yaml_text
-from depth_ros.settings import BY_NAME, PARAMETERS, CloudOptions, Settings, settings_from
+from depth_ros.settings import (
+    BY_NAME,
+    PARAMETERS,
+    CloudOptions,
+    Settings,
+    settings_from,
+)
 
 MODEL = OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=80.0)
 
@@ -107,6 +114,16 @@ def test_what_the_settings_make_of_their_values() -> None:
     given = settings_from({'preview_near_m': 2.0, 'preview_far_m': 6.0})
     assert given.preview_scale(MODEL) == ColourScale(near=2.0, far=6.0)
     assert settings_from({'min_confidence': 1}).cloud == CloudOptions(min_confidence=1.0)
+
+
+def test_how_engines_are_built() -> None:
+    assert Settings().engine.options == EngineOptions()
+    given = settings_from(
+        {'engine.cache_dir': '/plans', 'engine.workspace_mb': 2, 'engine.cuda_graph': True}
+    )
+    assert given.engine.options == EngineOptions(
+        cache_dir=Path('/plans'), workspace_bytes=2097152, cuda_graph=True
+    )
 
 
 @pytest.mark.parametrize(

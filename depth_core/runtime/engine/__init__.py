@@ -10,8 +10,17 @@ plan from the cache or a new one, never served before it has answered as the gra
 from depth_core.runtime.engine.options import (
     BuildCancelledError,
     BuildProgress,
+    EngineIdentity,
     EngineOptions,
     Flavour,
+    RunsEngine,
 )
 
-__all__ = ['BuildCancelledError', 'BuildProgress', 'EngineOptions', 'Flavour']
+__all__ = [
+    'BuildCancelledError',
+    'BuildProgress',
+    'EngineIdentity',
+    'EngineOptions',
+    'Flavour',
+    'RunsEngine',
+]

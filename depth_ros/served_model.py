@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The model that the node serves: opened as the parameters say, checked, and described."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from depth_core.contracts import DepthKind
+from depth_core.errors import ModelError
+from depth_core.manifest import ErrorSpread, Manifest, PrecisionError, read_manifest
+from depth_core.runtime import Predictor
+from depth_core.runtime.engine import EngineOptions
+from depth_ros.diagnostics import KEY_CHARACTERS, Identity
+from depth_ros.settings import Settings
+
+
+def open_model(path: Path, settings: Settings, options: EngineOptions) -> Predictor:
+    """Open the model at `path`.
+
+    Args:
+        path: An ONNX file or a checkpoint.
+        settings: The parameters of the node.
+        options: How an engine is built, and what is told of it meanwhile.
+
+    Raises:
+        DepthError: The model or a parameter is wrong, or no backend can run it as asked.
+    """
+    if path.suffix == '.onnx':  # before an engine is built of what cannot be served
+        check_model(path, read_manifest(path), settings)
+    predictor = Predictor.open(
+        path,
+        backend=settings.backends,
+        precision=settings.precision,
+        strict=settings.strict_backend,
+        threads=settings.threads or None,
+        device=settings.device or None,
+        engine=options,
+    )
+    check_model(path, predictor.manifest, settings)
+    return predictor
+
+
+def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
+    """Refuse a model that this node cannot serve.
+
+    Raises:
+        ModelError: It does not give metres.
+        ConfigError: A parameter contradicts it.
+    """
+    if manifest.output.kind is not DepthKind.METRIC:
+        message = (
+            f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
+            'publishes metres; choose a metric model.'
+        )
+        raise ModelError(message)
+    settings.check(manifest.output)
+
+
+def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> Identity:
+    """What the diagnostics say of an open model."""
+    manifest = predictor.manifest
+    error = manifest.precision_error
+    return Identity(
+        model=manifest.name,
+        model_file=str(predictor.path),
+        weights_sha256=manifest.weights_sha256,
+        backend=predictor.backend,
+        device=settings.device,
+        precision=predictor.precision,
+        precision_error='' if error is None else precision_text(error),
+        engine=predictor.engine,
+        passed_over=dict(predictor.passed_over),
+        fell_back=settings.names_backends and bool(predictor.passed_over),
+        scale_state=str(manifest.output.kind),
+        image_topic=image_topic,
+        transport=settings.image_transport,
+    )
+
+
+def described(identity: Identity, manifest: Manifest) -> Iterator[str]:
+    """Say what serves, one line a subject, for the log."""
+    spec = manifest.input
+    yield (
+        f'model {manifest.name}, {spec.width}x{spec.height}, depth from '
+        f'{manifest.output.min_depth:g} to {manifest.output.max_depth:g} m'
+    )
+    if identity.engine is not None:
+        engine = identity.engine
+        yield (
+            f'engine {engine.key[:KEY_CHARACTERS]} of {engine.tensorrt} on {engine.gpu}, '
+            f'{identity.precision}: {engine.agreement}'
+        )
+    if identity.precision_error:
+        yield f'{identity.precision} differs from fp32: {identity.precision_error}'
+
+
+def precision_text(error: PrecisionError) -> str:
+    """Say how far a graph of lower precision is from the one in fp32."""
+    spreads = [f'depth {_spread(error.depth)}']
+    if error.sigma is not None:
+        spreads.append(f'sigma {_spread(error.sigma)}')
+    if error.abs_rel_change is not None:
+        spreads.append(f'AbsRel {error.abs_rel_change:+.2%} on {error.abs_rel_set}')
+    return f'{"; ".join(spreads)} ({error.method}, {error.image_count} images)'
+
+
+def _spread(spread: ErrorSpread) -> str:
+    return f'mean {spread.mean:.2%}, 99.9 % of pixels {spread.p999:.2%}, max {spread.max:.2%}'
