@@ -22,6 +22,7 @@ from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.api import TensorRt
 from depth_core.runtime.engine.builder import BUILDING, PARSING, BuildRequest
+from depth_core.runtime.engine.graph_checks import check_operators
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
 from depth_core.runtime.graph import TensorInfo, check_graph
 from depth_core.runtime.onnx_graph import OnnxGraph
@@ -77,6 +78,7 @@ def build_plan(
     graph = read_graph(onnx)
     check_graph(onnx, manifest, graph.inputs, graph.outputs)
     _check_precision(graph, precision)
+    check_operators(graph, flavour=trt.flavour, release=trt.release, precision=precision)
     if targets is not None and not trt.chooses_targets:
         message = f'{trt} builds for the GPU that is here; leave out targets {", ".join(targets)}.'
         raise BackendError(message)
