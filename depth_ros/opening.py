@@ -49,7 +49,7 @@ class Opening(Generic[Model]):
             cancelled: Set to give up.
         """
         self._cancelled = cancelled
-        self._begun_s = time.monotonic()
+        self._begun_s = self._heard_s = time.monotonic()
         self._progress = BuildProgress(phase=OPENING, fraction=None, elapsed_s=0.0)
         self._opened: Future[Model] = Future()
         options = replace(options, report=self._report, cancelled=cancelled)
@@ -71,17 +71,17 @@ class Opening(Generic[Model]):
         """Wait for the model.
 
         Args:
-            log: Takes a line about the progress every `LOG_PERIOD_S`.
+            log: Takes a line about the progress when nothing was reported for `LOG_PERIOD_S`;
+                what reports also logs.
 
         Raises:
             BuildCancelledError: It was given up. The thread may still be running.
             DepthError: The model cannot be opened.
         """
-        next_log_s = LOG_PERIOD_S
         while self.is_running and not self._cancelled.is_set():
             wait((self._opened,), timeout=CHECK_S)
-            if self.progress.elapsed_s >= next_log_s:
-                next_log_s += LOG_PERIOD_S
+            if time.monotonic() - self._heard_s >= LOG_PERIOD_S:
+                self._heard_s = time.monotonic()
                 log(progress_text(self.progress))
         if self._cancelled.is_set():
             wait((self._opened,), timeout=GRACE_S)
@@ -91,6 +91,7 @@ class Opening(Generic[Model]):
 
     def _report(self, progress: BuildProgress) -> None:
         self._progress = progress
+        self._heard_s = time.monotonic()
 
     def _run(self, open_model: Callable[[EngineOptions], Model], options: EngineOptions) -> None:
         try:

@@ -60,6 +60,7 @@ STATES = {
     State.PRIMARY_STATE_INACTIVE: 'inactive',
     State.PRIMARY_STATE_ACTIVE: 'active',
     State.PRIMARY_STATE_FINALIZED: 'finalized',
+    State.TRANSITION_STATE_CONFIGURING: 'configuring',
 }
 
 
@@ -148,6 +149,7 @@ class RosSession:
         parameters: Mapping[str, object] | None = None,
         remappings: Mapping[str, str] | None = None,
         arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
     ) -> NodeProcess:
         """Start a module of this package as a node."""
         ros: list[str] = []
@@ -155,7 +157,8 @@ class RosSession:
             ros += ['-p', f'{name}:={_yaml(value)}']
         for name, target in (remappings or {}).items():
             ros += ['-r', f'{name}:={target}']
-        return self.start('-m', module, *arguments, '--ros-args', *ros)
+        command = ('-m', module, *arguments, '--ros-args', *ros)
+        return self.start(*command, environment=environment)
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Handle messages until `condition` holds."""
@@ -233,13 +236,14 @@ class RosSession:
     def diagnostics(self, accept: Callable[[dict[str, str]], bool], what: str) -> dict[str, str]:
         """Return the values of the first status of mono_depth that `accept` returns true for.
 
-        The level and the message are under `level` and `message`.
+        The name, the level and the message are under `name`, `level` and `message`.
         """
         found: list[dict[str, str]] = []
 
         def look(message: DiagnosticArray) -> None:
             for status in message.status:
                 values = {item.key: item.value for item in status.values}
+                values['name'] = status.name
                 values['level'] = str(int.from_bytes(status.level, 'little'))
                 values['message'] = status.message
                 if accept(values):
