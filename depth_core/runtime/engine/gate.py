@@ -88,14 +88,25 @@ class GateReport:
         report: dict[str, Any] = plain(self)
         return report
 
-    def proves(self, parity: Mapping[str, Any] | None) -> bool:
-        """Whether a recorded report is of the same comparison as this one, and need not be made.
 
-        Another GPU, driver or TensorRT, other limits or images call for a new one.
-        """
-        own = self.to_mapping()
-        same = ('depth_limit', 'sigma_limit', 'images', 'where')
-        return parity is not None and all(parity.get(key) == own[key] for key in same)
+def recorded_result(
+    parity: Mapping[str, Any] | None,
+    manifest: Manifest,
+    *,
+    precision: Precision,
+    where: Mapping[str, str],
+) -> bool | None:
+    """Whether an engine passed, by the mapping of an earlier report.
+
+    Returns:
+        None when it has to be compared again: there is no report, or it is of another GPU, driver
+        or TensorRT, or was held to other limits.
+    """
+    depth, sigma = limits_of(manifest, precision)
+    same = {'depth_limit': plain(depth), 'sigma_limit': plain(sigma), 'where': dict(where)}
+    if parity is None or any(parity.get(key) != value for key, value in same.items()):
+        return None
+    return parity.get('passed') is True
 
 
 def limits_of(manifest: Manifest, precision: Precision) -> tuple[ErrorSpread, ErrorSpread]:

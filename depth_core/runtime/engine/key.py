@@ -97,7 +97,8 @@ class GraphHashes:
         Raises:
             ModelError: A file is missing, cannot be read, or is no ONNX file.
         """
-        digests = [self._of_file(path), *map(self._of_file, _external_files(path))]
+        files = [path, *_external_files(path)]
+        digests = [self._of_file(file) for file in files]
         if len(digests) == 1:
             return digests[0]
         return hashlib.sha256('\n'.join(digests).encode()).hexdigest()
