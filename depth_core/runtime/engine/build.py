@@ -4,26 +4,21 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, Pipe
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Final
 
 from depth_core.errors import BackendError, ConfigError
 from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.api import TensorRt
 from depth_core.runtime.engine.builder import BUILDING, PARSING, BuildRequest
+from depth_core.runtime.engine.builder_process import BuilderProcess
 from depth_core.runtime.engine.graph_checks import check_operators
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.engine.timings import timings_path
 from depth_core.runtime.graph import TensorInfo, check_graph
 from depth_core.runtime.onnx_graph import OnnxGraph
 from depth_core.runtime.onnx_reader import read_graph
@@ -36,7 +31,6 @@ _REPORT_S: Final = 2.0
 """Between two reports."""
 _LOG_S: Final = 5.0
 """Between two lines of the log."""
-_LAST_OUTPUT: Final = 2000
 
 _IMAGE_AXES: Final = 4
 
@@ -90,7 +84,7 @@ def build_plan(
         shapes=profile_shapes(graph, manifest, options.max_batch),
         workspace_bytes=options.workspace_bytes,
         targets=None if targets is None else list(targets),
-        timings=None,
+        timings=_text(timings_path(trt, options.cache_dir)),
     )
     start = time.monotonic()
     plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
@@ -150,6 +144,10 @@ def _sizes(info: TensorInfo, manifest: Manifest) -> list[int | None]:
     return sizes
 
 
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path.absolute())
+
+
 def _check_precision(graph: OnnxGraph, precision: Precision) -> None:
     """Refuse a precision that the graph is not in: a flag would be ignored, or trusted blindly."""
     quantised = any(node.operator == 'QuantizeLinear' for node in graph.nodes)
@@ -197,69 +195,23 @@ class _Progress:
 
 
 def _build_apart(request: BuildRequest, progress: _Progress, options: EngineOptions) -> bytes:
-    with tempfile.TemporaryFile() as output, _builder(output) as (process, connection):
-        try:
-            connection.send_bytes(request.to_json())
-            while True:
-                if options.cancelled is not None and options.cancelled.is_set():
-                    message = (
-                        f'the build of {Path(request.onnx).name} was cancelled after '
-                        f'{progress.elapsed_s():.1f} s; nothing of it is kept.'
-                    )
-                    raise BuildCancelledError(message)
-                if connection.poll(_LOOK_S):
-                    said: dict[str, Any] = json.loads(connection.recv_bytes())
-                    if 'plan' in said:
-                        return connection.recv_bytes()
-                    if 'error' in said:
-                        raise BackendError(said['error'])
-                    progress.update(said['phase'], said['fraction'])
-                progress.tell()
-        except (EOFError, OSError) as error:
-            message = _epitaph(process.wait(), output, progress.elapsed_s())
-            raise BackendError(message) from error
-
-
-@contextlib.contextmanager
-def _builder(output: IO[bytes]) -> Iterator[tuple[subprocess.Popen[bytes], Connection]]:
-    """Start the process that builds, and end it whatever happens."""
-    here, there = Pipe()
-    command = [sys.executable, '-m', 'depth_core.runtime.engine.builder', str(there.fileno())]
-    folders = [str(Path(folder).absolute()) for folder in sys.path]
-    process = subprocess.Popen(
-        command,
-        pass_fds=[there.fileno()],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd='/',  # where no folder shadows a module
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
-        start_new_session=True,  # Ctrl-C is for this process, which ends the other
-    )
-    there.close()
-    try:
-        yield process, here
-    finally:
-        here.close()
-        process.kill()
-        process.wait()
-
-
-def _epitaph(status: int, output: IO[bytes], elapsed_s: float) -> str:
-    """Why the process that built is gone, in words."""
-    output.seek(0)
-    text = output.read().decode(errors='replace').strip()
-    if text:
-        _logger.info('the builder wrote:\n%s', text[-_LAST_OUTPUT:])
-    last = f': {text.splitlines()[-1]}' if text else ''
-    if status == -signal.SIGKILL:
-        return (
-            f'the builder was killed after {elapsed_s:.0f} s, as Linux does when memory runs out; '
-            'close other programs, limit the workspace (workspace_mb), or add swap.'
-        )
-    if status < 0:
-        return (
-            f'the builder crashed after {elapsed_s:.0f} s ({signal.Signals(-status).name}){last}; '
-            'this version of TensorRT cannot build this graph.'
-        )
-    return f'the builder failed after {elapsed_s:.0f} s (status {status}){last}'
+    with contextlib.closing(BuilderProcess(request)) as builder:
+        builder.start()
+        while True:
+            if options.cancelled is not None and options.cancelled.is_set():
+                message = (
+                    f'the build of {Path(request.onnx).name} was cancelled after '
+                    f'{progress.elapsed_s():.1f} s; nothing of it is kept.'
+                )
+                raise BuildCancelledError(message)
+            said = builder.said(_LOOK_S)
+            if 'plan' in said:
+                plan: bytes = said['plan']
+                return plan
+            if 'error' in said:
+                raise BackendError(said['error'])
+            if 'log' in said:
+                _logger.log(said['log'], '%s', said['text'])
+            if 'phase' in said:
+                progress.update(said['phase'], said['fraction'])
+            progress.tell()

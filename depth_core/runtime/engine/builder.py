@@ -9,8 +9,8 @@ connection, and no file is written but the timing cache, whole.
 
 from __future__ import annotations
 
-import fcntl
 import json
+import logging
 import os
 import re
 import signal
@@ -25,25 +25,28 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from depth_core.errors import BackendError, DepthError
-from depth_core.files import is_utf8, replaced_atomically
+from depth_core.files import is_utf8
 from depth_core.runtime.engine.api import (
     Builder,
     IBuilderConfig,
     INetworkDefinition,
-    ITimingCache,
     OnnxParser,
     TensorRt,
     load_tensorrt,
     progress_monitor,
 )
 from depth_core.runtime.engine.options import Flavour
+from depth_core.runtime.engine.timings import keep_timings, use_timings
 
 Told: TypeAlias = Callable[[str, float | None], None]
 
 PARSING: Final = 'parsing'
 BUILDING: Final = 'building'
 
-_MEMORY: Final = re.compile(r'out ?of ?memory|bad_?alloc|insufficient memory', re.IGNORECASE)
+_MEMORY: Final = re.compile(
+    r'out ?of ?memory|bad_?alloc|insufficient memory|memory .*could not be allocated',
+    re.IGNORECASE,
+)
 _NO_IMPLEMENTATION: Final = re.compile(
     r'could not find any implementation for node (.+?)[.,]? ?$', re.IGNORECASE
 )
@@ -109,15 +112,16 @@ def compile_plan(trt: TensorRt, request: BuildRequest, told: Told) -> bytes:
     _configure(trt, config, request)
     _limit_types(trt, network, config, request)
     _add_profile(trt, builder, config, request)
-    timings = _open_timings(trt, config, request)
+    timings = None if request.timings is None else Path(request.timings)
+    timed = timings is not None and use_timings(config, timings)
     if trt.has_progress_monitor:
         config.progress_monitor = progress_monitor(trt, partial(_go_on, told))
     told(BUILDING, None)
     memory = builder.build_serialized_network(network, config)
     if memory is None:
         raise BackendError(_failure(trt))
-    if timings is not None:
-        _keep_timings(config, Path(str(request.timings)))
+    if timings is not None and timed:
+        keep_timings(config, timings)
     return bytes(memory)
 
 
@@ -242,40 +246,6 @@ def _add_profile(
     )
 
 
-def _open_timings(
-    trt: TensorRt, config: IBuilderConfig, request: BuildRequest
-) -> ITimingCache | None:
-    """Give the builder the timings of former builds, where it can use them."""
-    if request.timings is None or not trt.keeps_timings:
-        return None
-    path = Path(request.timings)
-    kept = path.read_bytes() if path.is_file() else b''
-    for content in (kept, b''):
-        timings = config.create_timing_cache(content)
-        # False: timings of another GPU or version are not taken over.
-        if timings is not None and config.set_timing_cache(timings, False):  # noqa: FBT003
-            return timings
-    return None
-
-
-def _keep_timings(config: IBuilderConfig, path: Path) -> None:
-    """Put the timings of this build with those that others kept meanwhile."""
-    fresh: ITimingCache = config.get_timing_cache()
-    if fresh is None:
-        return
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_suffix('.lock').open('w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if path.is_file():
-            others: ITimingCache = config.create_timing_cache(path.read_bytes())
-            if others is not None:
-                fresh.combine(others, False)  # noqa: FBT003  ignore_mismatch
-        memory = fresh.serialize()
-        if memory is not None:
-            with replaced_atomically(path) as temporary:
-                temporary.write_bytes(bytes(memory))
-
-
 def _failure(trt: TensorRt) -> str:
     """Why there is no plan, in words."""
     because = trt.first_error() or 'TensorRT gave no reason'
@@ -323,8 +293,25 @@ class _Messages:
         with self._lock:
             self._send({'error': str(error)})
 
+    def log(self, level: int, text: str) -> None:
+        """Have a line logged where the log is."""
+        with self._lock:
+            self._send({'log': level, 'text': text})
+
     def _send(self, content: Mapping[str, object]) -> None:
         self._connection.send_bytes(json.dumps(content).encode())
+
+
+class _SentLog(logging.Handler):
+    """What this process logs, logged by the one that waits."""
+
+    def __init__(self, messages: _Messages) -> None:
+        super().__init__()
+        self._messages = messages
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send a record."""
+        self._messages.log(record.levelno, record.getMessage())
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -334,6 +321,7 @@ def main(arguments: Sequence[str]) -> None:
     request = BuildRequest.from_json(connection.recv_bytes())
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     messages = _Messages(connection)
+    logging.basicConfig(level=logging.INFO, handlers=[_SentLog(messages)])
     try:
         messages.plan(compile_plan(load_tensorrt(request.flavour), request, messages.progress))
     except MemoryError:

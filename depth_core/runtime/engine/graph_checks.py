@@ -238,7 +238,7 @@ def check_operators(
     version = '.'.join(map(str, release))
     subject = Subject(graph)
     refusals = _opset_refusals(graph, flavour, release)
-    warnings = []
+    warnings: list[str] = []
     for limit in LIMITS:
         first, end = limit.versions.get(flavour, (_OPEN, _OPEN))
         if not first <= release < end:

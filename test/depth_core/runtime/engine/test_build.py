@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from onnx import helper
+from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from depth_core.contracts import InputSpec
 from depth_core.errors import BackendError, ConfigError, ModelError
@@ -21,6 +24,27 @@ from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write
 pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is for x86-64 machines')
 
 TARGETS = ('8.6',)
+
+
+def deep(layers: int) -> list[NodeProto]:
+    """Nodes of a convolution of 64 channels after another."""
+    nodes = [helper.make_node('Conv', ['features', 'widen'], ['c0'])]
+    for index in range(layers):
+        nodes.append(helper.make_node('Conv', [f'c{index}', f'w{index}'], [f'r{index}']))
+        nodes.append(helper.make_node('Relu', [f'r{index}'], [f'c{index + 1}']))
+    nodes.append(helper.make_node('Conv', [f'c{layers}', 'narrow'], ['more']))
+    return nodes
+
+
+def deep_weights(layers: int) -> list[TensorProto]:
+    """Weights of `deep`, each layer's its own."""
+    generator = np.random.default_rng(0)
+    shapes = {'widen': (64, 1, 1, 1), 'narrow': (1, 64, 1, 1)}
+    shapes |= {f'w{index}': (64, 64, 1, 1) for index in range(layers)}
+    return [
+        numpy_helper.from_array(generator.normal(0, 0.1, shape).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
 
 
 @pytest.fixture(scope='module')
@@ -113,3 +137,34 @@ def test_a_build_is_cancelled(trt: TensorRt, tmp_path: Path) -> None:
             options=EngineOptions(cancelled=cancelled),
             targets=TARGETS,
         )
+
+
+def test_ctrl_c_ends_a_build_and_its_process(tmp_path: Path) -> None:
+    # A graph that takes half a minute; Ctrl-C comes as soon as the builder says that it builds.
+    path = write_graph(tmp_path / 'deep.onnx', extra=deep(400), initializers=deep_weights(400))
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from depth_core.errors import run_command
+from depth_core.manifest import read_manifest
+from depth_core.runtime.engine.api import load_tensorrt
+from depth_core.runtime.engine.build import build_plan
+from depth_core.runtime.engine.options import EngineOptions
+
+def interrupt(progress):
+    print(progress.phase, flush=True)
+    if progress.phase == 'building':
+        os.kill(os.getpid(), signal.SIGINT)
+
+path = Path({str(path)!r})
+run_command(lambda: build_plan(
+    load_tensorrt('tensorrt-rtx'), path, read_manifest(path), precision='fp32',
+    options=EngineOptions(report=interrupt), targets=['8.6']))
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 130
+    assert done.stderr == 'interrupted\n'
+    assert done.stdout.splitlines()[-1] == 'building'
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The timing cache: how fast kernels were in former builds, so that the next build is quicker.
+
+One file for each version of TensorRT, in the folder of the engine cache. TensorRT itself refuses
+timings of another GPU. Nothing depends on this file: what cannot be read or kept is done without.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from depth_core.errors import DepthError
+from depth_core.files import replaced_atomically
+from depth_core.runtime.engine.api import IBuilderConfig, ITimingCache, TensorRt
+from depth_core.runtime.engine.folder import (
+    FILE_MODE,
+    default_folder,
+    private_folder,
+    read_private,
+)
+from depth_core.runtime.engine.locks import locked
+
+_logger = logging.getLogger(__name__)
+
+_FOLDER = 'timings'
+
+
+def timings_path(trt: TensorRt, cache_dir: Path | None) -> Path | None:
+    """Where the timings of `trt` are kept; None when it makes no use of any."""
+    if not trt.keeps_timings:
+        return None
+    folder = default_folder() if cache_dir is None else cache_dir
+    return folder / _FOLDER / f'{trt.version}.timings'
+
+
+def use_timings(config: IBuilderConfig, path: Path) -> bool:
+    """Give a builder the timings of former builds, or none to begin with.
+
+    Returns:
+        Whether the builder takes note of timings, so that `keep_timings` has some.
+    """
+    for content in (_read(path), b''):
+        timings: ITimingCache = config.create_timing_cache(content)
+        # False: timings of another GPU are not taken over.
+        if timings is not None and config.set_timing_cache(timings, False):  # noqa: FBT003
+            return True
+    return False
+
+
+def keep_timings(config: IBuilderConfig, path: Path) -> None:
+    """Keep the timings of a build with those that others kept meanwhile."""
+    timings: ITimingCache = config.get_timing_cache()
+    if timings is None:
+        return
+    try:
+        private_folder(path.parent)
+        with locked(path.with_suffix('.lock')):
+            others: ITimingCache = config.create_timing_cache(_read(path))
+            if others is not None:
+                timings.combine(others, False)  # noqa: FBT003  those of another GPU are left out
+            memory = timings.serialize()
+            if memory is None:
+                return
+            with replaced_atomically(path) as temporary:
+                temporary.write_bytes(bytes(memory))
+            path.chmod(FILE_MODE)
+    except (DepthError, OSError) as error:
+        _logger.warning('the timings of this build are not kept: %s', error)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return read_private(path)
+    except FileNotFoundError:
+        return b''
+    except DepthError as error:
+        _logger.warning('the timings of former builds are not used: %s', error)
+        return b''
