@@ -160,6 +160,7 @@ class MonoDepthNode(StartableNode):
             if not self._opening.is_running:
                 self._opening = None
         with self._changing:
+            self._settings.check(predictor.manifest.output)  # live ones may have changed
             self._statistics = FrameStatistics()
             topic = self._image_topic(settings.image_transport)
             self._identity = identity_of(predictor, settings, topic)

@@ -202,7 +202,9 @@ def _spin(node: StartableNode, ended: list[int]) -> bool:
         finally:
             node.give_up()
             executor.shutdown()  # else it may be collected later than rclpy: a traceback
-    return starting is None or starting.result()
+    if starting is None or starting.result():
+        return True
+    return node.state == 'finalized' and not node.configures_only  # shut down while it started
 
 
 def _is_over(node: StartableNode, starting: Future[bool] | None) -> bool:

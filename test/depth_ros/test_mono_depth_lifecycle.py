@@ -115,6 +115,29 @@ def test_a_signal_ends_a_node_that_was_shut_down(ros: RosSession) -> None:
     assert 'Traceback' not in node.output
 
 
+STUCK = """
+import threading
+import depth_ros.mono_depth_node as node
+
+node.open_model = lambda path, settings, options: threading.Event().wait()
+node.main()
+"""
+
+
+def test_a_runtime_that_cannot_be_interrupted_keeps_neither_services_nor_the_end_waiting(
+    ros: RosSession, model: Path
+) -> None:
+    node = ros.start('-c', STUCK, '--ros-args', '-p', f'model:={model}')
+    said = ros.diagnostics(lambda said: said['state'] == 'configuring', 'that it configures')
+    assert said['build_phase'] == 'opening'
+    assert ros.state('mono_depth') == 'configuring'
+    assert not ros.change_state('mono_depth', 'configure'), 'one at a time'
+    node.signal(signal.SIGINT)
+    assert node.wait() == 0
+    assert 'configure given up after' in node.output
+    assert 'Traceback' not in node.output
+
+
 def relative_model(folder: Path) -> Path:
     path = write_standin_onnx(folder / 'relative.onnx')
     graph = onnx.load(path)
