@@ -10,10 +10,13 @@ import cv2
 import numpy as np
 
 from depth_core.contracts import DepthKind, Float32Array, OutputSpec
+from depth_core.runtime.plane_pool import PlanePool
 
 RANGE_TOLERANCE: Final = 1e-3
 """A depth within this fraction of an end of the range counts as that end: half precision rounds
 by half as much, and interpolation between two saturated pixels by far less."""
+_ROUNDING: Final = 1e-6
+"""What interpolation may add to the largest of its values, as a fraction."""
 
 
 class Postprocessor:
@@ -28,6 +31,7 @@ class Postprocessor:
     def __init__(self, spec: OutputSpec) -> None:
         self._spec = spec
         self._ranged = spec.kind is not DepthKind.INVERSE
+        self._pool = PlanePool()
         self._unit = np.float32(spec.unit_m if spec.kind is DepthKind.METRIC else 1.0)
 
     @property
@@ -46,12 +50,15 @@ class Postprocessor:
             sigma = None if sigma is None else sigma * self._unit
         if self._ranged:
             depth = np.clip(depth, self._spec.min_depth, self._spec.max_depth)
-        depth_m = _resized(depth, height, width)
-        if self._ranged:
+        depth_m, sigma_m = (self._pool.take(height, width) for _ in range(2))
+        _resize(depth, depth_m)
+        if self._ranged and _reaches_an_end(depth, self.depth_range):
             mark_ends(depth_m, self.depth_range)
         if sigma is None:
-            return depth_m, np.full((height, width), np.nan, np.float32)
-        return depth_m, _resized(sigma, height, width)
+            sigma_m.fill(np.nan)
+        else:
+            _resize(sigma, sigma_m)
+        return depth_m, sigma_m
 
 
 def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:
@@ -61,18 +68,32 @@ def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:
         depth_m: [H, W] depth; NaN stays.
         depth_range: Nearest and farthest depth, in the unit of the depth.
     """
-    nearest, farthest = depth_range
-    for ended, value in (
-        (depth_m >= farthest * (1.0 - RANGE_TOLERANCE), np.inf),
-        (depth_m <= nearest * (1.0 + RANGE_TOLERANCE), -np.inf),
-    ):
+    nearest, farthest = _ends(depth_range)
+    for ended, value in ((depth_m >= farthest, np.inf), (depth_m <= nearest, -np.inf)):
         if ended.any():
             depth_m[ended] = value
 
 
-def _resized(plane: Float32Array, height: int, width: int) -> Float32Array:
-    if plane.shape == (height, width):
-        return plane.copy()
+def _ends(depth_range: tuple[float, float]) -> tuple[float, float]:
+    """The depths at and beyond which the ends count as reached."""
+    nearest, farthest = depth_range
+    return nearest * (1.0 + RANGE_TOLERANCE), farthest * (1.0 - RANGE_TOLERANCE)
+
+
+def _reaches_an_end(depth: Float32Array, depth_range: tuple[float, float]) -> bool:
+    """Whether anything interpolated between `depth` can lie at an end; so does NaN."""
+    nearest, farthest = _ends(depth_range)
+    inside = depth.min() > nearest * (1.0 + _ROUNDING) and depth.max() < farthest * (
+        1.0 - _ROUNDING
+    )
+    return not inside
+
+
+def _resize(plane: Float32Array, target: Float32Array) -> None:
+    """Write `plane` to `target` at its size."""
+    if plane.shape == target.shape:
+        np.copyto(target, plane)
+        return
     # Shrinking by area would blend near and far; bilinear samples the surface that is there.
-    resized = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, np.float32)
+    size = target.shape[1], target.shape[0]
+    cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_LINEAR)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from depth_core.contracts import Float32Array, InputSpec, Uint8Array
 from depth_core.errors import DataError
 from depth_core.manifest import Manifest
+from depth_core.runtime.area_average import AreaAverage
 from depth_core.runtime.graph import input_shape
 
 _CHANNELS: Final = 3
@@ -57,7 +58,8 @@ class Preprocessor:
     def __init__(self, manifest: Manifest) -> None:
         self._manifest = manifest
         self._spec = spec = manifest.input
-        self._size = (spec.width, spec.height)  # as OpenCV orders them
+        self._seen_size = (0, 0)
+        self._average: AreaAverage | None = None
         self._pixels = np.empty((spec.height, spec.width, 3), np.uint8)
         self._batch = np.zeros(input_shape(manifest), spec.dtype)
         self._plain = spec.dtype == 'uint8' and spec.layout == 'NHWC'
@@ -83,12 +85,8 @@ class Preprocessor:
 
     def _fill(self, target: NDArray[Any], image: Uint8Array) -> None:
         """Write the input for one image to its place in the batch."""
-        height, width = image.shape[:2]
-        shrinks = height >= self._spec.height and width >= self._spec.width
-        # Averaging over the area of each pixel keeps fine texture from turning into noise.
-        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         pixels = target if self._plain else self._pixels
-        cv2.resize(image, self._size, dst=pixels, interpolation=method)
+        self._resize(image, pixels)
         if self._spec.channels == 'BGR':
             cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=pixels)
         if self._plain:
@@ -100,6 +98,20 @@ class Preprocessor:
         else:
             np.multiply(pixels, self._gain, out=target)
             target += self._offset
+
+    def _resize(self, image: Uint8Array, target: Uint8Array) -> None:
+        """Write `image` to `target` at its size."""
+        size, wanted = (image.shape[0], image.shape[1]), self.size
+        if size != self._seen_size:  # cameras do not change size
+            self._seen_size = size
+            self._average = AreaAverage(size, wanted) if AreaAverage.suits(size, wanted) else None
+        if self._average is not None:
+            self._average(image, target)
+            return
+        shrinks = size[0] >= wanted[0] and size[1] >= wanted[1]
+        # Averaging over the area of each pixel keeps fine texture from turning into noise.
+        method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        cv2.resize(image, (wanted[1], wanted[0]), dst=target, interpolation=method)
 
 
 def _affine(spec: InputSpec) -> tuple[Float32Array, Float32Array]:
