@@ -28,6 +28,7 @@ DATA = (
     'rviz/*.rviz',
     'trt_engines/*.onnx',
     'trt_engines/*.json',
+    'trt_engines/*.npz',
     'trt_engines/*.md',
 )
 """What goes to share/depth_ros, under the same relative path as in the repository."""

@@ -25,6 +25,7 @@ from depth_core.manifest import METADATA_KEY, Manifest, manifest_path, write_man
 from depth_core.models import DepthModel
 from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends import BackendRequest, open_backend
+from depth_core.runtime.engine.answers import answer_all, write_answers
 from depth_core.runtime.parity_images import SEED
 from depth_core.shipped import shipped_file
 
@@ -53,6 +54,9 @@ def export_onnx(
     tolerance: float = TOLERANCE,
 ) -> Manifest:
     """Write `model` to `output` and `<stem>.json`, once ONNX Runtime has answered as torch does.
+
+    Some pixels of its answers go to `<stem>.answers.npz`, which engines are compared with where
+    no other runtime is.
 
     The graph takes `image`, uint8 [batch, height, width, 3] RGB, and gives `depth` and `sigma`,
     float32 [batch, height, width]. Height and width are fixed, and so is the batch of one unless
@@ -107,9 +111,11 @@ def export_onnx(
         request = BackendRequest(path=temporary)
         candidate = open_backend(request, ['onnxruntime'], strict=True).backend
         parity = measure_parity(reference, candidate, seed=seed, tolerance=tolerance)
+        answers = answer_all(candidate, reference='the graph on ONNX Runtime', seed=seed)
         manifest = dataclasses.replace(manifest, parity=parity)
         _save(graph, manifest, temporary)
     write_manifest(manifest_path(output), manifest)
+    write_answers(output, answers, seed=seed)
     return manifest
 
 

@@ -11,7 +11,9 @@ import pytest
 
 from depth_core import shipped
 from depth_core.errors import DepthError, ModelError
+from depth_core.manifest import read_manifest
 from depth_core.runtime import Predictor
+from depth_core.runtime.engine.answers import read_answers
 from depth_core.shipped import default_model, find_model, shipped_file, shipped_models
 
 
@@ -38,6 +40,16 @@ def test_the_shipped_models_have_the_names_of_their_files(repository: Path) -> N
     expected = {path.stem: path for path in (repository / 'trt_engines').glob('*.onnx')}
     assert shipped_models() == expected
     assert default_model() == repository / 'trt_engines/densedepth_small.onnx'
+
+
+@pytest.mark.parametrize('name', shipped_models())
+def test_the_stored_answers_belong_to_the_shipped_graph(name: str) -> None:
+    answers = read_answers(shipped_models()[name])
+    spec = read_manifest(shipped_models()[name]).output
+    assert answers.sigma is not None
+    assert (answers.sigma > 0.0).all()
+    assert answers.depth.min() >= spec.min_depth
+    assert answers.depth.max() <= spec.max_depth
 
 
 def test_a_file_comes_before_a_shipped_model_and_a_folder_does_not(

@@ -49,6 +49,9 @@ _logger = logging.getLogger(__name__)
 AUTO: Final = 'auto'
 """In place of a name: the chain of `default_chain`."""
 
+_PLANS: Final = ('.plan', '.engine', '.trt')
+"""Endings that people give engines."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BackendEntry:
@@ -137,6 +140,13 @@ def default_chain(path: Path) -> tuple[str, ...]:
         ConfigError: No backend runs files of this kind.
     """
     suited = _backends_for(path.suffix)
+    if path.suffix in _PLANS:
+        message = (
+            f'{path} is an engine by its ending, and is not loaded: an engine is a program, for '
+            'one GPU and one version of TensorRT. Give the ONNX file that it was made from; its '
+            'engine is built here, and kept.'
+        )
+        raise ConfigError(message)
     if not suited:
         known = sorted({suffix for entry in BACKENDS.values() for suffix in entry.suffixes})
         ending = f'ends in {path.suffix!r}' if path.suffix else 'has no ending'

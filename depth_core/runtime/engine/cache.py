@@ -158,6 +158,10 @@ class EngineCache:
         except DepthError as error:
             _logger.warning('an engine that was refused will be built again: %s', error)
 
+    def discard(self, key: str) -> None:
+        """Delete the plan of `key` and what is known of it, as if it had never been built."""
+        self._files.delete(stem_of(key))
+
     def quarantine(self, key: str, reason: str) -> None:
         """Put the plan of `key` where it is not found, and say why in the log; lock held."""
         self._files.quarantine(stem_of(key), reason)
@@ -170,13 +174,18 @@ class EngineCache:
                 found.append(self._files.read_record(stem))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
-    def verify(self) -> dict[str, str | None]:
-        """Compare every plan with its record.
+    def verify(
+        self, opens: Callable[[Entry, bytes], str | None] | None = None
+    ) -> dict[str, str | None]:
+        """Compare every plan with its record, and change nothing.
+
+        Args:
+            opens: Tries to open a plan that is as it was written, and says what is wrong.
 
         Returns:
             For each stem of files, what is wrong with them, None when nothing is.
         """
-        return {stem: self._complaint(stem) for stem in self._files.stems()}
+        return {stem: self._complaint(stem, opens) for stem in self._files.stems()}
 
     def clear(self, *, older_than: timedelta = timedelta(0)) -> tuple[list[Entry], list[Entry]]:
         """Delete what has not been used for so long, and what cannot be used at all.
@@ -196,16 +205,17 @@ class EngineCache:
         self._files.sweep()
         return deleted, left
 
-    def _complaint(self, stem: str) -> str | None:
+    def _complaint(
+        self, stem: str, opens: Callable[[Entry, bytes], str | None] | None
+    ) -> str | None:
         try:
             entry = self._files.read_record(stem)
-            if not entry.is_refused:
-                self._files.read_plan(entry)
+            plan = None if entry.is_refused else self._files.read_plan(entry)
+            return None if plan is None or opens is None else opens(entry, plan)
         except FileNotFoundError:
             return f'{stem}{PLAN} has no record'
         except (EntryError, DepthError) as error:
             return str(error)
-        return None
 
     def _evict(self, *, kept: str) -> None:
         """Delete the least recently used plans until all together are within the limit."""

@@ -19,6 +19,7 @@ from depth_core.runtime.engine.options import BuildCancelledError
 _logger = logging.getLogger(__name__)
 
 _ASK_AGAIN_S: Final = 0.1
+_REPORT_S: Final = 2.0
 _FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -37,17 +38,19 @@ def locked(
     Args:
         path: Made if it is missing.
         cancelled: Set to give up waiting.
-        waiting: Called with the seconds waited so far, now and then.
+        waiting: Called with the seconds waited so far, at once and every few seconds.
 
     Raises:
         BuildCancelledError: `cancelled` was set before the lock was free.
         OSError: The file cannot be made.
     """
     since = time.monotonic()
+    report_at_s = 0.0
     held = try_lock(path)
     while held is None:
         waited_s = time.monotonic() - since
-        if waiting is not None:
+        if waiting is not None and waited_s >= report_at_s:
+            report_at_s = waited_s + _REPORT_S
             waiting(waited_s)
         if (cancelled or threading.Event()).wait(_ASK_AGAIN_S):
             message = f'cancelled after waiting {waited_s:.0f} s for another process that builds.'

@@ -19,6 +19,8 @@ from depth_core.export.onnx import weights_sha256
 from depth_core.manifest import METADATA_KEY, Manifest, read_manifest
 from depth_core.models import DepthModel, ModelSpec, Prediction, create_model
 from depth_core.runtime import Predictor
+from depth_core.runtime.backends import BackendRequest, open_named
+from depth_core.runtime.engine.answers import answer_all, read_answers
 from depth_core.weights.checkpoint import save_model
 from test.rounding import assert_within_rounding, in_both_precisions
 
@@ -87,6 +89,15 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_some_answers_are_stored_beside_the_graph(exported: Path) -> None:
+    stored = read_answers(exported)
+    backend = open_named('onnxruntime', BackendRequest(path=exported))
+    answered = answer_all(backend, reference='now')
+    np.testing.assert_allclose(stored.depth, stored.sample(answered.depth), rtol=1e-6)
+    assert stored.sigma is not None
+    assert stored.reference.startswith('the graph on ONNX Runtime, as stored in')
+
+
 def test_the_graph_keeps_the_contract(exported: Path) -> None:
     model = onnx.load(exported, load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
@@ -106,7 +117,11 @@ def test_the_graph_keeps_the_contract(exported: Path) -> None:
         ('sigma', onnx.TensorProto.FLOAT, [1, 40, 48]),
     ]
     assert all(not item.external_data for item in model.graph.initializer)
-    assert sorted(path.name for path in exported.parent.iterdir()) == ['tiny.json', 'tiny.onnx']
+    assert sorted(path.name for path in exported.parent.iterdir()) == [
+        'tiny.answers.npz',
+        'tiny.json',
+        'tiny.onnx',
+    ]
 
 
 def test_the_manifest_is_inside_and_beside(exported: Path) -> None:
