@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +40,7 @@ ERRORS = {
     209: ('CUDA_ERROR_NO_BINARY_FOR_GPU', 'no kernel image is available for the device'),
     400: ('CUDA_ERROR_INVALID_HANDLE', 'invalid resource handle'),
     500: ('CUDA_ERROR_NOT_FOUND', 'named symbol not found'),
+    600: ('CUDA_ERROR_NOT_READY', 'device not ready'),
     700: ('CUDA_ERROR_ILLEGAL_ADDRESS', 'an illegal memory access was encountered'),
     900: ('CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED', 'not permitted when stream is capturing'),
     901: ('CUDA_ERROR_STREAM_CAPTURE_INVALIDATED', 'failed due to a previous error in capture'),
@@ -88,6 +90,7 @@ class Gpu:
         self.pinned: dict[int, NDArray[np.uint8]] = {}
         self.streams: dict[int, Stream] = {0: Stream(0)}
         self.modules: dict[int, bytes] = {}
+        self.events: dict[int, float | None] = {}
         self.graphs: dict[int, list[Work]] = {}
         self.broken = 0
         """The error that the context was lost to; every later call repeats it."""
@@ -308,6 +311,32 @@ class Gpu:
             base <= start and start + host.nbytes <= base + block.nbytes
             for base, block in self.pinned.items()
         )
+
+    def create_event(self) -> int:
+        with self.lock:
+            self.require_context()
+            key = self._take_address(0)
+            self.events[key] = None
+            return key
+
+    def record_event(self, key: int, handle: int) -> None:
+        with self.lock:
+            self.require_context()
+            if key not in self.events:
+                raise GpuError(400)
+            self.enqueue(handle, lambda: self.events.update({key: time.perf_counter()}))
+
+    def destroy_event(self, key: int) -> None:
+        with self.lock:
+            self.require_context()
+            if self.events.pop(key, self) is self:
+                raise GpuError(400)
+
+    def elapsed_ms(self, earlier: int, later: int) -> float:
+        first, second = self.events.get(earlier), self.events.get(later)
+        if first is None or second is None:
+            raise GpuError(600)
+        return 1e3 * (second - first)
 
     def load_module(self, image: bytes) -> int:
         with self.lock:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,9 @@ def init(flags: int = 0) -> None:
 
 
 def get_version() -> tuple[int, int, int]:
-    return (12, 6, 0)
+    """CUDA that it was built for."""
+    major, _, minor = os.environ.get('FAKE_PYCUDA_CUDA', '12.6').partition('.')
+    return int(major), int(minor), 0
 
 
 def get_driver_version() -> int:
@@ -180,6 +183,22 @@ class Stream:
         # PyCUDA destroys it where its context can be made current, and else lets it go.
         if hasattr(self, '_stream') and self._stream.handle in GPU.streams and GPU.current:
             GPU.destroy_stream(self._stream.handle)
+
+
+class Event:
+    def __init__(self) -> None:
+        self._key = _call('cuEventCreate', GPU.create_event)
+
+    def record(self, stream: Stream) -> Event:
+        _call('cuEventRecord', GPU.record_event, self._key, stream.handle)
+        return self
+
+    def time_since(self, event: Event) -> float:
+        return float(_call('cuEventElapsedTime', GPU.elapsed_ms, event._key, self._key))
+
+    def __del__(self) -> None:
+        if hasattr(self, '_key') and self._key in GPU.events and GPU.current:
+            GPU.destroy_event(self._key)
 
 
 def memcpy_htod_async(dest: int, src: NDArray[Any], stream: Stream) -> None:

@@ -14,6 +14,8 @@ from test.fakes import gpu
 from test.fakes.gpu import GPU, GpuError, NoDriverError, host_view
 from test.fakes.kernels import KERNELS
 
+CUDA_VERSION = 13000
+
 CUresult = enum.IntEnum(  # type: ignore[misc]  # members come from the table
     'CUresult', {'CUDA_SUCCESS': 0, **{name: code for code, (name, _) in gpu.ERRORS.items()}}
 )
@@ -32,6 +34,11 @@ class CUdevice_attribute(enum.IntEnum):
 class CUstream_flags(enum.IntEnum):
     CU_STREAM_DEFAULT = 0
     CU_STREAM_NON_BLOCKING = 1
+
+
+class CUevent_flags(enum.IntEnum):
+    CU_EVENT_DEFAULT = 0
+    CU_EVENT_DISABLE_TIMING = 2
 
 
 class CUstreamCaptureMode(enum.IntEnum):
@@ -67,6 +74,10 @@ class CUstream(_Handle):
 
 
 class CUmodule(_Handle):
+    pass
+
+
+class CUevent(_Handle):
     pass
 
 
@@ -239,6 +250,23 @@ def cuStreamSynchronize(hStream: CUstream) -> tuple[Any, ...]:
 
 def cuStreamDestroy(hStream: CUstream) -> tuple[Any, ...]:
     return _answer(lambda: GPU.destroy_stream(int(hStream)))
+
+
+def cuEventCreate(Flags: int) -> tuple[Any, ...]:
+    assert Flags == CUevent_flags.CU_EVENT_DEFAULT
+    return _answer(GPU.create_event, kind=CUevent)
+
+
+def cuEventDestroy(hEvent: CUevent) -> tuple[Any, ...]:
+    return _answer(lambda: GPU.destroy_event(int(hEvent)))
+
+
+def cuEventRecord(hEvent: CUevent, hStream: CUstream) -> tuple[Any, ...]:
+    return _answer(lambda: GPU.record_event(int(hEvent), int(hStream)))
+
+
+def cuEventElapsedTime(hStart: CUevent, hEnd: CUevent) -> tuple[Any, ...]:
+    return _answer(lambda: GPU.elapsed_ms(int(hStart), int(hEnd)), kind=float)
 
 
 def cuStreamBeginCapture(
