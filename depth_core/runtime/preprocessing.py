@@ -63,7 +63,7 @@ class Preprocessor:
         self._pixels = np.empty((spec.height, spec.width, 3), np.uint8)
         self._batch = np.zeros(input_shape(manifest), spec.dtype)
         self._plain = spec.dtype == 'uint8' and spec.layout == 'NHWC'
-        self._gain, self._offset = _affine(spec)
+        self._gain, self._offset = channel_affine(spec)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -114,7 +114,7 @@ class Preprocessor:
         cv2.resize(image, (wanted[1], wanted[0]), dst=target, interpolation=method)
 
 
-def _affine(spec: InputSpec) -> tuple[Float32Array, Float32Array]:
+def channel_affine(spec: InputSpec) -> tuple[Float32Array, Float32Array]:
     """(code * scale - mean) / std as code * gain + offset, a number for each channel."""
     mean, std = np.array(spec.mean), np.array(spec.std)
     return (spec.scale / std).astype(np.float32), (-mean / std).astype(np.float32)

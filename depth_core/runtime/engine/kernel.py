@@ -24,6 +24,7 @@ KERNEL_NAME: Final = 'resize_image'
 
 ON_GPU: Final = """\
 #define KERNEL extern "C" __global__
+#define DEVICE static __device__
 #define COLUMN ((int)(blockIdx.x * blockDim.x + threadIdx.x))
 #define ROW ((int)(blockIdx.y * blockDim.y + threadIdx.y))
 """
@@ -32,11 +33,7 @@ ON_GPU: Final = """\
 SOURCE: Final = """\
 /* Sums over the pixels that the area of one pixel of the output covers. A length of 1 in the
    image is `size` parts, one in the output `image_size` parts, so that all borders are whole. */
-static inline
-#ifdef __CUDACC__
-__device__
-#endif
-int overlap(int pixel, int size, int start, int end)
+DEVICE int overlap(int pixel, int size, int start, int end)
 {
     int low = pixel * size, high = low + size;
     if (low < start) low = start;
@@ -45,11 +42,7 @@ int overlap(int pixel, int size, int start, int end)
 }
 
 /* Where to read between two pixels: the first of them, and the weight of the second in 1/2048. */
-static inline
-#ifdef __CUDACC__
-__device__
-#endif
-int between(int place, int size, int image_size, int *weight)
+DEVICE int between(int place, int size, int image_size, int *weight)
 {
     long long position = (2LL * place + 1) * image_size - size;
     long long whole = 2LL * size;
@@ -72,19 +65,26 @@ KERNEL void resize_image(
         int top = row * image_height, bottom = top + image_height;
         int left = column * image_width, right = left + image_width;
         long long area = (long long)image_height * image_width, sum[3] = {0, 0, 0};
+        int two_by_two = image_height == 2 * height && image_width == 2 * width;
         int y, x;
         for (y = top / height; y * height < bottom; ++y) {
-            const unsigned char *pixel = image + 3LL * ((long long)y * image_width + left / width);
+            long long first = (long long)y * image_width + left / width;
+            const unsigned char *pixel = image + 3 * first;
             long long line[3] = {0, 0, 0};
             int rows = overlap(y, height, top, bottom);
             for (x = left / width; x * width < right; ++x, pixel += 3) {
                 int columns = overlap(x, width, left, right);
-                for (channel = 0; channel < 3; ++channel) line[channel] += columns * pixel[channel];
+                for (channel = 0; channel < 3; ++channel)
+                    line[channel] += columns * pixel[channel];
             }
             for (channel = 0; channel < 3; ++channel) sum[channel] += rows * line[channel];
         }
-        for (channel = 0; channel < 3; ++channel)
-            code[channel] = (int)((2 * sum[channel] + area) / (2 * area));
+        for (channel = 0; channel < 3; ++channel) {
+            long long doubled = 2 * sum[channel] + area;
+            code[channel] = (int)(doubled / (2 * area));
+            /* OpenCV rounds a half to the even code, but up where it takes two by two. */
+            if (doubled % (2 * area) == 0 && !two_by_two) code[channel] &= ~1;
+        }
     } else {
         int right_weight, lower_weight;
         int y = between(row, height, image_height, &lower_weight);
@@ -93,8 +93,9 @@ KERNEL void resize_image(
         int beside = x + 1 < image_width ? 3 : 0;
         const unsigned char *pixel = image + 3LL * ((long long)y * image_width + x);
         for (channel = 0; channel < 3; ++channel, ++pixel) {
-            int upper = pixel[0] * (2048 - right_weight) + pixel[beside] * right_weight;
-            int lower = pixel[below] * (2048 - right_weight) + pixel[below + beside] * right_weight;
+            int left_weight = 2048 - right_weight;
+            int upper = pixel[0] * left_weight + pixel[beside] * right_weight;
+            int lower = pixel[below] * left_weight + pixel[below + beside] * right_weight;
             int blend = (((2048 - lower_weight) * (upper >> 4)) >> 16)
                       + ((lower_weight * (lower >> 4)) >> 16);
             code[channel] = (blend + 2) >> 2;
@@ -104,15 +105,15 @@ KERNEL void resize_image(
         float gain = channel == 0 ? gain_0 : channel == 1 ? gain_1 : gain_2;
         float offset = channel == 0 ? offset_0 : channel == 1 ? offset_1 : offset_2;
         int value = code[bgr ? 2 - channel : channel];
-        long long pixel = (long long)row * width + column;
-        long long place = planes ? (long long)channel * height * width + pixel : 3 * pixel + channel;
+        long long pixel = (long long)row * width + column, size = (long long)height * width;
+        long long place = planes ? channel * size + pixel : 3 * pixel + channel;
         if (as_float) ((float *)output)[place] = value * gain + offset;
         else ((unsigned char *)output)[place] = (unsigned char)value;
     }
 }
 """
 
-ARGUMENTS: Final[tuple[ArgumentType, ...]] = (*'PP', *'iiiiiii', *'ffffff')  # type: ignore[assignment]  # letters of ArgumentType
+ARGUMENTS: Final[tuple[ArgumentType, ...]] = (*'PP', *'iiiiiii', *'ffffff')
 
 _BLOCK: Final = (32, 8)
 _CHANNELS: Final = 3
@@ -143,9 +144,7 @@ class ImageResizer:
         """Whether an image of this size is small enough."""
         return max(height, width, *self._size) <= _LARGEST_SIDE
 
-    def enqueue(
-        self, stream: Stream, image: int, size: tuple[int, int], target: int
-    ) -> None:
+    def enqueue(self, stream: Stream, image: int, size: tuple[int, int], target: int) -> None:
         """Have the stream bring one image to the graph's input.
 
         Args:

@@ -19,10 +19,12 @@ _NAMES: Final = ('libnvrtc.so', 'libnvrtc.so.13', 'libnvrtc.so.12', 'libnvrtc.so
 """Of the library, as the loader of the system finds it."""
 
 
+@functools.lru_cache(maxsize=8)
 def compile_cubin(source: str, compute_capability: tuple[int, int]) -> bytes:
     """Compile `source` for GPUs of one compute capability.
 
-    Multiplication and addition are kept apart, as the processor rounds them.
+    Multiplication and addition are kept apart, as the processor rounds them. Takes some tenths of
+    a second, once in a process.
 
     Raises:
         BackendError: NVRTC is not there, does not know the GPU, or refuses the source; the

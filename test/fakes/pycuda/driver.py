@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from test.fakes.gpu import GPU, GpuError, NoDriverError, as_bytes
+from test.fakes.driver_errors import GpuError, NoDriverError
+from test.fakes.gpu import GPU, as_bytes
 from test.fakes.kernels import KERNELS
 
 

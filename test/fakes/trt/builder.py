@@ -17,7 +17,8 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from test.fakes.gpu import GPU, NoDriverError
+from test.fakes.driver_errors import GpuError, NoDriverError
+from test.fakes.gpu import GPU
 from test.fakes.trt.nouns import (
     Dims,
     HostMemory,
@@ -179,7 +180,7 @@ class Builder:
             return  # it builds without a GPU
         try:
             GPU.init()
-        except (NoDriverError, Exception) as error:
+        except (NoDriverError, GpuError) as error:
             complain(logger, 'CUDA initialization failure with error: 35')
             message = 'pybind11::init(): factory function returned nullptr'
             raise TypeError(message) from error

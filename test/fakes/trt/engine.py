@@ -17,7 +17,8 @@ import onnx
 import onnxruntime
 from onnx import helper
 
-from test.fakes.gpu import ALIGNMENT, GPU, GpuError, NoDriverError
+from test.fakes.driver_errors import GpuError, NoDriverError
+from test.fakes.gpu import ALIGNMENT, GPU
 from test.fakes.trt.builder import read_plan
 from test.fakes.trt.nouns import Dims, HostMemory, ILogger, check_logger, complain, plain_ints
 

@@ -10,14 +10,14 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from test.fakes import gpu
-from test.fakes.gpu import GPU, GpuError, NoDriverError, host_view
+from test.fakes.driver_errors import ERRORS, GpuError, NoDriverError
+from test.fakes.gpu import GPU, host_view
 from test.fakes.kernels import KERNELS
 
 CUDA_VERSION = 13000
 
 CUresult = enum.IntEnum(  # type: ignore[misc]  # members come from the table
-    'CUresult', {'CUDA_SUCCESS': 0, **{name: code for code, (name, _) in gpu.ERRORS.items()}}
+    'CUresult', {'CUDA_SUCCESS': 0, **{name: code for code, (name, _) in ERRORS.items()}}
 )
 
 
@@ -121,7 +121,7 @@ def cuDriverGetVersion() -> tuple[Any, ...]:
 
 
 def cuGetErrorString(error: Any) -> tuple[Any, ...]:
-    return _answer(gpu.ERRORS[int(error)][1].encode, kind=bytes)
+    return _answer(ERRORS[int(error)][1].encode, kind=bytes)
 
 
 def cuDeviceGetCount() -> tuple[Any, ...]:

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An engine made ready: deserialised, with memory for its tensors, handed to a stream.
+
+TensorRT raises nothing: each call answers None or False when it failed. All of this happens with
+the device's context current, and is guarded by whoever owns it: one thread at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from depth_core.errors import BackendError
+from depth_core.manifest import Manifest
+from depth_core.runtime.engine.api import ICudaEngine, IExecutionContext, Runtime, TensorRt
+from depth_core.runtime.engine.device import (
+    Device,
+    DeviceMemory,
+    Graph,
+    OutOfDeviceMemoryError,
+    Stream,
+)
+from depth_core.runtime.engine.tensors import (
+    EngineTensor,
+    check_tensors,
+    largest_batch,
+    read_tensors,
+)
+from depth_core.runtime.graph import input_shape
+
+_EXHAUSTED: Final = ('outofmemory', 'out of memory', 'could not be allocated')
+"""In what TensorRT says when it lacks memory."""
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Loaded:
+    """What lives in TensorRT; each needs the one before it."""
+
+    runtime: Runtime
+    engine: ICudaEngine
+    context: IExecutionContext
+
+    def drop(self) -> None:
+        """Let TensorRT destroy them, the last one first."""
+        self.context = None
+        self.engine = None
+        self.runtime = None
+
+
+class Execution:
+    """One engine, one context, one stream, and the memory of every tensor.
+
+    Addresses are set once, shapes only when the number of images changes.
+    """
+
+    def __init__(
+        self,
+        trt: TensorRt,
+        plan: bytes,
+        device: Device,
+        manifest: Manifest,
+        *,
+        path: Path,
+        cuda_graph: bool,
+        owner: ExitStack,
+    ) -> None:
+        """Make the engine ready.
+
+        Args:
+            trt: The TensorRT that built the plan.
+            plan: The serialised engine.
+            device: Where it runs.
+            manifest: What it takes and gives.
+            path: Of the model, for messages.
+            cuda_graph: Record the work and replay it.
+            owner: Gets everything that has to be given back.
+
+        Raises:
+            BackendError: TensorRT refuses the plan, or memory is lacking.
+            ModelError: The engine is not what the manifest describes.
+        """
+        self._trt, self._device, self._manifest = trt, device, manifest
+        self.stream: Stream = device.create_stream()
+        owner.callback(self.stream.free)
+        self._loaded = self._load(plan)
+        owner.callback(self._loaded.drop)
+        tensors = read_tensors(trt, self._loaded.engine)
+        check_tensors(path, manifest, tensors)
+        self.tensors = {tensor.name: tensor for tensor in tensors}
+        """Inputs and outputs by name."""
+        self.input: EngineTensor = self.tensors[manifest.input.name]
+        self.largest_batch = largest_batch(self._loaded.engine, self.input)
+        self._images = 0
+        """For how many the shapes are set."""
+        self._warm = False
+        self._graph: Graph | None = None
+        self._record = cuda_graph and self._may_record()
+        owner.callback(self._drop_graph)
+        self.memory = self._allocate(owner)
+        """Of each tensor, for the largest batch."""
+
+    def _load(self, plan: bytes) -> _Loaded:
+        trt = self._trt
+        trt.clear_errors()
+        trt.register_plugins()
+        runtime = self._required(trt.module.Runtime(trt.logger), 'start')
+        engine = self._required(runtime.deserialize_cuda_engine(plan), 'load the engine')
+        context = self._required(engine.create_execution_context(), 'prepare the engine to run')
+        return _Loaded(runtime, engine, context)
+
+    def _may_record(self) -> bool:
+        if not self._device.records_graphs:
+            _logger.warning(
+                'cuda_graph is asked for, and pycuda cannot record: each inference is launched '
+                'anew. cuda-python can; install it in place of pycuda.'
+            )
+        return self._device.records_graphs
+
+    def _allocate(self, owner: ExitStack) -> dict[str, DeviceMemory]:
+        """Get memory for the largest batch, and tell the engine where it is."""
+        self._set_images(self.largest_batch)
+        memory = {}
+        for name, tensor in self.tensors.items():
+            block = self._device.allocate(
+                max(math.prod(self.shape(name)) * tensor.dtype.itemsize, 1)
+            )
+            owner.callback(block.free)
+            memory[name] = block
+            self._required(
+                self._loaded.context.set_tensor_address(name, block.address),
+                f'take the address of {name!r}',
+            )
+        return memory
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of a tensor for the number of images that is set."""
+        return tuple(int(size) for size in self._loaded.context.get_tensor_shape(name))
+
+    def _set_images(self, images: int) -> None:
+        """Set the shapes for a number of images."""
+        if images == self._images:
+            return
+        self._images = 0
+        self._warm = False
+        self._drop_graph()
+        context = self._loaded.context
+        if self.input.is_free:
+            shape = input_shape(self._manifest, images)
+            self._required(
+                context.set_input_shape(self.input.name, shape), f'take {images} images at once'
+            )
+        unset = context.infer_shapes()
+        if unset:
+            message = f'the engine has inputs of unknown shape: {", ".join(unset)}.'
+            raise BackendError(message)
+        unknown = [name for name in self.tensors if min(self.shape(name), default=0) < 0]
+        if unknown:
+            message = (
+                f'the shape of {", ".join(map(repr, unknown))} depends on what is in the image; '
+                'a depth graph gives a plane of a size that is known before.'
+            )
+            raise BackendError(message)
+        self._images = images
+
+    def enqueue(self, images: int) -> None:
+        """Hand the work for a number of images to the stream.
+
+        Raises:
+            BackendError: TensorRT or the driver refuses.
+        """
+        self._set_images(images)
+        if self._record and self._warm and self._graph is None:
+            # Whatever the first run after a change prepares cannot be recorded.
+            try:
+                self._graph = self._device.record(self.stream, self._launch)
+            except BackendError as error:
+                _logger.warning('the work of the engine cannot be recorded: %s', error)
+                self._record = False
+        if self._graph is not None:
+            self._device.replay(self._graph, self.stream)
+        else:
+            self._launch()
+        self._warm = True
+
+    def _launch(self) -> None:
+        self._trt.clear_errors()
+        started = self._loaded.context.execute_async_v3(self.stream.handle)
+        self._required(started, 'run the engine')
+
+    def _drop_graph(self) -> None:
+        graph, self._graph = self._graph, None
+        if graph is not None:
+            graph.free()
+
+    def _required(self, answer: Any, what: str) -> Any:  # noqa: ANN401  whatever TensorRT answers
+        try:
+            return self._trt.required(answer, what)
+        except BackendError as error:
+            if not any(word in str(error).lower() for word in _EXHAUSTED):
+                raise
+            message = (
+                f'out of memory: {error} End other programs that use the GPU, or take a smaller '
+                'model or fewer images at once.'
+            )
+            raise OutOfDeviceMemoryError(message) from error
