@@ -16,11 +16,11 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall .
 FROM python:3.11.13-slim-bookworm
 ARG UID=1000
 RUN useradd --create-home --no-log-init --non-unique --uid "$UID" depth \
-    && install -d -m 0700 -o "$UID" /home/depth/.cache
+    && install -d -m 0700 -o "$UID" /cache
 COPY --from=build /opt/depth_ros /opt/depth_ros
 COPY docker/health.py /opt/depth_ros/health.py
 USER $UID
 WORKDIR /home/depth
-ENV HOME=/home/depth PATH=/opt/depth_ros/bin:$PATH
+ENV HOME=/home/depth XDG_CACHE_HOME=/cache PATH=/opt/depth_ros/bin:$PATH
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s CMD ["python", "/opt/depth_ros/health.py"]
 ENTRYPOINT ["python", "-m", "depth_ros.mono_depth_node", "--ros-args"]

@@ -45,12 +45,12 @@ RUN pip install --no-cache-dir --no-deps .
 FROM ros
 ARG UID=1000
 RUN useradd --create-home --no-log-init --non-unique --uid "$UID" depth \
-    && install -d -m 0700 -o "$UID" /home/depth/.cache
+    && install -d -m 0700 -o "$UID" /cache
 COPY --from=build /opt/depth_ros /opt/depth_ros
 COPY docker/health.py docker/ros_environment.sh /opt/depth_ros/
 USER $UID
 WORKDIR /home/depth
-ENV HOME=/home/depth PATH=/opt/depth_ros/bin:$PATH \
+ENV HOME=/home/depth XDG_CACHE_HOME=/cache PATH=/opt/depth_ros/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 HEALTHCHECK --interval=30s --timeout=15s --start-period=60s \

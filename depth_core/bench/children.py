@@ -90,7 +90,7 @@ class Child:
         """End the process, whatever it is doing, and wait until it is gone."""
         self._connection.close()
         if self._process.poll() is None:
-            self._process.kill()
+            os.killpg(self.pid, signal.SIGKILL)  # and whoever builds an engine for it
         self._process.wait()
         self._log.close()
 
