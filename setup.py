@@ -44,6 +44,11 @@ CORE = (
 
 BAGS = ('rosbags>=0.11,<0.12',)
 
+GPU = (
+    'cuda-bindings>=12.8,<14',
+    'cuda-toolkit[nvrtc]>=12.8,<14',
+)
+
 EXTRAS = {
     'ros': (
         f'ros-rclpy[fastrtps]>=7.1.6,<10; {WHEELS}',
@@ -78,9 +83,14 @@ EXTRAS = {
     ),
     'openvino': ('openvino>=2024.6,<2027',),
     'tensorrt': (
-        'cuda-python>=12.3,<14',
+        *GPU,
         'tensorrt>=10.3,<12',
     ),
+    'rtx': (
+        *GPU,
+        f'tensorrt-rtx>=1.5,<2; {WHEELS}',
+    ),
+    'pycuda': ('pycuda>=2022.1,<2027',),
     'bench': (
         'matplotlib>=3.7,<4',
         'nvidia-ml-py>=12.535,<14',

@@ -56,7 +56,8 @@ _LIBRARIES: Final = (
     'torch',
     'tensorrt',
     'tensorrt-rtx',
-    'cuda-python',
+    'cuda-bindings',
+    'pycuda',
 )
 
 _BUSY: Final = 0.25

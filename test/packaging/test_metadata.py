@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 IMPORT_NAMES = {
-    'cuda-python': 'cuda',
+    'cuda-bindings': 'cuda',
     'lightning-fabric': 'lightning_fabric',
     'opencv-python-headless': 'cv2',
     'PyYAML': 'yaml',
@@ -30,12 +30,15 @@ IMPORT_NAMES = {
 USED_BY_OTHERS = {
     'onnxscript': 'torch.onnx writes graphs with it',
     'tensorboard': 'torch.utils.tensorboard writes its event files with it',
-    'cuda-python': 'the extra tensorrt is for engines, which have no code yet',
-    'tensorrt': 'the extra tensorrt is for engines, which have no code yet',
+    'cuda-toolkit': 'brings NVRTC, which depth_core.runtime.engine.nvrtc calls as a C library',
+    'tensorrt': 'depth_core.runtime.engine.api imports it by its name in a table',
+    'tensorrt-rtx': 'as tensorrt',
 }
 """Dependencies that our own code never names."""
 
 ROSDEP_KEYS = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml'}
+
+EXTRAS = {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'rtx', 'pycuda', 'bench', 'dev'}
 
 NO_ROSDEP_KEY = {'matplotlib', 'rich', 'rosbags'}
 """Imported by commands of depth_ros that need the pip extra; the node does without."""
@@ -93,7 +96,7 @@ def test_the_manifest_is_one_of_ament_python(manifest: ET.Element) -> None:
 
 def test_the_extras_are_those_of_the_documentation(metadata: Message) -> None:
     extras = set(metadata.get_all('Provides-Extra', []))
-    assert extras == {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'bench', 'dev'}
+    assert extras == EXTRAS
 
 
 def test_a_robot_with_an_engine_needs_three_packages(

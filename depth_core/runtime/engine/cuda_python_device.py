@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A GPU reached through cuda-python, with the primary context.
+"""A GPU reached through cuda-python (package cuda-bindings), with the primary context.
 
 Only `cuda.bindings.driver` is used, whose functions are those of the driver's C interface: each
 answers a status first, and none raises.
@@ -33,7 +33,7 @@ from depth_core.runtime.engine.device import (
     version_of,
 )
 
-_PACKAGE: Final = 'cuda-python'
+_PACKAGE: Final = 'cuda-bindings'
 _contexts: Final[dict[int, Any]] = {}
 """By index, for as long as the process lives, as the CUDA runtime keeps them."""
 

@@ -32,11 +32,11 @@ ArgumentType: TypeAlias = Literal['P', 'i', 'f']
 
 _IMPLEMENTATIONS: Final = {
     'pycuda': 'depth_core.runtime.engine.pycuda_device:PyCudaDevice',
-    'cuda-python': 'depth_core.runtime.engine.cuda_python_device:CudaPythonDevice',
+    'cuda-bindings': 'depth_core.runtime.engine.cuda_python_device:CudaPythonDevice',
 }
 _INSTALL: Final = (
-    "pip install 'depth_ros[tensorrt]' brings cuda-python; pycuda is built from source where the "
-    'CUDA toolkit is installed (pip install pycuda)'
+    "pip install 'depth_ros[tensorrt]' brings cuda-bindings, and pip install 'depth_ros[pycuda]' "
+    'builds PyCUDA where the CUDA toolkit is installed'
 )
 
 

@@ -118,7 +118,7 @@ class Execution:
         if not self._device.records_graphs:
             _logger.warning(
                 'cuda_graph is asked for, and pycuda cannot record: each inference is launched '
-                'anew. cuda-python can; install it in place of pycuda.'
+                'anew. cuda-bindings can; install it in place of pycuda.'
             )
         return self._device.records_graphs
 

@@ -3,7 +3,7 @@
 
 `pycuda.autoinit` is never imported: it makes a context of its own, current on the one thread that
 imported it, in which the memory of TensorRT is not to be found. PyCUDA has no calls to record
-graphs; cuda-python has them.
+graphs; cuda-bindings has them.
 """
 
 from __future__ import annotations
@@ -154,13 +154,13 @@ class PyCudaDevice:
     def record(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """Refuse: there are no calls for it."""
         del stream, work
-        message = 'pycuda records no CUDA graphs; install cuda-python in place of pycuda.'
+        message = 'pycuda records no CUDA graphs; install cuda-bindings in place of pycuda.'
         raise BackendError(message)
 
     def replay(self, graph: Graph, stream: Stream) -> None:
         """Refuse, as `record` does."""
         del graph, stream
-        message = 'pycuda replays no CUDA graphs; install cuda-python in place of pycuda.'
+        message = 'pycuda replays no CUDA graphs; install cuda-bindings in place of pycuda.'
         raise BackendError(message)
 
 

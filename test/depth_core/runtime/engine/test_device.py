@@ -174,7 +174,7 @@ def test_what_waits_cannot_be_recorded_and_the_stream_goes_on() -> None:
 def test_pycuda_says_that_it_records_nothing() -> None:
     with installed(absent=('cuda',)), opened() as device:
         assert not device.records_graphs
-        with pytest.raises(BackendError, match='install cuda-python'):
+        with pytest.raises(BackendError, match='install cuda-bindings'):
             device.record(device.create_stream(), lambda: None)
 
 
