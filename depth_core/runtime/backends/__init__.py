@@ -80,6 +80,24 @@ class BackendEntry:
 
 
 BACKENDS: Final[Mapping[str, BackendEntry]] = {
+    'tensorrt': BackendEntry(
+        implementation='tensorrt:TensorRtBackend',
+        summary='TensorRT on an NVIDIA GPU',
+        suffixes=('.onnx',),
+        precisions=('fp32', 'fp16', 'int8'),
+        builds_engine=True,
+        automatic=True,
+        install="pip install 'depth_ros[tensorrt]'; on a Jetson it comes with JetPack",
+    ),
+    'tensorrt-rtx': BackendEntry(
+        implementation='tensorrt:TensorRtRtxBackend',
+        summary='TensorRT for RTX on an NVIDIA desktop GPU',
+        suffixes=('.onnx',),
+        precisions=('fp32', 'fp16', 'int8'),
+        builds_engine=True,
+        automatic=True,
+        install="pip install 'depth_ros[rtx]'",
+    ),
     'openvino': BackendEntry(
         implementation='openvino:OpenVinoBackend',
         summary='OpenVINO on the processor',

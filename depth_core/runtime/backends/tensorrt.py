@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TensorRT and TensorRT for RTX: an engine, built on this machine or kept from before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+
+from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.manifest import Manifest, read_manifest
+from depth_core.runtime.backends.base import BackendRequest
+from depth_core.runtime.engine.api import load_tensorrt
+from depth_core.runtime.engine.build import build_plan
+from depth_core.runtime.engine.device import device_index, open_device
+from depth_core.runtime.engine.options import EngineIdentity, Flavour
+from depth_core.runtime.engine.session import EngineSession
+
+
+class TensorRtBackend:
+    """An engine on an NVIDIA GPU."""
+
+    flavour: ClassVar[Flavour] = 'tensorrt'
+
+    def __init__(self, request: BackendRequest) -> None:
+        self._session = _open_engine(request, self.flavour)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the model takes and what its numbers mean."""
+        return self._session.manifest
+
+    @property
+    def engine(self) -> EngineIdentity:
+        """The engine in use."""
+        return self._session.engine
+
+    @property
+    def largest_batch(self) -> int:
+        """Most images in one call."""
+        return self._session.largest_batch
+
+    @property
+    def copy_s(self) -> float:
+        """Of the last run: images to the GPU and answers back, seconds."""
+        return self._session.copy_s
+
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch."""
+        return self._session.run(images)
+
+    def run_images(self, images: Sequence[Uint8Array]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch of images of any size."""
+        return self._session.run_images(images)
+
+
+class TensorRtRtxBackend(TensorRtBackend):
+    """The same with TensorRT for RTX."""
+
+    flavour = 'tensorrt-rtx'
+
+
+def _open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
+    # The driver is asked before anything of TensorRT is touched.
+    device = open_device(device_index(request.device))
+    trt = load_tensorrt(flavour)
+    manifest = read_manifest(request.path)
+    plan = build_plan(
+        trt, request.path, manifest, precision=request.precision, options=request.engine
+    )
+    return EngineSession(trt, plan, device, manifest, request.engine, path=request.path)
