@@ -18,6 +18,7 @@ from depth_ros.parameter_fields import When, parameter, parameters_of, with_valu
 from depth_ros.parameters import descriptor, markdown_table, yaml_text
 from depth_ros.settings import (
     BY_NAME,
+    ENGINE_BACKENDS,
     PARAMETERS,
     CloudOptions,
     Settings,
@@ -126,9 +127,20 @@ def test_how_engines_are_built() -> None:
     )
 
 
+def test_a_build_takes_the_backends_that_build() -> None:
+    assert ENGINE_BACKENDS == ('tensorrt', 'tensorrt-rtx')
+    assert settings_from({'build_only': True}).backends == ENGINE_BACKENDS
+    given = {'build_only': True, 'backend': 'openvino, tensorrt-rtx'}
+    assert settings_from(given).backends == ('tensorrt-rtx',)
+    assert settings_from({**given, 'build_only': False}).backends == ('openvino', 'tensorrt-rtx')
+    assert not settings_from({'backend': 'auto'}).names_backends
+    assert settings_from(given).names_backends
+
+
 @pytest.mark.parametrize(
     ('given', 'said'),
     [
+        ({'build_only': True, 'backend': 'openvino'}, 'builds no engine; name tensorrt or'),
         ({'min_confidense': 0.5}, "did you mean 'min_confidence'"),
         ({'use_sim_timee': True}, "did you mean 'use_sim_time'"),
         ({'min_confidence': 1.5}, 'min_confidence = 1.5 is out of range; give 0 to 1'),
