@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     gpus = find_gpus()
     machine = describe_machine(tuple(gpus.names))
     heading = _heading(model, options, machine)
-    sys.stdout.write(f'{model}{heading}\n{machine}\n')
+    sys.stdout.write(f'{model}{heading}\n{machine}\n{machine.software}\n')
     rows = choose_rows(model, options)
     meters, absence = processor_meters()
     absent = [why for why in (absence, gpus.absence) if why]

@@ -101,6 +101,12 @@ class Machine:
             f'{self.cpus_of_machine} CPUs, load {self.load_1min:.2f}{gpus}'
         )
 
+    @property
+    def software(self) -> str:
+        """The versions in one line."""
+        named = (f'{name} {version}' for name, version in self.libraries.items())
+        return ', '.join((f'Python {self.python}', *named))
+
 
 def describe_machine(gpus: tuple[str, ...] = (), root: Path = _ROOT) -> Machine:
     """Describe this machine.
