@@ -95,6 +95,12 @@ class Gpu:
         return int(major), int(minor)
 
     @property
+    def attributes(self) -> dict[int, int]:
+        """Multiprocessors, whether it is integrated, and its compute capability, by number."""
+        major, minor = self.compute_capability
+        return {16: 12, 18: 0, 75: major, 76: minor}
+
+    @property
     def total_memory(self) -> int:
         return int(os.environ.get('FAKE_GPU_MEMORY', str(8 << 30)))
 

@@ -233,6 +233,7 @@ def _describe(index: int, device: Any, version: tuple[int, int]) -> DeviceInfo: 
             attribute('COMPUTE_CAPABILITY_MINOR'),
         ),
         identity=bytes(identity.bytes).hex(),
+        multiprocessors=attribute('MULTIPROCESSOR_COUNT'),
         memory_bytes=int(_call('tell its memory', cuda.cuDeviceTotalMem, device)),
         integrated=bool(attribute('INTEGRATED')),
         cuda=version,

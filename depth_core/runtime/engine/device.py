@@ -54,6 +54,8 @@ class DeviceInfo:
     compute_capability: tuple[int, int]
     identity: str
     """Its own, other than that of a second GPU of the same kind."""
+    multiprocessors: int
+    """Of how many it is made: variants of one name differ in them."""
     memory_bytes: int
     """All of its memory."""
     integrated: bool

@@ -55,6 +55,7 @@ class PyCudaDevice:
                 name=device.name(),
                 compute_capability=tuple(device.compute_capability()),
                 identity=device.pci_bus_id(),
+                multiprocessors=device.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT),
                 memory_bytes=device.total_memory(),
                 integrated=bool(device.get_attribute(cuda.device_attribute.INTEGRATED)),
                 cuda=version,

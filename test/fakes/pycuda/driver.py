@@ -95,6 +95,7 @@ class Context:
 
 
 class device_attribute:
+    MULTIPROCESSOR_COUNT = 16
     INTEGRATED = 18
 
 
@@ -120,8 +121,7 @@ class Device:
         return f'0000:0{self._number}:00.0'
 
     def get_attribute(self, attribute: int) -> int:
-        assert attribute == device_attribute.INTEGRATED
-        return 0
+        return GPU.attributes[attribute]
 
     def retain_primary_context(self) -> Context:
         return Context(self._number)

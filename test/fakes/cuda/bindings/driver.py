@@ -26,6 +26,7 @@ class DynamicLibNotFoundError(RuntimeError):
 
 
 class CUdevice_attribute(enum.IntEnum):
+    CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT = 16
     CU_DEVICE_ATTRIBUTE_INTEGRATED = 18
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = 75
     CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = 76
@@ -152,8 +153,7 @@ def cuDeviceTotalMem(dev: CUdevice) -> tuple[Any, ...]:
 
 def cuDeviceGetAttribute(attrib: CUdevice_attribute, dev: CUdevice) -> tuple[Any, ...]:
     assert isinstance(dev, CUdevice)
-    major, minor = GPU.compute_capability
-    return _answer(lambda: {18: 0, 75: major, 76: minor}[attrib], kind=int)
+    return _answer(lambda: GPU.attributes[attrib], kind=int)
 
 
 def cuDevicePrimaryCtxRetain(dev: CUdevice) -> tuple[Any, ...]:

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `python -m depth_core.runtime.engine`: engines built ahead, listed and deleted."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, get_args
+
+from depth_core.arguments import CommandParser, count, not_negative
+from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
+from depth_core.runtime.backends import BackendRequest, default_chain
+from depth_core.runtime.engine.api import Runtime, TensorRt, load_tensorrt
+from depth_core.runtime.engine.cache import EngineCache
+from depth_core.runtime.engine.device import Device, open_device
+from depth_core.runtime.engine.entry import Entry
+from depth_core.runtime.engine.folder import default_folder
+from depth_core.runtime.engine.options import BuildProgress, EngineOptions, Flavour
+from depth_core.runtime.engine.provide import open_engine
+from depth_core.shipped import find_model
+
+_PROGRAM: Final = 'python -m depth_core.runtime.engine'
+_FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
+_PRECISIONS: Final = ('fp32', 'fp16', 'int8')
+_COLUMNS: Final = ('model', 'precision', 'batch', 'GPU', 'TensorRT', 'MB', 'last used', 'answers')
+_MIB: Final = 1 << 20
+
+
+def build(arguments: Sequence[str]) -> None:
+    """Build the engine of a model, compare it with the graph, and keep it."""
+    parser = _parser('build', 'Build the engine of a model on the GPU that is here, compare it.')
+    add = parser.add_argument
+    add('model', metavar='MODEL', help='.onnx file, or the name of a shipped model')
+    add('--precision', choices=_PRECISIONS, default='fp32', help='what the engine computes in')
+    add('--max_batch', type=count, default=1, help='most images at once')
+    add('--workspace_mb', type=count, help='most GPU memory for scratch while building, MiB')
+    add('--flavour', choices=_FLAVOURS, help='which TensorRT; the first that is installed')
+    add('--device', help='which GPU by its number, such as cuda:1; the first when left out')
+    options = parser.parse_command(arguments)
+    workspace, model = options.workspace_mb, find_model(options.model)
+    default_chain(model)  # says what is no model
+    start = time.monotonic()
+    session = open_engine(
+        BackendRequest(
+            path=model,
+            precision=options.precision,
+            device=options.device,
+            engine=EngineOptions(
+                cache_dir=options.cache_dir,
+                workspace_bytes=None if workspace is None else workspace * _MIB,
+                max_batch=options.max_batch,
+                report=_say_progress,
+            ),
+        ),
+        options.flavour or _installed_flavour(),
+    )
+    engine = session.engine
+    sys.stdout.write(
+        f'{options.model}: {options.precision} engine {engine.key[:12]} of {engine.tensorrt} for '
+        f'{engine.gpu}, ready after {time.monotonic() - start:.1f} s\n  {engine.agreement}\n'
+    )
+
+
+def list_engines(arguments: Sequence[str]) -> None:
+    """Write a table of the engines that are kept."""
+    options = _parser('list', 'List the engines that are kept.').parse_command(arguments)
+    cache = EngineCache(options.cache_dir)
+    entries = cache.entries()
+    if not entries:
+        sys.stdout.write(f'{cache.folder} holds no engine.\n')
+        return
+    rows = [_COLUMNS, *map(_row, entries)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        sys.stdout.write('  '.join(cells).rstrip() + '\n')
+    total = sum(entry.size for entry in entries)
+    sys.stdout.write(f'{len(entries)} in {cache.folder}, {total / 1e6:.1f} MB\n')
+
+
+def verify(arguments: Sequence[str]) -> None:
+    """Compare every plan with its record, and open those made for this GPU."""
+    text = 'Compare every engine with its record; open those that were built for the GPU here.'
+    options = _parser('verify', text).parse_command(arguments)
+    cache = EngineCache(options.cache_dir)
+    results = cache.verify(_Opener().complaint)
+    for stem, complaint in results.items():
+        sys.stdout.write(f'{stem}: {"as it was written" if complaint is None else complaint}\n')
+    wrong = sum(complaint is not None for complaint in results.values())
+    if wrong:
+        message = (
+            f'{wrong} of {len(results)} engines in {cache.folder} cannot be used; each is built '
+            f'again when it is needed, or delete it with {_PROGRAM} clear.'
+        )
+        raise BackendError(message)
+    sys.stdout.write(f'{len(results)} engines in {cache.folder}, none damaged\n')
+
+
+def clear(arguments: Sequence[str]) -> None:
+    """Delete engines."""
+    parser = _parser('clear', 'Delete engines; those that a process has loaded stay.')
+    parser.add_argument(
+        '--older_than_days',
+        type=not_negative,
+        default=0.0,
+        help='only those not used for so many days',
+    )
+    options = parser.parse_command(arguments)
+    cache = EngineCache(options.cache_dir)
+    try:
+        age = timedelta(days=options.older_than_days)
+    except OverflowError as error:
+        message = f'older_than_days is {options.older_than_days:g}; give at most 999999999.'
+        raise ConfigError(message) from error
+    deleted, left = cache.clear(older_than=age)
+    size = sum(entry.size for entry in deleted)
+    sys.stdout.write(f'{len(deleted)} engines deleted, {size / 1e6:.1f} MB\n')
+    for entry in left:
+        sys.stdout.write(f'in use, and left: {_row(entry)[0]} ({entry.stem})\n')
+
+
+COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {
+    'build': build,
+    'list': list_engines,
+    'verify': verify,
+    'clear': clear,
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, those of the process when None."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    if given and given[0] in COMMANDS:
+        COMMANDS[given[0]](given[1:])
+        return
+    summary = '\n'.join(f'  {name:8}{kind.__doc__}' for name, kind in COMMANDS.items())
+    usage = f'usage: {_PROGRAM} COMMAND [options]\n\n{summary}\n\nCOMMAND --help says more.\n'
+    if given and given[0] in ('-h', '--help'):
+        sys.stdout.write(usage)
+        return
+    if not given:
+        message = f'no command is given.\n{usage}'
+        raise ConfigError(message)
+    raise ConfigError(unknown_name('command', given[0], COMMANDS))
+
+
+class _Opener:
+    """Opens plans on the GPU that is here, those that were made for it."""
+
+    def __init__(self) -> None:
+        self._device: Device | None = None
+        try:
+            self._device = open_device()
+        except DepthError as error:
+            sys.stdout.write(f'no engine is opened: {error}\n')
+
+    def complaint(self, entry: Entry, plan: bytes) -> str | None:
+        """What is wrong with a plan; None when nothing is, or it is not for here."""
+        trt = self._tensorrt_of(entry)
+        if self._device is None or trt is None:
+            return None
+        if entry.fields.get('gpu') != self._device.info.name:
+            return None
+        try:
+            with self._device.current():
+                trt.clear_errors()
+                runtime: Runtime = trt.required(trt.module.Runtime(trt.logger), 'start')
+                trt.required(runtime.deserialize_cuda_engine(plan), 'load the engine')
+        except BackendError as error:
+            return str(error)
+        return None
+
+    def _tensorrt_of(self, entry: Entry) -> TensorRt | None:
+        """The TensorRT that built it, where it is installed."""
+        flavour = entry.fields.get('flavour')
+        if flavour not in _FLAVOURS:
+            return None
+        try:
+            trt = load_tensorrt(flavour)
+        except BackendError:
+            return None
+        return trt if trt.version == entry.fields.get('tensorrt') else None
+
+
+def _parser(command: str, description: str) -> CommandParser:
+    parser = CommandParser(prog=f'{_PROGRAM} {command}', description=description)
+    parser.add_argument(
+        '--cache_dir',
+        type=Path,
+        help=f'folder of the engines, which nobody else may write to; {_default()} when left out',
+    )
+    return parser
+
+
+def _default() -> str:
+    try:
+        return str(default_folder()).replace('%', '%%')
+    except DepthError:
+        return 'there is none for this user'
+
+
+def _installed_flavour() -> Flavour:
+    """The first TensorRT that loads.
+
+    Raises:
+        BackendError: None does.
+    """
+    reasons = []
+    for flavour in _FLAVOURS:
+        try:
+            return load_tensorrt(flavour).flavour
+        except BackendError as error:  # noqa: PERF203  two of them
+            reasons.append(str(error))
+    raise BackendError(' '.join(reasons))
+
+
+def _say_progress(progress: BuildProgress) -> None:
+    done = '' if progress.fraction is None else f', {progress.fraction:.0%}'
+    sys.stderr.write(f'{progress.elapsed_s:6.1f} s  {progress.phase}{done}\n')
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    fields: Mapping[str, Any] = entry.fields
+    return (
+        Path(entry.notes.get('model', '?')).name,
+        str(fields.get('precision', '?')),
+        str(fields.get('max_batch', '?')),
+        str(fields.get('gpu', '?')),
+        f'{fields.get("flavour", "?")} {fields.get("tensorrt", "?")}',
+        f'{entry.size / 1e6:.1f}',
+        entry.last_used[:16].replace('T', ' '),
+        _answers(entry),
+    )
+
+
+def _answers(entry: Entry) -> str:
+    if entry.parity is None:
+        return 'not compared'
+    if entry.is_refused:
+        return f'refused: {entry.parity.get("complaint", "?")}'
+    return str(entry.parity.get('summary', '?'))
+
+
+if __name__ == '__main__':
+    run_command(main)
