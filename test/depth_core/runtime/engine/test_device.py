@@ -55,6 +55,7 @@ def test_it_says_what_it_is(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
         name='Fake GPU',
         compute_capability=(8, 6),
         identity=first.info.identity,
+        multiprocessors=12,
         memory_bytes=8 << 30,
         integrated=False,
         cuda=(13, 0),
