@@ -48,10 +48,13 @@ def shared_dir() -> Path:
 
 
 @pytest.fixture
-def fake_gpu() -> Iterator[Gpu]:
+def fake_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
     """Fakes of TensorRT 10.3, TensorRT-RTX, PyCUDA and cuda-python, here and in child processes.
+
+    Engines are kept with the files of the test where no other folder is named.
 
     `test.fakes.installation.installed` gives other versions, or fewer of them.
     """
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'user_cache'))
     with installed() as gpu:
         yield gpu

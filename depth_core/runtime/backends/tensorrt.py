@@ -9,13 +9,10 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Uint8Array
-from depth_core.manifest import Manifest, read_manifest
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import BackendRequest
-from depth_core.runtime.engine.api import load_tensorrt
-from depth_core.runtime.engine.build import build_plan
-from depth_core.runtime.engine.device import device_index, open_device
 from depth_core.runtime.engine.options import EngineIdentity, Flavour
-from depth_core.runtime.engine.session import EngineSession
+from depth_core.runtime.engine.provide import open_engine
 
 
 class TensorRtBackend:
@@ -24,7 +21,7 @@ class TensorRtBackend:
     flavour: ClassVar[Flavour] = 'tensorrt'
 
     def __init__(self, request: BackendRequest) -> None:
-        self._session = _open_engine(request, self.flavour)
+        self._session = open_engine(request, self.flavour)
 
     @property
     def manifest(self) -> Manifest:
@@ -59,14 +56,3 @@ class TensorRtRtxBackend(TensorRtBackend):
     """The same with TensorRT for RTX."""
 
     flavour = 'tensorrt-rtx'
-
-
-def _open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
-    # The driver is asked before anything of TensorRT is touched.
-    device = open_device(device_index(request.device))
-    trt = load_tensorrt(flavour)
-    manifest = read_manifest(request.path)
-    plan = build_plan(
-        trt, request.path, manifest, precision=request.precision, options=request.engine
-    )
-    return EngineSession(trt, plan, device, manifest, request.engine, path=request.path)

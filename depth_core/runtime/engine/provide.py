@@ -21,13 +21,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
+from depth_core.errors import BackendError, DepthError, ModelError
 from depth_core.runtime.backends.base import BackendRequest, Precision
 from depth_core.runtime.engine.answers import expected_answers
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.cache import EngineCache
-from depth_core.runtime.engine.device import Device, OutOfDeviceMemoryError, open_device
+from depth_core.runtime.engine.device import (
+    Device,
+    OutOfDeviceMemoryError,
+    device_index,
+    open_device,
+)
 from depth_core.runtime.engine.folder import UnavailableError
 from depth_core.runtime.engine.gate import compare, recorded_result
 from depth_core.runtime.engine.graphs import Graph, graph_for
@@ -58,10 +63,10 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
         BackendError: There is no driver, GPU or TensorRT, the graph of this precision is missing,
             the build failed, or the engine does not answer as its graph.
         BuildCancelledError: The caller gave up.
-        ConfigError: The device or the batch is none that is here.
+        ConfigError: More images at once were asked for than the graph takes.
         ModelError: The model is missing, corrupt or contradicts its manifest.
     """
-    device = open_device(_index(request.device))
+    device = open_device(device_index(request.device))
     trt = load_tensorrt(flavour)
     graph = graph_for(request.path, request.precision)
     work = _Work(
@@ -73,17 +78,6 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
         cache=_open_cache(request.engine.cache_dir),
     )
     return work.open()
-
-
-def _index(device: str | None) -> int:
-    """The number in `1`, `cuda:1` or `GPU.1`; 0 when none is named."""
-    if device is None:
-        return 0
-    number = device.lower().removeprefix('cuda').removeprefix('gpu').lstrip(':.') or '0'
-    if not number.isdecimal():
-        message = f'device is {device!r}; name a GPU by its number, such as cuda:0.'
-        raise ConfigError(message)
-    return int(number)
 
 
 def _open_cache(folder: Path | None) -> EngineCache | None:

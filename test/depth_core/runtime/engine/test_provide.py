@@ -291,7 +291,7 @@ def test_without_tensorrt_it_is_said_what_brings_it(place: Place) -> None:
         place.open()
 
 
-@pytest.mark.parametrize('device', ['0', 'cuda:0', 'GPU.0', 'gpu', 'CUDA'])
+@pytest.mark.parametrize('device', ['0', 'cuda:0', 'gpu', 'CUDA'])
 def test_a_gpu_is_named_as_people_do(place: Place, device: str) -> None:
     request = BackendRequest(
         path=place.model, device=device, engine=EngineOptions(cache_dir=place.folder)
@@ -301,7 +301,7 @@ def test_a_gpu_is_named_as_people_do(place: Place, device: str) -> None:
 
 @pytest.mark.parametrize('device', ['NPU', 'cuda:one', '-1'])
 def test_what_is_no_gpu_is_refused(place: Place, device: str) -> None:
-    with pytest.raises(ConfigError, match='name a GPU by its number'):
+    with pytest.raises(BackendError, match='is none of this backend'):
         open_engine(BackendRequest(path=place.model, device=device), 'tensorrt')
 
 
