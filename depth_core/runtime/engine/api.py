@@ -128,9 +128,7 @@ class TensorRt:
             return 0
         if hasattr(flags, 'STRONGLY_TYPED'):
             return 1 << int(flags.STRONGLY_TYPED)
-        if hasattr(flags, 'EXPLICIT_BATCH'):
-            return 1 << int(flags.EXPLICIT_BATCH)
-        return 0
+        return 1 << int(flags.EXPLICIT_BATCH)
 
     def first_error(self) -> str:
         """The first error since `clear_errors`, empty when there was none.

@@ -31,6 +31,7 @@ from depth_core.runtime.engine.api import (
     IBuilderConfig,
     INetworkDefinition,
     OnnxParser,
+    ParserError,
     TensorRt,
     load_tensorrt,
     progress_monitor,
@@ -153,6 +154,8 @@ def _parse(trt: TensorRt, parser: OnnxParser, onnx: Path) -> None:
         return
     faults = [_fault(parser.get_error(index)) for index in range(parser.num_errors)]
     because = faults[0] if faults else trt.first_error() or 'it gave no reason'
+    if _MEMORY.search(because):
+        raise BackendError(_out_of_memory(trt, because))
     more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
     message = (
         f'{trt} does not take {onnx.name}: {because}{more}. Export the model with other layers, '
@@ -161,7 +164,7 @@ def _parse(trt: TensorRt, parser: OnnxParser, onnx: Path) -> None:
     raise BackendError(message)
 
 
-def _fault(error: Any) -> str:  # noqa: ANN401  a ParserError
+def _fault(error: ParserError) -> str:
     """A complaint of the parser in words, with the node it is about where it says so."""
     said = ' '.join(str(error.desc()).split())
     name = error.node_name() if hasattr(error, 'node_name') else ''
@@ -211,22 +214,16 @@ def _limit_types(
     if not trt.weakly_typed:
         return
     flags, types = trt.module.BuilderFlag, trt.module.DataType
-    if request.quantised and hasattr(flags, 'INT8'):
+    if request.quantised:
         config.set_flag(flags.INT8)
-    if not request.half or not hasattr(flags, 'FP16'):
+    if not request.half:
         return
     config.set_flag(flags.FP16)
-    if not hasattr(flags, 'OBEY_PRECISION_CONSTRAINTS'):
-        return
     config.set_flag(flags.OBEY_PRECISION_CONSTRAINTS)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
         outputs = [layer.get_output(place) for place in range(layer.num_outputs)]
-        if (
-            hasattr(layer, 'precision')
-            and outputs
-            and all(output.dtype == types.FLOAT for output in outputs)
-        ):
+        if outputs and all(output.dtype == types.FLOAT for output in outputs):
             layer.precision = types.FLOAT
 
 
@@ -250,10 +247,7 @@ def _failure(trt: TensorRt) -> str:
     """Why there is no plan, in words."""
     because = trt.first_error() or 'TensorRT gave no reason'
     if _MEMORY.search(because):
-        return (
-            f'{trt} ran out of memory while building ({because}); close what else uses the GPU, '
-            'or limit the workspace (workspace_mb), or choose a smaller network or batch.'
-        )
+        return _out_of_memory(trt, because)
     node = _NO_IMPLEMENTATION.search(because)
     if node:
         return (
@@ -262,6 +256,13 @@ def _failure(trt: TensorRt) -> str:
             'onnxruntime-cuda or onnxruntime.'
         )
     return f'{trt} cannot build the engine: {because}'
+
+
+def _out_of_memory(trt: TensorRt, because: str) -> str:
+    return (
+        f'{trt} ran out of memory while building ({because}); close what else uses the GPU, '
+        'or limit the workspace (workspace_mb), or choose a smaller network or batch.'
+    )
 
 
 class _Messages:

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every name of TensorRT that is used exists in each version that would come to use it.
+
+The table of which version has which name, test/data/tensorrt_api.json, was made by importing the
+Python bindings of each version and asking for the names; 8.5.2 is 8.6.1 without what its release
+notes and source add.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from test.depth_core.runtime.engine.tensorrt_names import (
+    ENGINE,
+    Code,
+    Table,
+    column,
+    read_table,
+    uses,
+)
+
+FILES = tuple(
+    path
+    for path in sorted(ENGINE.glob('*.py'))
+    if path.name == 'api.py' or 'engine.api import' in path.read_text(encoding='utf-8')
+)
+"""Where objects of TensorRT are handled."""
+SUPPORTED = ('8.5.2', '8.6.1', '10.3.0', '10.13.3', '10.16.1', '11.0.0', '11.4.0', 'rtx-1.7.1')
+
+
+@pytest.fixture(scope='module')
+def table() -> Table:
+    return read_table()
+
+
+def sources() -> dict[Path, str]:
+    return {path: path.read_text(encoding='utf-8') for path in FILES}
+
+
+def missing(table: Table, texts: Mapping[Path, str]) -> list[str]:
+    """What is touched by a version that lacks it, or is not in the table at all."""
+    code = Code.of(texts)
+    return sorted(
+        f'{version}: {use}'
+        for version in table.versions
+        for use in uses(code, table, version)
+        if not table.has(use.name, version)
+    )
+
+
+def test_no_version_comes_to_a_name_that_it_lacks(table: Table) -> None:
+    assert not missing(table, sources())
+    assert set(SUPPORTED) <= set(table.versions)
+
+
+def test_the_walk_sees_what_is_used(table: Table) -> None:
+    code = Code.of(sources())
+    seen = {version: {use.name for use in uses(code, table, version)} for version in SUPPORTED}
+    for version, names in seen.items():
+        assert {'Builder.build_serialized_network', 'OnnxParser.parse'} <= names, version
+        assert ('BuilderFlag.FP16' in names) is version.startswith('8'), version
+        assert ('IBuilderConfig.progress_monitor' in names) is not version.startswith('8'), version
+        assert ('ComputeCapability' in names) is version.startswith('rtx'), version
+    assert 'NetworkDefinitionCreationFlag.EXPLICIT_BATCH' in seen['8.6.1']
+    assert 'NetworkDefinitionCreationFlag.EXPLICIT_BATCH' not in seen['11.0.0']
+    assert 'NetworkDefinitionCreationFlag.STRONGLY_TYPED' in seen['10.3.0']
+
+
+@pytest.mark.parametrize(
+    ('file', 'before', 'after', 'name'),
+    [
+        (  # a name of 8 and 10 only, without asking for it
+            'builder.py',
+            '    trt.register_plugins()\n',
+            '    trt.register_plugins()\n    print(builder.platform_has_fast_fp16)\n',
+            'Builder.platform_has_fast_fp16',
+        ),
+        (  # a guard is dropped
+            'builder.py',
+            "if trt.weakly_typed and hasattr(parser, 'set_flag'):",
+            'if trt.weakly_typed:',
+            'OnnxParser.set_flag',
+        ),
+        (  # a flag that 11 has no more
+            'builder.py',
+            '    if not trt.weakly_typed:\n        return\n',
+            '',
+            'ILayer.precision',
+        ),
+        (  # the condition is the wrong way round
+            'api.py',
+            "return hasattr(self.module, 'IProgressMonitor')",
+            "return not hasattr(self.module, 'IProgressMonitor')",
+            'IBuilderConfig.progress_monitor',
+        ),
+        (  # where there is no monitor
+            'builder.py',
+            'if trt.has_progress_monitor:',
+            'if True:',
+            'IProgressMonitor',
+        ),
+    ],
+    ids=['unguarded', 'guard_dropped', 'early_return_dropped', 'inverted', 'always'],
+)
+def test_a_name_that_some_version_lacks_is_found(
+    table: Table, file: str, before: str, after: str, name: str
+) -> None:
+    texts = sources()
+    path = ENGINE / file
+    assert texts[path].count(before) == 1, 'the code has changed: choose another mutation'
+    texts[path] = texts[path].replace(before, after)
+    complaints = missing(table, texts)
+    assert any(line.endswith(f' {name}') for line in complaints), complaints
+
+
+def test_asking_for_a_name_that_no_version_has_is_found(table: Table) -> None:
+    texts = sources()
+    path = ENGINE / 'builder.py'
+    texts[path] = texts[path].replace("hasattr(error, 'node_name')", "hasattr(error, 'nodename')")
+    with pytest.raises(AssertionError, match=r'no version has ParserError\.nodename'):
+        missing(table, texts)
+
+
+def test_the_table_is_true_of_the_tensorrt_that_is_installed(table: Table) -> None:
+    module = pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is for x86-64 machines')
+    names = {*table.everywhere, *table.only}
+    assert column(module, names) == {name for name in names if table.has(name, 'rtx-1.7.1')}
+
+
+def test_the_table_holds_what_is_used_and_no_more(table: Table) -> None:
+    code = Code.of(sources())
+    touched = {use.name for version in table.versions for use in uses(code, table, version)}
+    assert {*table.everywhere, *table.only} == touched | code.asked
