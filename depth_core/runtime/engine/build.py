@@ -68,6 +68,25 @@ def build_plan(
         ConfigError: More images at once were asked for than the graph takes.
         ModelError: The file is no ONNX, or not what the manifest says.
     """
+    request = prepare(trt, onnx, manifest, precision=precision, options=options, targets=targets)
+    start = time.monotonic()
+    plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
+    _logger.info(
+        '%s built %s in %.1f s, %.1f MB', trt, onnx.name, time.monotonic() - start, len(plan) / 1e6
+    )
+    return plan
+
+
+def prepare(
+    trt: TensorRt,
+    onnx: Path,
+    manifest: Manifest,
+    *,
+    precision: Precision,
+    options: EngineOptions,
+    targets: Sequence[str] | None = None,
+) -> BuildRequest:
+    """Check what is asked of the builder, and put it into words for it; as `build_plan`."""
     onnx = Path(onnx).resolve()
     graph = read_graph(onnx)
     check_graph(onnx, manifest, graph.inputs, graph.outputs)
@@ -76,7 +95,8 @@ def build_plan(
     if targets is not None and not trt.chooses_targets:
         message = f'{trt} builds for the GPU that is here; leave out targets {", ".join(targets)}.'
         raise BackendError(message)
-    request = BuildRequest(
+    timings = timings_path(trt, options.cache_dir)
+    return BuildRequest(
         flavour=trt.flavour,
         onnx=str(onnx),
         half='float16' in graph.types,
@@ -84,14 +104,8 @@ def build_plan(
         shapes=profile_shapes(graph, manifest, options.max_batch),
         workspace_bytes=options.workspace_bytes,
         targets=None if targets is None else list(targets),
-        timings=_text(timings_path(trt, options.cache_dir)),
+        timings=None if timings is None else str(timings.absolute()),
     )
-    start = time.monotonic()
-    plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
-    _logger.info(
-        '%s built %s in %.1f s, %.1f MB', trt, onnx.name, time.monotonic() - start, len(plan) / 1e6
-    )
-    return plan
 
 
 def profile_shapes(
@@ -142,10 +156,6 @@ def _sizes(info: TensorInfo, manifest: Manifest) -> list[int | None]:
         )
         raise ConfigError(message)
     return sizes
-
-
-def _text(path: Path | None) -> str | None:
-    return None if path is None else str(path.absolute())
 
 
 def _check_precision(graph: OnnxGraph, precision: Precision) -> None:

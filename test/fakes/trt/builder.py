@@ -224,6 +224,13 @@ class Builder:
             'gpu': GPU.name,
             'flags': config._flags,
             'network_flags': network._flags,
+            'parser_flags': network.parser_flags,
+            'precisions': {
+                layer.name: layer.precision.name
+                for layer in network.layers
+                if getattr(layer, 'precision', None) is not None
+            },
+            'workspace': config._pools.get(self.api.MemoryPoolType.WORKSPACE),
             'profiles': [profile.shapes for profile in config.profiles],
         }
 

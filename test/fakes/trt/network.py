@@ -41,9 +41,17 @@ class ILayer:
     api: Any
     precision = None
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, inferred: dict[str, Any]) -> None:
         self.name = node.name
         self.type = node.op_type
+        self._outputs = [inferred[name] for name in node.output]
+
+    @property
+    def num_outputs(self) -> int:
+        return len(self._outputs)
+
+    def get_output(self, index: int) -> Any:
+        return self.api.ITensor(self._outputs[index])
 
 
 class INetworkDefinition:
@@ -52,8 +60,12 @@ class INetworkDefinition:
     def __init__(self, flags: int) -> None:
         self._flags = flags
         self.name = ''
+        self.parser_flags: list[str] = []
+        """Not in the bindings: what its parser was told."""
         self.model: Any = None
         """Not in the bindings: the parsed model."""
+        self.layers: list[Any] = []
+        """Nor this: one for each node."""
 
     @property
     def flags(self) -> int:
@@ -72,7 +84,7 @@ class INetworkDefinition:
 
     @property
     def num_layers(self) -> int:
-        return 0 if self.model is None else len(self.model.graph.node)
+        return len(self.layers)
 
     def get_input(self, index: int) -> Any:
         return self.api.ITensor(self.model.graph.input[index])
@@ -81,7 +93,7 @@ class INetworkDefinition:
         return self.api.ITensor(self.model.graph.output[index])
 
     def get_layer(self, index: int) -> Any:
-        return self.api.ILayer(self.model.graph.node[index])
+        return self.layers[index]
 
 
 class ParserError:
@@ -136,6 +148,9 @@ class OnnxParser:
     def clear_errors(self) -> None:
         self._errors.clear()
 
+    def set_flag(self, flag: PybindEnum) -> None:
+        self._network.parser_flags.append(flag.name)
+
     def parse(self, model: bytes, path: str | None = None) -> bool:
         return self._parse(model, None if path is None else Path(path).parent)
 
@@ -180,4 +195,7 @@ class OnnxParser:
                 text = f'{node.op_type} on UINT8 is not supported: only Cast takes it.'
                 return self._refuse(make(text, index, node.name, node.op_type))
         self._network.model = model
+        graph = onnx.shape_inference.infer_shapes(model).graph
+        inferred = {item.name: item for item in (*graph.value_info, *graph.output)}
+        self._network.layers = [self.api.ILayer(node, inferred) for node in graph.node]
         return True

@@ -52,7 +52,7 @@ def write_graph(
         helper.make_node('Transpose', ['codes'], ['planes'], 'planes', perm=[0, 3, 1, 2]),
         helper.make_node('Conv', ['planes', 'weight'], ['features'], 'conv', pads=[1, 1, 1, 1]),
         *extra,
-        helper.make_node('Cast', ['more' if extra else 'features'], ['wide'], to=1),
+        helper.make_node('Cast', ['more' if extra else 'features'], ['wide'], 'wide', to=1),
         helper.make_node('Softplus', ['wide'], ['positive']),
         helper.make_node('Squeeze', ['positive', 'one'], ['depth']),
         helper.make_node('Mul', ['depth', 'tenth'], ['sigma']),

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +21,8 @@ from depth_core.contracts import InputSpec
 from depth_core.errors import BackendError, ConfigError, ModelError
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan, profile_shapes
+from depth_core.runtime.engine.builder import BuildRequest
+from depth_core.runtime.engine.builder_process import BuilderProcess
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
 from depth_core.runtime.onnx_reader import read_graph
 from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write_graph
@@ -139,10 +145,7 @@ def test_a_build_is_cancelled(trt: TensorRt, tmp_path: Path) -> None:
         )
 
 
-def test_ctrl_c_ends_a_build_and_its_process(tmp_path: Path) -> None:
-    # A graph that takes half a minute; Ctrl-C comes as soon as the builder says that it builds.
-    path = write_graph(tmp_path / 'deep.onnx', extra=deep(400), initializers=deep_weights(400))
-    program = f"""
+PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from depth_core.errors import run_command
@@ -151,20 +154,83 @@ from depth_core.runtime.engine.api import load_tensorrt
 from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.options import EngineOptions
 
-def interrupt(progress):
-    print(progress.phase, flush=True)
+def tell(progress):
     if progress.phase == 'building':
-        os.kill(os.getpid(), signal.SIGINT)
+        task = f'/proc/{os.getpid()}/task/{os.getpid()}/children'
+        print(Path(task).read_text(), flush=True)
+        os.kill(os.getpid(), getattr(signal, sys.argv[2]))
 
-path = Path({str(path)!r})
+path = Path(sys.argv[1])
 run_command(lambda: build_plan(
     load_tensorrt('tensorrt-rtx'), path, read_manifest(path), precision='fp32',
-    options=EngineOptions(report=interrupt), targets=['8.6']))
+    options=EngineOptions(report=tell), targets=['8.6']))
 """
+"""Builds, and sends itself a signal as soon as the builder is at work."""
+
+
+@pytest.mark.parametrize(('name', 'status'), [('SIGINT', 130), ('SIGKILL', -signal.SIGKILL)])
+def test_ending_a_build_leaves_no_process_and_no_file(
+    name: str, status: int, tmp_path: Path
+) -> None:
+    # The builder is at work for seconds; however this ends, it must be gone at once.
+    path = write_graph(tmp_path / 'deep.onnx', extra=deep(400), initializers=deep_weights(400))
     done = subprocess.run(
-        [sys.executable, '-c', program], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, '-c', PROGRAM, str(path), name],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
-    assert done.returncode == 130
-    assert done.stderr == 'interrupted\n'
-    assert done.stdout.splitlines()[-1] == 'building'
+    assert done.returncode == status
+    assert done.stderr == ('interrupted\n' if name == 'SIGINT' else '')
+    (builder,) = map(int, done.stdout.split())
+    assert gone(builder)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def gone(process: int) -> bool:
+    """Whether a process ends within ten seconds."""
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([descriptor], [], [], 10.0)[0])
+    finally:
+        os.close(descriptor)
+
+
+def listen(builder: BuilderProcess, until: str = '') -> None:
+    """Hear what a builder says, until it is in a phase or at an end."""
+    while builder.said(10.0).get('phase') != until:
+        pass
+
+
+@pytest.mark.parametrize(
+    ('ending', 'told'),
+    [
+        (signal.SIGSEGV, r'the builder crashed \(SIGSEGV\).*cannot build this graph'),
+        (signal.SIGKILL, 'killed, as Linux does when memory runs out'),
+    ],
+)
+def test_a_builder_that_is_gone_takes_nobody_with_it(
+    ending: signal.Signals, told: str, tmp_path: Path
+) -> None:
+    path = write_graph(tmp_path / 'deep.onnx', extra=deep(400), initializers=deep_weights(400))
+    with contextlib.closing(BuilderProcess(request_for(path))) as builder:
+        builder.start()
+        listen(builder, until='building')
+        os.kill(builder._process.pid, ending)
+        with pytest.raises(BackendError, match=told):
+            listen(builder)
+
+
+def request_for(path: Path) -> BuildRequest:
+    return BuildRequest(
+        flavour='tensorrt-rtx',
+        onnx=str(path),
+        half=False,
+        quantised=False,
+        shapes={},
+        targets=TARGETS,
+    )
