@@ -19,8 +19,8 @@ from test.depth_core.runtime.engine.tensorrt_names import (
     Table,
     column,
     read_table,
-    uses,
 )
+from test.depth_core.runtime.engine.tensorrt_walk import uses
 
 FILES = tuple(
     path
@@ -61,6 +61,7 @@ def test_the_walk_sees_what_is_used(table: Table) -> None:
     seen = {version: {use.name for use in uses(code, table, version)} for version in SUPPORTED}
     for version, names in seen.items():
         assert {'Builder.build_serialized_network', 'OnnxParser.parse'} <= names, version
+        assert 'IExecutionContext.execute_async_v3' in names, version
         assert ('BuilderFlag.FP16' in names) is version.startswith('8'), version
         assert ('IBuilderConfig.progress_monitor' in names) is not version.startswith('8'), version
         assert ('ComputeCapability' in names) is version.startswith('rtx'), version
