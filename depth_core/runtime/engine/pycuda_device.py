@@ -34,6 +34,9 @@ from depth_core.runtime.engine.device import (
 
 _PACKAGE: Final = 'pycuda'
 
+_NON_BLOCKING: Final = 1
+"""CU_STREAM_NON_BLOCKING of the driver, for which PyCUDA has no name."""
+
 _contexts: Final[dict[int, Any]] = {}
 """By index, for as long as the process lives, as the CUDA runtime keeps them: PyCUDA leaves the
 context current on the thread that gives it up."""
@@ -106,7 +109,7 @@ class PyCudaDevice:
 
     def create_stream(self) -> Stream:
         """Make a stream."""
-        stream = _call('make a stream', cuda.Stream, cuda.stream_flags.NON_BLOCKING)
+        stream = _call('make a stream', cuda.Stream, _NON_BLOCKING)
         return _PyCudaStream(stream)
 
     def create_event(self) -> Event:

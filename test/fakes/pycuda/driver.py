@@ -164,13 +164,9 @@ def pagelocked_empty(shape: int | tuple[int, ...], dtype: DTypeLike) -> NDArray[
     return array if kind == np.uint8 and len(sizes) == 1 else array.view(kind).reshape(sizes)
 
 
-class stream_flags:
-    NON_BLOCKING = 1
-
-
 class Stream:
-    def __init__(self, flags: int = 0) -> None:
-        self.flags = flags
+    def __init__(self, flags: int) -> None:
+        assert flags == 1  # CU_STREAM_NON_BLOCKING, for which PyCUDA has no name
         self._stream = _call('cuStreamCreate', GPU.create_stream)
 
     @property

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import ast
+import enum
+import importlib
+import operator
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from depth_core.errors import BackendError
+from depth_core.runtime.engine import device as device_module
 from depth_core.runtime.engine.device import (
     Device,
     DeviceInfo,
@@ -227,3 +233,44 @@ def test_a_device_has_a_name(name: str | None, index: int) -> None:
 def test_another_name_is_refused(name: str) -> None:
     with pytest.raises(BackendError, match='cuda:0'):
         device_index(name)
+
+
+def names_used(module: str) -> set[str]:
+    """What a module of the engine room takes from `cuda`, dots included."""
+    path = Path(device_module.__file__).with_name(f'{module}.py')
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node)
+            if dotted.startswith('cuda.'):
+                found.add(dotted.removeprefix('cuda.'))
+    return found
+
+
+PYCUDA_NAMES = {
+    *('Error', 'MemoryError', 'Device', 'Device.count', 'Event', 'Stream', 'device_attribute'),
+    *('device_attribute.INTEGRATED', 'device_attribute.MULTIPROCESSOR_COUNT', 'get_version'),
+    *('get_driver_version', 'init', 'mem_alloc', 'mem_get_info', 'memcpy_dtoh_async'),
+    *('memcpy_htod_async', 'module_from_buffer', 'pagelocked_empty'),
+}
+"""Of pycuda.driver, read in its source: it has no wheels that a test could ask."""
+
+
+def test_pycuda_has_what_is_used_of_it() -> None:
+    assert names_used('pycuda_device') <= PYCUDA_NAMES
+
+
+def test_cuda_python_has_what_is_used_of_it_and_what_its_fake_has() -> None:
+    real = pytest.importorskip('cuda.bindings.driver', reason='cuda-bindings is not installed')
+    used = names_used('cuda_python_device')
+    assert {'cuMemAlloc', 'CUresult.CUDA_ERROR_OUT_OF_MEMORY'} <= used
+    for name in used:
+        assert operator.attrgetter(name)(real) is not None
+    fake = importlib.import_module('test.fakes.cuda.bindings.driver')
+    for name, value in vars(fake).items():
+        if name.startswith('cu'):
+            assert callable(getattr(real, name)), name
+        if isinstance(value, enum.EnumMeta) and value.__module__ == fake.__name__:
+            wanted = getattr(real, name).__members__
+            for member, number in value.__members__.items():
+                assert int(wanted[member]) == int(number), f'{name}.{member}'

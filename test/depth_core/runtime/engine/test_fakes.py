@@ -60,7 +60,7 @@ def test_nothing_is_computed_before_somebody_waits(standin: Path, version: str) 
         logger = make_logger(trt)
         engine = trt.Runtime(logger).deserialize_cuda_engine(build(trt, logger, standin))
         execution = engine.create_execution_context()
-        stream = cuda.Stream(cuda.stream_flags.NON_BLOCKING)
+        stream = cuda.Stream(1)
         image = cuda.pagelocked_empty((64, 96, 3), np.uint8)
         depth = cuda.pagelocked_empty((64, 96), np.float32)
         blocks = {
