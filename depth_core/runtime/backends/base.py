@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
 from depth_core.runtime.engine.options import EngineOptions
 
@@ -84,8 +86,34 @@ class LimitsBatch(Protocol):
         """Most images in one call, at least 1."""
 
 
+def cuda_index(device: str | None) -> int:
+    """The number of the CUDA device called `device`: `cuda:1`, `1`; None and `cuda` are the first.
+
+    Raises:
+        BackendError: It is no such name.
+    """
+    if device is None:
+        return 0
+    found = re.fullmatch(r'(?:cuda:)?(\d+)|cuda', device.strip().lower())
+    if found is None:
+        message = f'device {device!r} is no CUDA device; give cuda:0, cuda:1, ... or none.'
+        raise BackendError(message)
+    return int(found[1] or 0)
+
+
+def refuse_device(device: str | None, only: str) -> None:
+    """Refuse every device but `only`, the one of the backend.
+
+    Raises:
+        BackendError: Another one was asked for.
+    """
+    if device is not None and device.strip().upper() != only:
+        message = f'it runs on {only} alone, and device {device!r} was asked for; give none.'
+        raise BackendError(message)
+
+
 def reason(error: Exception) -> str:
-    """The first line of what a runtime complains of, shortened to be read in a log."""
+    """The last line of what a runtime complains of, shortened to be read in a log."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[-1] if lines else type(error).__name__
     return text if len(text) <= _LONGEST_REASON else f'{text[:_LONGEST_REASON]}...'

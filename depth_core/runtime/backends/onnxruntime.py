@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ONNX Runtime, on the CPU or through CUDA."""
+"""ONNX Runtime: on the CPU, through CUDA, or through its TensorRT provider."""
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import numpy as np
@@ -13,81 +15,192 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.files import is_utf8
 from depth_core.manifest import read_manifest
-from depth_core.runtime.backends.base import BackendRequest, reason
-from depth_core.runtime.graph import TensorInfo, as_planes, check_graph
+from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
+from depth_core.runtime.backends.cpu_graphs import cpu_graph
+from depth_core.runtime.backends.onnxruntime_binding import Binding
+from depth_core.runtime.backends.onnxruntime_placement import profiled, report_placement
+from depth_core.runtime.engine.folder import default_folder, private_folder
+from depth_core.runtime.engine.graphs import graph_for
+from depth_core.runtime.engine.key import GraphHashes, key_of
+from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
 
-Provider: TypeAlias = Literal['CPUExecutionProvider', 'CUDAExecutionProvider']
+Provider: TypeAlias = Literal[
+    'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
+]
+Options: TypeAlias = dict[str, str]
 
-_OPTIONS: Final[dict[Provider, dict[str, str]]] = {
-    'CPUExecutionProvider': {},
-    # TF32 keeps ten bits of the mantissa; fp32 was asked for.
-    'CUDAExecutionProvider': {'use_tf32': '0'},
-}
 _ERRORS_ONLY: Final = 3
+_FATAL_ONLY: Final = 4
+
+_logger = logging.getLogger(__name__)
 
 
 class OnnxRuntimeBackend:
     """A session on one execution provider, and on no other: the CPU."""
 
     provider: ClassVar[Provider] = 'CPUExecutionProvider'
+    placed: ClassVar[bool] = False
+    """Whether it has to be proven where the nodes run; a session of one provider has no choice."""
 
     def __init__(self, request: BackendRequest) -> None:
-        self.manifest = read_manifest(request.path)
-        provider = self.provider
+        path = self._graph(request)
+        self.manifest = read_manifest(path)
         available = onnxruntime.get_available_providers()
-        if provider not in available:
+        if self.provider not in available:
             message = (
-                f'this onnxruntime {onnxruntime.__version__} has no {provider} '
+                f'this onnxruntime {onnxruntime.__version__} has no {self.provider} '
                 f'(it has {", ".join(available)}); install a build that does.'
             )
             raise BackendError(message)
-        path, options = request.path, onnxruntime.SessionOptions()
-        options.log_severity_level = _ERRORS_ONLY
-        if request.threads is not None:
-            options.intra_op_num_threads = request.threads
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path) if is_utf8(path) else path.read_bytes(),
-                options,
-                providers=[(provider, _OPTIONS[provider])],
-            )
-        except Exception as error:  # each failure has its own class here, with no common parent
-            message = f'onnxruntime cannot load the graph: {reason(error)}'
-            raise BackendError(message) from error
-        # A provider that fails to start leaves its work to the CPU without an error.
-        used = self._session.get_providers()
-        if used[0] != provider:
-            message = f'{provider} did not start, {used[0]} would compute; check its libraries.'
-            raise BackendError(message)
+        self._session = self._open(path, request)
         self._session.disable_fallback()
         check_graph(
-            request.path,
+            path,
             self.manifest,
             [_info(item) for item in self._session.get_inputs()],
             [_info(item) for item in self._session.get_outputs()],
         )
         output = self.manifest.output
-        self._input = self.manifest.input.name
         self._outputs = [output.depth, *([] if output.sigma is None else [output.sigma])]
+        self._binding = Binding(
+            self._session, self.manifest.input.name, self._outputs, self._memory(request)
+        )
+        if self.placed:
+            self._prove(path)
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
         try:
-            answers = self._session.run(self._outputs, {self._input: images})
-        except Exception as error:  # as above
+            answers = self._binding.run(images)
+        except Exception as error:  # each failure has its own class here, with no common parent
             message = f'onnxruntime failed while computing: {reason(error)}'
             raise BackendError(message) from error
         planes = [
-            as_planes(np.asarray(answer), name, len(images))
+            as_planes(answer, name, len(images))
             for answer, name in zip(answers, self._outputs, strict=True)
         ]
         return planes[0], planes[1] if len(planes) > 1 else None
+
+    def _graph(self, request: BackendRequest) -> Path:
+        """The graph of the precision that was asked for."""
+        refuse_device(request.device, 'CPU')
+        return cpu_graph(request.path, request.precision)
+
+    def _memory(self, request: BackendRequest) -> tuple[str, int]:
+        """Where inputs and outputs are, as ONNX Runtime calls it, and on which device."""
+        del request
+        return 'cpu', 0
+
+    def _providers(self, path: Path, request: BackendRequest) -> list[tuple[Provider, Options]]:
+        """The providers to place nodes on, the preferred one first."""
+        del path, request
+        return [(self.provider, {})]
+
+    def _open(self, path: Path, request: BackendRequest) -> onnxruntime.InferenceSession:
+        return self._session_on(path, request, self._providers(path, request))
+
+    def _session_on(
+        self, path: Path, request: BackendRequest, providers: list[tuple[Provider, Options]]
+    ) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _FATAL_ONLY if self.placed else _ERRORS_ONLY
+        if request.threads is not None:
+            options.intra_op_num_threads = request.threads
+        if self.placed:
+            profiled(options)
+        try:
+            session = onnxruntime.InferenceSession(
+                str(path) if is_utf8(path) else path.read_bytes(), options, providers=providers
+            )
+        except Exception as error:  # as above
+            message = f'onnxruntime cannot load the graph: {reason(error)}'
+            raise BackendError(message) from error
+        # A provider that fails to start leaves its work to the CPU without an error.
+        used = session.get_providers()
+        if used[0] != self.provider:
+            message = (
+                f'{self.provider} did not start, {used[0]} would compute; check its libraries.'
+            )
+            raise BackendError(message)
+        return session
+
+    def _prove(self, path: Path) -> None:
+        """Compute once, and see that the provider took part; what it left to others is logged.
+
+        Raises:
+            BackendError: It computed nothing, although the session lists it.
+        """
+        self.run(np.zeros(input_shape(self.manifest), self.manifest.input.dtype))
+        report_placement(self._session.end_profiling(), self.provider, str(path))
 
 
 class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     """The same on an NVIDIA GPU."""
 
-    provider = 'CUDAExecutionProvider'
+    provider: ClassVar[Provider] = 'CUDAExecutionProvider'
+    placed = True
+
+    def _graph(self, request: BackendRequest) -> Path:
+        return request.path
+
+    def _memory(self, request: BackendRequest) -> tuple[str, int]:
+        return 'cuda', cuda_index(request.device)
+
+    def _providers(self, path: Path, request: BackendRequest) -> list[tuple[Provider, Options]]:
+        del path
+        # TF32 keeps ten bits of the mantissa; fp32 was asked for.
+        options = {'device_id': str(cuda_index(request.device)), 'use_tf32': '0'}
+        return [('CUDAExecutionProvider', options)]
+
+
+class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
+    """The same with TensorRT for all of the graph that it takes, and CUDA for the rest.
+
+    The provider finds its engines by names, not by weights: so each graph has a folder of its own.
+    """
+
+    provider: ClassVar[Provider] = 'TensorrtExecutionProvider'
+
+    def _graph(self, request: BackendRequest) -> Path:
+        return graph_for(request.path, request.precision).path
+
+    def _open(self, path: Path, request: BackendRequest) -> onnxruntime.InferenceSession:
+        """Open as TensorRT wants it: the types of the graph may need its leave, or be all."""
+        try:
+            return super()._open(path, request)
+        except BackendError:
+            if request.precision != 'fp16':
+                raise
+        # Before 10 TensorRT takes fp16 only with this option, and after that it has none.
+        (provider, options), *others = self._providers(path, request)
+        allowed = (provider, {**options, 'trt_fp16_enable': '1'})
+        return self._session_on(path, request, [allowed, *others])
+
+    def _providers(self, path: Path, request: BackendRequest) -> list[tuple[Provider, Options]]:
+        folder = _engine_folder(path, request)
+        options = {
+            'device_id': str(cuda_index(request.device)),
+            'trt_engine_cache_enable': '1',
+            'trt_engine_cache_path': str(folder),
+            'trt_timing_cache_enable': '1',
+            'trt_timing_cache_path': str(folder),
+        }
+        if request.engine.workspace_bytes is not None:
+            options['trt_max_workspace_size'] = str(request.engine.workspace_bytes)
+        return [('TensorrtExecutionProvider', options), *super()._providers(path, request)]
+
+
+def _engine_folder(path: Path, request: BackendRequest) -> Path:
+    """A private folder for the engines of this graph, this runtime and this precision."""
+    folder = private_folder(request.engine.cache_dir or default_folder())
+    key = key_of(
+        {
+            'graph': GraphHashes(folder).of(path),
+            'onnxruntime': onnxruntime.__version__,
+            'precision': request.precision,
+        }
+    )
+    return private_folder(folder / 'onnxruntime-tensorrt' / key[:32])
 
 
 def _info(item: onnxruntime.NodeArg) -> TensorInfo:

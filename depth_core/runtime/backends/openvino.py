@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenVINO on the CPU."""
+"""OpenVINO on the CPU, or on a GPU or NPU that it knows."""
 
 from __future__ import annotations
 
+import logging
 from functools import cache
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -14,16 +16,21 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.backends.base import BackendRequest, Precision, reason
+from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
 
-_DEVICE: Final = 'CPU'
+_CPU: Final = 'CPU'
 
 _PRECISIONS: Final[dict[Precision, tuple[str, str]]] = {
     'fp32': ('f32', 'FP32'),
     'bf16': ('bf16', 'BF16'),
     'fp16': ('f16', 'FP16'),
+    'int8': ('f32', 'INT8'),
 }
-"""The hint that asks for a precision, and the capability a processor must have for it."""
+"""The hint that asks for a precision, and the capability a device must have for it. What int8
+leaves in floats is computed in fp32."""
+
+_logger = logging.getLogger(__name__)
 
 
 @cache
@@ -38,43 +45,18 @@ def _core() -> openvino.Core:
 
 
 class OpenVinoBackend:
-    """A model compiled for this processor, with one inference request that is used over again."""
+    """A model compiled for one device, with one inference request that is used over again."""
 
     def __init__(self, request: BackendRequest) -> None:
-        self.manifest = read_manifest(request.path)
-        core = _core()
-        hint, capability = _PRECISIONS[request.precision]
-        capabilities = core.get_property(_DEVICE, 'OPTIMIZATION_CAPABILITIES')
-        if capability not in capabilities:
-            # Left to itself, OpenVINO would quietly compute in fp32 here.
-            message = (
-                f'this processor does not compute in {request.precision} '
-                f'(it has {", ".join(sorted(capabilities))}); ask for fp32.'
-            )
-            raise BackendError(message)
-        settings: dict[str, Any] = {
-            'PERFORMANCE_HINT': 'LATENCY',
-            'INFERENCE_PRECISION_HINT': hint,
-        }
-        if request.threads is not None:
-            settings['INFERENCE_NUM_THREADS'] = request.threads
+        path = cpu_graph(request.path, request.precision)
+        self.manifest = read_manifest(path)
+        device = _device(request.device)
+        settings = _settings(device, request)
+        model = self._read(path)
         try:
-            model = core.read_model(request.path)
+            compiled = _compile(model, device, settings)
         except RuntimeError as error:
-            message = f'openvino cannot load the graph: {reason(error)}'
-            raise BackendError(message) from error
-        check_graph(
-            request.path,
-            self.manifest,
-            [_info(port) for port in model.inputs],
-            [_info(port) for port in model.outputs],
-        )
-        try:
-            if model.is_dynamic():
-                model.reshape({self.manifest.input.name: _fixed_shape(self.manifest)})
-            compiled = core.compile_model(model, _DEVICE, settings)
-        except RuntimeError as error:
-            message = f'openvino cannot compile the graph: {reason(error)}'
+            message = f'openvino cannot compile the graph for {device}: {reason(error)}'
             raise BackendError(message) from error
         self._request = compiled.create_infer_request()
         output = self.manifest.output
@@ -82,8 +64,8 @@ class OpenVinoBackend:
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
-        self._request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
         try:
+            self._request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
             self._request.infer()
         except RuntimeError as error:
             message = f'openvino failed while computing: {reason(error)}'
@@ -93,6 +75,85 @@ class OpenVinoBackend:
             for name in self._outputs
         ]
         return planes[0], planes[1] if len(planes) > 1 else None
+
+    def _read(self, path: Path) -> openvino.Model:
+        """Read the graph, check it against its manifest, and fix its sizes."""
+        try:
+            model = _core().read_model(path)
+        except RuntimeError as error:
+            message = f'openvino cannot load the graph: {reason(error)}'
+            raise BackendError(message) from error
+        check_graph(
+            path,
+            self.manifest,
+            [_info(port) for port in model.inputs],
+            [_info(port) for port in model.outputs],
+        )
+        if model.is_dynamic():
+            try:
+                model.reshape({self.manifest.input.name: _fixed_shape(self.manifest)})
+            except RuntimeError as error:
+                message = f'openvino cannot fix the size of the graph: {reason(error)}'
+                raise BackendError(message) from error
+        return model
+
+
+def _device(name: str | None) -> str:
+    """The device called `name`, or the CPU.
+
+    Raises:
+        BackendError: There is no such device here; the message lists those that are.
+    """
+    if name is None:
+        return _CPU
+    wanted = name.strip().upper()
+    there = list(_core().available_devices)
+    # A device without a number is the first of its kind.
+    if wanted not in there and f'{wanted}.0' not in there:
+        message = (
+            f'openvino has no device {name!r} here, only {", ".join(there)}; name one of these, '
+            'or install the driver of the other.'
+        )
+        raise BackendError(message)
+    return wanted
+
+
+def _settings(device: str, request: BackendRequest) -> dict[str, Any]:
+    """What to compile for: the least latency, in the precision that was asked for.
+
+    Raises:
+        BackendError: The device does not compute in it.
+    """
+    hint, capability = _PRECISIONS[request.precision]
+    capabilities = _core().get_property(device, 'OPTIMIZATION_CAPABILITIES')
+    if capability not in capabilities:
+        # Left to itself, OpenVINO would quietly compute in another.
+        kind = 'this processor' if device == _CPU else device
+        message = (
+            f'{kind} does not compute in {request.precision} '
+            f'(it has {", ".join(sorted(capabilities))}); ask for another precision.'
+        )
+        raise BackendError(message)
+    settings: dict[str, Any] = {
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_PRECISION_HINT': hint,
+    }
+    if request.threads is not None and device == _CPU:
+        settings['INFERENCE_NUM_THREADS'] = request.threads
+    return settings
+
+
+def _compile(
+    model: openvino.Model, device: str, settings: dict[str, Any]
+) -> openvino.CompiledModel:
+    """Compile, without fused snippets where they need more registers than the processor has."""
+    try:
+        return _core().compile_model(model, device, settings)
+    except RuntimeError as error:
+        if device != _CPU or 'snippet' not in str(error).lower():
+            raise
+        _logger.info('openvino compiles without snippets here: %s', reason(error))
+    return _core().compile_model(model, device, {**settings, 'SNIPPETS_MODE': 'DISABLE'})
 
 
 def _fixed_shape(manifest: Manifest) -> list[int]:

@@ -3,44 +3,104 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.models.serving import ServingGraph, manifest_of
-from depth_core.runtime.backends.base import BackendRequest
+from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
 from depth_core.weights.checkpoint import load_model
+
+Graph: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+_logger = logging.getLogger(__name__)
 
 
 class TorchBackend:
     """A network of this package at the size it is made for, on the CPU; any number of images."""
 
-    device: ClassVar[Literal['cpu', 'cuda']] = 'cpu'
+    kind: ClassVar[Literal['cpu', 'cuda']] = 'cpu'
 
     def __init__(self, request: BackendRequest) -> None:
-        device = self.device
-        if device == 'cuda' and not torch.cuda.is_available():
-            message = f'torch {torch.__version__} sees no CUDA device; ask for torch.'
-            raise BackendError(message)
-        model = load_model(request.path, device)
+        self._device = self._open_device(request)
+        model = load_model(request.path, self._device)
         height, width = model.spec.default_size
         self.manifest = manifest_of(model, height=height, width=width, batch=0)
-        self._graph = ServingGraph(model).eval()
         if request.threads is not None:
             torch.set_num_threads(request.threads)  # there is one number a process
+        self._graph = self._prepared(ServingGraph(model).eval())
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
+        try:
+            depth, sigma = self._compute(self._graph, torch.from_numpy(images))
+        except RuntimeError as error:  # out of memory, above all
+            message = f'torch failed while computing: {reason(error)}'
+            raise BackendError(message) from error
+        return depth.cpu().numpy(), sigma.cpu().numpy()
+
+    def _prepared(self, graph: ServingGraph) -> Graph:
+        """Make the network ready to be called."""
+        return graph
+
+    def _compute(self, graph: Graph, images: Tensor) -> tuple[Tensor, Tensor]:
         # cuDNN would round to TF32, which keeps ten bits of the mantissa; fp32 was asked for.
         with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            depth, sigma = self._graph(torch.from_numpy(images).to(self.device))
-        return depth.cpu().numpy(), sigma.cpu().numpy()
+            return graph(images.to(self._device))
+
+    def _open_device(self, request: BackendRequest) -> str:
+        """The device as torch calls it.
+
+        Raises:
+            BackendError: There is no such device.
+        """
+        if self.kind == 'cpu':
+            refuse_device(request.device, 'CPU')
+            return 'cpu'
+        if not torch.cuda.is_available():
+            message = f'torch {torch.__version__} sees no CUDA device; ask for torch.'
+            raise BackendError(message)
+        index, found = cuda_index(request.device), torch.cuda.device_count()
+        if index >= found:
+            message = (
+                f'torch sees {found} CUDA devices, and device {request.device!r} was asked for; '
+                f'give cuda:0 to cuda:{found - 1}.'
+            )
+            raise BackendError(message)
+        return f'cuda:{index}'
 
 
 class TorchCudaBackend(TorchBackend):
     """The same on an NVIDIA GPU."""
 
-    device = 'cuda'
+    kind: ClassVar[Literal['cpu', 'cuda']] = 'cuda'
+
+
+class TorchCompiledBackend(TorchBackend):
+    """The same compiled by torch for this processor, on the first batch of each shape.
+
+    Where that is not possible, for want of a C++ compiler for instance, the network runs as it
+    is, and one warning says so.
+    """
+
+    def _prepared(self, graph: ServingGraph) -> Graph:
+        spec = self.manifest.input
+        compiled: Graph = torch.compile(graph, dynamic=False)
+        black = torch.zeros(1, spec.height, spec.width, 3, dtype=torch.uint8)
+        start = time.perf_counter()
+        try:
+            self._compute(compiled, black)
+        except Exception as error:  # noqa: BLE001 compilers fail in every way there is
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            _logger.warning('torch cannot compile the network and runs it as it is: %s', said)
+            torch.compiler.reset()
+            return graph
+        _logger.info('torch compiled the network in %.1f s', time.perf_counter() - start)
+        return compiled
