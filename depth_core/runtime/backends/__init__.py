@@ -128,7 +128,6 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         summary='ONNX Runtime on an NVIDIA GPU, through TensorRT',
         suffixes=('.onnx',),
         precisions=('fp32', 'fp16', 'int8'),
-        builds_engine=True,
         install='pip install onnxruntime-gpu in place of onnxruntime, and TensorRT',
     ),
     'torch': BackendEntry(

@@ -114,7 +114,11 @@ def test_a_provider_that_falls_back_on_its_own_is_refused(
         ({'backend': 'torch'}, BackendError, ('runs .ckpt files, not .onnx',)),
         ({'precision': 'fp64'}, ConfigError, ("unknown precision 'fp64'", 'fp32')),
         ({'threads': 0}, ConfigError, ('threads is 0',)),
-        ({'backend': 'onnxruntime', 'precision': 'fp16'}, BackendError, ('fp32, not fp16',)),
+        (
+            {'backend': 'onnxruntime', 'precision': 'fp16'},
+            BackendError,
+            ('fp32 or int8, not fp16',),
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(
@@ -224,7 +228,9 @@ def test_other_files_are_no_models(tmp_path: Path, name: str, words: str) -> Non
 
 def test_a_checkpoint_for_a_backend_of_graphs_is_answered_with_both_ways(tmp_path: Path) -> None:
     (tmp_path / 'a.ckpt').write_bytes(b'x')
-    with pytest.raises(BackendError, match=r'torch, torch-cuda.* depth_core\.export'):
+    with pytest.raises(
+        BackendError, match=r'torch, torch-compiled, torch-cuda.* depth_core\.export'
+    ):
         Predictor.open(tmp_path / 'a.ckpt', backend='openvino')
 
 
