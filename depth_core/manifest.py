@@ -91,6 +91,9 @@ class PrecisionError:
     depth: ErrorSpread
     sigma: ErrorSpread | None = None
     """As fractions of the reference's sigma; None when the graph gives none."""
+    noise_depth: ErrorSpread | None = None
+    """What noise of one 8-bit code in the images changes in the fp32 graph, for comparison."""
+    noise_sigma: ErrorSpread | None = None
     abs_rel_change: float | None = None
     """AbsRel against ground truth over that of the fp32 graph, minus 1: 0.01 is one percent
     more error; None when no ground truth was given."""

@@ -58,6 +58,7 @@ FULL = Manifest(
         images='5 drawn images of seed 1',
         image_count=5,
         depth=ErrorSpread(mean=1e-4, p999=2e-3, max=2e-2),
+        noise_depth=ErrorSpread(mean=1e-3, p999=2e-2, max=0.1),
         abs_rel_change=-0.001,
         abs_rel_set='4 images of b under nyu_eigen',
         max_p999=1e-2,

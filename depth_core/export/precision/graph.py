@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import onnx
 import onnx.inliner
 from numpy.typing import NDArray
@@ -64,7 +62,9 @@ class Graph:
         self.model = _normalised(model)
         self.nodes: Sequence[onnx.NodeProto] = list(self.model.graph.node)
         self.types = _types(self.model)
+        self.shapes = _shapes(self.model)
         self.initialisers = {item.name: item for item in self.model.graph.initializer}
+        self._constants: dict[str, NDArray[Any]] = {}
         self.outputs = {item.name for item in self.model.graph.output}
         self.producers = {
             name: index for index, node in enumerate(self.nodes) for name in node.output if name
@@ -96,10 +96,11 @@ class Graph:
             if name in self.initialisers and self.is_float(name):
                 yield self.constant(name)
 
-    @functools.lru_cache(maxsize=None)  # noqa: B019  a graph lives as long as one conversion
     def constant(self, name: str) -> NDArray[Any]:
         """The value of the initialiser `name`."""
-        return onnx.numpy_helper.to_array(self.initialisers[name])
+        if name not in self._constants:
+            self._constants[name] = onnx.numpy_helper.to_array(self.initialisers[name])
+        return self._constants[name]
 
     def before(self, index: int) -> list[int]:
         """The nodes that node `index` takes something from."""
@@ -248,6 +249,17 @@ def _types(model: onnx.ModelProto) -> dict[str, int]:
     }
     types |= {item.name: item.data_type for item in graph.initializer}
     return types
+
+
+def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
+    """The sizes of each computed tensor, None where one is free."""
+    return {
+        item.name: tuple(
+            size.dim_value if size.HasField('dim_value') else None
+            for size in item.type.tensor_type.shape.dim
+        )
+        for item in (*model.graph.value_info, *model.graph.output)
+    }
 
 
 def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:

@@ -113,7 +113,7 @@ class _Rewriter:
     def _whole(self, names: list[str]) -> Iterator[onnx.NodeProto]:
         """Casts back to fp32, for the tensors that are there in fp16 alone."""
         for name in names:
-            half = self._halves.get(name)
+            half = self._halves.get(name, '')
             if half in self._present and name not in self._present:
                 self._present.add(name)
                 yield _cast(half, name, FLOAT)

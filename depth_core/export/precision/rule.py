@@ -69,9 +69,7 @@ FP16_OPERATORS: Final = HEAVY | _ARITHMETIC | _WINDOWS | _COMPARISONS | MOVES | 
 """What may compute in fp16. Sums over many values, norms, Softmax, Exp, Log, Pow, Softplus,
 GridSample and whatever is not known here may not."""
 
-_EXACT: Final = frozenset(
-    {onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.BOOL}
-)
+_EXACT: Final = frozenset({onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.BOOL})
 """Types all of whose values fp16 holds."""
 
 _SUMS: Final = frozenset(

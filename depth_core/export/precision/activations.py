@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How large the activations of a graph get on some images.
+
+They are reduced inside the graph or looked at one image at a time, so that a network whose
+activations would fill the memory needs no more than it takes to run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from depth_core.errors import ExportError
+from depth_core.export.precision.graph import FLOAT, Graph
+from depth_core.export.precision.sessions import open_session
+
+_BINS: Final = 4096
+
+
+def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[float, float]]:
+    """Measure the smallest and largest number of each fp32 tensor that is computed.
+
+    Args:
+        graph: A graph in fp32.
+        inputs: What to give to its only input, one after the other.
+
+    Raises:
+        ExportError: A number is not finite.
+    """
+    names = [name for index in range(len(graph.nodes)) for name in graph.float_outputs(index)]
+    names += [item.name for item in graph.model.graph.input if graph.is_float(item.name)]
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    del model.graph.output[:]
+    for name in names:
+        for kind in ('ReduceMin', 'ReduceMax'):
+            node = onnx.helper.make_node(kind, [name], [f'{name}_{kind}'], keepdims=0)
+            model.graph.node.append(node)
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info(f'{name}_{kind}', FLOAT, [])
+            )
+    session = open_session(model, optimise=True)
+    given = session.get_inputs()[0].name
+    lowest = np.full(len(names), np.inf)
+    highest = np.full(len(names), -np.inf)
+    for value in inputs:
+        answers = np.array(session.run(None, {given: value}), np.float64).reshape(-1, 2)
+        lowest = np.minimum(lowest, answers[:, 0])
+        highest = np.maximum(highest, answers[:, 1])
+    for name, low, high in zip(names, lowest, highest, strict=True):
+        if not (math.isfinite(low) and math.isfinite(high)):
+            message = (
+                f'tensor {name!r} of the graph is {low:g} to {high:g} on the calibration images; '
+                'a graph whose numbers are not finite cannot be converted: check its training.'
+            )
+            raise ExportError(message)
+    pairs = zip(lowest.tolist(), highest.tolist(), strict=True)
+    return dict(zip(names, pairs, strict=True))
+
+
+def percentiles(
+    graph: Graph,
+    inputs: Sequence[NDArray[Any]],
+    measured: Mapping[str, tuple[float, float]],
+    *,
+    fraction: float,
+) -> dict[str, tuple[float, float]]:
+    """Between which numbers a fraction of each tensor lies, cutting as much off on each side.
+
+    Args:
+        graph: A graph in fp32.
+        inputs: What to give to its only input, one after the other.
+        measured: The `extents` of the tensors to look at.
+        fraction: Of the values, that are no larger, and of those that are no smaller.
+    """
+    names = [name for name in measured if measured[name][0] < measured[name][1]]
+    known = {
+        item.name: item
+        for item in (*graph.model.graph.value_info, *graph.model.graph.input)
+        if item.name in names
+    }
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    del model.graph.output[:]
+    model.graph.output.extend(known[name] for name in names)
+    session = open_session(model, optimise=True)
+    given = session.get_inputs()[0].name
+    counts = {name: np.zeros(_BINS, np.int64) for name in names}
+    for value in inputs:
+        for name, answer in zip(names, session.run(names, {given: value}), strict=True):
+            counts[name] += np.histogram(answer, _BINS, measured[name])[0]
+    return {
+        name: _between(counts[name], extent, fraction) if name in counts else extent
+        for name, extent in measured.items()
+    }
+
+
+def _between(
+    counts: NDArray[np.int64], extent: tuple[float, float], fraction: float
+) -> tuple[float, float]:
+    edges = np.linspace(*extent, _BINS + 1)
+    shares = np.cumsum(counts) / max(int(counts.sum()), 1)
+    low = int(np.searchsorted(shares, 1.0 - fraction, side='right'))
+    high = int(np.searchsorted(shares, fraction, side='left'))
+    return float(edges[low]), float(edges[high + 1])

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The choice of NVIDIA's ModelOpt, in place of the rule of this package, where it is installed."""
+
+from __future__ import annotations
+
+import importlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from depth_core.errors import ConfigError, ExportError
+from depth_core.export.precision.graph import Graph, inferred
+from depth_core.export.precision.rule import ACTIVATION_LIMIT
+
+
+def autocast(graph: Graph, inputs: Sequence[NDArray[Any]]) -> onnx.ModelProto:
+    """Rewrite `graph` in fp16 where AutoCast would; inputs and outputs stay as they are.
+
+    Args:
+        graph: A graph in fp32.
+        inputs: What to calibrate with, one after the other.
+
+    Raises:
+        ConfigError: ModelOpt is not installed.
+        ExportError: It cannot convert the graph.
+    """
+    try:
+        module = importlib.import_module('modelopt.onnx.autocast')
+    except ImportError as error:
+        message = (
+            f'--fp16_method autocast needs nvidia-modelopt, which does not load ({error}); '
+            "pip install 'nvidia-modelopt[onnx]', or leave it out for the rule of this package."
+        )
+        raise ConfigError(message) from error
+    name = graph.model.graph.input[0].name
+    with tempfile.TemporaryDirectory(prefix='autocast.') as folder:
+        source, calibration = Path(folder) / 'fp32.onnx', Path(folder) / 'calibration.npz'
+        onnx.save(graph.model, source)
+        np.savez(calibration, allow_pickle=True, **{name: np.concatenate(list(inputs))})
+        try:
+            converted: onnx.ModelProto = module.convert_to_mixed_precision(
+                onnx_path=str(source),
+                low_precision_type='fp16',
+                keep_io_types=True,
+                data_max=ACTIVATION_LIMIT,
+                calibration_data=str(calibration),
+            )
+        except Exception as error:  # whatever a graph has that it does not know
+            message = f'AutoCast cannot convert the graph: {error}; leave --fp16_method out.'
+            raise ExportError(message) from error
+    return inferred(converted, 'the graph that AutoCast wrote')

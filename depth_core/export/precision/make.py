@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an fp32 ONNX file to one of lower precision beside it, measured before it is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import onnx
+
+from depth_core.errors import ConfigError
+from depth_core.export.precision.activations import extents
+from depth_core.export.precision.autocast import autocast
+from depth_core.export.precision.emulation import emulated
+from depth_core.export.precision.graph import FLOAT16, Graph, load_graph
+from depth_core.export.precision.image_sets import ImageSet, image_sets, open_data
+from depth_core.export.precision.int8 import Target, to_int8
+from depth_core.export.precision.measure import (
+    DEFAULT_LIMITS,
+    Limits,
+    abs_rel,
+    answers,
+    check_limits,
+    compare,
+    noisy,
+)
+from depth_core.export.precision.mixed import to_mixed
+from depth_core.export.precision.rule import nodes_in_fp32
+from depth_core.export.precision.sessions import ModelBackend
+from depth_core.files import replaced_atomically
+from depth_core.manifest import (
+    METADATA_KEY,
+    Manifest,
+    PrecisionError,
+    manifest_path,
+    read_manifest,
+    write_manifest,
+)
+from depth_core.metrics import find_protocol
+
+LowPrecision: TypeAlias = Literal['fp16', 'int8']
+Fp16Method: TypeAlias = Literal['rule', 'autocast']
+
+EMULATED: Final = 'rounded emulation'
+"""Every fp16 result rounded, sums in fp32."""
+
+DEQUANTISED: Final = 'Q/DQ as written'
+"""Rounding of int8 as the graph says it, its sums in fp32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrecisionRequest:
+    """Which precision to make of a graph, and how."""
+
+    onnx: Path
+    """The fp32 graph, with its manifest inside or beside it."""
+    precision: LowPrecision
+    target: Target = 'tensorrt'
+    """Whose int8."""
+    calibration: str | None = None
+    """Folder of images, data set, or `synthetic`; None draws images."""
+    fp16_method: Fp16Method = 'rule'
+    limits: Limits | None = None
+    """None takes `DEFAULT_LIMITS`."""
+    truth: str | None = None
+    """Data with ground truth to measure the change of AbsRel on."""
+    protocol: str = 'none'
+    """Which of its pixels are scored."""
+
+
+def precision_path(path: Path, precision: LowPrecision, target: Target = 'tensorrt') -> Path:
+    """Where the graph of a precision stands: `a.fp16.onnx`, `a.int8.onnx`, `a.int8_cpu.onnx`."""
+    ending = 'int8_cpu' if (precision, target) == ('int8', 'cpu') else precision
+    return path.with_name(f'{path.stem}.{ending}{path.suffix}')
+
+
+def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
+    """Make the graph, compare it with the fp32 one, and write it with its manifest.
+
+    Returns:
+        Where it is, and its manifest, which is inside it and beside it.
+
+    Raises:
+        ConfigError: The request or the manifest contradicts itself, or what it needs is missing.
+        DataError: An image set is missing or damaged.
+        ExportError: The graph cannot be converted, or differs by more than is allowed. Nothing
+            is left under its name, or what was there before.
+        ModelError: The fp32 graph or its manifest is missing or not valid.
+    """
+    manifest = read_manifest(request.onnx)
+    model = load_graph(request.onnx)
+    _check_fp32(request.onnx, model, manifest)
+    calibration, comparison = image_sets(request.calibration, manifest)
+    converted = _convert(Graph(model), calibration, request)
+    path = precision_path(request.onnx, request.precision, request.target)
+    manifest = dataclasses.replace(
+        manifest,
+        precision=request.precision,
+        precision_target=request.target if request.precision == 'int8' else '',
+        calibration=calibration.description,
+        parity=None,
+    )
+    error = _measure(request, model, converted, manifest, comparison)
+    manifest = dataclasses.replace(manifest, precision_error=error)
+    onnx.helper.set_model_props(converted, {METADATA_KEY: manifest.to_json()})
+    with replaced_atomically(path) as temporary:
+        temporary.write_bytes(converted.SerializeToString())
+    write_manifest(manifest_path(path), manifest)
+    return path, manifest
+
+
+def candidate_backend(converted: onnx.ModelProto, manifest: Manifest) -> tuple[ModelBackend, str]:
+    """What answers as a device of that precision would, and the name of the method."""
+    if manifest.precision == 'fp16':
+        return ModelBackend(emulated(converted), manifest, optimise=False), EMULATED
+    if manifest.precision_target == 'tensorrt':
+        return ModelBackend(converted, manifest, optimise=False), DEQUANTISED
+    return ModelBackend(converted, manifest, optimise=True), 'onnxruntime'
+
+
+def _convert(graph: Graph, calibration: ImageSet, request: PrecisionRequest) -> onnx.ModelProto:
+    if request.precision == 'int8':
+        return to_int8(graph, calibration.inputs, request.target)
+    if request.fp16_method == 'autocast':
+        return autocast(graph, calibration.inputs)
+    largest = {
+        name: max(-low, high) for name, (low, high) in extents(graph, calibration.inputs).items()
+    }
+    return to_mixed(graph, nodes_in_fp32(graph, largest))
+
+
+def _measure(
+    request: PrecisionRequest,
+    model: onnx.ModelProto,
+    converted: onnx.ModelProto,
+    manifest: Manifest,
+    images: ImageSet,
+) -> PrecisionError:
+    """Compare the graphs, and refuse a difference above the limits."""
+    reference = ModelBackend(model, manifest, optimise=True)
+    candidate, method = candidate_backend(converted, manifest)
+    expected = answers(reference, images.inputs)
+    depth, sigma = compare(expected, answers(candidate, images.inputs), manifest.output)
+    shaken = answers(reference, noisy(images, manifest.input))
+    noise_depth, noise_sigma = compare(expected, shaken, manifest.output)
+    # From far to near is less, as a fraction, than from near to far: rounding may do either.
+    back, _ = compare(shaken, expected, manifest.output)
+    limits = request.limits or DEFAULT_LIMITS[request.precision].or_noise(noise_depth, back)
+    error = PrecisionError(
+        reference=request.onnx.name,
+        reference_sha256=hashlib.sha256(request.onnx.read_bytes()).hexdigest(),
+        method=method,
+        images=images.description,
+        image_count=len(images.inputs),
+        depth=depth,
+        sigma=sigma,
+        noise_depth=noise_depth,
+        noise_sigma=noise_sigma,
+        max_p999=limits.p999,
+        max_max=limits.max,
+    )
+    check_limits(f'{request.onnx.stem} in {request.precision}', error)
+    if request.truth is None:
+        return error
+    change, described = _abs_rel_change(request, reference, candidate)
+    return dataclasses.replace(error, abs_rel_change=change, abs_rel_set=described)
+
+
+def _abs_rel_change(
+    request: PrecisionRequest, reference: ModelBackend, candidate: ModelBackend
+) -> tuple[float, str]:
+    dataset, name = open_data(str(request.truth), reference.manifest)
+    protocol = find_protocol(request.protocol)
+    before, images = abs_rel(reference, dataset, protocol)
+    after, _ = abs_rel(candidate, dataset, protocol)
+    described = f'{images} images of {name} under {protocol.name}'
+    return after / before - 1.0, f'{described}: {before:.4g} in fp32'
+
+
+def _check_fp32(path: Path, model: onnx.ModelProto, manifest: Manifest) -> None:
+    kinds = {item.data_type for item in model.graph.initializer}
+    quantised = any(node.op_type == 'DequantizeLinear' for node in model.graph.node)
+    found = manifest.precision
+    if found == 'fp32' and FLOAT16 in kinds:
+        found = 'fp16'
+    if found == 'fp32' and quantised:
+        found = 'int8'
+    if found != 'fp32':
+        message = f'{path} computes in {found} already; give the fp32 graph it was made from.'
+        raise ConfigError(message)
