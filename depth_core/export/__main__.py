@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from depth_core.arguments import CommandParser, count, positive
 from depth_core.contracts import DepthKind
-from depth_core.errors import run_command
+from depth_core.errors import ConfigError, run_command
 from depth_core.export.onnx import OPSET, export_onnx
 from depth_core.export.parity import TOLERANCE
+from depth_core.export.precision.command import (
+    add_precision_options,
+    make_precision,
+    precision_request,
+)
 from depth_core.manifest import Manifest, manifest_path
 from depth_core.runtime.parity_images import SEED
 from depth_core.weights.checkpoint import load_model, read_checkpoint
@@ -20,6 +26,17 @@ from depth_core.weights.checkpoint import load_model, read_checkpoint
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     options = _parser().parse_command(arguments)
+    _check(options)
+    path = options.onnx or options.output
+    request = precision_request(options, path)
+    if options.checkpoint is not None:
+        sys.stdout.write(_export(options))
+    if request is not None:
+        sys.stdout.write(make_precision(request))
+
+
+def _export(options: argparse.Namespace) -> str:
+    """Write the checkpoint as a graph, and say what was written."""
     checkpoint = read_checkpoint(options.checkpoint)
     provenance = dict(checkpoint.provenance or {})
     manifest = export_onnx(
@@ -27,13 +44,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.output,
         height=options.height,
         width=options.width,
-        batch=options.batch,
+        batch=1 if options.batch is None else options.batch,
         training=provenance,
         licence=options.licence or str(provenance.get('licence', '')),
         seed=options.seed,
         tolerance=options.tolerance,
     )
-    sys.stdout.write(summary(options.output, manifest))
+    return summary(options.output, manifest)
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse what contradicts itself, before any work.
+
+    Raises:
+        ConfigError: An option is missing or has no effect.
+    """
+    if options.checkpoint is not None:
+        if options.output is None:
+            message = '--output is missing; name the .onnx file that --checkpoint is written to.'
+            raise ConfigError(message)
+        return
+    for name in ('output', 'height', 'width', 'batch', 'licence'):
+        if getattr(options, name) is not None:
+            message = (
+                f'--{name} is for a --checkpoint; the graph of --onnx stays as it is, and what '
+                'is made of it stands beside it.'
+            )
+            raise ConfigError(message)
+    if options.precision == 'fp32':
+        message = '--onnx is a graph already; say what to make of it, as with --precision fp16.'
+        raise ConfigError(message)
 
 
 def summary(output: Path, manifest: Manifest) -> str:
@@ -65,21 +105,23 @@ def _parser() -> CommandParser:
     parser = CommandParser(
         prog='python -m depth_core.export',
         description=f'Write a checkpoint as one ONNX file (opset {OPSET}) with its manifest. The '
-        'graph is compared with the network before it appears under its name.',
+        'graph is compared with the network before it appears under its name. Of it, or of an '
+        'ONNX file that is there already, make one of lower precision.',
     )
+    add = parser.add_mutually_exclusive_group(required=True).add_argument
+    add('--checkpoint', type=Path, help='.ckpt file of this package, to be written as --output')
+    add('--onnx', type=Path, help='.onnx file with its manifest, to make another precision of')
     add = parser.add_argument
-    add('--checkpoint', type=Path, required=True, help='.ckpt file of this package')
-    add('--output', type=Path, required=True, help='.onnx file to write; <stem>.json beside it')
+    add('--output', type=Path, help='.onnx file to write; <stem>.json beside it')
     add('--height', type=count, help='rows of the input, pixels; as trained when left out')
     add('--width', type=count, help='columns of the input, pixels; as trained when left out')
     add(
         '--batch',
         type=_batch,
-        default=1,
         metavar='N|free',
-        help='images the graph takes at once; free leaves their number open',
+        help='images the graph takes at once, 1 when left out; free leaves their number open',
     )
-    add('--licence', default='', help='licence of the weights; what the checkpoint says if empty')
+    add('--licence', help='licence of the weights; what the checkpoint says when left out')
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(
         '--tolerance',
@@ -87,6 +129,7 @@ def _parser() -> CommandParser:
         default=TOLERANCE,
         help='largest difference allowed, as a fraction of the depth',
     )
+    add_precision_options(parser)
     return parser
 
 

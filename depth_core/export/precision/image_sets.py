@@ -46,8 +46,8 @@ def image_sets(source: str | None, manifest: Manifest) -> tuple[ImageSet, ImageS
         manifest: What the graph takes.
 
     Returns:
-        The set to calibrate with, and the set to compare on. They share no image, unless there
-        is only one.
+        The set to calibrate with, and the set to compare on, which share no image unless there
+        is only one. Drawn images are always compared on: an engine is, before it is served.
 
     Raises:
         DataError: There is no image, or one cannot be read.
@@ -57,18 +57,23 @@ def image_sets(source: str | None, manifest: Manifest) -> tuple[ImageSet, ImageS
     readers, name = _readers(source, manifest)
     chosen = np.unique(np.linspace(0, len(readers) - 1, min(MOST, len(readers))).round())
     kept = [readers[int(index)] for index in chosen]
-    return (
-        _prepared((read() for read in kept[::2]), f'{{}} images of {name}', manifest),
-        _prepared(
-            (read() for read in kept[1::2] or kept), f'{{}} other images of {name}', manifest
-        ),
-    )
+    others = kept[1::2]
+    shown = _prepared((read() for read in kept[::2]), f'{{}} images of {name}', manifest)
+    held = _prepared((read() for read in others), f'{{}} others of {name}', manifest)
+    return shown, _joined(held if others else shown, _drawn(SEED, manifest))
 
 
 def _drawn(seed: int, manifest: Manifest) -> ImageSet:
     size = manifest.input
     images = parity_images(seed=seed, height=size.height, width=size.width)
     return _prepared(iter(images), f'{{}} images drawn with seed {seed}', manifest)
+
+
+def _joined(first: ImageSet, second: ImageSet) -> ImageSet:
+    return ImageSet(
+        description=f'{first.description} and {second.description}',
+        inputs=(*first.inputs, *second.inputs),
+    )
 
 
 def _prepared(images: Iterator[Uint8Array], description: str, manifest: Manifest) -> ImageSet:

@@ -59,13 +59,13 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = {
-    'fp16': Limits(p999=0.05, max=0.25),
+    'fp16': Limits(p999=0.03, max=0.1),
     'int8': Limits(p999=0.25, max=1.0),
 }
-"""`confidence` is the probability that the truth is within a factor of 1.25. In fp16 no pixel may
-leave that factor by rounding alone, and all but one in a thousand keep to a fifth of it, which is
-less than the error of the best networks. int8 has 8 bits where fp16 has 11, so that one step is
-eight times as large: all but one pixel in a thousand keep to the factor, and none doubles.
+"""`confidence` is the probability that the truth is within a factor of 1.25. In int8 all but one
+pixel in a thousand keep to that factor, and none doubles. fp16 has three bits more, so that one
+step is an eighth, and so, rounded down, are its limits; 3 % is less than the error of the best
+networks.
 
 Some networks answer some images in two ways, as a room or as a street, and noise decides. No
 rounding is worse than a camera: what noise of one code in the image changes is always allowed."""
