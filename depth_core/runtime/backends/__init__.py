@@ -25,7 +25,7 @@ from depth_core.runtime.backends.base import (
     Precision,
     ResizesImages,
 )
-from depth_core.runtime.engine.options import BuildCancelledError
+from depth_core.runtime.engine.options import BuildCancelledError, EngineRefusedError
 
 __all__ = [
     'AUTO',
@@ -233,7 +233,8 @@ def open_backend(
         except BackendError as error:
             reasons.append((name, str(error)))
             if len(reasons) < len(tried):
-                log = _logger.info if automatic else _logger.warning
+                usual = automatic and not isinstance(error, EngineRefusedError)
+                log = _logger.info if usual else _logger.warning
                 log('backend %s is passed over for %s: %s', name, request.path, error)
             continue
         _logger.info('%s runs on backend %s, %s', request.path, name, request.precision)

@@ -12,6 +12,7 @@ from depth_core.runtime.engine.options import (
     BuildProgress,
     EngineIdentity,
     EngineOptions,
+    EngineRefusedError,
     Flavour,
     RunsEngine,
 )
@@ -21,6 +22,7 @@ __all__ = [
     'BuildProgress',
     'EngineIdentity',
     'EngineOptions',
+    'EngineRefusedError',
     'Flavour',
     'RunsEngine',
 ]

@@ -19,6 +19,10 @@ class BuildCancelledError(BackendError):
     """A build was cancelled before its plan was complete; nothing of it is kept."""
 
 
+class EngineRefusedError(BackendError):
+    """An engine was built and does not answer as its graph; it is not served."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BuildProgress:
     """How far the preparation of an engine is."""

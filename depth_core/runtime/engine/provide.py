@@ -41,6 +41,7 @@ from depth_core.runtime.engine.options import (
     BuildProgress,
     EngineIdentity,
     EngineOptions,
+    EngineRefusedError,
     Flavour,
 )
 from depth_core.runtime.engine.session import EngineSession
@@ -213,13 +214,13 @@ class _Work:
             cache.refuse(self.key.digest, self.key.fields(), parity, self._notes)
         raise self._refusal(report.complaint)
 
-    def _refusal(self, complaint: object, *, earlier: bool = False) -> BackendError:
+    def _refusal(self, complaint: object, *, earlier: bool = False) -> EngineRefusedError:
         again = (
             f'; this was found earlier, and it is built again after {_COMMAND} clear'
             if earlier
             else ''
         )
-        return BackendError(
+        return EngineRefusedError(
             f'the {self.precision} engine that {self.trt} built of {self.graph.path} for '
             f'{self.device.info.name} does not answer as the graph and is not used: {complaint}'
             f'{again}. Use another precision, another version of TensorRT, or another backend.'

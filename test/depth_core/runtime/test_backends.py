@@ -20,7 +20,7 @@ from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
 from depth_core.manifest import manifest_path, read_manifest, write_manifest
 from depth_core.runtime import BACKENDS, Predictor, backends
 from depth_core.runtime.backends import describe_backends
-from depth_core.runtime.engine import BuildCancelledError
+from depth_core.runtime.engine import BuildCancelledError, EngineRefusedError
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.numeric
@@ -193,6 +193,27 @@ def test_after_a_build_that_was_given_up_no_other_backend_is_tried(
     monkeypatch.setattr(backends, 'BACKENDS', {'slow': row, **BACKENDS})
     with pytest.raises(BuildCancelledError):
         Predictor.open(standin, backend=('slow', 'onnxruntime'))
+
+
+class Refused:
+    """A backend whose engine does not answer as its graph."""
+
+    def __init__(self, _request: backends.BackendRequest) -> None:
+        message = 'depth differs by 0.5'
+        raise EngineRefusedError(message)
+
+
+def test_an_engine_that_is_wrong_is_a_warning_even_where_nobody_asked_for_it(
+    standin: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    row = dataclasses.replace(BACKENDS['onnxruntime'], implementation='refused:Refused')
+    monkeypatch.setitem(sys.modules, f'{backends.__name__}.refused', sys.modules[__name__])
+    rows = {'wrong': row, 'onnxruntime': BACKENDS['onnxruntime']}
+    monkeypatch.setattr(backends, 'BACKENDS', rows)
+    with caplog.at_level(logging.WARNING):
+        assert Predictor.open(standin).backend == 'onnxruntime'
+    assert 'wrong is passed over' in caplog.text
+    assert 'depth differs by 0.5' in caplog.text
 
 
 def test_the_reasons_of_those_passed_over_are_known(standin: Path) -> None:
