@@ -8,7 +8,8 @@ variables at each call, so that they reach child processes too:
 
     FAKE_GPU_DRIVER   newest CUDA its driver knows, 13000 for 13.0; `none` for no driver at all
     FAKE_GPU_COUNT    how many there are
-    FAKE_GPU_NAME, FAKE_GPU_CC, FAKE_GPU_MEMORY     its name, `8.6`, and bytes of memory
+    FAKE_GPU_NAME, FAKE_GPU_MEMORY      the name and the bytes of memory of each
+    FAKE_GPU_CC       compute capabilities: `8.6`, or `8.6,7.5` for two GPUs
 """
 
 from __future__ import annotations
@@ -83,7 +84,8 @@ class Gpu:
 
     @property
     def count(self) -> int:
-        return int(os.environ.get('FAKE_GPU_COUNT', '1'))
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        return len(visible.split(',')) if visible else int(os.environ.get('FAKE_GPU_COUNT', '1'))
 
     @property
     def name(self) -> str:
@@ -91,13 +93,19 @@ class Gpu:
 
     @property
     def compute_capability(self) -> tuple[int, int]:
-        major, _, minor = os.environ.get('FAKE_GPU_CC', '8.6').partition('.')
+        """Of the GPU whose context is current here, or of the first."""
+        return self.capability_of(self.current[-1] - 1 if self.current else 0)
+
+    def capability_of(self, number: int) -> tuple[int, int]:
+        listed = os.environ.get('FAKE_GPU_CC', '8.6').split(',')
+        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
+        number = int(visible.split(',')[number]) if visible else number
+        major, _, minor = listed[min(number, len(listed) - 1)].partition('.')
         return int(major), int(minor)
 
-    @property
-    def attributes(self) -> dict[int, int]:
+    def attributes(self, number: int) -> dict[int, int]:
         """Multiprocessors, whether it is integrated, and its compute capability, by number."""
-        major, minor = self.compute_capability
+        major, minor = self.capability_of(number)
         return {16: 12, 18: 0, 75: major, 76: minor}
 
     @property

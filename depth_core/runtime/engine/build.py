@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -43,6 +44,7 @@ def build_plan(
     precision: Precision,
     options: EngineOptions,
     targets: Sequence[str] | None = None,
+    gpu: int = 0,
 ) -> bytes:
     """Build the engine of a graph.
 
@@ -58,6 +60,7 @@ def build_plan(
         options: How to build.
         targets: Compute capabilities to build for, such as `8.6`, which only TensorRT-RTX can
             without the GPU; None is the GPU that is here.
+        gpu: Its number, where there are several.
 
     Returns:
         The plan, good for this version of TensorRT and this GPU (or these `targets`) only.
@@ -69,6 +72,7 @@ def build_plan(
         ModelError: The file is no ONNX, or not what the manifest says.
     """
     request = prepare(trt, onnx, manifest, precision=precision, options=options, targets=targets)
+    request = dataclasses.replace(request, gpu=gpu)
     start = time.monotonic()
     plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
     _logger.info(

@@ -71,6 +71,8 @@ class BuildRequest:
     workspace_bytes: int | None = None
     targets: Sequence[str] | None = None
     """Compute capabilities such as `8.6`; None is the GPU that is here."""
+    gpu: int = 0
+    """Number of the GPU that is built for, among those this process sees."""
     timings: str | None = None
     """Where the timing cache is kept; None is nowhere."""
 

@@ -15,6 +15,7 @@ No GPU was at hand where this was written: it is tested against stand-ins for bo
 from __future__ import annotations
 
 import importlib
+import os
 import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -231,6 +232,17 @@ def device_index(name: str | None) -> int:
         message = f'device {name!r} is none of this backend; give cuda:0, cuda:1 and so on.'
         raise BackendError(message)
     return int(found[1] or 0)
+
+
+def visible_gpu(index: int) -> dict[str, str]:
+    """The variables that make a GPU of this process the only one of a child process.
+
+    TensorRT builds for the first GPU that its process sees.
+    """
+    if index == 0:
+        return {}  # as it is
+    seen = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return {'CUDA_VISIBLE_DEVICES': seen.split(',')[index].strip() if seen else str(index)}
 
 
 def no_driver(reason: str) -> BackendError:

@@ -166,6 +166,7 @@ class _Work:
             self.graph.manifest,
             precision=self.precision,
             options=self.options,
+            gpu=self.device.info.index,
         )
         session = self._session(plan)
         if cache is not None:

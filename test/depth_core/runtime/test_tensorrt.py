@@ -120,6 +120,7 @@ def test_another_device_is_taken_by_its_name(
     with pytest.raises(BackendError, match='GPU 1 was asked for, and there are 1'):
         Predictor.open(standin, backend='tensorrt', device='cuda:1', engine=options)
     monkeypatch.setenv('FAKE_GPU_COUNT', '2')
+    monkeypatch.setenv('FAKE_GPU_CC', '8.6,7.5')  # a plan for one is none for the other
     opened = Predictor.open(standin, backend='tensorrt', device='cuda:1', engine=options)
     check(opened.predict(picture()))
     assert fake_gpu.retained == 1

@@ -112,7 +112,7 @@ class Device:
         return GPU.name
 
     def compute_capability(self) -> tuple[int, int]:
-        return GPU.compute_capability
+        return GPU.capability_of(self._number)
 
     def total_memory(self) -> int:
         return GPU.total_memory
@@ -121,7 +121,7 @@ class Device:
         return f'0000:0{self._number}:00.0'
 
     def get_attribute(self, attribute: int) -> int:
-        return GPU.attributes[attribute]
+        return GPU.attributes(self._number)[attribute]
 
     def retain_primary_context(self) -> Context:
         return Context(self._number)

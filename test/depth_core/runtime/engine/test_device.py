@@ -272,4 +272,5 @@ def test_cuda_python_has_what_is_used_of_it_and_what_its_fake_has() -> None:
             assert callable(getattr(real, name)), name
         if isinstance(value, enum.EnumMeta) and value.__module__ == fake.__name__:
             for member in value.__members__:
-                assert int(getattr(real, name)[member]) == int(value[member]), member
+                wanted = getattr(getattr(real, name), member)
+                assert int(wanted) == int(value[member]), member

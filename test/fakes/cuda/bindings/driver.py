@@ -153,7 +153,7 @@ def cuDeviceTotalMem(dev: CUdevice) -> tuple[Any, ...]:
 
 def cuDeviceGetAttribute(attrib: CUdevice_attribute, dev: CUdevice) -> tuple[Any, ...]:
     assert isinstance(dev, CUdevice)
-    return _answer(lambda: GPU.attributes[attrib], kind=int)
+    return _answer(lambda: GPU.attributes(int(dev))[attrib], kind=int)
 
 
 def cuDevicePrimaryCtxRetain(dev: CUdevice) -> tuple[Any, ...]:
