@@ -25,7 +25,7 @@ from depth_core.errors import BackendError, DepthError, ModelError
 from depth_core.files import replaced_atomically
 from depth_core.manifest import read_manifest
 from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, open_named
-from depth_core.runtime.engine.key import GraphHashes
+from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.parity_images import SEED, parity_images
 from depth_core.runtime.preprocessing import Preprocessor
 

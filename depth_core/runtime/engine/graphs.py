@@ -13,7 +13,7 @@ from pathlib import Path
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.backends.base import Precision
-from depth_core.runtime.engine.key import GraphHashes
+from depth_core.runtime.engine.graph_hash import GraphHashes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,12 +26,13 @@ class Graph:
     """The graph in fp32, whose answers count; that at `path` where there is no other."""
 
 
-def graph_for(path: Path, precision: Precision) -> Graph:
+def graph_for(path: Path, precision: Precision, hashes: GraphHashes) -> Graph:
     """Find the graph of a precision for the model at `path`.
 
     Args:
         path: The ONNX file that was asked for: the model in fp32, or of this precision itself.
         precision: What the engine is to compute in.
+        hashes: Tells whether a graph was made from the one beside it.
 
     Raises:
         BackendError: There is none of this precision, or it was made from another model.
@@ -39,7 +40,7 @@ def graph_for(path: Path, precision: Precision) -> Graph:
     """
     manifest = read_manifest(path)
     if manifest.precision == precision:
-        return _of_this_precision(path, manifest)
+        return _of_this_precision(path, manifest, hashes)
     if manifest.precision != 'fp32':
         message = (
             f'{path} computes in {manifest.precision}, and {precision} was asked for; ask for '
@@ -61,7 +62,7 @@ def graph_for(path: Path, precision: Precision) -> Graph:
         )
         raise BackendError(message)
     error = found.precision_error
-    if error is not None and error.reference_sha256 != GraphHashes().of(path):
+    if error is not None and error.reference_sha256 != hashes.of(path):
         message = (
             f'{sibling} was made from another {error.reference} than the one beside it; make it '
             f'again with python -m depth_core.export ... --precision {precision}.'
@@ -71,13 +72,13 @@ def graph_for(path: Path, precision: Precision) -> Graph:
     return Graph(path=sibling, manifest=found, reference=path)
 
 
-def _of_this_precision(path: Path, manifest: Manifest) -> Graph:
+def _of_this_precision(path: Path, manifest: Manifest, hashes: GraphHashes) -> Graph:
     """The graph itself, with the one that it was made from where that is beside it."""
     _refuse_cpu_graph(path, manifest)
     error = manifest.precision_error
     if error is not None:
         reference = path.with_name(Path(error.reference).name)
-        if reference.is_file() and GraphHashes().of(reference) == error.reference_sha256:
+        if reference.is_file() and hashes.of(reference) == error.reference_sha256:
             return Graph(path=path, manifest=manifest, reference=reference)
     return Graph(path=path, manifest=manifest, reference=path)
 

@@ -35,8 +35,9 @@ from depth_core.runtime.engine.device import (
 )
 from depth_core.runtime.engine.folder import UnavailableError
 from depth_core.runtime.engine.gate import compare, recorded_result
+from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import Graph, graph_for
-from depth_core.runtime.engine.key import EngineKey, GraphHashes
+from depth_core.runtime.engine.key import EngineKey
 from depth_core.runtime.engine.options import (
     BuildProgress,
     EngineIdentity,
@@ -69,14 +70,16 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
     """
     device = open_device(device_index(request.device))
     trt = load_tensorrt(flavour)
-    graph = graph_for(request.path, request.precision)
+    cache = _open_cache(request.engine.cache_dir)
+    hashes = GraphHashes(None if cache is None else cache.folder)
     work = _Work(
         trt=trt,
         device=device,
-        graph=graph,
+        graph=graph_for(request.path, request.precision, hashes),
         precision=request.precision,
         options=request.engine,
-        cache=_open_cache(request.engine.cache_dir),
+        cache=cache,
+        hashes=hashes,
     )
     return work.open()
 
@@ -100,6 +103,7 @@ class _Work:
     precision: Precision
     options: EngineOptions
     cache: EngineCache | None
+    hashes: GraphHashes
     since: float = dataclasses.field(default_factory=time.monotonic)
 
     def open(self) -> EngineSession:
@@ -236,9 +240,8 @@ class _Work:
     def key(self) -> EngineKey:
         """Of everything that the plan depends on."""
         info, manifest = self.device.info, self.graph.manifest
-        hashes = GraphHashes(None if self.cache is None else self.cache.folder)
         return EngineKey(
-            graph_sha256=hashes.of(self.graph.path),
+            graph_sha256=self.hashes.of(self.graph.path),
             input_shape=input_shape(manifest, 1)[1:],
             max_batch=self.options.max_batch,
             precision=self.precision,

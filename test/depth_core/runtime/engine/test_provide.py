@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import shutil
 import sys
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from depth_core.errors import BackendError, ConfigError
-from depth_core.runtime import backends
+from depth_core.runtime import Predictor, backends
 from depth_core.runtime.backends import BackendRequest
 from depth_core.runtime.engine.answers import expected_answers, write_answers
 from depth_core.runtime.engine.cache import EngineCache
@@ -56,10 +57,28 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path, fake_gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """An empty cache."""
     del fake_gpu  # installed
     monkeypatch.setenv('FAKE_TENSORRT_BUILD_LOG', str(tmp_path / 'builds'))
     model = write_standin_onnx(tmp_path / 'standin.onnx')
     return Place(model, tmp_path / 'engines', tmp_path / 'builds')
+
+
+@pytest.fixture(scope='module')
+def built_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache with the engine of the stand-in."""
+    folder = tmp_path_factory.mktemp('built')
+    model = write_standin_onnx(folder / 'standin.onnx')
+    with installed():
+        Place(model, folder / 'engines', folder / 'builds').open()
+    return folder / 'engines'
+
+
+@pytest.fixture
+def built(place: Place, built_folder: Path) -> Place:
+    """A cache of its own with the engine of the stand-in, whose build is not counted."""
+    shutil.copytree(built_folder, place.folder)
+    return place
 
 
 def check_answer(session: EngineSession) -> None:
@@ -119,24 +138,22 @@ def test_an_engine_that_is_wrong_is_not_served_and_not_built_again(
     ('variable', 'value'), [('FAKE_GPU_DRIVER', '12060'), ('FAKE_GPU_NAME', 'Other GPU')]
 )
 def test_elsewhere_the_engine_is_compared_again(
-    place: Place, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+    built: Place, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    check_answer(place.open())
     monkeypatch.setenv(variable, value)
     monkeypatch.setenv('FAKE_TENSORRT_BROKEN', '1.2')
     with pytest.raises(BackendError, match=r'depth differs by 0\.2'):
-        place.open()
+        built.open()
 
 
 def test_another_driver_needs_no_other_engine(
-    place: Place, monkeypatch: pytest.MonkeyPatch
+    built: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.open()
     monkeypatch.setenv('FAKE_GPU_DRIVER', '12060')
     phases: list[str] = []
-    check_answer(place.open(report=lambda progress: phases.append(progress.phase)))
+    check_answer(built.open(report=lambda progress: phases.append(progress.phase)))
     assert phases == ['comparing with the graph']
-    assert place.builds == 1
+    assert built.builds == 0
 
 
 def test_a_refusal_by_another_driver_is_no_refusal(
@@ -156,78 +173,72 @@ def test_a_refusal_by_another_driver_is_no_refusal(
     [('FAKE_GPU_NAME', 'Other GPU'), ('FAKE_GPU_CC', '8.9'), ('FAKE_GPU_MEMORY', str(24 << 30))],
 )
 def test_another_gpu_gets_its_own_engine(
-    place: Place, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+    built: Place, monkeypatch: pytest.MonkeyPatch, variable: str, value: str
 ) -> None:
-    place.open()
     monkeypatch.setenv(variable, value)
-    check_answer(place.open())
-    assert place.builds == 2
-    assert len(place.plans) == 2
+    check_answer(built.open())
+    assert built.builds == 1
+    assert len(built.plans) == 2
     monkeypatch.delenv(variable)
-    place.open()
-    assert place.builds == 2
+    built.open()
+    assert built.builds == 1
 
 
-def test_another_version_or_flavour_of_tensorrt_gets_its_own_engine(place: Place) -> None:
-    place.open()
-    check_answer(place.open('tensorrt-rtx'))
+def test_another_version_or_flavour_of_tensorrt_gets_its_own_engine(built: Place) -> None:
+    check_answer(built.open('tensorrt-rtx'))
     with installed(version='11.4.0'):
-        check_answer(place.open())
-    assert place.builds == 3
-    assert len(place.plans) == 3
+        check_answer(built.open())
+    assert built.builds == 2
+    assert len(built.plans) == 3
 
 
-def test_another_content_of_the_model_gets_its_own_engine(place: Place) -> None:
-    place.open()
-    write_standin_onnx(place.model, max_depth=79.0)
-    place.open()
-    assert place.builds == 2
-    place.open(workspace_bytes=1 << 20)
-    assert place.builds == 3
+def test_another_content_of_the_model_gets_its_own_engine(built: Place) -> None:
+    write_standin_onnx(built.model, max_depth=79.0)
+    built.open()
+    assert built.builds == 1
+    built.open(workspace_bytes=1 << 20)
+    assert built.builds == 2
 
 
 @pytest.mark.parametrize('damage', [b'', b'half'])
 def test_a_damaged_plan_is_built_again(
-    place: Place, caplog: pytest.LogCaptureFixture, damage: bytes
+    built: Place, caplog: pytest.LogCaptureFixture, damage: bytes
 ) -> None:
-    place.open()
-    (plan,) = place.plans
+    (plan,) = built.plans
     plan.write_bytes(damage or plan.read_bytes()[:100])
     with caplog.at_level(logging.WARNING):
-        check_answer(place.open())
+        check_answer(built.open())
     assert 'its record says' in caplog.text
-    assert place.builds == 2
-    place.open()
-    assert place.builds == 2
+    assert built.builds == 1
+    built.open()
+    assert built.builds == 1
 
 
 def test_a_plan_of_another_gpu_is_built_again(
-    place: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    built: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place.open()
-    (own,) = place.cache.entries()
+    (own,) = built.cache.entries()
     monkeypatch.setenv('FAKE_GPU_CC', '9.0')
-    place.open()
-    (foreign,) = (entry for entry in place.cache.entries() if entry.key != own.key)
-    plan = place.cache.load(foreign.key)
+    built.open()
+    (foreign,) = (entry for entry in built.cache.entries() if entry.key != own.key)
+    plan = built.cache.load(foreign.key)
     assert plan is not None
     monkeypatch.delenv('FAKE_GPU_CC')
-    place.cache.store(own.key, plan, own.fields)  # with a record that fits
+    built.cache.store(own.key, plan, own.fields)  # with a record that fits
     with caplog.at_level(logging.WARNING):
-        check_answer(place.open())
+        check_answer(built.open())
     assert 'incompatible device' in caplog.text
-    assert place.builds == 3
-    assert any((place.folder / QUARANTINE).glob('*.plan'))
+    assert built.builds == 2
+    assert any((built.folder / QUARANTINE).glob('*.plan'))
 
 
-def test_a_gpu_without_memory_costs_no_plan(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    place.open()
+def test_a_gpu_without_memory_costs_no_plan(built: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('FAKE_TENSORRT_RUN', 'no_engine')
     with pytest.raises(BackendError, match='memory'):
-        place.open()
+        built.open()
     monkeypatch.delenv('FAKE_TENSORRT_RUN')
-    check_answer(place.open())
-    assert place.builds == 1
+    check_answer(built.open())
+    assert built.builds == 0
 
 
 def test_a_build_without_memory_leaves_nothing(
@@ -291,20 +302,6 @@ def test_without_tensorrt_it_is_said_what_brings_it(place: Place) -> None:
         place.open()
 
 
-@pytest.mark.parametrize('device', ['0', 'cuda:0', 'gpu', 'CUDA'])
-def test_a_gpu_is_named_as_people_do(place: Place, device: str) -> None:
-    request = BackendRequest(
-        path=place.model, device=device, engine=EngineOptions(cache_dir=place.folder)
-    )
-    check_answer(open_engine(request, 'tensorrt'))
-
-
-@pytest.mark.parametrize('device', ['NPU', 'cuda:one', '-1'])
-def test_what_is_no_gpu_is_refused(place: Place, device: str) -> None:
-    with pytest.raises(BackendError, match='is none of this backend'):
-        open_engine(BackendRequest(path=place.model, device=device), 'tensorrt')
-
-
 def test_batches_are_compared_too(place: Place) -> None:
     write_standin_onnx(place.model, batch=0)
     session = place.open(max_batch=3)
@@ -337,9 +334,33 @@ def test_stored_answers_are_enough_to_compare_with(
         place.open()
 
 
-def test_an_engine_in_use_is_not_deleted(place: Place) -> None:
-    session = place.open()
-    assert place.cache.clear()[0] == []
+def test_an_engine_in_use_is_not_deleted(built: Place) -> None:
+    session = built.open()
+    assert built.cache.clear()[0] == []
     check_answer(session)
     del session
-    assert len(place.cache.clear()[0]) == 1
+    assert len(built.cache.clear()[0]) == 1
+
+
+def test_the_next_backend_answers_where_the_engine_is_wrong(
+    built: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    options = EngineOptions(cache_dir=built.folder)
+    chain = ('tensorrt', 'onnxruntime')
+    assert Predictor.open(built.model, backend=chain, engine=options).backend == 'tensorrt'
+    monkeypatch.setenv('FAKE_TENSORRT_BROKEN', '1.2')
+    monkeypatch.setenv('FAKE_GPU_DRIVER', '12060')
+    with caplog.at_level(logging.WARNING):
+        predictor = Predictor.open(built.model, backend=chain, engine=options)
+    assert predictor.backend == 'onnxruntime'
+    assert 'depth differs by 0.2 on average' in caplog.text
+    assert 'depth differs by 0.2 on average' in dict(predictor.passed_over)['tensorrt']
+    with pytest.raises(BackendError, match=r'strict forbids another.*depth differs'):
+        Predictor.open(built.model, backend=chain, engine=options, strict=True)
+
+
+def test_an_engine_is_no_model(tmp_path: Path) -> None:
+    plan = tmp_path / 'model.engine'
+    plan.write_bytes(b'ftrt')
+    with pytest.raises(ConfigError, match='is not loaded: an engine is a program'):
+        Predictor.open(plan)
