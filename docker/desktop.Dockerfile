@@ -15,7 +15,7 @@ RUN python3 -m venv --system-site-packages /opt/depth_ros \
 ENV PATH=/opt/depth_ros/bin:$PATH
 COPY package.xml setup.py setup.cfg pyproject.toml README.md LICENSE constraints.txt ./
 COPY resource resource
-RUN pip install --no-cache-dir --constraint constraints.txt '.[ros,onnx]' 'cuda-python>=12.3,<14'
+RUN pip install --no-cache-dir --constraint constraints.txt '.[ros,onnx]' 'cuda-bindings>=12.8,<14'
 COPY . .
 RUN pip install --no-cache-dir --no-deps --force-reinstall .
 

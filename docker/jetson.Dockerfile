@@ -9,11 +9,11 @@
 ARG JETPACK=6
 
 FROM nvcr.io/nvidia/l4t-jetpack:r36.4.0 AS jetpack6
-ENV ROS_DISTRO=humble UBUNTU=jammy CUDA_BINDINGS=12.9.*
+ENV ROS_DISTRO=humble UBUNTU=jammy CUDA_BINDINGS='>=12.8,<13'
 
 # From JetPack 7 on a Jetson takes the images of arm64 servers.
 FROM nvcr.io/nvidia/tensorrt:25.08-py3 AS jetpack7
-ENV ROS_DISTRO=jazzy UBUNTU=noble CUDA_BINDINGS=13.*
+ENV ROS_DISTRO=jazzy UBUNTU=noble CUDA_BINDINGS='>=12.8,<14'
 
 # hadolint ignore=DL3006
 FROM jetpack${JETPACK} AS ros
@@ -38,7 +38,7 @@ ENV PATH=/opt/depth_ros/bin:$PATH
 COPY constraints.txt ./
 # Without their dependencies, which come from apt: the messages of ROS are compiled for its NumPy 1.
 RUN pip install --no-cache-dir --no-deps --constraint constraints.txt \
-        'simplejpeg>=1.7.6,<2' 'onnxruntime>=1.17,<2' "cuda-bindings==$CUDA_BINDINGS" cuda-pathfinder
+        'simplejpeg>=1.7.6,<2' 'onnxruntime>=1.17,<2' "cuda-bindings$CUDA_BINDINGS" cuda-pathfinder
 COPY . .
 RUN pip install --no-cache-dir --no-deps .
 
