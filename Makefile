@@ -94,6 +94,7 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	@mv .setup-data docs/data.md
 	@{ sed '/^## The families/,$$d' docs/models.md; $(BIN)/python -m depth_core.models; } > .setup-models
 	@mv .setup-models docs/models.md
+	@$(BIN)/python -m test.packaging.engine_tables
 
 bench: setup  ## measure speed; not part of the tests
 	@$(BIN)/python -m pytest test/benchmarks $(ARGS)

@@ -119,7 +119,7 @@ def _check_batch(request: BenchRequest, manifest: Manifest) -> None:
         return
     message = (
         f'{request.model} takes {taken} image{"s" if taken > 1 else ""} at once, and a batch of '
-        f'{request.batch} is asked for; export it with --batch {request.batch}, or with --batch 0 '
-        'for any number.'
+        f'{request.batch} is asked for; export it with --batch {request.batch}, or with --batch '
+        'free for any number.'
     )
     raise ConfigError(message)

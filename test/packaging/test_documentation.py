@@ -18,6 +18,7 @@ import pytest
 
 from depth_core.models.__main__ import page
 from depth_ros.outputs import OUTPUTS
+from test.packaging.engine_tables import PAGE, TABLES, filled
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('*/README.md')])
@@ -144,6 +145,12 @@ def test_the_page_of_parameters_is_the_table_of_the_node() -> None:
 def test_the_page_of_models_is_what_the_families_state() -> None:
     text = (ROOT / 'docs' / 'models.md').read_text(encoding='utf-8')
     assert text.endswith(f'\n\n{page()}\n')
+
+
+def test_the_tables_of_the_engines_are_those_of_the_code_and_of_the_results() -> None:
+    text = PAGE.read_text(encoding='utf-8')
+    assert set(re.findall(r'<!-- table: (\w+) -->', text)) == set(TABLES)
+    assert filled(text) == text, 'make docs renews them'
 
 
 def test_the_topics_of_the_readme_are_those_of_the_node() -> None:

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from depth_core.bench.children import Child, children_ended
 from depth_core.bench.energy import Power
 from depth_core.bench.request import BenchRequest
 from depth_core.bench.run import Plan, measure_rows
@@ -49,6 +51,26 @@ def test_rows_share_rounds_and_batches_count_as_images(request_of_one: BenchRequ
     # The first image of the batch is that of the single row.
     assert four.difference is not None
     assert four.difference.largest < 1e-5
+
+
+@pytest.mark.usefixtures('fake_gpu')
+def test_an_engine_is_built_cold_and_taken_from_the_cache_after(
+    request_of_one: BenchRequest, tmp_path: Path
+) -> None:
+    engine = dataclasses.replace(request_of_one, backend='tensorrt')
+    plans = []
+    with children_ended() as children:
+        for _ in range(2):
+            child = Child(engine, tmp_path)
+            children.append(child)
+            child.open()
+            plans.append([(one.stat().st_ino, one) for one in tmp_path.rglob('*.plan')])
+        turn = children[1].turn(3, lambda: None)
+    assert len(plans[0]) == 1
+    assert plans[1] == plans[0]
+    for stage in turn.stages:
+        assert stage.copy_s is not None
+        assert 0.0 < stage.copy_s < stage.inference_s
 
 
 def test_energy_is_that_of_one_image(request_of_one: BenchRequest) -> None:

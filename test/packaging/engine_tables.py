@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of docs/engines.md, from the code and from what tests and benchmarks measured.
+
+`python -m test.packaging.engine_tables` renews them; `make docs` calls it. What was measured lies
+in docs/results, in the files that these commands write:
+
+* engine_builds.json: the test that parses and builds every network with TensorRT for RTX
+* engine_precision.json: the conversion of the small networks to fp16 and INT8
+* bench.json: `python -m test.benchmarks.small_models`
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from depth_core.runtime.backends import BACKENDS
+from depth_core.runtime.engine.gate import LIMITS as GATE_LIMITS
+from depth_core.runtime.engine.graph_checks import LIMITS
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+PAGE: Final = ROOT / 'docs' / 'engines.md'
+RESULTS: Final = ROOT / 'docs' / 'results'
+_TABLE: Final = re.compile(r'(<!-- table: (\w+) -->\n).*?(<!-- end -->)', re.DOTALL)
+_OPEN: Final = 1000
+"""Numbers of versions above this mean that there is no end yet."""
+
+
+def filled(page: str) -> str:
+    """A page with every table made anew."""
+    return _TABLE.sub(lambda found: f'{found[1]}{_content(found[2])}{found[3]}', page)
+
+
+def _content(name: str) -> str:
+    try:
+        return TABLES[name]()
+    except FileNotFoundError as error:
+        return f'(Not measured yet: there is no {Path(error.filename).name}.)\n'
+
+
+def results(name: str) -> Any:
+    """What a command measured: the content of a file of docs/results."""
+    return json.loads((RESULTS / f'{name}.json').read_text(encoding='utf-8'))
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = (head, ['---'] * len(head), *rows)
+    return ''.join(f'| {" | ".join(cells)} |\n' for cells in lines)
+
+
+def _backends() -> str:
+    rows = (
+        (
+            f'`{name}`',
+            entry.summary,
+            ' '.join(entry.suffixes),
+            ', '.join(entry.precisions),
+            'yes' if entry.automatic else '',
+            _code(entry.install),
+        )
+        for name, entry in BACKENDS.items()
+    )
+    return _table(('backend', 'what it is', 'files', 'precisions', 'in `auto`', 'needs'), rows)
+
+
+def _code(install: str) -> str:
+    """A command as code, with the words around it as they are."""
+    return re.sub(r"pip install (?:'[^']+'|\S+)", lambda found: f'`{found[0]}`', install)
+
+
+def _refusals() -> str:
+    rows = (
+        (
+            limit.what,
+            '; '.join(_span(flavour, *span) for flavour, span in limit.versions.items()),
+            limit.reason,
+            limit.remedy,
+            'refused' if limit.refused else 'logged',
+        )
+        for limit in LIMITS
+    )
+    return _table(('in the graph', 'versions', 'why', 'what helps', ''), rows)
+
+
+def _span(flavour: str, first: tuple[int, ...], end: tuple[int, ...]) -> str:
+    since = '.'.join(map(str, first)) if any(first) else ''
+    until = '' if end[0] > _OPEN else '.'.join(map(str, end))
+    if since and until:
+        return f'{flavour} {since} up to, not with, {until}'
+    if until:
+        return f'{flavour} before {until}'
+    return f'{flavour} from {since} on' if since else f'every {flavour}'
+
+
+def _gate() -> str:
+    rows = (
+        (precision, *(f'{value:g}' for value in (limit.mean, limit.p999, limit.max)))
+        for precision, limit in GATE_LIMITS.items()
+    )
+    return _table(('precision', 'mean', '99.9 % of the pixels', 'worst pixel'), rows)
+
+
+def _builds() -> str:
+    rows = (
+        (
+            f'`{one["model"]}`',
+            f'{one["height"]}x{one["width"]}',
+            'yes' if one['parsed'] else f'no: {one["reason"]}',
+            _built(one),
+        )
+        for one in results('engine_builds')['results']
+    )
+    return _table(('network', 'size', 'parsed', 'built'), rows)
+
+
+def _built(one: Mapping[str, Any]) -> str:
+    if one['built'] is None:
+        return 'not tried'
+    if not one['built']:
+        return f'no: {one["reason"]}'
+    return f'yes, {one["plan_mb"]:.0f} MB in {one["seconds"]:.0f} s'
+
+
+def _precision() -> str:
+    rows = (
+        (
+            f'`{one["model"]}`',
+            one['precision'],
+            *(_spread(one['error'].get(output)) for output in ('depth', 'sigma')),
+            _change(one['error'].get('abs_rel_change')),
+            one['error']['method'],
+        )
+        for one in results('engine_precision')['results']
+    )
+    head = ('network', 'precision', 'depth', 'sigma', 'AbsRel', 'measured by')
+    return _table(head, rows)
+
+
+def _spread(error: Mapping[str, float] | None) -> str:
+    if error is None:
+        return '-'
+    return ' / '.join(f'{error[name]:.1e}' for name in ('mean', 'p999', 'max'))
+
+
+def _change(change: float | None) -> str:
+    return '-' if change is None else f'{change:+.2%}'
+
+
+def _speed() -> str:
+    return _table(
+        ('network', 'row', 'p50', 'p90', 'p99', 'frames/s', 'MB', 'cached start, s', 'ratio to'),
+        _speed_rows(results('bench')['runs']),
+    )
+
+
+def _speed_rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for run in runs:
+        for row in run['results']:
+            ratio = row['ratio']
+            yield (
+                f'`{run["network"]}`',
+                row['label'],
+                *(f'{row[name]:.1f}' for name in ('p50_ms', 'p90_ms', 'p99_ms')),
+                f'{row["frames_per_s"]:.1f}',
+                f'{row["peak_memory_mb"]:.0f}',
+                '-' if row['start_cached_s'] is None else f'{row["start_cached_s"]:.2f}',
+                '-' if ratio is None else _ratio(ratio),
+            )
+
+
+def _ratio(ratio: Mapping[str, Any]) -> str:
+    chance = f'{ratio["null_low"]:.2f} to {ratio["null_high"]:.2f}'
+    return f'{ratio["reference"]}: {ratio["value"]:.3f} (chance {chance})'
+
+
+def _machine() -> str:
+    found = results('bench')['machine']
+    libraries = ', '.join(f'{name} {version}' for name, version in found['libraries'].items())
+    able = ', '.join(found['instruction_sets'][-2:])
+    return (
+        f'Measured {found["date"][:10]} on {found["processor"]}, {able}, {found["cpus"]} of '
+        f'{found["cpus_of_machine"]} CPUs, load of the minute before {found["load_1min"]:.2f}; '
+        f'{libraries}.\n'
+    )
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    'backends': _backends,
+    'refusals': _refusals,
+    'gate': _gate,
+    'builds': _builds,
+    'precision': _precision,
+    'machine': _machine,
+    'speed': _speed,
+}
+"""What fills the space between `<!-- table: NAME -->` and `<!-- end -->`."""
+
+
+def main() -> None:
+    """Renew the page."""
+    PAGE.write_text(filled(PAGE.read_text(encoding='utf-8')), encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
