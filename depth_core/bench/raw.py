@@ -82,15 +82,16 @@ def _openvino_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
     settings: dict[str, Any] = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32'}
     if request.threads is not None:
         settings['INFERENCE_NUM_THREADS'] = request.threads
-    model = openvino.Core().read_model(request.model)
+    core = openvino.Core()
+    model = core.read_model(request.model)
     if model.is_dynamic():
         model.reshape(list(images.shape))
     try:
-        compiled = openvino.Core().compile_model(model, 'CPU', settings)
+        compiled = core.compile_model(model, 'CPU', settings)
     except RuntimeError:
         # As a user would find out: some graphs need more registers than AVX2 has in one snippet.
         settings['SNIPPETS_MODE'] = 'DISABLE'
-        compiled = openvino.Core().compile_model(model, 'CPU', settings)
+        compiled = core.compile_model(model, 'CPU', settings)
     inference = compiled.create_infer_request()
     inference.set_input_tensor(openvino.Tensor(images, shared_memory=True))
 

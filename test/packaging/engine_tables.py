@@ -77,7 +77,7 @@ def _refusals() -> str:
             limit.what,
             '; '.join(_span(flavour, *span) for flavour, span in limit.versions.items()),
             limit.reason,
-            limit.remedy,
+            limit.remedy.replace('python -m ', ''),
             'refused' if limit.refused else 'logged',
         )
         for limit in LIMITS
