@@ -19,6 +19,7 @@ from depth_core.export.precision.command import (
     precision_request,
 )
 from depth_core.manifest import Manifest, manifest_path
+from depth_core.runtime.engine.ahead import build_ahead
 from depth_core.runtime.parity_images import SEED
 from depth_core.weights.checkpoint import load_model, read_checkpoint
 
@@ -33,6 +34,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(_export(options))
     if request is not None:
         sys.stdout.write(make_precision(request))
+    if options.engine:
+        sys.stdout.write(
+            build_ahead(
+                path,
+                precision=options.precision,
+                max_batch=options.max_batch or 1,
+                workspace_mb=options.workspace_mb,
+            )
+        )
 
 
 def _export(options: argparse.Namespace) -> str:
@@ -59,6 +69,13 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: An option is missing or has no effect.
     """
+    for name in ('max_batch', 'workspace_mb'):
+        if not options.engine and getattr(options, name) is not None:
+            message = f'--{name} is for building an engine; add --engine, or leave it out.'
+            raise ConfigError(message)
+    if options.engine and options.target == 'cpu':
+        message = '--target cpu is for processors; leave it out to build an engine of the graph.'
+        raise ConfigError(message)
     if options.checkpoint is not None:
         if options.output is None:
             message = '--output is missing; name the .onnx file that --checkpoint is written to.'
@@ -71,8 +88,11 @@ def _check(options: argparse.Namespace) -> None:
                 'is made of it stands beside it.'
             )
             raise ConfigError(message)
-    if options.precision == 'fp32':
-        message = '--onnx is a graph already; say what to make of it, as with --precision fp16.'
+    if options.precision == 'fp32' and not options.engine:
+        message = (
+            '--onnx is a graph already; say what to make of it, as with --precision fp16 or '
+            '--engine.'
+        )
         raise ConfigError(message)
 
 
@@ -130,6 +150,14 @@ def _parser() -> CommandParser:
         help='largest difference allowed, as a fraction of the depth',
     )
     add_precision_options(parser)
+    add(
+        '--engine',
+        action='store_true',
+        help='build the TensorRT engine for the GPU that is here, compare it with the graph, and '
+        'keep it; where there is no GPU or TensorRT, the ONNX file is kept all the same',
+    )
+    add('--max_batch', type=count, help='most images the engine takes at once, 1 when left out')
+    add('--workspace_mb', type=count, help='most GPU memory for scratch while building, MiB')
     return parser
 
 

@@ -4,29 +4,25 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from depth_core.arguments import CommandParser, count, not_negative
 from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
-from depth_core.runtime.backends import BackendRequest, default_chain
+from depth_core.runtime.backends import default_chain
+from depth_core.runtime.engine.ahead import FLAVOURS, build_ahead
 from depth_core.runtime.engine.api import Runtime, TensorRt, load_tensorrt
 from depth_core.runtime.engine.cache import EngineCache
 from depth_core.runtime.engine.device import Device, open_device
 from depth_core.runtime.engine.entry import Entry
 from depth_core.runtime.engine.folder import default_folder
-from depth_core.runtime.engine.options import BuildProgress, EngineOptions, Flavour
-from depth_core.runtime.engine.provide import open_engine
 from depth_core.shipped import find_model
 
 _PROGRAM: Final = 'python -m depth_core.runtime.engine'
-_FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
 _PRECISIONS: Final = ('fp32', 'fp16', 'int8')
 _COLUMNS: Final = ('model', 'precision', 'batch', 'GPU', 'TensorRT', 'MB', 'last used', 'answers')
-_MIB: Final = 1 << 20
 
 
 def build(arguments: Sequence[str]) -> None:
@@ -37,30 +33,21 @@ def build(arguments: Sequence[str]) -> None:
     add('--precision', choices=_PRECISIONS, default='fp32', help='what the engine computes in')
     add('--max_batch', type=count, default=1, help='most images at once')
     add('--workspace_mb', type=count, help='most GPU memory for scratch while building, MiB')
-    add('--flavour', choices=_FLAVOURS, help='which TensorRT; the first that is installed')
+    add('--flavour', choices=FLAVOURS, help='which TensorRT; the first that is installed')
     add('--device', help='which GPU by its number, such as cuda:1; the first when left out')
     options = parser.parse_command(arguments)
-    workspace, model = options.workspace_mb, find_model(options.model)
+    model = find_model(options.model)
     default_chain(model)  # says what is no model
-    start = time.monotonic()
-    session = open_engine(
-        BackendRequest(
-            path=model,
-            precision=options.precision,
-            device=options.device,
-            engine=EngineOptions(
-                cache_dir=options.cache_dir,
-                workspace_bytes=None if workspace is None else workspace * _MIB,
-                max_batch=options.max_batch,
-                report=_say_progress,
-            ),
-        ),
-        options.flavour or _installed_flavour(),
-    )
-    engine = session.engine
     sys.stdout.write(
-        f'{options.model}: {options.precision} engine {engine.key[:12]} of {engine.tensorrt} for '
-        f'{engine.gpu}, ready after {time.monotonic() - start:.1f} s\n  {engine.agreement}\n'
+        build_ahead(
+            model,
+            precision=options.precision,
+            max_batch=options.max_batch,
+            workspace_mb=options.workspace_mb,
+            cache_dir=options.cache_dir,
+            flavour=options.flavour,
+            device=options.device,
+        )
     )
 
 
@@ -176,7 +163,7 @@ class _Opener:
     def _tensorrt_of(self, entry: Entry) -> TensorRt | None:
         """The TensorRT that built it, where it is installed."""
         flavour = entry.fields.get('flavour')
-        if flavour not in _FLAVOURS:
+        if flavour not in FLAVOURS:
             return None
         try:
             trt = load_tensorrt(flavour)
@@ -200,26 +187,6 @@ def _default() -> str:
         return str(default_folder()).replace('%', '%%')
     except DepthError:
         return 'there is none for this user'
-
-
-def _installed_flavour() -> Flavour:
-    """The first TensorRT that loads.
-
-    Raises:
-        BackendError: None does.
-    """
-    reasons = []
-    for flavour in _FLAVOURS:
-        try:
-            return load_tensorrt(flavour).flavour
-        except BackendError as error:  # noqa: PERF203  two of them
-            reasons.append(str(error))
-    raise BackendError(' '.join(reasons))
-
-
-def _say_progress(progress: BuildProgress) -> None:
-    done = '' if progress.fraction is None else f', {progress.fraction:.0%}'
-    sys.stderr.write(f'{progress.elapsed_s:6.1f} s  {progress.phase}{done}\n')
 
 
 def _row(entry: Entry) -> tuple[str, ...]:

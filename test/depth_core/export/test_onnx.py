@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from depth_core.contracts import DepthKind
-from depth_core.errors import ConfigError, DepthError, ExportError, ModelError
+from depth_core.errors import BackendError, ConfigError, DepthError, ExportError, ModelError
 from depth_core.export import OPSET, export_onnx
+from depth_core.export import __main__ as command
 from depth_core.export.__main__ import main
 from depth_core.export.onnx import weights_sha256
 from depth_core.manifest import METADATA_KEY, Manifest, read_manifest
@@ -22,6 +23,7 @@ from depth_core.runtime import Predictor
 from depth_core.runtime.backends import BackendRequest, open_named
 from depth_core.runtime.engine.answers import answer_all, read_answers
 from depth_core.weights.checkpoint import save_model
+from test.fakes.installation import installed
 from test.rounding import assert_within_rounding, in_both_precisions
 
 pytestmark = pytest.mark.numeric
@@ -253,8 +255,8 @@ def test_wrong_requests_are_refused_before_work(tmp_path: Path) -> None:
         export_onnx(TinyModel(), tmp_path / 'file' / 'tiny.onnx')
 
 
-def test_the_command_exports_a_checkpoint_that_answers_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_the_command_exports_a_checkpoint_that_answers_the_same_and_builds_its_engine(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.manual_seed(1)
     model = create_model(
@@ -265,9 +267,14 @@ def test_the_command_exports_a_checkpoint_that_answers_the_same(
     checkpoint, output = tmp_path / 'a.ckpt', tmp_path / 'out' / 'a.onnx'
     made_with = {'command': 'none', 'licence': 'CC-BY-4.0', 'height': 128, 'width': 160}
     save_model(checkpoint, model, provenance=made_with)
-    main(['--checkpoint', str(checkpoint), '--output', str(output)])
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    with installed():
+        main(['--checkpoint', str(checkpoint), '--output', str(output), '--engine'])
     said = capsys.readouterr().out
     assert 'opset 18' in said
+    assert f'{output}: fp32 engine' in said
+    assert 'tensorrt 10.3.0 for Fake GPU' in said
+    assert 'depth within' in said.splitlines()[-1]
     assert '[1, 128, 160, 3] RGB' in said  # as it was trained
     manifest = read_manifest(output)
     assert manifest.options['encoder'] == 'mobilenetv3_small_050'
@@ -280,6 +287,33 @@ def test_the_command_exports_a_checkpoint_that_answers_the_same(
         answer = Predictor.open(output, backend=backend, threads=1).predict(image)
         np.testing.assert_allclose(answer.depth_m, expected.depth_m, rtol=1e-4)
         np.testing.assert_allclose(answer.sigma_m, expected.sigma_m, rtol=1e-3)
+
+
+def test_the_graph_is_kept_where_no_engine_can_be_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / 'tiny.onnx'
+    monkeypatch.setattr(command, 'read_checkpoint', lambda _: Checkpointed())
+    monkeypatch.setattr(command, 'load_model', lambda _: TinyModel())
+    monkeypatch.setenv('FAKE_GPU_DRIVER', 'none')
+    with installed(), pytest.raises(BackendError, match='driver'):
+        main(['--checkpoint', 'a.ckpt', '--output', str(output), '--engine'])
+    assert 'opset 18' in capsys.readouterr().out
+    assert read_manifest(output).name == 'tiny'
+    with installed(absent=('tensorrt', 'tensorrt_rtx')), pytest.raises(BackendError) as caught:
+        main(['--onnx', str(output), '--engine'])
+    assert 'tensorrt is not installed' in str(caught.value)
+    assert 'tensorrt-rtx is not installed' in str(caught.value)
+    with pytest.raises(ConfigError, match='--max_batch is for building an engine; add --engine'):
+        main(['--checkpoint', 'a.ckpt', '--output', str(output), '--max_batch', '2'])
+    with pytest.raises(ConfigError, match='--target cpu is for processors'):
+        main(['--onnx', str(output), '--engine', '--precision', 'int8', '--target', 'cpu'])
+
+
+class Checkpointed:
+    """A checkpoint that states nothing."""
+
+    provenance = None
 
 
 def test_the_command_refuses_what_is_no_checkpoint(tmp_path: Path) -> None:
