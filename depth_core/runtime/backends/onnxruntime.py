@@ -20,8 +20,9 @@ from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.onnxruntime_binding import Binding
 from depth_core.runtime.backends.onnxruntime_placement import profiled, report_placement
 from depth_core.runtime.engine.folder import default_folder, private_folder
+from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import graph_for
-from depth_core.runtime.engine.key import GraphHashes, key_of
+from depth_core.runtime.engine.key import key_of
 from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
 
 Provider: TypeAlias = Literal[
