@@ -34,17 +34,29 @@ class ITensor:
         kind = DTYPES[info.type.tensor_type.elem_type]
         if kind == 'INT64' and self.api.major < 10:
             kind = 'INT32'
-        self.dtype = self.api.DataType.__members__[kind]
+        self._kind = kind
+
+    @property
+    def dtype(self) -> Any:
+        return self.api.DataType.__members__[self._kind]
 
 
 class ILayer:
     api: Any
-    precision = None
 
     def __init__(self, node: Any, inferred: dict[str, Any]) -> None:
+        self._precision: Any = None
         self.name = node.name
         self.type = node.op_type
         self._outputs = [inferred[name] for name in node.output]
+
+    @property
+    def precision(self) -> Any:
+        return self._precision
+
+    @precision.setter
+    def precision(self, kind: Any) -> None:
+        self._precision = kind
 
     @property
     def num_outputs(self) -> int:

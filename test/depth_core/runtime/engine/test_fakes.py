@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from test.depth_core.runtime.engine.tensorrt_names import column, read_table
 from test.fakes.gpu import Gpu
 from test.fakes.installation import installed
 from test.standin import write_standin_onnx
@@ -137,6 +138,16 @@ def test_versions_differ_in_what_they_have(
             assert trt.Dims([1]) == trt.Dims([1])
         with pytest.raises(TypeError):
             _ = 1 << trt.BuilderFlag.TF32
+
+
+@pytest.mark.parametrize('version', [*VERSIONS, 'rtx-1.7.1'])
+def test_they_have_the_names_that_the_real_versions_have(version: str) -> None:
+    table = read_table()
+    names = {*table.everywhere, *table.only}
+    flavour = 'tensorrt_rtx' if version.startswith('rtx') else 'tensorrt'
+    with installed(version='10.3.0' if flavour == 'tensorrt_rtx' else version):
+        found = column(importlib.import_module(flavour), names)
+    assert found == {name for name in names if table.has(name, version)}
 
 
 def test_child_processes_find_them_and_the_real_ones_come_back(fake_gpu: Gpu) -> None:
