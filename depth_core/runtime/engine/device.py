@@ -196,15 +196,19 @@ class Device(Protocol):
         """Hand recorded work to the stream."""
 
 
-def open_device(index: int = 0) -> Device:
+def open_device(index: int = 0, *, to_record: bool = False) -> Device:
     """Open a GPU, through PyCUDA where it is installed, and otherwise through cuda-python.
+
+    Args:
+        index: Which, as the driver counts them for this process.
+        to_record: Take the one that records graphs first.
 
     Raises:
         BackendError: No driver, no GPU of that index, a driver too old, or neither package.
     """
     absent = []
-    for package, place in _IMPLEMENTATIONS.items():
-        module, _, kind = place.partition(':')
+    for package in reversed(_IMPLEMENTATIONS) if to_record else _IMPLEMENTATIONS:
+        module, _, kind = _IMPLEMENTATIONS[package].partition(':')
         try:
             implementation = getattr(importlib.import_module(module), kind)
         except ImportError as error:

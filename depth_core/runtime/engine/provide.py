@@ -68,7 +68,7 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
         ConfigError: More images at once were asked for than the graph takes.
         ModelError: The model is missing, corrupt or contradicts its manifest.
     """
-    device = open_device(device_index(request.device))
+    device = open_device(device_index(request.device), to_record=request.engine.cuda_graph)
     trt = load_tensorrt(flavour)
     cache = _open_cache(request.engine.cache_dir)
     hashes = GraphHashes(None if cache is None else cache.folder)

@@ -49,6 +49,7 @@ def opened(index: int = 0) -> Iterator[Device]:
 
 def test_pycuda_comes_first_and_makes_no_context_of_its_own(fake_gpu: Gpu) -> None:
     assert type(open_device()).__name__ == 'PyCudaDevice'
+    assert type(open_device(to_record=True)).__name__ == 'CudaPythonDevice'
     assert 'pycuda.autoinit' not in sys.modules
     assert fake_gpu.current == []
 
