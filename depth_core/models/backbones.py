@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, get_args
 
 import timm
 import torch
@@ -15,9 +15,17 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.errors import ModelError, unknown_name
 from depth_core.models.blocks import STRIDES
+from depth_core.models.packaged_weights import load_packaged_weights
 
 _DENSENETS: Final = ('densenet121', 'densenet161', 'densenet169', 'densenet201')
 _TAPS: Final = ('relu0', 'pool0', 'transition1', 'transition2', 'norm5')
+
+
+EncoderWeights: TypeAlias = Literal['none', 'packaged', 'download']
+"""Where the weights of a timm encoder come from: nowhere, so that they are random; a package that
+is installed; or timm's, which are downloaded."""
+
+ENCODER_WEIGHTS: Final[tuple[EncoderWeights, ...]] = get_args(EncoderWeights)
 
 
 class DenseNetEncoder(nn.Module):
@@ -65,13 +73,15 @@ class TimmEncoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, *, pretrained: bool) -> None:
+    def __init__(self, name: str, *, weights: EncoderWeights) -> None:
         super().__init__()
+        if weights not in ENCODER_WEIGHTS:
+            raise ModelError(unknown_name('encoder_weights', weights, ENCODER_WEIGHTS))
         if not timm.is_model(name):
             raise ModelError(_unknown_encoder(name))
         try:
             self.network: nn.Module = timm.create_model(
-                name, features_only=True, pretrained=pretrained
+                name, features_only=True, pretrained=weights == 'download'
             )
         except OSError as error:
             raise ModelError(_not_downloaded(name, error)) from error
@@ -95,6 +105,8 @@ class TimmEncoder(nn.Module):
                 'instance mobilenetv3_large_075 or resnet18.'
             )
             raise ModelError(message)
+        if weights == 'packaged':
+            load_packaged_weights(self.network, name)
         config = timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)
         self.register_buffer('mean', torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)
@@ -109,7 +121,7 @@ class TimmEncoder(nn.Module):
 def _not_downloaded(name: str, error: OSError) -> str:
     return (
         f'pretrained weights of {name} cannot be downloaded ({error}); connect to the network '
-        'or build with pretrained=False.'
+        'or build without: pretrained=False, encoder_weights none or packaged.'
     )
 
 

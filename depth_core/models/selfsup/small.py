@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from depth_core.models.backbones import TimmEncoder
+from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import ModelSpec
 from depth_core.models.blocks import STRIDES, LightDecoder, check_decoder_channels, resize_bilinear
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
@@ -67,7 +67,7 @@ def selfsup_small(
     metric: bool = False,
     encoder: str = 'mobilenetv3_large_075',
     decoder_channels: Sequence[int] = (128, 128, 80, 48, 24),
-    pretrained: bool = False,
+    encoder_weights: EncoderWeights = 'none',
 ) -> SelfSupSmall:
     """Build the small network of the family on any pyramidal timm encoder.
 
@@ -77,7 +77,8 @@ def selfsup_small(
         metric: The weights answer metres: they were trained with speeds or with depth.
         encoder: Name of a timm network.
         decoder_channels: Channels at strides 32, 16, 8, 4 and 2.
-        pretrained: Start from timm's weights, which are downloaded.
+        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
+            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
         ConfigError: An option is out of range.
@@ -91,5 +92,5 @@ def selfsup_small(
         metric=metric,
         default_size=(256, 320),
     )
-    network = TimmEncoder(encoder, pretrained=pretrained)
+    network = TimmEncoder(encoder, weights=encoder_weights)
     return SelfSupSmall(spec, network, tuple(decoder_channels))

