@@ -124,8 +124,8 @@ class Settings:
         default='',
     )
     backend: str = parameter(
-        f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes '
-        'the fastest that is installed.',
+        f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes a '
+        'GPU where one can be used, else the runtime of the processor that answers fastest here.',
         default=AUTO,
         names=tuple(BACKENDS),
     )
