@@ -25,6 +25,8 @@ def pytest_configure() -> None:
     """
     if 'PYTEST_XDIST_WORKER' in os.environ:  # as many workers as cores, so a thread for each
         os.environ.setdefault('OMP_NUM_THREADS', '1')
+    # Which backend runs when none is named must not depend on how busy the machine is.
+    os.environ.setdefault('DEPTH_ROS_MEASURE', '0')
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

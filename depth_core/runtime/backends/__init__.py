@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
@@ -24,7 +24,9 @@ from depth_core.runtime.backends.base import (
     MeasuresCopies,
     Precision,
     ResizesImages,
+    nvidia_driver_loads,
 )
+from depth_core.runtime.backends.fastest import fastest_first
 from depth_core.runtime.engine.options import BuildCancelledError, EngineRefusedError
 
 __all__ = [
@@ -72,6 +74,11 @@ class BackendEntry:
     """Whether it takes images of every size that the network takes, not only that of the graph."""
     automatic: bool = False
     """Whether it is tried when no backend is named."""
+    needs_driver: bool = False
+    """Whether it is tried then only where the driver of NVIDIA GPUs is installed."""
+    distributions: tuple[str, ...] = ()
+    """Names that its runtime is distributed under, where it is measured against others when no
+    backend is named: the fastest of those comes first."""
     proves: Literal['', 'first', 'last'] = ''
     """Whether its answers in fp32 are what engines are compared with: at once, or only where no
     answers of another one are stored with the graph."""
@@ -98,12 +105,29 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         automatic=True,
         install="pip install 'depth_ros[rtx]'",
     ),
+    'onnxruntime-tensorrt': BackendEntry(
+        implementation='onnxruntime:OnnxRuntimeTensorRtBackend',
+        summary='ONNX Runtime on an NVIDIA GPU, through TensorRT',
+        suffixes=('.onnx',),
+        precisions=('fp32', 'fp16', 'int8'),
+        install='pip install onnxruntime-gpu in place of onnxruntime, and TensorRT',
+    ),
+    'onnxruntime-cuda': BackendEntry(
+        implementation='onnxruntime:OnnxRuntimeCudaBackend',
+        summary='ONNX Runtime on an NVIDIA GPU',
+        suffixes=('.onnx',),
+        precisions=('fp32',),
+        automatic=True,
+        needs_driver=True,
+        install='pip install onnxruntime-gpu in place of onnxruntime',
+    ),
     'openvino': BackendEntry(
         implementation='openvino:OpenVinoBackend',
         summary='OpenVINO on the processor, or on its GPU or NPU by name',
         suffixes=('.onnx',),
         precisions=('fp32', 'bf16', 'fp16', 'int8'),
         automatic=True,
+        distributions=('openvino',),
         proves='last',
         install="pip install 'depth_ros[openvino]'",
     ),
@@ -113,22 +137,19 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         suffixes=('.onnx',),
         precisions=('fp32', 'int8'),
         automatic=True,
+        distributions=('onnxruntime', 'onnxruntime-gpu'),
         proves='first',
         install="pip install 'depth_ros[onnx]'",
     ),
-    'onnxruntime-cuda': BackendEntry(
-        implementation='onnxruntime:OnnxRuntimeCudaBackend',
-        summary='ONNX Runtime on an NVIDIA GPU',
-        suffixes=('.onnx',),
+    'torch-cuda': BackendEntry(
+        implementation='torch:TorchCudaBackend',
+        summary='PyTorch on an NVIDIA GPU',
+        suffixes=('.ckpt',),
         precisions=('fp32',),
-        install='pip install onnxruntime-gpu in place of onnxruntime',
-    ),
-    'onnxruntime-tensorrt': BackendEntry(
-        implementation='onnxruntime:OnnxRuntimeTensorRtBackend',
-        summary='ONNX Runtime on an NVIDIA GPU, through TensorRT',
-        suffixes=('.onnx',),
-        precisions=('fp32', 'fp16', 'int8'),
-        install='pip install onnxruntime-gpu in place of onnxruntime, and TensorRT',
+        any_size=True,
+        automatic=True,
+        needs_driver=True,
+        install="pip install 'depth_ros[train]' with a CUDA build of torch",
     ),
     'torch': BackendEntry(
         implementation='torch:TorchBackend',
@@ -146,14 +167,6 @@ BACKENDS: Final[Mapping[str, BackendEntry]] = {
         precisions=('fp32',),
         any_size=True,
         install="pip install 'depth_ros[train]', with a C++ compiler",
-    ),
-    'torch-cuda': BackendEntry(
-        implementation='torch:TorchCudaBackend',
-        summary='PyTorch on an NVIDIA GPU',
-        suffixes=('.ckpt',),
-        precisions=('fp32',),
-        any_size=True,
-        install="pip install 'depth_ros[train]' with a CUDA build of torch",
     ),
 }
 """Every backend by the name it is asked for, in the order in which they are tried."""
@@ -225,9 +238,9 @@ def open_backend(
     _check(request, names)
     tried = names[:1] if strict else names
     reasons: list[tuple[str, str]] = []
-    for name in tried:
+    for name, wanted in _in_turn(tried, request) if automatic else _as_named(tried, request):
         try:
-            backend = open_named(name, request)
+            backend = open_named(name, wanted)
         except BuildCancelledError:
             raise
         except BackendError as error:
@@ -246,6 +259,27 @@ def open_backend(
         raise BackendError(message)
     message = f'no backend of the chain can run {request.path}:\n  ' + '\n  '.join(listed)
     raise BackendError(message)
+
+
+def _as_named(
+    names: Sequence[str], request: BackendRequest
+) -> Iterator[tuple[str, BackendRequest]]:
+    return ((name, request) for name in names)
+
+
+def _in_turn(
+    names: Sequence[str], request: BackendRequest
+) -> Iterator[tuple[str, BackendRequest]]:
+    """The backends that make sense here, those that are measured with the fastest first."""
+    rivals = {name: BACKENDS[name].distributions for name in names if BACKENDS[name].distributions}
+    measured = False
+    for name in names:
+        if name not in rivals:
+            if not BACKENDS[name].needs_driver or nvidia_driver_loads():
+                yield name, request
+        elif not measured:
+            measured = True
+            yield from fastest_first(rivals, request, open_named)
 
 
 def _check(request: BackendRequest, names: Sequence[str]) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,6 +87,15 @@ class LimitsBatch(Protocol):
         """Most images in one call, at least 1."""
 
 
+def nvidia_driver_loads() -> bool:
+    """Whether the library of the NVIDIA driver is here; asked before a large runtime is loaded."""
+    try:
+        ctypes.CDLL(_DRIVER)
+    except OSError:
+        return False
+    return True
+
+
 def cuda_index(device: str | None) -> int:
     """The number of the CUDA device called `device`: `cuda:1`, `1`; None and `cuda` are the first.
 
@@ -120,3 +130,4 @@ def reason(error: Exception) -> str:
 
 
 _LONGEST_REASON = 240
+_DRIVER = 'libcuda.so.1'

@@ -163,7 +163,7 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
     provider: ClassVar[Provider] = 'TensorrtExecutionProvider'
 
     def _graph(self, request: BackendRequest) -> Path:
-        return graph_for(request.path, request.precision).path
+        return graph_for(request.path, request.precision, GraphHashes()).path
 
     def _open(self, path: Path, request: BackendRequest) -> onnxruntime.InferenceSession:
         """Open as TensorRT wants it: the types of the graph may need its leave, or be all."""

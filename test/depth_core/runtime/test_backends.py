@@ -250,7 +250,7 @@ def test_other_files_are_no_models(tmp_path: Path, name: str, words: str) -> Non
 def test_a_checkpoint_for_a_backend_of_graphs_is_answered_with_both_ways(tmp_path: Path) -> None:
     (tmp_path / 'a.ckpt').write_bytes(b'x')
     with pytest.raises(
-        BackendError, match=r'torch, torch-compiled, torch-cuda.* depth_core\.export'
+        BackendError, match=r'torch-cuda, torch, torch-compiled.* depth_core\.export'
     ):
         Predictor.open(tmp_path / 'a.ckpt', backend='openvino')
 
