@@ -79,6 +79,8 @@ def percentiles(
         fraction: Of the values, that are no larger, and of those that are no smaller.
     """
     names = [name for name in measured if measured[name][0] < measured[name][1]]
+    if not names:
+        return dict(measured)
     known = {
         item.name: item
         for item in (*graph.model.graph.value_info, *graph.model.graph.input)

@@ -11,11 +11,11 @@ from typing import Final, Literal, TypeAlias
 
 import onnx
 
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, ExportError
 from depth_core.export.precision.activations import extents
 from depth_core.export.precision.autocast import autocast
 from depth_core.export.precision.emulation import emulated
-from depth_core.export.precision.graph import FLOAT16, Graph, load_graph
+from depth_core.export.precision.graph import FLOAT16, HEAVY, Graph, load_graph
 from depth_core.export.precision.image_sets import ImageSet, image_sets, open_data
 from depth_core.export.precision.int8 import Target, to_int8
 from depth_core.export.precision.measure import (
@@ -129,7 +129,11 @@ def _convert(graph: Graph, calibration: ImageSet, request: PrecisionRequest) -> 
     largest = {
         name: max(-low, high) for name, (low, high) in extents(graph, calibration.inputs).items()
     }
-    return to_mixed(graph, nodes_in_fp32(graph, largest))
+    kept = nodes_in_fp32(graph, largest)
+    if set(graph.of_type(HEAVY)) <= set(kept):
+        message = 'the graph has no convolution or matrix product whose numbers fit fp16.'
+        raise ExportError(message)
+    return to_mixed(graph, kept)
 
 
 def _measure(

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto
+
+from depth_core.errors import ConfigError, ExportError
+from depth_core.export.precision.activations import extents, percentiles
+from depth_core.export.precision.graph import Graph
+from depth_core.export.precision.int8 import nodes_in_int8, to_int8
+from depth_core.export.precision.sessions import open_session
+from test.depth_core.export.precision.graphs import conv, model, node, weights
+
+IMAGES = [
+    np.random.default_rng(seed).uniform(0.0, 1.0, (1, 4, 8, 8)).astype(np.float32)
+    for seed in range(4)
+]
+
+
+def network(**changes: Any) -> onnx.ModelProto:
+    """First, two in the middle, a depthwise, a squeeze and an excitation, last."""
+    nodes = [
+        conv('image', 'first'),
+        node('Relu', ['first'], ['a']),
+        conv('a', 'middle', 'w2'),
+        conv('middle', 'depthwise', 'dw', group=4),
+        node('GlobalAveragePool', ['depthwise'], ['pooled']),
+        conv('pooled', 'squeezed', 'w2'),
+        node('Mul', ['depthwise', 'squeezed'], ['excited']),
+        node('Conv', ['excited', 'w3', 'bias'], ['another']),
+        conv('another', 'depth', 'w4'),
+    ]
+    constants = {
+        'w': weights(4, 4, 1, 1),
+        'w2': weights(4, 4, 1, 1, seed=1),
+        'dw': weights(4, 1, 1, 1, seed=2),
+        'w3': weights(4, 4, 1, 1, seed=3),
+        'bias': weights(4, seed=4),
+        'w4': weights(1, 4, 1, 1, seed=5),
+    }
+    return model(nodes, constants, shape=(1, 4, 8, 8), **changes)
+
+
+def quantisers(result: onnx.ModelProto) -> dict[str, tuple[str, float, int]]:
+    """Of each quantised activation: type, scale and zero point."""
+    stored = {item.name: onnx.numpy_helper.to_array(item) for item in result.graph.initializer}
+    return {
+        item.input[0]: (
+            str(stored[item.input[2]].dtype),
+            float(stored[item.input[1]]),
+            int(stored[item.input[2]]),
+        )
+        for item in result.graph.node
+        if item.op_type == 'QuantizeLinear'
+    }
+
+
+def test_the_first_the_last_and_the_small_ones_keep_fp32() -> None:
+    graph = Graph(network())
+    assert [graph.nodes[index].output[0] for index in nodes_in_int8(graph)] == [
+        'middle',
+        'another',
+    ]
+
+
+def test_a_product_of_two_activations_keeps_fp32() -> None:
+    nodes = [
+        node('MatMul', ['image', 'w'], ['a']),
+        node('MatMul', ['a', 'a'], ['b']),
+        node('MatMul', ['b', 'w'], ['c']),
+        node('MatMul', ['c', 'w'], ['depth']),
+    ]
+    graph = Graph(model(nodes, {'w': weights(8, 8)}, shape=(1, 4, 8, 8)))
+    assert [graph.nodes[index].output[0] for index in nodes_in_int8(graph)] == ['c']
+
+
+def test_tensorrt_gets_symmetric_activations_and_biases_in_fp32() -> None:
+    result = to_int8(Graph(network()), IMAGES, 'tensorrt')
+    onnx.checker.check_model(result, full_check=True)
+    found = quantisers(result)
+    assert set(found) == {'a', 'excited'}
+    assert all(kind == 'int8' and zero == 0 for kind, _, zero in found.values())
+    stored = {item.name: item for item in result.graph.initializer}
+    assert stored['bias'].data_type == TensorProto.FLOAT
+    assert TensorProto.INT32 not in {item.data_type for item in stored.values()}
+    scales = [
+        stored[item.input[1]]
+        for item in result.graph.node
+        if item.op_type == 'DequantizeLinear' and stored.get(item.input[0]) is not None
+    ]
+    assert [list(item.dims) for item in scales] == [[4], [4]]  # one for each output channel
+    assert [item.version for item in result.opset_import] == [18]
+
+
+def test_processors_get_unsigned_activations_with_the_whole_range() -> None:
+    found = quantisers(to_int8(Graph(network()), IMAGES, 'cpu'))
+    assert {kind for kind, _, _ in found.values()} == {'uint8'}
+    graph = Graph(network())
+    low, high = extents(graph, IMAGES)['a']
+    _, scale, zero = found['a']
+    assert low == zero == 0  # after ReLU every code is for positive numbers
+    assert scale == pytest.approx(high / 255.0, rel=1e-3)
+    signed = quantisers(to_int8(Graph(network()), IMAGES, 'tensorrt'))
+    assert signed['a'][1] == pytest.approx(high / 127.5, rel=1e-2)
+
+
+def test_the_answer_stays_near() -> None:
+    source = network()
+    expected = open_session(source, optimise=True).run(None, {'image': IMAGES[0]})[0]
+    for target in ('tensorrt', 'cpu'):
+        result = to_int8(Graph(source), IMAGES, target)  # type: ignore[arg-type]
+        found = open_session(result, optimise=False).run(None, {'image': IMAGES[0]})[0]
+        difference = np.abs(found - expected).max() / np.abs(expected).max()
+        assert 0.0 < difference < 0.05
+
+
+def test_extents_and_percentiles_are_those_of_the_images() -> None:
+    nodes = [node('Mul', ['image', 'two'], ['a']), node('Neg', ['a'], ['depth'])]
+    graph = Graph(model(nodes, {'two': np.float32(2.0)}, shape=(1000,)))
+    ramp = np.linspace(0.0, 1.0, 1000, dtype=np.float32)
+    measured = extents(graph, [ramp, 3.0 * ramp])
+    assert measured['a'] == pytest.approx((0.0, 6.0))
+    assert measured['depth'] == pytest.approx((-6.0, 0.0))
+    inner = percentiles(graph, [ramp], {'a': (0.0, 2.0)}, fraction=0.9)
+    assert inner['a'] == pytest.approx((0.2, 1.8), abs=3e-3)
+    assert percentiles(graph, [ramp], {'a': (1.0, 1.0)}, fraction=0.9) == {'a': (1.0, 1.0)}
+
+
+def test_numbers_that_are_not_finite_are_refused() -> None:
+    graph = Graph(model([node('Log', ['image'], ['depth'])], {}, shape=(2,)))
+    with pytest.raises(ExportError, match=r"tensor 'depth' .* is -inf to 0"):
+        extents(graph, [np.float32([0.0, 1.0])])
+
+
+def test_what_cannot_be_quantised_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r'opset 12.* needs 13'):
+        to_int8(Graph(network(opset=12)), IMAGES, 'tensorrt')
+    alone = Graph(model([conv('image', 'depth')], {'w': weights(1, 4, 1, 1)}, shape=(1, 4, 8, 8)))
+    with pytest.raises(ExportError, match='no convolution or matrix product that int8'):
+        to_int8(alone, IMAGES, 'cpu')
