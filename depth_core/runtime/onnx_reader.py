@@ -84,7 +84,19 @@ def read_graph(path: Path) -> OnnxGraph:
     Raises:
         ModelError: The file is missing, empty, truncated or not ONNX.
     """
-    return read_model(Path(path), _walk_model)
+    return read_model(Path(path), _read)
+
+
+def _read(file: BinaryIO, size: int) -> OnnxGraph:
+    try:
+        return _walk_model(file, size)
+    except _IMPOSSIBLE as error:
+        message = f'a field holds what it cannot ({error})'
+        raise NotProtobufError(message) from error
+
+
+_IMPOSSIBLE: Final = (IndexError, OverflowError, RecursionError, ValueError, struct.error)
+"""What comes of a number that is too large, a text that is none, an array of half an element."""
 
 
 @dataclass

@@ -269,6 +269,7 @@ class _Phases:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._running: dict[str, list[int]] = {}
+        self._most = 0.0
 
     def start(self, name: str, steps: int) -> tuple[str, float]:
         with self._lock:
@@ -289,7 +290,9 @@ class _Phases:
         fraction = 0.0
         for done, steps in reversed(self._running.values()):
             fraction = min((done + fraction) / steps, 1.0)
-        return next(reversed(self._running), ''), fraction
+        # A phase is over before its step of the phase around it is done.
+        self._most = max(self._most, fraction)
+        return next(reversed(self._running), ''), self._most
 
 
 class _Watching:
