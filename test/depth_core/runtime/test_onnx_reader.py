@@ -147,10 +147,10 @@ def test_a_file_that_is_cut_or_damaged_is_refused_or_read(path: Path) -> None:
     generator = np.random.default_rng(0)
     damaged: list[bytes] = [whole[:length] for length in range(0, len(whole), 7)]
     for _ in range(400):
-        content = bytearray(whole)
+        changed = bytearray(whole)
         for place in generator.integers(0, len(whole), 3):
-            content[place] = generator.integers(0, 256)
-        damaged.append(bytes(content))
+            changed[place] = generator.integers(0, 256)
+        damaged.append(bytes(changed))
     refused = 0
     for content in damaged:
         path.write_bytes(content)
