@@ -6,6 +6,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -129,6 +130,39 @@ def replaced_atomically(path: Path, *, mode: int | None = None) -> Iterator[Path
         raise DepthError(_cannot_write(path, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def replaced_together(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path`; move what is in it there on a clean exit.
+
+    For a file that others belong to and that names them: they are in their place before it is.
+
+    Args:
+        path: Where the file of this name in the folder goes to, as the last one. Missing parent
+            folders are made.
+
+    Yields:
+        The folder, on the same file system; files in it have their final names.
+
+    Raises:
+        DepthError: The folder cannot be made or written, or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.stem[:_SHOWN_OF_NAME]}.'))
+    except OSError as error:
+        raise DepthError(_cannot_write(path, error)) from error
+    try:
+        yield folder
+        for file in sorted(folder.iterdir(), key=lambda file: file.name == path.name):
+            with file.open('rb+') as opened:
+                os.fsync(opened.fileno())
+            file.replace(path.with_name(file.name))
+    except OSError as error:
+        raise DepthError(_cannot_write(path, error)) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:

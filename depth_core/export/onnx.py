@@ -6,22 +6,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from depth_core.contracts import Float32Array
-from depth_core.errors import ConfigError, DepthError, ExportError, ModelError
-from depth_core.export.parity import TOLERANCE, measure_parity
-from depth_core.files import replaced_atomically
-from depth_core.manifest import METADATA_KEY, Manifest, manifest_path, write_manifest
+from depth_core.errors import ConfigError, DepthError
+from depth_core.export.graph_file import embed_manifest, remove_former_data, write_graph
+from depth_core.export.parity import TOLERANCE, Recorder, measure_parity
+from depth_core.export.trace import OPSET, traced
+from depth_core.files import replaced_together
+from depth_core.manifest import Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
 from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends import BackendRequest, open_backend
@@ -29,14 +28,9 @@ from depth_core.runtime.engine.answers import answer_all, write_answers
 from depth_core.runtime.parity_images import SEED
 from depth_core.shipped import shipped_file
 
-OPSET: Final = 18
+__all__ = ['OPSET', 'SUFFIX', 'export_onnx', 'weights_sha256']
+
 SUFFIX: Final = '.onnx'
-
-_LARGEST_FILE: Final = 2**31 - 1
-"""A protobuf message cannot be longer, and an ONNX file is one message."""
-
-_FREE_BATCH: Final = 'batch'
-"""What the number of images is called where it is free."""
 
 _TOOLS: Final = ('torch', 'onnx', 'onnxscript', 'onnxruntime')
 
@@ -105,17 +99,19 @@ def export_onnx(
         versions=_versions(),
     )
     reference = _Reference(model, manifest)
-    with replaced_atomically(output) as temporary:
-        graph = _trace(reference.graph, manifest)
-        _save(graph, manifest, temporary)
-        request = BackendRequest(path=temporary)
-        candidate = open_backend(request, ['onnxruntime'], strict=True).backend
+    with replaced_together(output) as folder:
+        path = folder / output.name
+        write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
+        write_graph(traced(reference.graph, manifest), manifest, path)
+        backend = open_backend(BackendRequest(path=path), ['onnxruntime'], strict=True).backend
+        candidate = Recorder(backend)
         parity = measure_parity(reference, candidate, seed=seed, tolerance=tolerance)
-        answers = answer_all(candidate, reference='the graph on ONNX Runtime', seed=seed)
+        answers = answer_all(candidate.replay(), reference='the graph on ONNX Runtime', seed=seed)
         manifest = dataclasses.replace(manifest, parity=parity)
-        _save(graph, manifest, temporary)
-    write_manifest(manifest_path(output), manifest)
-    write_answers(output, answers, seed=seed)
+        write_manifest(manifest_path(path), manifest)
+        embed_manifest(path, manifest)
+        write_answers(path, answers, seed=seed)
+    remove_former_data(output)
     return manifest
 
 
@@ -132,86 +128,14 @@ class _Reference:
         return depth.numpy(), sigma.numpy()
 
 
-def _trace(graph: ServingGraph, manifest: Manifest) -> onnx.ModelProto:
-    spec = manifest.input
-    free = spec.batch == 0
-    # Sizes of 0 and 1 never stay free in torch.export, whatever it is asked for.
-    example = torch.zeros(2 if free else spec.batch, spec.height, spec.width, 3, dtype=torch.uint8)
-    try:
-        program = torch.onnx.export(
-            graph,
-            (example,),
-            dynamo=True,
-            opset_version=OPSET,
-            input_names=[spec.name],
-            output_names=[manifest.output.depth, str(manifest.output.sigma)],
-            dynamic_shapes={'image': {0: _FREE_BATCH}} if free else None,
-            verbose=False,
-        )
-    except ModelError:
-        raise
-    except Exception as error:  # whatever a network does that ONNX has no operator for
-        message = (
-            f'{manifest.name} cannot be expressed in ONNX opset {OPSET}: '
-            f'{str(error).splitlines()[0] if str(error) else type(error).__name__}'
-        )
-        raise ExportError(message) from error
-    if program is None:
-        message = f'torch {torch.__version__} exported nothing for {manifest.name}.'
-        raise ExportError(message)
-    proto: onnx.ModelProto = program.model_proto
-    opsets = {item.domain: item.version for item in proto.opset_import}
-    if opsets != {'': OPSET}:
-        message = (
-            f'{manifest.name} was exported to opsets {opsets} instead of {OPSET}: one of its '
-            'layers has no conversion down; use another version of torch or onnxscript.'
-        )
-        raise ExportError(message)
-    _strip_traces(proto)
-    return proto
-
-
-def _strip_traces(proto: onnx.ModelProto) -> None:
-    """Drop the stack traces and scopes that the exporter leaves: paths of whoever exported."""
-    proto.doc_string = ''
-    proto.graph.doc_string = ''
-    holders: Iterable[Any] = (
-        proto.graph,
-        *proto.graph.node,
-        *proto.graph.value_info,
-        *proto.graph.initializer,
-        *proto.graph.input,
-        *proto.graph.output,
-    )
-    for holder in holders:
-        holder.doc_string = ''
-        del holder.metadata_props[:]
-
-
-def _save(graph: onnx.ModelProto, manifest: Manifest, path: Path) -> None:
-    onnx.helper.set_model_props(graph, {METADATA_KEY: manifest.to_json()})
-    size = graph.ByteSize()
-    if size > _LARGEST_FILE:
-        message = (
-            f'{manifest.name} needs {size} bytes, more than the {_LARGEST_FILE} an ONNX file can '
-            'hold; choose a smaller network.'
-        )
-        raise ExportError(message)
-    path.write_bytes(graph.SerializeToString())
-
-
 def weights_sha256(model: DepthModel) -> str:
     """Hash the names, types, shapes and values of all weights and buffers of `model`."""
     digest = hashlib.sha256()
     for key, value in sorted(model.state_dict().items()):
         digest.update(f'{key} {value.dtype} {tuple(value.shape)}\n'.encode())
-        digest.update(_bytes_of(value))
+        if value.numel():
+            digest.update(value.detach().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _bytes_of(value: Tensor) -> bytes:
-    flat = value.detach().contiguous().reshape(-1)
-    return np.asarray(flat.view(torch.uint8)).tobytes() if flat.numel() else b''
 
 
 def _versions() -> dict[str, str]:

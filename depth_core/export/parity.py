@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, OutputSpec
 from depth_core.errors import ExportError
-from depth_core.manifest import Parity
+from depth_core.manifest import Manifest, Parity
 from depth_core.runtime.backends import Backend
 from depth_core.runtime.parity_images import SEED, parity_images
 
@@ -25,6 +27,42 @@ _TOGETHER: Final = 3
 
 Answer: TypeAlias = tuple[Float32Array, Float32Array | None]
 """Depth and sigma, as a backend gives them."""
+
+
+class Recorder:
+    """A backend whose answers are kept, so that an image need not be answered again."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.manifest = backend.manifest
+        self._backend = backend
+        self._answers: dict[bytes, Answer] = {}
+
+    def run(self, images: NDArray[Any]) -> Answer:
+        """Compute a batch."""
+        depth, sigma = self._backend.run(images)
+        for place, image in enumerate(images):
+            own = None if sigma is None else sigma[place].copy()
+            self._answers[_digest(image)] = (depth[place].copy(), own)
+        return depth, sigma
+
+    def replay(self) -> Backend:
+        """A backend that answers the images of before, and no other."""
+        return _Replay(self.manifest, self._answers)
+
+
+@dataclass(frozen=True)
+class _Replay:
+    manifest: Manifest
+    answers: Mapping[bytes, Answer]
+
+    def run(self, images: NDArray[Any]) -> Answer:
+        found = [self.answers[_digest(image)] for image in images]
+        sigmas = [sigma for _, sigma in found if sigma is not None]
+        return np.stack([depth for depth, _ in found]), np.stack(sigmas) if sigmas else None
+
+
+def _digest(image: NDArray[Any]) -> bytes:
+    return hashlib.sha256(np.ascontiguousarray(image).data).digest()
 
 
 def measure_parity(

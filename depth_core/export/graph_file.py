@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A graph as a file: one ONNX file, and beside it one of weights where those do not fit in."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Final
+
+import onnx
+from onnxscript import ir
+
+from depth_core.manifest import METADATA_KEY, Manifest
+from depth_core.runtime.onnx_reader import read_graph
+
+LARGEST_FILE: Final = 2**31 - 1
+"""A protobuf message cannot be longer, and an ONNX file is one message."""
+
+DATA_SUFFIX: Final = '.data'
+
+_FOR_THE_REST: Final = 64 << 20
+"""Room for nodes, shapes and the manifest, bytes; a graph of 3000 nodes takes 2 MB."""
+
+
+def write_graph(model: ir.Model, manifest: Manifest, path: Path) -> None:
+    """Write `model` to `path`, without its manifest.
+
+    Weights that do not fit into an ONNX file go to one beside it. Its name is drawn from what
+    the graph was made of, so that a graph is never read with the weights of another.
+    """
+    weights = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+    if weights <= LARGEST_FILE - _FOR_THE_REST:
+        ir.save(model, path)
+        return
+    token = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:16]
+    ir.save(model, path, external_data=f'{path.stem}.{token}{DATA_SUFFIX}')
+
+
+def embed_manifest(path: Path, manifest: Manifest) -> None:
+    """Put `manifest` into the metadata of the ONNX file at `path`, which has none yet.
+
+    Messages of protobuf that follow each other are read as one, so that nothing else is written.
+    """
+    metadata = onnx.ModelProto()
+    onnx.helper.set_model_props(metadata, {METADATA_KEY: manifest.to_json()})
+    with path.open('ab') as file:
+        file.write(metadata.SerializeToString())
+
+
+def remove_former_data(path: Path) -> None:
+    """Remove files of weights beside the graph at `path` that belonged to one it has replaced."""
+    current = read_graph(path).external_files
+    own = re.compile(re.escape(path.stem) + r'\.[0-9a-f]{16}' + re.escape(DATA_SUFFIX))
+    for file in path.parent.iterdir():
+        if own.fullmatch(file.name) and file.name not in current:
+            file.unlink()
