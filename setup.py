@@ -79,7 +79,7 @@ EXTRAS = {
     'onnx': (
         'onnx>=1.17,<2',
         'onnxruntime>=1.17,<2',
-        'onnxscript>=0.5,<1',
+        'onnxscript>=0.7,<1',
     ),
     'openvino': ('openvino>=2024.6,<2027',),
     'tensorrt': (

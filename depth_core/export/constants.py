@@ -17,7 +17,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxscript import ir
 
-_BROADCASTS: Final = frozenset({'ConstantOfShape', 'Expand', 'Tile'})
+BROADCASTS: Final = frozenset({'ConstantOfShape', 'Expand', 'Tile'})
 """Operators that repeat a few values: a file that held what they give would only be larger."""
 
 
@@ -34,7 +34,7 @@ def fold_large_constants(graph: ir.Graph) -> None:
     while broadcasts := {
         node
         for node in nodes
-        if node.op_type in _BROADCASTS and _needed_by_others([node], inside=nodes)
+        if node.op_type in BROADCASTS and _needed_by_others([node], inside=nodes)
     }:
         nodes = [node for node in nodes if node not in broadcasts]
     wanted = _needed_by_others(nodes, inside=nodes)

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import numpy as np
 import onnx
 from onnxscript import ir
 
@@ -19,6 +22,12 @@ LARGEST_FILE: Final = 2**31 - 1
 
 DATA_SUFFIX: Final = '.data'
 
+_LARGE: Final = 1024
+"""Smaller weights stay in the ONNX file, bytes: shapes are among them, which parsers look at."""
+
+_ALIGNMENT: Final = 4096
+"""Of each weight in the other file, bytes, so that runtimes can map it into memory."""
+
 _FOR_THE_REST: Final = 64 << 20
 """Room for nodes, shapes and the manifest, bytes; a graph of 3000 nodes takes 2 MB."""
 
@@ -26,19 +35,44 @@ _FOR_THE_REST: Final = 64 << 20
 def write_graph(model: ir.Model, manifest: Manifest, path: Path) -> None:
     """Write `model` to `path`, without its manifest.
 
-    Weights that do not fit into an ONNX file go to one beside it. Its name is drawn from what
-    the graph was made of, so that a graph is never read with the weights of another.
+    Weights that do not fit into an ONNX file go to one beside it, and `model` refers to that
+    then. Its name is drawn from what the graph was made of, so that a graph is never read with
+    the weights of another.
     """
-    weights = sum(
-        value.const_value.nbytes
-        for value in model.graph.initializers.values()
-        if value.const_value is not None
-    )
-    if weights <= LARGEST_FILE - _FOR_THE_REST:
-        ir.save(model, path)
-        return
-    token = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:16]
-    ir.save(model, path, external_data=f'{path.stem}.{token}{DATA_SUFFIX}')
+    weights = list(model.graph.initializers.values())
+    if sum(_tensor(value).nbytes for value in weights) > LARGEST_FILE - _FOR_THE_REST:
+        token = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:16]
+        _write_data(weights, path.with_name(f'{path.stem}.{token}{DATA_SUFFIX}'))
+    ir.save(model, path)
+
+
+def _write_data(weights: Iterable[ir.Value], path: Path) -> None:
+    """Write all but small weights to `path`, one after the other; none is copied."""
+    with path.open('wb') as file:
+        for value in weights:
+            tensor = _tensor(value)
+            if tensor.nbytes < _LARGE:
+                continue
+            file.seek(-file.tell() % _ALIGNMENT, os.SEEK_CUR)
+            offset = file.tell()
+            file.write(np.ascontiguousarray(tensor.numpy()).data)
+            value.const_value = ir.ExternalTensor(
+                path.name,
+                offset,
+                tensor.nbytes,
+                tensor.dtype,
+                shape=ir.Shape(tensor.shape.numpy()),
+                name=str(value.name),
+                base_dir=path.parent,
+            )
+
+
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
+    tensor = value.const_value
+    if tensor is None:
+        message = f'initializer {value.name} has no value'
+        raise ValueError(message)
+    return tensor
 
 
 def embed_manifest(path: Path, manifest: Manifest) -> None:

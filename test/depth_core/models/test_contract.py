@@ -10,15 +10,17 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
 from depth_core.models import FAMILIES, NETWORKS, DepthModel, create_model, list_models
 from depth_core.weights.checkpoint import load_model, save_model
+from test.exports import Exports, tiny_network, tiny_size
 from test.rounding import assert_within_rounding, in_both_precisions
 
 
@@ -160,42 +162,28 @@ def test_a_checkpoint_brings_the_same_network_back(model: DepthModel, tmp_path: 
     assert torch.equal(loaded(images).sigma, model(images).sigma)
 
 
-class _Graph(nn.Module):
-    """Depth and sigma as a plain tuple, which a graph can give."""
-
-    def __init__(self, model: DepthModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        prediction = self.model(images)
-        return prediction.depth, prediction.sigma
-
-
-@pytest.fixture(scope='module')
-def program(model: DepthModel) -> torch.onnx.ONNXProgram:
-    graph = _Graph(model).eval()
-    images = _images(model, 1)
-    # Optimising takes half of the time; test/depth_core/export has optimised graphs.
-    found = torch.onnx.export(
-        graph, (images,), opset_version=18, dynamo=True, optimize=False, verbose=False
-    )
-    assert found is not None
-    return found
-
-
 @pytest.mark.numeric
-def test_the_onnx_graph_answers_the_same(
-    model: DepthModel, program: torch.onnx.ONNXProgram
-) -> None:
-    images = _images(model, 1)
-    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
-    name = session.get_inputs()[0].name
-    answers = [torch.from_numpy(answer) for answer in session.run(None, {name: images.numpy()})]
-    graph, names = _Graph(model).eval(), ('depth', 'sigma')
-    found = in_both_precisions(
-        graph, lambda dtype: dict(zip(names, graph(images.to(dtype)), strict=True))
+@torch.no_grad()
+def test_the_onnx_graph_answers_the_same(model: DepthModel, exports: Exports) -> None:
+    path = exports(model.spec.name)
+    network = tiny_network(model.spec.name)
+    height, width = tiny_size(network)
+    pixels = torch.randint(
+        0,
+        256,
+        (1, height, width, 3),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(1),
     )
+    session = onnxruntime.InferenceSession(path)
+    names = ('depth', 'sigma')
+    answers = [torch.from_numpy(x) for x in session.run(names, {'image': pixels.numpy()})]
+
+    def run(dtype: torch.dtype) -> dict[str, Tensor]:
+        prediction = network(pixels.permute(0, 3, 1, 2).to(dtype) / 255.0)
+        return {'depth': prediction.depth, 'sigma': prediction.sigma}
+
+    found = in_both_precisions(network, run)
     # Fused layers round otherwise, in float32.
     assert_within_rounding(found, dict(zip(names, answers, strict=True)), ceiling=1e-3)
 
@@ -210,8 +198,8 @@ def _idle_weights(model: DepthModel) -> set[str]:
         layer.register_forward_hook(lambda *_, name=name: ran.add(name))
         for name, layer in model.named_modules()
     ]
-    depth, sigma = _Graph(model).eval()(_images(model, 1))
-    (depth.mean() + sigma.mean()).backward()
+    prediction = model(_images(model, 1))
+    (prediction.depth.mean() + prediction.sigma.mean()).backward()
     for hook in hooks:
         hook.remove()
     idle = {
@@ -224,9 +212,9 @@ def _idle_weights(model: DepthModel) -> set[str]:
 
 
 def test_the_onnx_graph_holds_what_it_needs_and_nothing_that_only_trains(
-    model: DepthModel, program: torch.onnx.ONNXProgram
+    model: DepthModel, exports: Exports
 ) -> None:
-    initializers = program.model_proto.graph.initializer
+    initializers = onnx.load(exports(model.spec.name)).graph.initializer
     held = {item.name.removeprefix('model.') for item in initializers}
     idle = _idle_weights(model)
     trained = {key for key, weight in model.named_parameters() if weight.requires_grad}
