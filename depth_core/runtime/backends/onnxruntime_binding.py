@@ -33,6 +33,7 @@ class Binding:
         self._session = session
         self._input_name, self._output_names = input_name, output_names
         self._device, self._number = memory
+        self._staged = self._device != 'cpu'
         self._shape: tuple[int, ...] = ()
         self._images: NDArray[Any] | None = None
         self._input: onnxruntime.OrtValue | None = None
@@ -45,9 +46,9 @@ class Binding:
             return self._first_of_a_shape(images)
         self._bind_input(images)
         self._session.run_with_iobinding(self._bound)
-        if self._device == 'cpu':
-            return self._answers
-        return [output.numpy() for output in self._outputs]
+        if self._staged:
+            return [output.numpy() for output in self._outputs]
+        return self._answers
 
     def _first_of_a_shape(self, images: NDArray[Any]) -> list[NDArray[Any]]:
         answers = [
@@ -56,19 +57,19 @@ class Binding:
         ]
         self._shape, self._images, self._input = images.shape, None, None
         self._bound = self._session.io_binding()
-        if self._device == 'cpu':
+        if self._staged:
+            self._outputs = [self._on_device(answer) for answer in answers]
+        else:
             self._answers = [np.empty_like(answer) for answer in answers]
             self._outputs = [
                 onnxruntime.OrtValue.ortvalue_from_numpy(answer) for answer in self._answers
             ]
-        else:
-            self._outputs = [self._on_device(answer) for answer in answers]
         for name, output in zip(self._output_names, self._outputs, strict=True):
             self._bound.bind_ortvalue_output(name, output)
         return answers
 
     def _bind_input(self, images: NDArray[Any]) -> None:
-        if self._device != 'cpu':
+        if self._staged:
             if self._input is None:
                 self._input = self._on_device(images)
                 self._bound.bind_ortvalue_input(self._input_name, self._input)
