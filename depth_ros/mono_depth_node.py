@@ -164,6 +164,8 @@ class MonoDepthNode(StartableNode):
             self._statistics = FrameStatistics()
             topic = self._image_topic(settings.image_transport)
             self._identity = identity_of(predictor, settings, topic)
+            if settings.build_only and predictor.engine is not None:
+                predictor.engine.check_kept()
             if not settings.build_only:
                 self._outputs = Outputs(self, reliability=settings.output_reliability)
                 self._predictor = predictor

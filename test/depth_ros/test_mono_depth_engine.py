@@ -174,8 +174,9 @@ def test_a_build_is_given_up_when_the_node_is_to_end(machine: Machine) -> None:
 def test_build_only_builds_or_checks_an_engine_and_says_whether_it_may_be_used(
     machine: Machine,
 ) -> None:
-    def build(**variables: str) -> NodeProcess:
-        return machine.start(parameters={'build_only': True}, **variables)
+    def build(*, cache: Path = machine.cache, **variables: str) -> NodeProcess:
+        parameters = {'build_only': True, 'engine.cache_dir': str(cache)}
+        return machine.start(parameters=parameters, **variables)
 
     first = build()
     assert first.wait() == 0, first.output
@@ -184,6 +185,7 @@ def test_build_only_builds_or_checks_an_engine_and_says_whether_it_may_be_used(
         'no driver': build(FAKE_GPU_DRIVER='none'),
         'no TensorRT': build(FAKE_ABSENT='tensorrt tensorrt_rtx'),
         'refused': build(FAKE_TENSORRT_BROKEN='1.5', FAKE_GPU_NAME='Another GPU'),
+        'not kept': build(cache=machine.model),
     }
     assert again.wait() == 0, again.output
     for node in (first, again):
@@ -193,6 +195,7 @@ def test_build_only_builds_or_checks_an_engine_and_says_whether_it_may_be_used(
         'no driver': 'driver',
         'no TensorRT': 'tensorrt is not installed or does not load',
         'refused': 'depth differs by 0.5 on average',
+        'not kept': 'could not be kept',
     }
     for name, node in cases.items():
         assert node.wait() == 2, node.output

@@ -46,7 +46,7 @@ def build_ahead(
 
     Raises:
         BackendError: There is no TensorRT or GPU, the build failed, or the engine does not answer
-            as its graph.
+            as its graph or cannot be kept.
         ConfigError: More images at once were asked for than the graph takes.
         ModelError: The model is missing, corrupt or contradicts its manifest.
     """
@@ -59,6 +59,7 @@ def build_ahead(
     )
     request = BackendRequest(path=model, precision=precision, device=device, engine=options)
     engine = open_engine(request, flavour or _installed_flavour()).engine
+    engine.check_kept()
     return (
         f'{model}: {precision} engine {engine.key[:12]} of {engine.tensorrt} for {engine.gpu}, '
         f'ready after {time.monotonic() - start:.1f} s\n  {engine.agreement}\n'

@@ -67,6 +67,22 @@ class EngineIdentity:
     """Name of the GPU it runs on."""
     agreement: str
     """How it compared with the graph it came from when that was last measured, in words."""
+    kept: bool = True
+    """Whether it is in the cache, so that the next start is quick."""
+
+    def check_kept(self) -> None:
+        """Refuse an engine that was built ahead in vain.
+
+        Raises:
+            BackendError: It is not in the cache.
+        """
+        if not self.kept:
+            message = (
+                'the engine was built and answers as its graph, but could not be kept, so that '
+                'the next start builds it again; what was logged before says why. Free space, or '
+                'name another folder for the engine cache.'
+            )
+            raise BackendError(message)
 
 
 @runtime_checkable

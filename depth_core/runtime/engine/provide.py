@@ -122,11 +122,13 @@ class _Work:
                 agreement = str(dict(known.parity or {}).get('summary') if known else '')
             if cache is not None:
                 weakref.finalize(session, cache.keep(self.key.digest))
+            kept = cache is not None and cache.entry(self.key.digest) is not None
         session.engine = EngineIdentity(
             key=self.key.digest,
             tensorrt=str(self.trt),
             gpu=self.device.info.name,
             agreement=agreement,
+            kept=kept,
         )
         return session
 

@@ -56,6 +56,12 @@ def test_an_engine_is_built_listed_verified_and_cleared(
     assert run(capsys, 'list', *place) == f'{folder} holds no engine.\n'
 
 
+def test_building_ahead_what_cannot_be_kept_is_refused(folder: Path, model: Path) -> None:
+    folder.write_text('a file where the folder should be')
+    with pytest.raises(BackendError, match=r'could not be kept.* name another folder'):
+        main(['build', str(model), '--cache_dir', str(folder)])
+
+
 def test_options_reach_the_build(
     capsys: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:

@@ -282,9 +282,12 @@ def test_without_a_cache_the_engine_is_served_with_a_warning(
     place.folder.write_text('a file where the folder should be')
     with caplog.at_level(logging.WARNING):
         check_answer(place.open())
-        check_answer(place.open())
+        backend = place.open()
+    check_answer(backend)
     assert 'engines are not kept, and built at each start' in caplog.text
     assert place.builds == 2
+    with pytest.raises(BackendError, match='could not be kept'):
+        backend.engine.check_kept()
 
 
 def test_without_a_driver_tensorrt_is_not_touched(
