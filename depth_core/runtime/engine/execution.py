@@ -98,6 +98,8 @@ class Execution:
         self.largest_batch = largest_batch(self._loaded.engine, self.input)
         self._images = 0
         """For how many the shapes are set."""
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        """Of each tensor, for that number of images."""
         self._warm = False
         self._graph: Graph | None = None
         self._record = cuda_graph and self._may_record()
@@ -128,7 +130,7 @@ class Execution:
         memory = {}
         for name, tensor in self.tensors.items():
             block = self._device.allocate(
-                max(math.prod(self.shape(name)) * tensor.dtype.itemsize, 1)
+                max(math.prod(self.shapes[name]) * tensor.dtype.itemsize, 1)
             )
             owner.callback(block.free)
             memory[name] = block
@@ -137,10 +139,6 @@ class Execution:
                 f'take the address of {name!r}',
             )
         return memory
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor for the number of images that is set."""
-        return tuple(int(size) for size in self._loaded.context.get_tensor_shape(name))
 
     def _set_images(self, images: int) -> None:
         """Set the shapes for a number of images."""
@@ -159,7 +157,11 @@ class Execution:
         if unset:
             message = f'the engine has inputs of unknown shape: {", ".join(unset)}.'
             raise BackendError(message)
-        unknown = [name for name in self.tensors if min(self.shape(name), default=0) < 0]
+        self.shapes = {
+            name: tuple(int(size) for size in context.get_tensor_shape(name))
+            for name in self.tensors
+        }
+        unknown = [name for name, shape in self.shapes.items() if min(shape, default=0) < 0]
         if unknown:
             message = (
                 f'the shape of {", ".join(map(repr, unknown))} depends on what is in the image; '

@@ -105,7 +105,7 @@ class EngineSession:
         self._input_view: NDArray[Any] = view
         self._outputs: dict[str, tuple[Uint8Array, NDArray[Any]]] = {}
         for name in self._names:
-            shape = execution.shape(name)
+            shape = execution.shapes[name]
             memory, values = _pinned(device, shape, execution.tensors[name].dtype, owner)
             self._outputs[name] = (memory.array, values)
         self._camera = _CameraMemory(device)
@@ -231,7 +231,7 @@ class EngineSession:
     def _download(self, name: str) -> NDArray[Any]:
         """Have an output copied, and return where it will be; that keeps this session alive."""
         execution = self._execution
-        shape = execution.shape(name)
+        shape = execution.shapes[name]
         bytes_, values = self._outputs[name]
         answer = values.reshape(-1)[: math.prod(shape)]
         part = bytes_[: answer.nbytes]
