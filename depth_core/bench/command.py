@@ -159,6 +159,12 @@ def _parser() -> CommandParser:
         metavar='N[,N...]',
         help='most CPU threads to compute with, a row for each; all when left out',
     )
+    add('--device', help='of the backends, by the name its runtime gives it: cuda:1, GPU.0, NPU')
+    add(
+        '--cuda_graph',
+        action='store_true',
+        help='let engines record the work of one inference and replay it',
+    )
     add('--batch', type=count, default=1, help='images of one call, in a row of its own')
     add(
         '--starts',

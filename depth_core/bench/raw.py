@@ -3,8 +3,8 @@
 
 What a `Predictor` is compared with. The loops of ONNX Runtime and OpenVINO on the processor are
 written down here as a user of these libraries would, with the settings that the backends promise,
-and share no code with them. Other backends, and other precisions than fp32, are called below the
-predictor, by `Backend.run`.
+and share no code with them. Other backends, precisions and devices are called below the predictor,
+by `Backend.run`.
 """
 
 from __future__ import annotations
@@ -17,26 +17,25 @@ from numpy.typing import NDArray
 
 from depth_core.bench.request import BenchRequest
 from depth_core.manifest import Manifest, read_manifest
-from depth_core.runtime.backends import BackendRequest, open_backend
+from depth_core.runtime.backends import open_backend
 
 Loop: TypeAlias = Callable[[], None]
 """Answers once and throws the answer away."""
 
 
-def open_raw(request: BenchRequest, images: NDArray[Any]) -> Loop:
+def open_raw(request: BenchRequest) -> Loop:
     """Make the loop of the runtime that the backend of `request` stands for.
 
-    Args:
-        request: The model and the backend.
-        images: The batch, exactly as the graph takes it.
-
     Raises:
+        ConfigError: The graph takes no such batch.
         DepthError: The backend cannot run the model.
     """
     write = _LOOPS.get(request.backend)
-    if write is None or request.precision != 'fp32':
-        return _backend_loop(request, images)
-    return write(request, images)
+    if write is None or request.precision != 'fp32' or request.device is not None:
+        return _backend_loop(request)
+    manifest = read_manifest(request.model)
+    request.check_batch(manifest)
+    return write(request, manifest, network_images(manifest, request.batch))
 
 
 def network_images(manifest: Manifest, count: int) -> NDArray[Any]:
@@ -51,10 +50,9 @@ def network_images(manifest: Manifest, count: int) -> NDArray[Any]:
     return codes if spec.dtype == 'uint8' else (codes / 255.0).astype(spec.dtype)
 
 
-def _onnxruntime_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
+def _onnxruntime_loop(request: BenchRequest, manifest: Manifest, images: NDArray[Any]) -> Loop:
     import onnxruntime  # noqa: PLC0415  only the process that measures it loads it
 
-    manifest = read_manifest(request.model)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if request.threads is not None:
@@ -76,7 +74,7 @@ def _onnxruntime_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
     return answer
 
 
-def _openvino_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
+def _openvino_loop(request: BenchRequest, _: Manifest, images: NDArray[Any]) -> Loop:
     import openvino  # noqa: PLC0415  as above
 
     settings: dict[str, Any] = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_PRECISION_HINT': 'f32'}
@@ -101,11 +99,10 @@ def _openvino_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
     return answer
 
 
-def _backend_loop(request: BenchRequest, images: NDArray[Any]) -> Loop:
-    wanted = BackendRequest(
-        path=request.model, precision=request.precision, threads=request.threads
-    )
-    backend = open_backend(wanted, [request.backend], strict=True).backend
+def _backend_loop(request: BenchRequest) -> Loop:
+    backend = open_backend(request.wanted, [request.backend], strict=True).backend
+    request.check_batch(backend.manifest)
+    images = network_images(backend.manifest, request.batch)
 
     def answer() -> None:
         backend.run(images)
@@ -118,7 +115,7 @@ def _outputs(manifest: Manifest) -> list[str]:
     return [output.depth, *([] if output.sigma is None else [output.sigma])]
 
 
-_LOOPS: Final[Mapping[str, Callable[[BenchRequest, NDArray[Any]], Loop]]] = {
+_LOOPS: Final[Mapping[str, Callable[[BenchRequest, Manifest, NDArray[Any]], Loop]]] = {
     'onnxruntime': _onnxruntime_loop,
     'openvino': _openvino_loop,
 }

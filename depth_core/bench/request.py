@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from depth_core.errors import ConfigError
+from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime import Precision
+from depth_core.runtime.backends import BackendRequest
+from depth_core.runtime.engine import EngineOptions
 
 Loop: TypeAlias = Literal['predictor', 'raw']
 """What is called: `Predictor.predict`, or the runtime itself on an image that is ready for it."""
@@ -28,6 +32,10 @@ class BenchRequest:
     batch: int = 1
     """Images of one call."""
     loop: Loop = 'predictor'
+    device: str | None = None
+    """By the name its runtime gives it; None takes the first."""
+    cuda_graph: bool = False
+    """Whether an engine replays its work as recorded."""
     network_size: tuple[int, int] | None = None
     """Height and width inside, for a checkpoint that is compared with a graph; None takes those
     that the model is made for."""
@@ -43,3 +51,36 @@ class BenchRequest:
         if self.batch > 1:
             parts.append(f'x{self.batch}')
         return '/'.join(parts)
+
+    @property
+    def wanted(self) -> BackendRequest:
+        """What a backend is asked for."""
+        return BackendRequest(
+            path=self.model,
+            precision=self.precision,
+            threads=self.threads,
+            device=self.device,
+            engine=EngineOptions(max_batch=self._free_batch(), cuda_graph=self.cuda_graph),
+        )
+
+    def check_batch(self, manifest: Manifest) -> None:
+        """Refuse a batch that the graph of `manifest` does not take at once.
+
+        Raises:
+            ConfigError: It takes another number of images.
+        """
+        taken = manifest.input.batch
+        if self.batch in {1, taken} or taken == 0:
+            return
+        message = (
+            f'{self.model} takes {taken} image{"s" if taken > 1 else ""} at once, and a batch of '
+            f'{self.batch} is asked for; export it with --batch {self.batch}, or with --batch '
+            'free for any number.'
+        )
+        raise ConfigError(message)
+
+    def _free_batch(self) -> int:
+        """Most images that an engine is built for; a graph of a fixed batch says it itself."""
+        if self.batch == 1 or self.model.suffix != '.onnx':
+            return 1
+        return self.batch if read_manifest(self.model).input.batch == 0 else 1

@@ -76,6 +76,8 @@ def _rows(model: Path, options: argparse.Namespace) -> Iterator[BenchRequest]:
                 image_width=options.image_width,
                 frames=options.frames,
                 batch=batch,
+                device=options.device,
+                cuda_graph=options.cuda_graph,
             )
 
 
@@ -113,7 +115,12 @@ def _torch_rows(
     references = {}
     for row in rows:
         request = replace(
-            row, model=options.checkpoint, backend=_TORCH, precision='fp32', network_size=size
+            row,
+            model=options.checkpoint,
+            backend=_TORCH,
+            precision='fp32',
+            device=None,
+            network_size=size,
         )
         eager[request.label] = request
         references[row.label] = request.label

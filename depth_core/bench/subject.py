@@ -9,13 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from depth_core.bench.raw import network_images, open_raw
+from depth_core.bench.raw import open_raw
 from depth_core.bench.request import BenchRequest
 from depth_core.contracts import Float32Array, Uint8Array
-from depth_core.errors import ConfigError
-from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime import Predictor, StageTimes
-from depth_core.runtime.backends import Backend, BackendRequest, open_backend
+from depth_core.runtime.backends import Backend, open_backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +49,7 @@ def open_subject(request: BenchRequest) -> Subject:
         return _raw(request, start)
     images = camera_images(request)
     predictor = _open_predictor(request)
-    _check_batch(request, predictor.manifest)
+    request.check_batch(predictor.manifest)
 
     def answer() -> None:
         predictor.predict_batch(images)
@@ -67,9 +65,7 @@ def open_subject(request: BenchRequest) -> Subject:
 
 
 def _raw(request: BenchRequest, start: float) -> Subject:
-    manifest = read_manifest(request.model)
-    _check_batch(request, manifest)
-    loop = open_raw(request, network_images(manifest, request.batch))
+    loop = open_raw(request)
     loop()
     open_s = time.perf_counter() - start
     taken = [0.0]
@@ -88,6 +84,7 @@ def _raw(request: BenchRequest, start: float) -> Subject:
 
 
 def _open_predictor(request: BenchRequest) -> Predictor:
+    wanted = request.wanted
     if request.network_size is None:
         return Predictor.open(
             request.model,
@@ -95,10 +92,9 @@ def _open_predictor(request: BenchRequest) -> Predictor:
             precision=request.precision,
             threads=request.threads,
             strict=True,
+            device=wanted.device,
+            engine=wanted.engine,
         )
-    wanted = BackendRequest(
-        path=request.model, precision=request.precision, threads=request.threads
-    )
     opened = open_backend(wanted, [request.backend], strict=True)
     sized = _AtSize(opened.backend, *request.network_size)
     return Predictor(sized, name=opened.name, path=request.model, precision=request.precision)
@@ -111,15 +107,3 @@ class _AtSize:
         spec = replace(backend.manifest.input, height=height, width=width)
         self.manifest = replace(backend.manifest, input=spec)
         self.run = backend.run
-
-
-def _check_batch(request: BenchRequest, manifest: Manifest) -> None:
-    taken = manifest.input.batch
-    if request.batch in {1, taken} or taken == 0:
-        return
-    message = (
-        f'{request.model} takes {taken} image{"s" if taken > 1 else ""} at once, and a batch of '
-        f'{request.batch} is asked for; export it with --batch {request.batch}, or with --batch '
-        'free for any number.'
-    )
-    raise ConfigError(message)
