@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Export every network at its paper size, parse it with TensorRT and build its engine, on a CPU.
+
+    python -m test.engines                     # all that are not in the table yet
+    python -m test.engines --models urcdc --again
+    python -m test.engines --table             # the table, in Markdown
+
+One network at a time, each step in a process of its own, whose memory is measured. What was found
+is written to docs/engine_builds.json after every network, so that an interrupted run goes on
+where it was. Weights are random and conditioned (`test.conditioned`): they change no time and no
+size. Plans are built by TensorRT for RTX for GPUs of compute capability 8.6; nothing runs on one.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import torch
+
+from depth_core.arguments import CommandParser, names
+from depth_core.errors import ConfigError, DepthError, run_command, unknown_name
+from depth_core.export import export_onnx
+from depth_core.files import write_text_atomically
+from depth_core.manifest import read_manifest
+from depth_core.models import create_model, list_models
+from depth_core.runtime.engine.api import load_tensorrt
+from depth_core.runtime.engine.build import build_plan
+from depth_core.runtime.engine.options import EngineOptions
+from depth_core.runtime.onnx_reader import read_graph
+from test.conditioned import conditioned
+
+TABLE: Final = Path(__file__).resolve().parents[1] / 'docs' / 'engine_builds.json'
+TARGET: Final = '8.6'
+
+_TOOLS: Final = ('torch', 'onnxscript', 'onnxruntime', 'tensorrt_rtx')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """What was found of one network; None where a step was not reached."""
+
+    model: str
+    size: str = ''
+    """height x width, pixels."""
+    export_s: float | None = None
+    """The comparison with the network included, on as many cores as there are."""
+    export_cpu_s: float | None = None
+    """Processor time of it, which a busy machine does not change."""
+    export_peak_gb: float | None = None
+    """Most memory the process held, the network included."""
+    graph_mb: float | None = None
+    """The ONNX file and its external data."""
+    nodes: int | None = None
+    depth_error: float | None = None
+    """Largest difference between graph and network, as a fraction of the depth."""
+    parse_s: float | None = None
+    build_s: float | None = None
+    """The process of the builder included."""
+    plan_mb: float | None = None
+    unsupported: tuple[str, ...] = ()
+    """What TensorRT or an earlier step complained of."""
+    versions: str = ''
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, those of the process when None."""
+    options = _parser().parse_command(arguments)
+    for name in options.models:
+        if name not in list_models():
+            raise ConfigError(unknown_name('model', name, list_models()))
+    if options.table:
+        sys.stdout.write(table(read_rows()) + '\n')
+    elif options.step:
+        step = {'export': _export, 'build': _build}[options.step]
+        row = step(Row(**json.loads(sys.stdin.read())), options.folder)
+        sys.stdout.write(json.dumps(asdict(row)))
+    else:
+        for name in options.models or _by_size(list_models()):
+            if options.again or name not in read_rows():
+                _measure(name)
+
+
+def read_rows() -> dict[str, Row]:
+    """Read what was found so far, by name of the network."""
+    if not TABLE.exists():
+        return {}
+    rows = json.loads(TABLE.read_text(encoding='utf-8'))
+    return {row['model']: Row(**{**row, 'unsupported': tuple(row['unsupported'])}) for row in rows}
+
+
+def table(rows: dict[str, Row]) -> str:
+    """Write the rows in Markdown."""
+    head = (
+        'network', 'input', 'export, s', 'of a processor, s', 'memory, GB', 'graph, MB', 'nodes',
+        'parse, s', 'build, s', 'plan, MB', 'what is wrong',
+    )  # fmt: skip
+    cells = [head, ('---',) * len(head)]
+    for _, row in sorted(rows.items()):
+        numbers = (
+            row.export_s, row.export_cpu_s, row.export_peak_gb, row.graph_mb, row.nodes,
+            row.parse_s, row.build_s, row.plan_mb,
+        )  # fmt: skip
+        shown = ['-' if number is None else f'{number:g}' for number in numbers]
+        cells.append((f'`{row.model}`', row.size, *shown, '; '.join(row.unsupported) or 'nothing'))
+    return '\n'.join(f'| {" | ".join(row)} |' for row in cells)
+
+
+def _measure(name: str) -> None:
+    versions = ', '.join(f'{tool} {metadata.version(tool)}' for tool in _TOOLS)
+    row = Row(model=name, versions=versions)
+    with tempfile.TemporaryDirectory() as folder:
+        for step in ('export', 'build'):
+            row = _apart(step, row, Path(folder))
+            if row.unsupported:
+                break
+    rows = {**read_rows(), name: row}
+    content = [asdict(rows[known]) for known in sorted(rows)]
+    write_text_atomically(TABLE, json.dumps(content, indent=2) + '\n')
+    sys.stdout.write(table({name: row}).splitlines()[-1] + '\n')
+
+
+def _apart(step: str, row: Row, folder: Path) -> Row:
+    """Take one step in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'test.engines', '--step', step, '--folder', folder],
+        input=json.dumps(asdict(row)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f'ended with {done.returncode}']
+        return replace(row, unsupported=(f'{step}: {lines[-1]}',))
+    found = json.loads(done.stdout.splitlines()[-1])
+    return Row(**{**found, 'unsupported': tuple(found['unsupported'])})
+
+
+def _export(row: Row, folder: Path) -> Row:
+    torch.manual_seed(0)
+    model = conditioned(create_model(row.model))
+    start, cpu = time.monotonic(), time.process_time()
+    manifest = export_onnx(model, folder / 'graph.onnx')
+    assert manifest.parity is not None
+    files = [path for path in folder.iterdir() if path.suffix in ('.onnx', '.data')]
+    return replace(
+        row,
+        size=f'{manifest.input.height}x{manifest.input.width}',
+        export_s=round(time.monotonic() - start, 1),
+        export_cpu_s=round(time.process_time() - cpu, 1),
+        export_peak_gb=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2),
+        graph_mb=round(sum(path.stat().st_size for path in files) / 1e6, 1),
+        nodes=len(read_graph(folder / 'graph.onnx').nodes),
+        depth_error=float(f'{manifest.parity.depth_max_rel:.2g}'),
+    )
+
+
+def _build(row: Row, folder: Path) -> Row:
+    path = folder / 'graph.onnx'
+    trt = load_tensorrt('tensorrt-rtx')
+    start = time.monotonic()
+    builder = trt.module.Builder(trt.logger)
+    network = builder.create_network(trt.network_flags())
+    parser = trt.module.OnnxParser(network, trt.logger)
+    parsed = parser.parse_from_file(str(path))
+    row = replace(row, parse_s=round(time.monotonic() - start, 1))
+    if not parsed:
+        errors = (parser.get_error(number) for number in range(parser.num_errors))
+        return replace(row, unsupported=tuple(dict.fromkeys(error.desc() for error in errors)))
+    del parser, network, builder
+    start = time.monotonic()
+    try:
+        plan = build_plan(
+            trt,
+            path,
+            read_manifest(path),
+            precision='fp32',
+            options=EngineOptions(),
+            targets=[TARGET],
+        )
+    except DepthError as error:
+        return replace(row, unsupported=(str(error),))
+    return replace(
+        row, build_s=round(time.monotonic() - start, 1), plan_mb=round(len(plan) / 1e6, 1)
+    )
+
+
+def _parser() -> CommandParser:
+    parser = CommandParser(
+        prog='python -m test.engines',
+        description='Export every network at its paper size, parse and build it with TensorRT.',
+    )
+    parser.add_argument('--models', type=names, default=(), help='which; all if left out')
+    parser.add_argument('--again', action='store_true', help='also what is in the table')
+    parser.add_argument('--table', action='store_true', help='only print the table')
+    parser.add_argument('--step', choices=('export', 'build'), help='one step, for this command')
+    parser.add_argument('--folder', type=Path, help='where the step finds its graph')
+    return parser
+
+
+def _by_size(models: Iterable[str]) -> tuple[str, ...]:
+    """The light ones first, so that a run that is interrupted has most of the rows."""
+
+    def weight(name: str) -> int:
+        with torch.device('meta'):
+            return sum(value.numel() for value in create_model(name).parameters())
+
+    return tuple(sorted(models, key=weight))
+
+
+if __name__ == '__main__':
+    run_command(main)
