@@ -3,12 +3,11 @@
 
     python -m test.engines                     # all that are not in the table yet
     python -m test.engines --models urcdc --again
-    python -m test.engines --table             # the table, in Markdown
 
 One network at a time, each step in a process of its own, whose memory is measured. What was found
-is written to docs/engine_builds.json after every network, so that an interrupted run goes on
-where it was. Weights are random and conditioned (`test.conditioned`): they change no time and no
-size. Plans are built by TensorRT for RTX for GPUs of compute capability 8.6; nothing runs on one.
+is written to docs/results/engine_builds.json after every network, so that an interrupted run goes
+on where it was. Weights are random and conditioned (`test.conditioned`): they change no time and
+no size. Plans are built by TensorRT for RTX, for GPUs of compute capability 8.6; none runs here.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from depth_core.runtime.engine.options import EngineOptions
 from depth_core.runtime.onnx_reader import read_graph
 from test.conditioned import conditioned
 
-TABLE: Final = Path(__file__).resolve().parents[1] / 'docs' / 'engine_builds.json'
+TABLE: Final = Path(__file__).resolve().parents[1] / 'docs' / 'results' / 'engine_builds.json'
 TARGET: Final = '8.6'
 
 _TOOLS: Final = ('torch', 'onnxscript', 'onnxruntime', 'tensorrt_rtx')
@@ -78,9 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in options.models:
         if name not in list_models():
             raise ConfigError(unknown_name('model', name, list_models()))
-    if options.table:
-        sys.stdout.write(table(read_rows()) + '\n')
-    elif options.step:
+    if options.step:
         step = {'export': _export, 'build': _build}[options.step]
         row = step(Row(**json.loads(sys.stdin.read())), options.folder)
         sys.stdout.write(json.dumps(asdict(row)))
@@ -94,25 +91,8 @@ def read_rows() -> dict[str, Row]:
     """Read what was found so far, by name of the network."""
     if not TABLE.exists():
         return {}
-    rows = json.loads(TABLE.read_text(encoding='utf-8'))
+    rows = json.loads(TABLE.read_text(encoding='utf-8'))['results']
     return {row['model']: Row(**{**row, 'unsupported': tuple(row['unsupported'])}) for row in rows}
-
-
-def table(rows: dict[str, Row]) -> str:
-    """Write the rows in Markdown."""
-    head = (
-        'network', 'input', 'export, s', 'of a processor, s', 'memory, GB', 'graph, MB', 'nodes',
-        'parse, s', 'build, s', 'plan, MB', 'what is wrong',
-    )  # fmt: skip
-    cells = [head, ('---',) * len(head)]
-    for _, row in sorted(rows.items()):
-        numbers = (
-            row.export_s, row.export_cpu_s, row.export_peak_gb, row.graph_mb, row.nodes,
-            row.parse_s, row.build_s, row.plan_mb,
-        )  # fmt: skip
-        shown = ['-' if number is None else f'{number:g}' for number in numbers]
-        cells.append((f'`{row.model}`', row.size, *shown, '; '.join(row.unsupported) or 'nothing'))
-    return '\n'.join(f'| {" | ".join(row)} |' for row in cells)
 
 
 def _measure(name: str) -> None:
@@ -124,9 +104,9 @@ def _measure(name: str) -> None:
             if row.unsupported:
                 break
     rows = {**read_rows(), name: row}
-    content = [asdict(rows[known]) for known in sorted(rows)]
+    content = {'results': [asdict(rows[known]) for known in sorted(rows)]}
     write_text_atomically(TABLE, json.dumps(content, indent=2) + '\n')
-    sys.stdout.write(table({name: row}).splitlines()[-1] + '\n')
+    sys.stdout.write(f'{row}\n')
 
 
 def _apart(step: str, row: Row, folder: Path) -> Row:
@@ -201,7 +181,6 @@ def _parser() -> CommandParser:
     )
     parser.add_argument('--models', type=names, default=(), help='which; all if left out')
     parser.add_argument('--again', action='store_true', help='also what is in the table')
-    parser.add_argument('--table', action='store_true', help='only print the table')
     parser.add_argument('--step', choices=('export', 'build'), help='one step, for this command')
     parser.add_argument('--folder', type=Path, help='where the step finds its graph')
     return parser

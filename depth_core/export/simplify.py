@@ -65,6 +65,7 @@ _ROUNDS: Final = 2
 
 def simplify(model: ir.Model) -> None:
     """Rewrite `model` in place."""
+    _remove_stated_defaults(model)
     ir.passes.common.InlinePass()(model)
     for _ in range(_ROUNDS):
         fold_constants(model, onnx_shape_inference=True)
@@ -81,3 +82,11 @@ def simplify(model: ir.Model) -> None:
         ir.passes.common.ClearMetadataAndDocStringPass(),
     ):
         clean(model)
+
+
+def _remove_stated_defaults(model: ir.Model) -> None:
+    """Drop a reduction of `none`, which TensorRT 10.0 to 10.8 refuse though it says nothing."""
+    for node in model.graph.all_nodes():
+        stated = node.attributes.get('reduction')
+        if node.op_type == 'ScatterND' and stated is not None and stated.value == 'none':
+            del node.attributes['reduction']

@@ -4,7 +4,7 @@
 `python -m test.packaging.engine_tables` renews them; `make docs` calls it. What was measured lies
 in docs/results, in the files that these commands write:
 
-* engine_builds.json: the test that parses and builds every network with TensorRT for RTX
+* engine_builds.json: `python -m test.engines`
 * engine_precision.json: the conversion of the small networks to fp16 and INT8
 * bench.json: `python -m test.benchmarks.small_models`
 """
@@ -104,24 +104,24 @@ def _gate() -> str:
 
 
 def _builds() -> str:
+    head = (
+        'network', 'input', 'export, s', 'of a processor, s', 'memory, GB', 'graph, MB',
+        'parse, s', 'build, s', 'plan, MB', 'what is wrong',
+    )  # fmt: skip
+    numbers = (
+        *('export_s', 'export_cpu_s', 'export_peak_gb', 'graph_mb'),
+        *('parse_s', 'build_s', 'plan_mb'),
+    )
     rows = (
         (
             f'`{one["model"]}`',
-            f'{one["height"]}x{one["width"]}',
-            'yes' if one['parsed'] else f'no: {one["reason"]}',
-            _built(one),
+            one['size'],
+            *('-' if one[name] is None else f'{one[name]:g}' for name in numbers),
+            '; '.join(one['unsupported']) or 'nothing',
         )
         for one in results('engine_builds')['results']
     )
-    return _table(('network', 'size', 'parsed', 'built'), rows)
-
-
-def _built(one: Mapping[str, Any]) -> str:
-    if one['built'] is None:
-        return 'not tried'
-    if not one['built']:
-        return f'no: {one["reason"]}'
-    return f'yes, {one["plan_mb"]:.0f} MB in {one["seconds"]:.0f} s'
+    return _table(head, rows)
 
 
 def _precision() -> str:
