@@ -98,7 +98,8 @@ class TorchCompiledBackend(TorchBackend):
         try:
             self._compute(compiled, black)
         except Exception as error:  # noqa: BLE001 compilers fail in every way there is
-            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            lines = (str(error).strip() or type(error).__name__).splitlines()
+            said = ' '.join(lines[:2])  # the first may only name the compiler
             _logger.warning('torch cannot compile the network and runs it as it is: %s', said)
             torch.compiler.reset()
             return graph

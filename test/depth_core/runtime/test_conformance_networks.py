@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every backend that is here gives the numbers of the network: all families, alone and in batches.
+
+What is compared with is the network in torch, in float64 too; TensorRT runs on the fakes.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from depth_core.contracts import DepthMap, Uint8Array
+from depth_core.models import FAMILIES, DepthModel, list_models
+from depth_core.runtime import Framing, Predictor
+from depth_core.runtime.sizes import keep_aspect_size
+from depth_core.weights.checkpoint import save_model
+from test.conformance import HERE, open_on, pictures
+from test.exports import Exports, tiny_network
+from test.rounding import BothPrecisions, assert_within_rounding, in_both_precisions
+
+pytestmark = pytest.mark.numeric
+
+SMALL = tuple(name for name in list_models() if name.endswith('_small'))
+FREE = tuple(min(network.name for network in family.networks) for family in FAMILIES)
+"""One of each family, exported with a free batch."""
+
+
+@cache
+def network_of(name: str) -> DepthModel:
+    """The network that `exports` exports; each is built once."""
+    return tiny_network(name).eval()
+
+
+def by_torch(model: DepthModel, image: Uint8Array) -> BothPrecisions:
+    """What the network itself says to an image of its size."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255.0
+
+    def run(dtype: torch.dtype) -> dict[str, Tensor]:
+        prediction = model(pixels.to(dtype))
+        return {'depth': prediction.depth[0], 'sigma': prediction.sigma[0]}
+
+    return in_both_precisions(model, run)
+
+
+def check_network(model: DepthModel, answer: DepthMap, image: Uint8Array) -> None:
+    beyond = ~np.isfinite(answer.depth_m)
+    found = by_torch(model, image)
+    depth = answer.depth_m.copy()
+    # What lies at an end of the range is stated as infinite; the network gives the end, nearly.
+    ends = np.clip(depth[beyond], model.spec.min_depth, model.spec.max_depth)
+    exact = found.float64['depth'].numpy()[beyond]
+    np.testing.assert_allclose(exact, ends, rtol=2e-3)
+    depth[beyond] = exact.astype(np.float32)
+    answers = {'depth': torch.from_numpy(depth), 'sigma': torch.from_numpy(answer.sigma_m)}
+    assert_within_rounding(found, answers, ceiling=1e-3)
+
+
+@pytest.mark.parametrize('network', SMALL)
+@pytest.mark.parametrize('name', [name for name in HERE if name != 'tensorrt-rtx'])
+def test_a_small_network_gives_the_numbers_of_torch(
+    request: pytest.FixtureRequest, exports: Exports, name: str, network: str
+) -> None:
+    predictor = open_on(request, exports(network), name)
+    spec = predictor.manifest.input
+    (image,) = pictures(1, spec.height, spec.width)
+    check_network(network_of(network), predictor.predict(image), image)
+
+
+@pytest.mark.parametrize('network', FREE)
+@pytest.mark.parametrize('name', [name for name in HERE if name != 'tensorrt-rtx'])
+def test_a_batch_of_a_network_gives_the_numbers_of_torch(
+    request: pytest.FixtureRequest, exports: Exports, name: str, network: str
+) -> None:
+    predictor = open_on(request, exports(network, batch=0), name, max_batch=2)
+    spec = predictor.manifest.input
+    images = pictures(2, spec.height, spec.width)
+    model = network_of(network)
+    for answer, image in zip(predictor.predict_batch(images), images, strict=True):
+        check_network(model, answer, image)
+
+
+@pytest.mark.parametrize('network', SMALL)
+def test_a_checkpoint_answers_alone_in_a_batch_and_at_chosen_sizes(
+    tmp_path: Path, network: str
+) -> None:
+    model = network_of(network)
+    path = tmp_path / 'network.ckpt'
+    save_model(path, model)
+    framing = Framing(keep_aspect=True)
+    predictor = Predictor.open(path, backend='torch', threads=1, framing=framing)
+    height, width = model.spec.default_size
+    images = [*pictures(1, height, width), *pictures(1, height, width // 2)]
+    for answer, image in zip(predictor.predict_batch(images), images, strict=True):
+        if image.shape[:2] == keep_aspect_size(
+            *image.shape[:2], target=(height, width), multiple=model.spec.divisor
+        ):
+            check_network(model, answer, image)
+        assert answer.depth_m.shape == image.shape[:2]

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is special to OpenVINO: devices by name, and snippets that need too many registers."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino
+import pytest
+
+from depth_core.errors import BackendError
+from depth_core.runtime.backends import BackendRequest
+from depth_core.runtime.backends import openvino as backend_module
+from depth_core.runtime.backends.openvino import OpenVinoBackend
+from test.standin import write_standin_onnx
+
+pytestmark = pytest.mark.numeric
+
+
+@pytest.fixture(scope='module')
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_standin_onnx(tmp_path_factory.mktemp('model') / 'standin.onnx')
+
+
+class FewRegisters:
+    """The core of a processor on which no snippet compiles; everything else is the real one."""
+
+    def __init__(self) -> None:
+        self.real = openvino.Core()
+        self.settings: list[dict[str, Any]] = []
+        self.complaint = "Can't allocate registers for a snippet: not enough registers"
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+    def compile_model(self, model: Any, device: str, settings: dict[str, Any]) -> Any:
+        self.settings.append(settings)
+        if settings.get('SNIPPETS_MODE') != 'DISABLE':
+            raise RuntimeError(self.complaint)
+        return self.real.compile_model(model, device, settings)
+
+
+def test_a_graph_whose_snippets_do_not_compile_runs_without_them(
+    standin: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    core = FewRegisters()
+    monkeypatch.setattr(backend_module, '_core', lambda: core)
+    with caplog.at_level(logging.INFO, 'depth_core'):
+        backend = OpenVinoBackend(BackendRequest(path=standin, threads=1))
+    assert 'compiles without snippets here: ' in caplog.text
+    assert [settings.get('SNIPPETS_MODE') for settings in core.settings] == [None, 'DISABLE']
+    assert core.settings[0].items() <= core.settings[1].items()
+    depth, _ = backend.run(np.full((1, 64, 96, 3), 51, np.uint8))
+    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
+
+
+def test_another_complaint_of_the_compiler_is_handed_on(
+    standin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = FewRegisters()
+    core.complaint = 'there is no memory left'
+    monkeypatch.setattr(backend_module, '_core', lambda: core)
+    with pytest.raises(BackendError, match='cannot compile the graph for CPU: there is no memory'):
+        OpenVinoBackend(BackendRequest(path=standin))
+    assert len(core.settings) == 1
+
+
+def test_its_processor_goes_by_its_name(standin: Path) -> None:
+    backend = OpenVinoBackend(BackendRequest(path=standin, threads=1, device='cpu'))
+    depth, _ = backend.run(np.full((1, 64, 96, 3), 51, np.uint8))
+    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize('device', ['GPU.7', 'NPU.7', 'gpu.7', 'AUTO:GPU', 'x'])
+def test_a_device_that_is_not_here_is_answered_with_those_that_are(
+    standin: Path, device: str
+) -> None:
+    with pytest.raises(BackendError, match=f'no device {device!r} here, only .*CPU'):
+        OpenVinoBackend(BackendRequest(path=standin, device=device))
+
+
+def test_what_it_cannot_compute_is_an_error_in_words(standin: Path) -> None:
+    backend = OpenVinoBackend(BackendRequest(path=standin, threads=1))
+    with pytest.raises(BackendError, match='openvino failed while computing: '):
+        backend.run(np.zeros((1, 64, 95, 3), np.uint8))
+    depth, _ = backend.run(np.full((1, 64, 96, 3), 51, np.uint8))
+    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
