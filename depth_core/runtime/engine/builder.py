@@ -38,6 +38,7 @@ from depth_core.runtime.engine.api import (
 )
 from depth_core.runtime.engine.options import Flavour
 from depth_core.runtime.engine.timings import keep_timings, use_timings
+from depth_core.runtime.onnx_reader import read_graph
 
 Told: TypeAlias = Callable[[str, float | None], None]
 
@@ -154,7 +155,8 @@ def _parse(trt: TensorRt, parser: OnnxParser, onnx: Path) -> None:
     # The path is where the parser looks for external weights.
     if parser.parse(graph, str(onnx)) if is_utf8(onnx) else parser.parse(graph):
         return
-    faults = [_fault(parser.get_error(index)) for index in range(parser.num_errors)]
+    errors = [parser.get_error(index) for index in range(parser.num_errors)]
+    faults = [_fault(error, onnx) for error in errors]
     because = faults[0] if faults else trt.first_error() or 'it gave no reason'
     if _MEMORY.search(because):
         raise BackendError(_out_of_memory(trt, because))
@@ -166,14 +168,16 @@ def _parse(trt: TensorRt, parser: OnnxParser, onnx: Path) -> None:
     raise BackendError(message)
 
 
-def _fault(error: ParserError) -> str:
-    """A complaint of the parser in words, with the node it is about where it says so."""
+def _fault(error: ParserError, onnx: Path) -> str:
+    """A complaint of the parser in words, with the node that it is about."""
     said = ' '.join(str(error.desc()).split())
-    name = error.node_name() if hasattr(error, 'node_name') else ''
-    operator = error.node_operator() if hasattr(error, 'node_operator') else ''
-    if operator:
-        return f'operator {operator} of node {name!r}: {said}'
-    return f'node {error.node()}: {said}' if error.node() >= 0 else said
+    if hasattr(error, 'node_operator'):
+        operator, name = error.node_operator(), error.node_name()
+    else:  # TensorRT 8 numbers the nodes
+        nodes, place = read_graph(onnx).nodes, int(error.node())
+        known = nodes[place] if 0 <= place < len(nodes) else None
+        operator, name = ('', '') if known is None else (known.operator, known.name)
+    return f'operator {operator} of node {name!r}: {said}' if operator else said
 
 
 def _configure(trt: TensorRt, config: IBuilderConfig, request: BuildRequest) -> None:

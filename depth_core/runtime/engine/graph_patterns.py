@@ -24,6 +24,11 @@ _PASSING: Final = frozenset(
 )
 """What may stand between the products and the softmax of an attention."""
 
+_NOT_ON_CODES: Final = frozenset(
+    {'Constant', 'DequantizeLinear', 'QuantizeLinear', 'Shape', 'Size'}
+)
+"""What may have uint8 at hand: for its size, or as a zero point, which is judged apart."""
+
 _NEVER: Final = frozenset(
     {
         'AffineGrid',
@@ -112,11 +117,11 @@ def scatter_elements_reduces(subject: Subject) -> Iterable[Node]:
 
 
 def uint8_inside(subject: Subject) -> Iterable[Node]:
-    """Any operation on uint8 but the cast from an input of the graph or to an output."""
+    """Any operation on uint8 codes but a cast from an input of the graph or to an output."""
     given = {info.name for info in subject.graph.inputs}
     wanted = {info.name for info in subject.graph.outputs}
     for node in subject.graph.nodes:
-        if node.operator in ('QuantizeLinear', 'DequantizeLinear', 'Constant'):
+        if node.operator in _NOT_ON_CODES:
             continue
         taken = [name for name in node.inputs if subject.dtype(name) == 'uint8']
         made = [name for name in node.outputs if subject.dtype(name) == 'uint8']

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from onnx import helper
 
 from depth_core.errors import BackendError
 from depth_core.runtime.backends.base import Precision
@@ -115,6 +116,15 @@ def test_out_of_memory_is_said_in_words(
     monkeypatch.setenv('FAKE_TENSORRT_BUILD', 'out_of_memory')
     with pytest.raises(BackendError, match=rf'{version} ran out of memory.*workspace_mb'):
         header(graph())
+
+
+def test_an_operator_is_refused_by_its_name_and_that_of_its_node(
+    version: str, graph: Callable[..., Path]
+) -> None:
+    strange = helper.make_node('Optional', ['features'], ['more'], 'the_node')
+    with pytest.raises(BackendError, match=r"operator Optional of node 'the_node'") as caught:
+        header(graph(extra=[strange]))
+    assert version in str(caught.value)
 
 
 def test_no_driver_is_said_in_words(

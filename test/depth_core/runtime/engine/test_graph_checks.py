@@ -124,7 +124,11 @@ CASES = (
         ],
         ('tensorrt-rtx', (1, 7, 1, 116)),
         None,
-        [node('Cast', ['x'], ['y'], to=FLOAT)],
+        [
+            node('Cast', ['x'], ['codes'], to=FLOAT),
+            node('Shape', ['x'], ['size']),
+            node('Reshape', ['codes', 'size'], ['y']),
+        ],
         inputs=CODES,
     ),
     Case(
@@ -293,10 +297,7 @@ def test_a_graph_is_refused_where_it_would_go_wrong(case: Case, tmp_path: Path) 
     if case.right is not None:
         check(graph, case.right, case.precision)
     if case.harmless:
-        try:
-            check(graph_of(case, case.harmless, tmp_path), case.wrong, case.precision)
-        except BackendError as error:
-            assert limit.what not in str(error)  # noqa: PT017  another limit may hold
+        check(graph_of(case, case.harmless, tmp_path), case.wrong, case.precision)
 
 
 @pytest.mark.parametrize('case', WARNED, ids=names(WARNED))

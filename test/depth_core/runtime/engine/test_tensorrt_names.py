@@ -120,8 +120,8 @@ def test_a_name_that_some_version_lacks_is_found(
 def test_asking_for_a_name_that_no_version_has_is_found(table: Table) -> None:
     texts = sources()
     path = ENGINE / 'builder.py'
-    texts[path] = texts[path].replace("hasattr(error, 'node_name')", "hasattr(error, 'nodename')")
-    with pytest.raises(AssertionError, match=r'no version has ParserError\.nodename'):
+    texts[path] = texts[path].replace("'node_operator'", "'nodeoperator'")
+    with pytest.raises(AssertionError, match=r'no version has ParserError\.nodeoperator'):
         missing(table, texts)
 
 
