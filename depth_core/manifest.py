@@ -76,6 +76,18 @@ class ErrorSpread:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GateError:
+    """What a precision costs on the images that engines are compared on, the worst of them."""
+
+    depth: ErrorSpread
+    noise_depth: ErrorSpread
+    """What noise of one 8-bit code in the images changes in the fp32 graph: rounding in another
+    order may tip what such noise tips."""
+    sigma: ErrorSpread | None = None
+    noise_sigma: ErrorSpread | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrecisionError:
     """How far a graph of lower precision is from the fp32 graph it was made from."""
 
@@ -94,6 +106,8 @@ class PrecisionError:
     noise_depth: ErrorSpread | None = None
     """What noise of one 8-bit code in the images changes in the fp32 graph, for comparison."""
     noise_sigma: ErrorSpread | None = None
+    gate: GateError | None = None
+    """The same on the images that engines are compared on, which decides how far they may be."""
     abs_rel_change: float | None = None
     """AbsRel against ground truth over that of the fp32 graph, minus 1: 0.01 is one percent
     more error; None when no ground truth was given."""

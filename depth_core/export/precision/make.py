@@ -25,6 +25,7 @@ from depth_core.export.precision.measure import (
     answers,
     check_limits,
     compare,
+    gate_error,
     noisy,
 )
 from depth_core.export.precision.mixed import to_mixed
@@ -163,6 +164,7 @@ def _measure(
         sigma=sigma,
         noise_depth=noise_depth,
         noise_sigma=noise_sigma,
+        gate=gate_error(reference, candidate, request.precision),
         max_p999=limits.p999,
         max_max=limits.max,
     )

@@ -16,20 +16,14 @@ from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec
 from depth_core.data.sample import DepthDataset
 from depth_core.errors import DataError, ExportError
 from depth_core.export.precision.image_sets import ImageSet, codes_of
-from depth_core.manifest import ErrorSpread, PrecisionError
+from depth_core.manifest import ErrorSpread, GateError, PrecisionError
 from depth_core.metrics import Align, MetricAccumulator, Protocol
-from depth_core.runtime import Predictor
+from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.backends import Backend
+from depth_core.runtime.differences import depth_scale, fractions, sigma_scale, spread_of
+from depth_core.runtime.engine import gate
+from depth_core.runtime.engine.answers import answer_all
 from depth_core.runtime.parity_images import SEED
-
-_QUANTILE: Final = 0.999
-
-_INVERSE_FLOOR: Final = 1e-2
-"""Of the largest inverse depth of an image: nearer to zero, which is far away, a fraction of the
-number itself says nothing."""
-
-_SIGMA_FLOOR: Final = 1e-3
-"""Of the depth: a smaller sigma is as good as none."""
 
 _ALIGNMENTS: Final[dict[DepthKind, Align]] = {
     DepthKind.METRIC: 'none',
@@ -95,14 +89,18 @@ def answers(backend: Backend, inputs: Iterable[NDArray[Any]]) -> Answers:
 def noisy(images: ImageSet, spec: InputSpec) -> Iterator[NDArray[Any]]:
     """The same images with noise of one 8-bit code at every pixel: -1, 0 or 1, drawn anew."""
     generator = np.random.default_rng(SEED)
-    step = spec.scale / np.array(spec.std)
     for value in images.inputs:
-        noise = generator.integers(-1, 2, value.shape)
-        if spec.dtype == 'uint8':
-            yield np.clip(value + noise, 0, 255).astype(np.uint8)
-        else:
-            steps = step if spec.layout == 'NHWC' else step[:, None, None]
-            yield (value + noise * steps).astype(np.float32)
+        yield shaken(value, spec, generator)
+
+
+def shaken(images: NDArray[Any], spec: InputSpec, generator: np.random.Generator) -> NDArray[Any]:
+    """A batch with noise of one 8-bit code at every pixel: -1, 0 or 1."""
+    noise = generator.integers(-1, 2, images.shape)
+    if spec.dtype == 'uint8':
+        return np.clip(images + noise, 0, 255).astype(np.uint8)
+    step = spec.scale / np.array(spec.std)
+    steps = step if spec.layout == 'NHWC' else step[:, None, None]
+    return np.asarray((images + noise * steps).astype(np.float32))
 
 
 def compare(
@@ -116,14 +114,60 @@ def compare(
     Raises:
         ExportError: An answer is not finite.
     """
-    sizes = [_size(depth, spec) for depth in expected.depths]
+    sizes = [depth_scale(depth, spec) for depth in expected.depths]
     depths = map(_relative, expected.depths, found.depths, sizes, repeat('depth'))
     floors = [
-        np.maximum(np.abs(sigma), np.float32(_SIGMA_FLOOR) * size)
-        for sigma, size in zip(expected.sigmas, sizes, strict=False)
+        sigma_scale(sigma, size) for sigma, size in zip(expected.sigmas, sizes, strict=False)
     ]
     sigmas = map(_relative, expected.sigmas, found.sigmas, floors, repeat('sigma'))
-    return _spread(list(depths)), _spread(list(sigmas)) if floors else None
+    return spread_of(np.concatenate(list(depths))), (
+        spread_of(np.concatenate(list(sigmas))) if floors else None
+    )
+
+
+def gate_error(reference: Backend, candidate: Backend, precision: Precision) -> GateError:
+    """Compare as an engine will be compared, on the same images.
+
+    Args:
+        reference: The fp32 graph.
+        candidate: What answers as a device of that precision would.
+        precision: What it computes in.
+
+    Raises:
+        BackendError: An answer of the fp32 graph is not finite.
+        ExportError: One of the converted graph is not: no engine of it would be served.
+    """
+    known = answer_all(reference, reference='the fp32 graph')
+    rounded, noise = (
+        gate.compare(backend, known, precision=precision, where={})
+        for backend in (candidate, _Shaken(reference))
+    )
+    if rounded.depth is None or noise.depth is None:
+        message = (
+            f'on the images that engines are compared on {rounded.complaint or noise.complaint}; '
+            'no engine of such a graph would be served, and nothing was written. Calibrate with '
+            'images of your camera, or take another precision.'
+        )
+        raise ExportError(message)
+    return GateError(
+        depth=rounded.depth,
+        sigma=rounded.sigma,
+        noise_depth=noise.depth,
+        noise_sigma=noise.sigma,
+    )
+
+
+class _Shaken:
+    """A backend whose images are noisy by one code."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.manifest = backend.manifest
+        self._backend = backend
+        self._generator = np.random.default_rng(SEED)
+
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        """Compute a batch."""
+        return self._backend.run(shaken(images, self.manifest.input, self._generator))
 
 
 def abs_rel(backend: Backend, dataset: DepthDataset, protocol: Protocol) -> tuple[float, int]:
@@ -184,14 +228,6 @@ def check_limits(name: str, error: PrecisionError) -> None:
         raise ExportError(message)
 
 
-def _size(expected: Float32Array, spec: OutputSpec) -> Float32Array:
-    """What a difference of the depth is a fraction of, at each pixel."""
-    floor = np.float32(spec.min_depth)
-    if spec.kind is DepthKind.INVERSE:
-        floor = np.float32(_INVERSE_FLOOR) * np.abs(expected).max()
-    return np.maximum(np.abs(expected), floor)
-
-
 def _relative(
     expected: Float32Array, found: Float32Array, size: Float32Array, name: str
 ) -> NDArray[np.float64]:
@@ -203,13 +239,4 @@ def _relative(
                 'calibrate with images like those that fail.'
             )
             raise ExportError(message)
-    return (np.abs(found.astype(np.float64) - expected) / size).ravel()
-
-
-def _spread(differences: list[NDArray[np.float64]]) -> ErrorSpread:
-    every = np.concatenate(differences)
-    return ErrorSpread(
-        mean=float(every.mean()),
-        p999=float(np.quantile(every, _QUANTILE)),
-        max=float(every.max()),
-    )
+    return fractions(expected, found, size).ravel()

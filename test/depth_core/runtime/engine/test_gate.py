@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec, Uint8Array
-from depth_core.manifest import ErrorSpread, Manifest, PrecisionError
+from depth_core.manifest import ErrorSpread, GateError, Manifest, PrecisionError
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.answers import Answers
 from depth_core.runtime.engine.gate import (
@@ -137,7 +137,7 @@ def nothing(depth: Float32Array, sigma: Float32Array) -> None:
 
 def a_little_everywhere(depth: Float32Array, sigma: Float32Array) -> None:
     del sigma
-    depth *= 1.01
+    depth *= 1.03
 
 
 def shifted(depth: Float32Array, sigma: Float32Array) -> None:
@@ -148,12 +148,12 @@ def shifted(depth: Float32Array, sigma: Float32Array) -> None:
     ('fault', 'said'),
     [
         (one_corner, 'depth differs by .*0.2 at 0.1 % of the pixels'),
-        (one_pixel_of_one, 'depth differs by 0.5 at most [(]at most 0.1[)]'),
+        (one_pixel_of_one, 'depth differs by 0.5 at most [(]at most 0.3[)]'),
         (not_a_number, r'gives depth that is not finite \(1 of 1536 pixels\)'),
         (overflow, 'gives sigma that is not finite .1536 of 1536'),
-        (sigma_only, 'sigma differs by 0.1 on average .at most 0.004.'),
+        (sigma_only, 'sigma differs by 0.1 on average .at most 0.02.'),
         (nothing, 'depth differs by 1 on average'),
-        (a_little_everywhere, 'depth differs by 0.01 on average'),
+        (a_little_everywhere, 'depth differs by 0.03 on average'),
         (shifted, 'depth differs'),
     ],
     ids=lambda item: getattr(item, '__name__', ''),
@@ -265,8 +265,11 @@ def test_tf32_does_not_pass_as_fp32() -> None:
     assert report_of(Engine(ten_bits), 'fp16').passed
 
 
-def measured(mean: float, p999: float, largest: float) -> Manifest:
-    spread = ErrorSpread(mean=mean, p999=p999, max=largest)
+def spread(mean: float, p999: float, largest: float) -> ErrorSpread:
+    return ErrorSpread(mean=mean, p999=p999, max=largest)
+
+
+def measured(error: ErrorSpread, noise: ErrorSpread) -> Manifest:
     return dataclasses.replace(
         MANIFEST,
         precision='fp16',
@@ -276,24 +279,37 @@ def measured(mean: float, p999: float, largest: float) -> Manifest:
             method='rounded emulation',
             images='drawn',
             image_count=5,
-            depth=spread,
-            sigma=None,
+            depth=error,
+            gate=GateError(depth=error, noise_depth=noise),
             max_p999=1.0,
             max_max=1.0,
         ),
     )
 
 
-def test_what_a_network_was_measured_to_lose_tightens_the_limits() -> None:
-    depth, sigma = limits_of(measured(2e-4, 1e-3, 1e-2), 'fp16')
-    assert depth == ErrorSpread(mean=8e-4, p999=4e-3, max=4e-2)  # four times
+NO_NOISE = spread(0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ('error', 'noise', 'limit'),
+    [
+        # Four times what the network was measured to lose.
+        (spread(2e-4, 1e-3, 1e-2), NO_NOISE, spread(8e-4, 4e-3, 4e-2)),
+        # No less than two runtimes in fp32 may differ by, or noise in the image changes.
+        (NO_NOISE, NO_NOISE, LIMITS['fp32']),
+        (spread(2e-4, 1e-3, 1e-2), spread(1e-3, 2e-2, 3e-2), spread(1e-3, 2e-2, 4e-2)),
+        # No more than the precision is granted, unless the network itself needs it.
+        (spread(6e-3, 3e-2, 9e-2), NO_NOISE, spread(2e-2, 1e-1, 3e-1)),
+        (spread(2e-2, 4e-2, 0.2), NO_NOISE, spread(4e-2, 1e-1, 0.4)),
+        (spread(2e-4, 1e-3, 1e-2), spread(5e-2, 0.5, 0.9), spread(5e-2, 0.5, 0.9)),
+    ],
+)
+def test_what_a_network_was_measured_to_lose_sets_its_limits(
+    error: ErrorSpread, noise: ErrorSpread, limit: ErrorSpread
+) -> None:
+    depth, sigma = limits_of(measured(error, noise), 'fp16')
+    assert dataclasses.astuple(depth) == pytest.approx(dataclasses.astuple(limit))
     assert sigma == LIMITS['fp16']  # not measured
-    # No less than two runtimes in fp32 may differ by.
-    assert limits_of(measured(0.0, 0.0, 0.0), 'fp16')[0] == LIMITS['fp32']
-    # No more than the precision is granted, unless the network itself needs it: then twice that.
-    assert limits_of(measured(2e-3, 2e-2, 9e-2), 'fp16')[0] == ErrorSpread(
-        mean=4e-3, p999=4e-2, max=0.18
-    )
 
 
 def test_a_report_can_be_kept_and_counts_only_for_the_same_comparison() -> None:
