@@ -3,7 +3,7 @@
 
     python -m test.benchmarks.small_models     (some ten minutes, on an idle machine)
 
-Each is exported with random weights, which cost the same time as trained ones, and measured twice:
+Each is exported with random weights, which take the same time as trained ones, and measured twice:
 against torch eager on the same weights, and against the bare loop of each runtime.
 """
 
@@ -23,6 +23,7 @@ from depth_core.files import write_text_atomically
 from depth_core.models import create_model
 from depth_core.shipped import find_model
 from depth_core.weights.checkpoint import save_model
+from test.conditioned import conditioned
 
 NETWORKS: Final = (
     'densedepth_small',
@@ -44,7 +45,7 @@ KEPT: Final = (
 def export(network: str, folder: Path) -> tuple[Path, Path]:
     """Make the graph and the checkpoint of a network with random weights."""
     torch.manual_seed(0)
-    model = create_model(network)
+    model = conditioned(create_model(network))
     checkpoint, graph = folder / f'{network}.ckpt', folder / f'{network}.onnx'
     save_model(checkpoint, model)
     height, width = model.spec.default_size
