@@ -35,6 +35,9 @@ class BenchResult:
     """To the device and back; None where the backend does not tell."""
     compute_ms: float | None = None
     """`inference_ms` without the copies; None where they are not known."""
+    cpu_ms: float | None = None
+    """CPU time of one call on all threads of the process: what it costs where others compute too,
+    and waiting does not count."""
     frames_per_s: float
     """Images answered, one call after the other, in all the time the calls took."""
     peak_memory_mb: float

@@ -265,6 +265,7 @@ def _result(request: BenchRequest, *, open_s: float, turns: Sequence[Turn]) -> B
         postprocess_ms=median_ms([one.postprocess_s for one in stages]) if predicts else None,
         copy_ms=copy_ms,
         compute_ms=None if copy_ms is None else inference_ms - copy_ms,
+        cpu_ms=float(np.median([turn.cpu_s / turn.calls for turn in turns])) * 1e3,
         frames_per_s=len(latencies_s) * request.batch / sum(turn.elapsed_s for turn in turns),
         peak_memory_mb=turns[-1].peak_memory_mb,
         round_p50_ms=tuple(value * 1e3 for value in _medians(turns)),

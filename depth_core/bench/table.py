@@ -37,6 +37,8 @@ def legend(results: Sequence[BenchResult]) -> str:
     said = ['milliseconds of one call; pre, infer and post are medians']
     if any(result.copy_ms is not None for result in results):
         said[0] = 'milliseconds of one call; pre, copy, compute and post are medians'
+    if any(result.cpu_ms is not None for result in results):
+        said.append('cpu: milliseconds of CPU time of one call, on all threads together')
     if any(result.round_p50_ms[1:] for result in results):
         said.append('spread: how far the p50 of the rounds lie apart')
     if any(result.start_cold_s is not None for result in results):
@@ -67,6 +69,7 @@ def _columns(results: Sequence[BenchResult]) -> list[tuple[str, _Cell]]:
         ('pre', lambda one: _number(one.preprocess_ms, 2)),
         *_inference_columns(split=split),
         ('post', lambda one: _number(one.postprocess_ms, 2)),
+        ('cpu', lambda one: _number(one.cpu_ms, 2)),
         ('fps', lambda one: f'{one.frames_per_s:.1f}'),
         ('MB', lambda one: f'{one.peak_memory_mb:.0f}'),
         ('GPU MB', lambda one: _number(one.gpu_memory_mb, 0)),

@@ -151,7 +151,18 @@ def _change(change: float | None) -> str:
 
 def _speed() -> str:
     return _table(
-        ('network', 'row', 'p50', 'p90', 'p99', 'frames/s', 'MB', 'cached start, s', 'ratio to'),
+        (
+            'network',
+            'row',
+            'CPU',
+            'p50',
+            'p90',
+            'p99',
+            'frames/s',
+            'MB',
+            'cached start, s',
+            'ratio to',
+        ),
         _speed_rows(results('bench')['runs']),
     )
 
@@ -163,7 +174,7 @@ def _speed_rows(runs: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
             yield (
                 f'`{run["network"]}`',
                 row['label'],
-                *(f'{row[name]:.1f}' for name in ('p50_ms', 'p90_ms', 'p99_ms')),
+                *(f'{row[name]:.1f}' for name in ('cpu_ms', 'p50_ms', 'p90_ms', 'p99_ms')),
                 f'{row["frames_per_s"]:.1f}',
                 f'{row["peak_memory_mb"]:.0f}',
                 '-' if row['start_cached_s'] is None else f'{row["start_cached_s"]:.2f}',

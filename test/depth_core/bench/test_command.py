@@ -42,6 +42,8 @@ def test_the_numbers_fit_together(model: Path) -> None:
     stages = (result.preprocess_ms, result.inference_ms, result.postprocess_ms)
     assert all(stage is not None and 0.0 < stage < result.p99_ms for stage in stages)
     assert 10.0 < result.peak_memory_mb < 10_000.0
+    assert result.cpu_ms is not None
+    assert 0.0 < result.cpu_ms < 1e3
 
 
 def test_a_backend_is_compared_with_the_bare_loop_of_its_runtime(

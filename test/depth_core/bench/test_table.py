@@ -29,6 +29,7 @@ GPU = dataclasses.replace(
     CPU,
     backend='tensorrt',
     label='tensorrt/fp16',
+    cpu_ms=3.25,
     copy_ms=0.5,
     compute_ms=7.5,
     gpu_memory_mb=321.4,
@@ -56,11 +57,13 @@ def test_the_table_is_aligned_and_has_no_empty_columns() -> None:
 def test_what_only_one_row_tells_is_a_dash_in_the_other() -> None:
     head, cpu, gpu = table([CPU, GPU]).splitlines()
     assert words(head) == (
-        'backend p50 p90 p99 min spread pre copy compute post fps MB GPU MB cold cached J GPU 0 '
-        'ratio chance'
+        'backend p50 p90 p99 min spread pre copy compute post cpu fps MB GPU MB cold cached '
+        'J GPU 0 ratio chance'
     )
-    assert words(cpu).endswith('9.00 - 1.00 - 8.00 0.50 104.2 164 - - - - - -')
-    assert words(gpu).startswith('tensorrt/fp16 9.50 10.50 123.46 9.00 20.0% 1.00 0.50 7.50 0.50')
+    assert words(cpu).endswith('9.00 - 1.00 - 8.00 0.50 - 104.2 164 - - - - - -')
+    assert words(gpu).startswith(
+        'tensorrt/fp16 9.50 10.50 123.46 9.00 20.0% 1.00 0.50 7.50 0.50 3.25'
+    )
     assert words(gpu).endswith('104.2 164 321 61.50 1.25 0.125 0.500 0.980-1.020')
     assert len(head) == len(cpu) == len(gpu)
 
@@ -68,7 +71,7 @@ def test_what_only_one_row_tells_is_a_dash_in_the_other() -> None:
 def test_the_legend_says_what_is_in_the_table() -> None:
     assert legend([CPU]) == 'milliseconds of one call; pre, infer and post are medians\n'
     said = legend([CPU, GPU])
-    for word in ('compute', 'spread:', 'cold, cached:', 'J:', 'ratio:', 'chance:'):
+    for word in ('compute', 'cpu:', 'spread:', 'cold, cached:', 'J:', 'ratio:', 'chance:'):
         assert word in said
 
 
