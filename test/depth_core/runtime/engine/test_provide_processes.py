@@ -104,17 +104,16 @@ def test_of_two_that_want_the_same_engine_one_builds(start: Start, log: Path) ->
     assert len(log.read_text().splitlines()) == 1
 
 
-def test_a_kill_in_the_middle_of_a_build_leaves_nothing(
-    start: Start, folder: Path, log: Path
-) -> None:
+def test_a_kill_in_the_middle_of_a_build_leaves_nothing(start: Start, folder: Path) -> None:
     killed = start(FAKE_TENSORRT_BUILD_S='60')
     wait_for(killed, 'building')
     killed.send_signal(signal.SIGKILL)
     killed.wait()
     assert EngineCache(folder).entries() == []
     assert {path.suffix for path in folder.iterdir() if path.is_file()} == {'.lock'}
-    assert 'depth 4.0' in end_of(start())
-    assert len(log.read_text().splitlines()) == 2
+    again = end_of(start())
+    assert 'building' in again  # the first may have been killed before its builder wrote the log
+    assert 'depth 4.0' in again
     assert 'building' not in end_of(start())
 
 
