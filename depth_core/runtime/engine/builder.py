@@ -30,6 +30,7 @@ from depth_core.runtime.engine.api import (
     Builder,
     IBuilderConfig,
     INetworkDefinition,
+    IOptimizationProfile,
     OnnxParser,
     ParserError,
     TensorRt,
@@ -106,7 +107,6 @@ def compile_plan(trt: TensorRt, request: BuildRequest, told: Told) -> bytes:
     network: INetworkDefinition = trt.required(
         builder.create_network(trt.network_flags()), 'create a network'
     )
-    # One parser to a network, and both are kept until the plan has been copied.
     parser: OnnxParser = trt.module.OnnxParser(network, trt.logger)
     told(PARSING, None)
     _parse(trt, parser, Path(request.onnx))
@@ -115,18 +115,23 @@ def compile_plan(trt: TensorRt, request: BuildRequest, told: Told) -> bytes:
     )
     _configure(trt, config, request)
     _limit_types(trt, network, config, request)
-    _add_profile(trt, builder, config, request)
-    timings = None if request.timings is None else Path(request.timings)
-    timed = timings is not None and use_timings(config, timings)
+    profile = _add_profile(trt, builder, config, request)
+    path = None if request.timings is None else Path(request.timings)
+    timings = None if path is None else use_timings(config, path)
+    monitor = None
     if trt.has_progress_monitor:
-        config.progress_monitor = progress_monitor(trt, partial(_go_on, told))
+        monitor = progress_monitor(trt, partial(_go_on, told))
+        config.progress_monitor = monitor
     told(BUILDING, None)
     memory = builder.build_serialized_network(network, config)
     if memory is None:
         raise BackendError(_failure(trt))
-    if timings is not None and timed:
-        keep_timings(config, timings)
-    return bytes(memory)
+    plan = bytes(memory)
+    if path is not None and timings is not None:
+        keep_timings(config, path)
+    # The library refers to these until here, whether or not its bindings know that.
+    del memory, monitor, timings, profile, config, parser, network, builder
+    return plan
 
 
 def _go_on(told: Told, phase: str, fraction: float) -> bool:
@@ -235,11 +240,17 @@ def _limit_types(
 
 def _add_profile(
     trt: TensorRt, builder: Builder, config: IBuilderConfig, request: BuildRequest
-) -> None:
-    """State the shapes of inputs that have a free size; without them nothing is built."""
+) -> IOptimizationProfile | None:
+    """State the shapes of inputs that have a free size; without them nothing is built.
+
+    Returns:
+        What has to live until the build is over.
+    """
     if not request.shapes:
-        return
-    profile = trt.required(builder.create_optimization_profile(), 'create a profile')
+        return None
+    profile: IOptimizationProfile = trt.required(
+        builder.create_optimization_profile(), 'create a profile'
+    )
     for name, shapes in request.shapes.items():
         least, usual, largest = (tuple(int(size) for size in shape) for shape in shapes)
         profile.set_shape(name, least, usual, largest)
@@ -247,6 +258,7 @@ def _add_profile(
         config.add_optimization_profile(profile),
         f'take the shapes {dict(request.shapes)} (least, usual, largest)',
     )
+    return profile
 
 
 def _failure(trt: TensorRt) -> str:

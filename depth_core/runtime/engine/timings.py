@@ -34,18 +34,19 @@ def timings_path(trt: TensorRt, cache_dir: Path | None) -> Path | None:
     return folder / _FOLDER / f'{trt.version}.timings'
 
 
-def use_timings(config: IBuilderConfig, path: Path) -> bool:
+def use_timings(config: IBuilderConfig, path: Path) -> ITimingCache | None:
     """Give a builder the timings of former builds, or none to begin with.
 
     Returns:
-        Whether the builder takes note of timings, so that `keep_timings` has some.
+        What has to live until the build is over; None when the builder takes no note of timings,
+        so that `keep_timings` has none.
     """
     for content in (_read(path), b''):
         timings: ITimingCache = config.create_timing_cache(content)
         # False: timings of another GPU are not taken over.
         if timings is not None and config.set_timing_cache(timings, False):  # noqa: FBT003
-            return True
-    return False
+            return timings
+    return None
 
 
 def keep_timings(config: IBuilderConfig, path: Path) -> None:

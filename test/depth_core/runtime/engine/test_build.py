@@ -19,6 +19,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from depth_core.contracts import InputSpec
 from depth_core.errors import BackendError, ConfigError, ModelError
+from depth_core.runtime.engine import build
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan, profile_shapes
 from depth_core.runtime.engine.builder import BuildRequest
@@ -58,7 +59,10 @@ def trt() -> TensorRt:
     return load_tensorrt('tensorrt-rtx')
 
 
-def test_a_plan_is_built_and_progress_reported(trt: TensorRt, tmp_path: Path) -> None:
+def test_a_plan_is_built_and_progress_reported(
+    trt: TensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, '_REPORT_S', 0.0)
     told: list[BuildProgress] = []
     plan = build_plan(
         trt,
@@ -69,9 +73,13 @@ def test_a_plan_is_built_and_progress_reported(trt: TensorRt, tmp_path: Path) ->
         targets=TARGETS,
     )
     assert len(plan) > 1000
-    phases = [progress.phase for progress in told]
-    assert phases[0] == 'parsing'
-    assert 'building' in phases
+    phases = list(dict.fromkeys(progress.phase for progress in told))
+    assert phases[:3] == ['starting', 'parsing', 'building']
+    assert 'building: Building engine' in phases
+    assert len(phases) > 5  # the builder's own
+    fractions = [item.fraction for item in told if item.fraction is not None]
+    assert fractions == sorted(fractions)
+    assert 0.0 <= fractions[0] < fractions[-1] <= 1.0
     assert [item.elapsed_s for item in told] == sorted(item.elapsed_s for item in told)
     assert list(tmp_path.iterdir()) == [tmp_path / 'small.onnx']
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,11 +137,15 @@ def test_no_driver_is_said_in_words(
 
 
 def test_progress_is_reported_where_the_builder_says_nothing(
-    graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    graph: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     # TensorRT 8 has no monitor; time is told all the same, and a build can be given up.
+    caplog.set_level(logging.INFO)
     monkeypatch.setenv('FAKE_TENSORRT_BUILD_S', '60')
     monkeypatch.setattr(build, '_REPORT_S', 0.1)
+    monkeypatch.setattr(build, '_LOG_S', 0.1)
     cancelled = threading.Event()
     told: list[BuildProgress] = []
 
@@ -154,6 +159,7 @@ def test_progress_is_reported_where_the_builder_says_nothing(
         build_plan(load_tensorrt('tensorrt'), graph(), MANIFEST, precision='fp32', options=options)
     assert [item.elapsed_s for item in told] == sorted(item.elapsed_s for item in told)
     assert {item.fraction for item in told} == {None}
+    assert caplog.text.count('tensorrt 8.6.1 builds small.onnx: ') > 3
 
 
 def test_targets_are_for_rtx(version: str, graph: Callable[..., Path]) -> None:
