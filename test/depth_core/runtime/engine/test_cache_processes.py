@@ -74,7 +74,7 @@ def line(process: subprocess.Popen[str]) -> str:
 
 def go_on(process: subprocess.Popen[str]) -> str:
     """Let a paused process go on to its end, and return what it said."""
-    out, _ = process.communicate('\n', timeout=60)
+    out, _ = process.communicate('\n', timeout=300)
     assert process.returncode == 0
     return out.strip()
 

@@ -85,6 +85,18 @@ def test_the_first_tensorrt_that_is_installed_builds(
         main(['build', str(model), '--cache_dir', str(folder)])
 
 
+def test_an_engine_that_cannot_be_kept_is_an_error(
+    folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        message = 'cannot write: No space left on device'
+        raise DepthError(message)
+
+    monkeypatch.setattr('depth_core.runtime.engine.plan_files.PlanFiles.write', full)
+    with pytest.raises(BackendError, match='could not be kept'):
+        main(['build', str(model), '--cache_dir', str(folder)])
+
+
 def test_progress_is_written_while_it_builds(
     capsys: pytest.CaptureFixture[str], folder: Path, model: Path
 ) -> None:
@@ -196,7 +208,7 @@ def start(repository: Path, *arguments: object, **variables: str) -> subprocess.
 def test_the_status_is_2_without_a_traceback(repository: Path, tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     process = start(repository, 'list', '--cache_dir', tmp_path)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 2
     assert errors.startswith('error: the engine cache')
     assert 'mode 0777' in errors
@@ -213,7 +225,7 @@ def test_ctrl_c_ends_a_build_and_leaves_nothing(
         if 'building' in line:
             break
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130, errors
     assert 'Traceback' not in errors
     assert list(folder.glob('*.plan')) == []

@@ -255,6 +255,25 @@ def test_below_the_least_depth_a_fraction_is_one_of_that() -> None:
     assert report.depth.max == pytest.approx(0.002, rel=1e-5)  # of 0.5 m
 
 
+def test_far_away_a_fraction_of_inverse_depth_is_one_of_the_nearest() -> None:
+    output = dataclasses.replace(MANIFEST.output, kind=DepthKind.INVERSE)
+    manifest = dataclasses.replace(MANIFEST, output=output)
+    inverse = np.full_like(EXPECTED.depth, 1e-6)
+    inverse[:, 0, 0] = 4.0
+
+    class Far(Engine):
+        def run(self, images: Any) -> Planes:
+            found = inverse[: len(images)].copy()
+            found[:, 5, 5] += 0.001
+            return found, answer(images)[1]
+
+    expected = dataclasses.replace(EXPECTED, depth=inverse, sigma=None)
+    report = compare(Far(manifest=manifest), expected, precision='fp16', where=WHERE)
+    assert report.passed
+    assert report.depth is not None
+    assert report.depth.max == pytest.approx(0.001 / 0.04, rel=1e-4)  # of 1 % of the nearest
+
+
 def test_tf32_does_not_pass_as_fp32() -> None:
     def ten_bits(depth: Float32Array, sigma: Float32Array) -> None:
         for plane in (depth, sigma):

@@ -24,8 +24,12 @@ from depth_core.runtime.backends import BackendRequest
 from depth_core.runtime.engine.options import EngineOptions
 from depth_core.runtime.engine.provide import open_engine
 
+stop_at = None
+
 def report(progress):
     print(progress.phase.split(':')[0], flush=True)
+    if progress.phase == stop_at:
+        sys.stdin.readline()
 
 def answer():
     options = EngineOptions(cache_dir=Path({folder!r}), report=report)
@@ -36,6 +40,9 @@ def answer():
 {setup}
 answer()
 """
+
+SECONDS = 300
+"""Longest wait for a process, on a machine that has much else to do."""
 
 Start = Callable[..., 'subprocess.Popen[str]']
 
@@ -60,6 +67,7 @@ def start(tmp_path: Path, folder: Path, log: Path, repository: Path) -> Iterator
         code = OPEN.format(folder=str(folder), model=str(model), setup=setup)
         process = subprocess.Popen(
             [sys.executable, '-c', code],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -89,14 +97,14 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
 
 
 def end_of(process: subprocess.Popen[str]) -> str:
-    out, errors = process.communicate(timeout=60)
+    out, errors = process.communicate('\n', timeout=SECONDS)
     assert process.returncode == 0, errors
     return out
 
 
 def test_of_two_that_want_the_same_engine_one_builds(start: Start, log: Path) -> None:
-    first = start(FAKE_TENSORRT_BUILD_S='3')
-    wait_for(first, 'building')
+    first = start("stop_at = 'comparing with the graph'")
+    wait_for(first, 'comparing with the graph')
     second = start()
     wait_for(second, 'waiting for another process that prepares the same engine')
     assert 'depth 4.0' in end_of(first)
@@ -122,7 +130,7 @@ def test_on_a_full_disk_the_engine_is_served_from_memory(start: Start, folder: P
         'import logging; logging.basicConfig(); '
         'resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))'
     )
-    out, errors = full.communicate(timeout=60)
+    out, errors = full.communicate('\n', timeout=SECONDS)
     assert 'depth 4.0' in out, errors
     assert 'the engine is used, but not kept: cannot write' in errors
     assert [path for path in folder.glob('*') if path.suffix not in ('.lock', '.use', '')] == []
