@@ -61,7 +61,10 @@ TORCH_FREE = {
     'shipped',
     'telemetry',
 }
-HEAVY = {'torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino', 'tensorrt'}
+HEAVY = {
+    *('torch', 'torchvision', 'timm', 'onnx', 'onnxruntime', 'openvino'),
+    *('tensorrt', 'tensorrt_rtx', 'pycuda', 'cuda'),
+}
 
 ROS_MAY_IMPORT = {
     'arguments',

@@ -36,7 +36,8 @@ def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_importing_the_room_loads_no_runtime(repository: Path) -> None:
     code = (
         'import sys, depth_core.runtime\n'
-        "heavy = {'torch', 'tensorrt', 'onnxruntime', 'openvino', 'onnx', 'timm', 'PIL'}\n"
+        "heavy = {'torch', 'onnxruntime', 'openvino', 'onnx', 'timm', 'PIL'}\n"
+        "heavy |= {'tensorrt', 'tensorrt_rtx', 'pycuda', 'cuda'}\n"
         'print(sorted(heavy & set(sys.modules)))'
     )
     found = subprocess.run(
