@@ -112,7 +112,7 @@ def test_the_answer_stays_near() -> None:
     source = network()
     expected = open_session(source, optimise=True).run(None, {'image': IMAGES[0]})[0]
     for target in ('tensorrt', 'cpu'):
-        result = to_int8(Graph(source), IMAGES, target)  # type: ignore[arg-type]
+        result = to_int8(Graph(source), IMAGES, target)
         found = open_session(result, optimise=False).run(None, {'image': IMAGES[0]})[0]
         difference = np.abs(found - expected).max() / np.abs(expected).max()
         assert 0.0 < difference < 0.05
@@ -133,7 +133,7 @@ def test_extents_and_percentiles_are_those_of_the_images() -> None:
 def test_numbers_that_are_not_finite_are_refused() -> None:
     graph = Graph(model([node('Log', ['image'], ['depth'])], {}, shape=(2,)))
     with pytest.raises(ExportError, match=r"tensor 'depth' .* is -inf to 0"):
-        extents(graph, [np.float32([0.0, 1.0])])
+        extents(graph, [np.array([0.0, 1.0], np.float32)])
 
 
 def test_what_cannot_be_quantised_is_refused() -> None:

@@ -176,8 +176,8 @@ def test_the_emulation_rounds_where_onnx_runtime_does_not() -> None:
 def test_the_emulation_overflows_as_fp16_does() -> None:
     nodes = [node('Mul', ['image', 'c'], ['square']), node('Relu', ['square'], ['depth'])]
     result = emulated(mixed(model(nodes, {'c': np.float32(300.0)}, shape=(1,))))
-    assert run(result, np.float32([300.0])) == np.inf
-    assert run(result, np.float32([200.0])) == 60000.0
+    assert run(result, np.array([300.0], np.float32)) == np.inf
+    assert run(result, np.array([200.0], np.float32)) == 60000.0
 
 
 def test_logarithms_in_fp16_would_cost_percents() -> None:
