@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The choice of NVIDIA's ModelOpt, in place of the rule of this package, where it is installed."""
+"""The choice of NVIDIA's ModelOpt, in place of the rule of this package, where it is installed.
+
+It goes by how large numbers get, not by where they are, and so gives fp16 to the nodes after the
+last convolution as well: four times the error of the rule on the shipped model.
+"""
 
 from __future__ import annotations
 

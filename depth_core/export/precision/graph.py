@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ FLOAT16: Final = onnx.TensorProto.FLOAT16
 
 HEAVY: Final = frozenset({'Conv', 'ConvTranspose', 'MatMul', 'Gemm', 'Einsum'})
 """Operators that a GPU runs on its matrix units: where the time of a network goes."""
+
+_LARGEST: Final = 2**31 - (64 << 20)
+"""Bytes of weights that fit into one protobuf message, with room for the nodes."""
 
 MOVES: Final = frozenset(
     {
@@ -189,13 +193,22 @@ def load_graph(path: Path) -> onnx.ModelProto:
     """Read the ONNX file at `path`, with the weights that lie beside it.
 
     Raises:
+        ExportError: It is too large to be looked at as one message.
         ModelError: It cannot be read.
     """
     try:
-        return onnx.load(path)
+        model = onnx.load(path)
     except Exception as error:  # the parser of protobuf has errors of its own, and files go away
         message = f'{path} cannot be read as ONNX: {error}; copy or export it again.'
         raise ModelError(message) from error
+    size = sum(_bytes_of(item) for item in model.graph.initializer)
+    if size > _LARGEST:
+        message = (
+            f'the weights of {path} take {size} bytes, and a graph of more than {_LARGEST} cannot '
+            'be converted; choose a smaller network.'
+        )
+        raise ExportError(message)
+    return model
 
 
 def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -260,6 +273,11 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
         )
         for item in (*model.graph.value_info, *model.graph.output)
     }
+
+
+def _bytes_of(tensor: onnx.TensorProto) -> int:
+    itemsize: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return math.prod(tensor.dims) * itemsize
 
 
 def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
