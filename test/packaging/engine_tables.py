@@ -5,7 +5,7 @@
 in docs/results, in the files that these commands write:
 
 * engine_builds.json: `python -m test.engines`
-* engine_precision.json: the conversion of the small networks to fp16 and INT8
+* engine_precision.json: `python -m test.benchmarks.small_precisions`
 * bench.json: `python -m test.benchmarks.small_models`
 """
 
@@ -130,7 +130,7 @@ def _precision() -> str:
             f'`{one["model"]}`',
             one['precision'],
             *(_spread(one['error'].get(output)) for output in ('depth', 'sigma')),
-            _change(one['error'].get('abs_rel_change')),
+            _changes(one['abs_rel']),
             one['error']['method'],
         )
         for one in results('engine_precision')['results']
@@ -145,8 +145,12 @@ def _spread(error: Mapping[str, float] | None) -> str:
     return ' / '.join(f'{error[name]:.1e}' for name in ('mean', 'p999', 'max'))
 
 
-def _change(change: float | None) -> str:
-    return '-' if change is None else f'{change:+.2%}'
+def _changes(sets: Mapping[str, Mapping[str, float]]) -> str:
+    """How AbsRel changes on each set with ground truth."""
+    texts = (
+        f'{name} {found["change"]:+.2%} of {found["fp32"]:.3f}' for name, found in sets.items()
+    )
+    return ', '.join(texts) or '-'
 
 
 def _speed() -> str:

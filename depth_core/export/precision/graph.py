@@ -276,8 +276,8 @@ def _shapes(model: onnx.ModelProto) -> dict[str, tuple[int | None, ...]]:
 
 
 def _bytes_of(tensor: onnx.TensorProto) -> int:
-    itemsize: int = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
-    return math.prod(tensor.dims) * itemsize
+    kind = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return int(math.prod(tensor.dims) * kind.itemsize)
 
 
 def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:

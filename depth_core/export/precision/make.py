@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
@@ -41,6 +40,7 @@ from depth_core.manifest import (
     write_manifest,
 )
 from depth_core.metrics import find_protocol
+from depth_core.runtime.engine.graph_hash import GraphHashes
 
 LowPrecision: TypeAlias = Literal['fp16', 'int8']
 Fp16Method: TypeAlias = Literal['rule', 'autocast']
@@ -156,7 +156,7 @@ def _measure(
     limits = request.limits or DEFAULT_LIMITS[request.precision].or_noise(noise_depth, back)
     error = PrecisionError(
         reference=request.onnx.name,
-        reference_sha256=hashlib.sha256(request.onnx.read_bytes()).hexdigest(),
+        reference_sha256=GraphHashes().of(request.onnx),
         method=method,
         images=images.description,
         image_count=len(images.inputs),

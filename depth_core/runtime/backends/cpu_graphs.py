@@ -39,7 +39,7 @@ def cpu_graph(path: Path, precision: Precision) -> Path:
         if not found.is_file():
             message = (
                 f'int8 was asked for, and there is no {found.name} beside {path}; make it with '
-                'python -m depth_core.export ... --precision int8 for processors.'
+                f'python -m depth_core.export --onnx {path} --precision int8 --target cpu.'
             )
             raise BackendError(message)
         manifest = read_manifest(found)
@@ -48,7 +48,7 @@ def cpu_graph(path: Path, precision: Precision) -> Path:
         message = (
             f'{found} says that it computes in {manifest.precision}{target}, and int8 for '
             'processors was asked for; make it again with python -m depth_core.export ... '
-            '--precision int8 for processors.'
+            '--precision int8 --target cpu.'
         )
         raise BackendError(message)
     return found
