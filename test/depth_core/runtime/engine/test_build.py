@@ -25,6 +25,8 @@ from depth_core.runtime.engine.build import build_plan, profile_shapes
 from depth_core.runtime.engine.builder import BuildRequest
 from depth_core.runtime.engine.builder_process import BuilderProcess
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.graph import TensorInfo
+from depth_core.runtime.onnx_graph import OnnxGraph
 from depth_core.runtime.onnx_reader import read_graph
 from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write_graph
 
@@ -99,6 +101,22 @@ def test_a_free_batch_and_free_sizes_get_a_profile(trt: TensorRt, tmp_path: Path
     }
     options = EngineOptions(max_batch=4, workspace_bytes=64 << 20)
     assert build_plan(trt, path, manifest, precision='fp32', options=options, targets=TARGETS)
+
+
+def test_a_free_size_that_the_manifest_does_not_state_is_refused() -> None:
+    image = TensorInfo(name='image', dtype='float32', shape=(None, 3, None, None))
+    planes = replace(MANIFEST, input=InputSpec(height=16, width=24, layout='NCHW', batch=0))
+    graph = OnnxGraph(opsets={}, inputs=(image,), outputs=(), nodes=(), tensors={}, inner={})
+    assert profile_shapes(graph, planes, 2) == {
+        'image': [[1, 3, 16, 24], [2, 3, 16, 24], [2, 3, 16, 24]]
+    }
+    anything = replace(image, shape=None)
+    assert profile_shapes(replace(graph, inputs=(anything,)), planes, 1) == {
+        'image': [[1, 3, 16, 24]] * 3
+    }
+    other = TensorInfo(name='other', dtype='float32', shape=(1, None))
+    with pytest.raises(ConfigError, match=r"'other' float32 \[1, \?\] leaves sizes free"):
+        profile_shapes(replace(graph, inputs=(image, other)), planes, 1)
 
 
 def test_more_images_than_the_graph_takes_are_refused(trt: TensorRt, tmp_path: Path) -> None:
