@@ -92,11 +92,19 @@ def _references(
         return bare, {row.label: raw.label for row, raw in zip(rows, bare, strict=True)}
     if options.reference == _TORCH and model.suffix != '.ckpt':
         return _torch_rows(model, options, rows)
+    reference = _named_row(options.reference, rows)
+    return [], {row.label: reference for row in rows if row.label != reference}
+
+
+def _named_row(name: str, rows: Sequence[BenchRequest]) -> str:
+    """The label of the row that is meant: by its label, or by its backend where one row has it."""
     labels = [row.label for row in rows]
-    if options.reference not in labels:
-        known = (*labels, _TORCH, _RAW)
-        raise ConfigError(unknown_name('reference', options.reference, known))
-    return [], {label: options.reference for label in labels if label != options.reference}
+    if name in labels:
+        return name
+    of_backend = [row.label for row in rows if row.backend == name]
+    if len(of_backend) != 1:
+        raise ConfigError(unknown_name('reference', name, (*labels, _TORCH, _RAW)))
+    return of_backend[0]
 
 
 def _torch_rows(
