@@ -36,7 +36,7 @@ class AreaAverage:
         self._bands = 2 if math.gcd(height, rows) % 2 == 0 else 1
         height, rows = height // self._bands, rows // self._bands
         self._rows, self._columns = _Groups(height, rows), _Groups(width, columns)
-        self._codes = np.empty((height, width, 3), np.uint16)
+        self._height = height
         self._fewer_rows = np.empty((rows, width, 3), np.uint16)
         self._turned = np.empty((width, rows, 3), np.uint16)
         self._sums = np.empty((columns, rows * 3), np.uint16)
@@ -60,7 +60,7 @@ class AreaAverage:
 
         Each code is that of `INTER_AREA` or next to it.
         """
-        height, rows = len(self._codes), len(self._result)
+        height, rows = self._height, len(self._result)
         for band in range(self._bands):
             self._shrink(
                 image[band * height : (band + 1) * height], target[band * rows : (band + 1) * rows]
@@ -69,8 +69,7 @@ class AreaAverage:
     def _shrink(self, image: Uint8Array, target: Uint8Array) -> None:
         rows, columns = self._rows, self._columns
         weight = rows.takes * columns.takes
-        codes = rows.by_place(self._codes, rows.takes)
-        np.copyto(codes, rows.in_groups(image, rows.takes).swapaxes(0, 1))
+        codes = rows.in_groups(image, rows.takes).swapaxes(0, 1)
         rows.add(codes, rows.by_place(self._fewer_rows, rows.gives))
         if weight > _LARGEST_WEIGHT:
             self._fewer_rows += np.uint16(rows.takes // 2)
@@ -120,7 +119,7 @@ class _Groups:
         by_place = self.by_place(averages, self.gives)
         np.copyto(self.in_groups(rows, self.gives).swapaxes(0, 1), by_place)
 
-    def add(self, rows: NDArray[np.uint16], sums: NDArray[np.uint16]) -> None:
+    def add(self, rows: NDArray[Any], sums: NDArray[np.uint16]) -> None:
         """Write the weighted sums of `rows`, both by place."""
         if self._product is None:
             self._product = np.empty_like(sums[0])
@@ -145,7 +144,7 @@ class _Groups:
 def _add(
     average: _Average,
     whole_weight: np.uint16,
-    rows: NDArray[np.uint16],
+    rows: NDArray[Any],
     total: NDArray[np.uint16],
     product: NDArray[np.uint16],
 ) -> None:
@@ -153,18 +152,18 @@ def _add(
     whole, parts = average.whole, average.parts
     if not whole:
         (first, weight), parts = parts[0], parts[1:]
-        np.multiply(rows[first], weight, out=total)
+        np.multiply(rows[first], weight, out=total, dtype=np.uint16)
     elif len(whole) == 1:
-        np.multiply(rows[whole[0]], whole_weight, out=total)
+        np.multiply(rows[whole[0]], whole_weight, out=total, dtype=np.uint16)
     else:
-        np.add(rows[whole[0]], rows[whole[1]], out=total)
+        np.add(rows[whole[0]], rows[whole[1]], out=total, dtype=np.uint16)
         for row in whole[2:]:
             np.add(total, rows[row], out=total)
         if whole_weight > 1:
-            np.multiply(total, whole_weight, out=total)
+            np.multiply(total, whole_weight, out=total, dtype=np.uint16)
     for row, weight in parts:
         if weight == 1:
             np.add(total, rows[row], out=total)
         else:
-            np.multiply(rows[row], weight, out=product)
+            np.multiply(rows[row], weight, out=product, dtype=np.uint16)
             np.add(total, product, out=total)
