@@ -196,7 +196,8 @@ class EngineCache:
         deleted: list[Entry] = []
         left: list[Entry] = []
         for entry in self.entries():
-            if entry.unused_for() >= older_than:
+            # Without a clock of its own a computer may have used one tomorrow.
+            if not older_than or entry.unused_for() >= older_than:
                 (deleted if self._files.delete_unused(entry.stem) else left).append(entry)
         valid = {entry.stem for entry in self.entries()}
         for stem in set(self._files.stems()) - valid:

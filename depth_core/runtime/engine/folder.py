@@ -43,7 +43,7 @@ def default_folder() -> Path:
         value = os.environ.get(name, '')
         if os.path.isabs(value):  # noqa: PTH117  the rule for these variables: others are ignored
             return Path(value) / 'depth_ros' / 'engines'
-    home = Path('~').expanduser()
+    home = Path(os.path.expanduser('~'))  # noqa: PTH111  it raises nothing without a home
     if not home.is_absolute():
         message = (
             'this user has no home folder to keep engines in; set XDG_CACHE_HOME, or name a '
@@ -63,7 +63,8 @@ def private_folder(path: Path) -> Path:
         UnsafeError: Another user may write to it, or to a folder above it.
         UnavailableError: It cannot be made.
     """
-    real = Path(os.path.realpath(path.expanduser()))
+    # Unlike those of Path, these raise nothing.
+    real = Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111
     try:
         missing = [folder for folder in (real, *real.parents) if not folder.exists()]
         for folder in reversed(missing):

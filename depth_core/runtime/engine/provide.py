@@ -134,19 +134,17 @@ class _Work:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[EngineCache | None]:
-        """Have the lock of the key, where there is a cache that has room for one."""
+        """Have the lock of the key, where there is a cache that can be written to."""
         with contextlib.ExitStack() as stack:
-            cache = self.cache
-            if cache is not None:
-                lock = cache.locked(
+            if self.cache is not None:
+                lock = self.cache.locked(
                     self.key.digest, cancelled=self.options.cancelled, waiting=self._wait
                 )
                 try:
                     stack.enter_context(lock)
-                except UnavailableError as error:
-                    _logger.warning('engines are not kept, and built at each start: %s', error)
-                    cache = None
-            yield cache
+                except UnavailableError as error:  # what is there can be read all the same
+                    _logger.warning('engines built now may not be kept: %s', error)
+            yield self.cache
 
     def _wait(self, waited_s: float) -> None:
         self._report('waiting for another process that prepares the same engine')

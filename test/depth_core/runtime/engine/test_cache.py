@@ -293,6 +293,14 @@ def test_the_folder_is_in_the_cache_of_the_user(
     assert default_folder() == tmp_path / 'xdg/depth_ros/engines'
 
 
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('XDG_CACHE_HOME', 'ROS_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('os.path.expanduser', str)  # as where the user is in no list
+    with pytest.raises(DepthError, match=r'no home folder.*XDG_CACHE_HOME'):
+        default_folder()
+
+
 def test_the_least_recently_used_goes_first_and_never_what_was_just_stored(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / 'engines', limit_bytes=2 * len(PLAN))
     first, second = keep(cache), keep(cache, 'two')
@@ -339,6 +347,16 @@ def test_only_what_was_not_used_for_so_long_is_cleared(cache: EngineCache) -> No
     deleted, _ = cache.clear(older_than=timedelta(days=30))
     assert [entry.key for entry in deleted] == [KEY]
     assert [entry.key for entry in cache.entries()] == [key_of(fields('two'))]
+
+
+def test_what_was_used_in_the_future_is_cleared_too(cache: EngineCache) -> None:
+    keep(cache)
+    entry = cache.entry(KEY)
+    assert entry is not None
+    later = dataclasses.replace(entry, last_used='2999-01-01T00:00:00+00:00')
+    (cache.folder / f'{entry.stem}.json').write_text(later.to_json())
+    assert cache.clear(older_than=timedelta(days=1))[0] == []
+    assert [entry.key for entry in cache.clear()[0]] == [KEY]
 
 
 def test_clear_leaves_nothing_broken_behind(cache: EngineCache) -> None:

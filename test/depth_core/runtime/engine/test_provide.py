@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 import shutil
 import sys
@@ -288,6 +289,32 @@ def test_without_a_cache_the_engine_is_served_with_a_warning(
     assert place.builds == 2
     with pytest.raises(BackendError, match='could not be kept'):
         backend.engine.check_kept()
+
+
+def test_a_cache_that_is_read_only_serves_what_it_has(
+    built: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, 'Read-only file system')
+
+    monkeypatch.setattr('depth_core.runtime.engine.cache.locked', read_only)
+    monkeypatch.setattr('depth_core.runtime.engine.cache.try_lock', read_only)
+    with caplog.at_level(logging.WARNING):
+        check_answer(built.open())
+    assert 'engines built now may not be kept' in caplog.text
+    assert built.builds == 0
+
+
+def test_an_engine_that_was_not_compared_any_more_is_compared_now(built: Place) -> None:
+    (own,) = built.cache.entries()
+    plan = built.cache.load(own.key)
+    assert plan is not None
+    built.cache.store(own.key, plan, own.fields)  # as when a kill came before the comparison
+    phases: list[str] = []
+    built.open(report=lambda progress: phases.append(progress.phase))
+    assert phases == ['comparing with the graph']
+    built.open(report=lambda progress: phases.append(progress.phase))
+    assert (len(phases), built.builds) == (1, 0)
 
 
 def test_without_a_driver_tensorrt_is_not_touched(
