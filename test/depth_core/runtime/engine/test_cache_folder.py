@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which folders engines may be kept in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depth_core.errors import DepthError
+from depth_core.runtime.engine.cache import EngineCache
+from depth_core.runtime.engine.folder import UnsafeError, default_folder
+
+
+@pytest.mark.parametrize('mode', [0o777, 0o770, 0o702])
+def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / 'open'
+    folder.mkdir()
+    folder.chmod(mode)
+    with pytest.raises(UnsafeError, match=f'mode {mode:04o}.*chmod 700'):
+        EngineCache(folder)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_below_one_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
+    above = tmp_path / 'open'
+    above.mkdir()
+    above.chmod(0o777)
+    with pytest.raises(UnsafeError, match=r'mode 0777.*chmod go-w'):
+        EngineCache(above / 'engines')
+    above.chmod(0o1777)  # as /tmp: only the owner of an entry may rename it
+    EngineCache(above / 'engines')
+
+
+def test_a_link_to_a_private_folder_is_followed_and_one_to_an_open_one_refused(
+    tmp_path: Path,
+) -> None:
+    for name, mode in (('private', 0o700), ('open', 0o777)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name).chmod(mode)
+        (tmp_path / f'to_{name}').symlink_to(tmp_path / name)
+    assert EngineCache(tmp_path / 'to_private').folder == tmp_path / 'private'
+    with pytest.raises(UnsafeError, match='mode 0777'):
+        EngineCache(tmp_path / 'to_open')
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(DepthError, match='name another'):
+        EngineCache(tmp_path / 'file')
+    with pytest.raises(DepthError, match='name another'):
+        EngineCache(tmp_path / 'file' / 'engines')
+
+
+def test_the_folder_is_in_the_cache_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    monkeypatch.delenv('ROS_HOME', raising=False)
+    monkeypatch.setenv('XDG_CACHE_HOME', 'relative')  # to be ignored, says the specification
+    assert default_folder() == tmp_path / 'home/.cache/depth_ros/engines'
+    monkeypatch.setenv('ROS_HOME', str(tmp_path / 'ros'))
+    assert default_folder() == tmp_path / 'ros/depth_ros/engines'
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'xdg'))
+    assert default_folder() == tmp_path / 'xdg/depth_ros/engines'
+
+
+def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ('XDG_CACHE_HOME', 'ROS_HOME'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr('os.path.expanduser', str)  # as where the user is in no list
+    with pytest.raises(DepthError, match=r'no home folder.*XDG_CACHE_HOME'):
+        default_folder()
