@@ -99,6 +99,15 @@ def test_a_large_picture_may_find_no_memory_and_the_next_one_does(
     np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
 
 
+def test_the_real_library_refuses_what_is_no_plan(fixed: Path) -> None:
+    pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is for x86-64 machines')
+    trt = load_tensorrt('tensorrt-rtx')  # the real one, before the fakes stand in its place
+    with installed() as gpu:
+        with pytest.raises(BackendError, match=r'cannot load the engine: .*readHeader'):
+            EngineSession(trt, b'nonsense', open_device(), read_manifest(fixed))
+        assert (gpu.memory, gpu.pinned, list(gpu.streams)) == ({}, {}, [0])
+
+
 @pytest.mark.parametrize('version', VERSIONS)
 def test_plans_that_are_no_good_here(
     fixed: Path, version: str, monkeypatch: pytest.MonkeyPatch
