@@ -55,7 +55,7 @@ class Gpu:
         """Forget everything, as a new process would."""
         self.initialised = False
         self.retained = 0
-        """How many hold the primary context."""
+        """Holders of the primary context."""
         self.memory: dict[int, NDArray[np.uint8]] = {}
         self.reserved: dict[int, int] = {}
         """Bytes that TensorRT holds, by a key of its own."""
@@ -66,6 +66,7 @@ class Gpu:
         self.graphs: dict[int, list[Work]] = {}
         self.broken = 0
         """The error that the context was lost to; every later call repeats it."""
+        self.crashed = False  # whether something happened that ends a real process
         self.pageable_copies = 0
         """Copies that were not asynchronous, because the memory was not pinned."""
         self.launches: list[str] = []

@@ -7,6 +7,7 @@ the device's context current, and is guarded by whoever owns it: one thread at a
 
 from __future__ import annotations
 
+import ctypes
 import logging
 import math
 from contextlib import ExitStack
@@ -111,7 +112,7 @@ class Execution:
         trt = self._trt
         trt.clear_errors()
         trt.register_plugins()
-        runtime = self._required(trt.module.Runtime(trt.logger), 'start')
+        runtime = _open_runtime(trt)
         engine = self._required(runtime.deserialize_cuda_engine(plan), 'load the engine')
         context = self._required(engine.create_execution_context(), 'prepare the engine to run')
         return _Loaded(runtime, engine, context)
@@ -211,3 +212,24 @@ class Execution:
                 'model or fewer images at once.'
             )
             raise OutOfDeviceMemoryError(message) from error
+
+
+def _open_runtime(trt: TensorRt) -> Runtime:
+    """Open TensorRT's runtime, which may be unusable: with a driver older than it wants.
+
+    Raises:
+        BackendError: It is.
+    """
+    trt.clear_errors()
+    try:
+        runtime: Runtime = trt.module.Runtime(trt.logger)
+    except TypeError as error:  # the library gave nothing
+        message = f'{trt} does not start: {trt.first_error() or error}; update the driver.'
+        raise BackendError(message) from error
+    complaint = trt.first_error()
+    if complaint:
+        # Whatever is asked of it ends the process, deleting it too: it is kept for good.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))
+        message = f'{trt} does not start: {complaint}; update the driver.'
+        raise BackendError(message)
+    return runtime

@@ -4,6 +4,8 @@
 Environment variables make it fail:
 
     FAKE_TENSORRT_BROKEN       a factor on every floating output: an engine that miscomputes
+    FAKE_TENSORRT_CUDA         CUDA that it was built for, 12000 unless said; a driver that knows
+                               only an older one leaves a runtime that ends the process
     FAKE_TENSORRT_RUN          `no_engine`, `no_context` or `no_enqueue` fails there for memory
 """
 
@@ -40,15 +42,22 @@ class SegmentationFaultError(BaseException):
 
 class Runtime:
     api: Any
+    _dead = False
 
     def __init__(self, logger: ILogger) -> None:
         self._logger = check_logger(logger)
-        self._dead = False
+        wanted = int(os.environ.get('FAKE_TENSORRT_CUDA', '12000'))
         try:
             GPU.init()
+            self._dead = GPU.driver_version < wanted
         except (NoDriverError, GpuError):
-            complain(logger, 'CUDA initialization failure with error: 35')
             self._dead = True
+        if self._dead and self.api.flavour == 'tensorrt':
+            complain(logger, 'CUDA initialization failure with error: 35')
+
+    def __del__(self) -> None:
+        if self._dead and self.api.flavour == 'tensorrt':
+            GPU.crashed = True  # where the real one takes the process down
 
     def deserialize_cuda_engine(self, serialized_engine: bytes) -> Any:
         if self._dead:

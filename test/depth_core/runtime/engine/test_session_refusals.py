@@ -127,6 +127,18 @@ def test_plans_that_are_no_good_here(
         assert (gpu.memory, gpu.pinned) == ({}, {})
 
 
+def test_a_driver_too_old_for_tensorrt_is_said_and_the_process_lives(
+    fixed: Path, fake_gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fake_plan(fixed)
+    monkeypatch.setenv('FAKE_TENSORRT_CUDA', '13010')
+    with pytest.raises(BackendError, match=r'tensorrt 10\.3\.0 does not start: .*update the dri'):
+        session_of(fixed, plan=plan)
+    gc.collect()
+    assert not fake_gpu.crashed
+    assert (fake_gpu.memory, fake_gpu.pinned, list(fake_gpu.streams)) == ({}, {}, [0])
+
+
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
