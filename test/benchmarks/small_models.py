@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +24,6 @@ from depth_core.files import write_text_atomically
 from depth_core.models import create_model
 from depth_core.shipped import find_model
 from depth_core.weights.checkpoint import save_model
-from test.conditioned import conditioned
 
 NETWORKS: Final = (
     'densedepth_small',
@@ -45,7 +45,7 @@ KEPT: Final = (
 def export(network: str, folder: Path) -> tuple[Path, Path]:
     """Make the graph and the checkpoint of a network with random weights."""
     torch.manual_seed(0)
-    model = conditioned(create_model(network))
+    model = create_model(network)
     checkpoint, graph = folder / f'{network}.ckpt', folder / f'{network}.onnx'
     save_model(checkpoint, model)
     height, width = model.spec.default_size
@@ -60,37 +60,49 @@ def measure(graph: Path, reference: list[str], options: argparse.Namespace) -> d
         [
             *('--model', str(graph), '--backends', 'openvino,onnxruntime'),
             *('--threads', str(options.threads), '--frames', str(options.frames)),
-            *('--output', str(output), *reference),
+            *('--rounds', str(options.rounds), '--output', str(output), *reference),
         ]
     )
     written: dict[str, Any] = json.loads(output.read_text(encoding='utf-8'))
     return written
 
 
+def models(folder: Path) -> Iterator[tuple[str, Path, Path | None]]:
+    """Name, graph and checkpoint of each network; the shipped one has no checkpoint here."""
+    shipped = folder / 'shipped.onnx'
+    shipped.write_bytes(find_model('densedepth_small').read_bytes())
+    yield SHIPPED, shipped, None
+    for network in NETWORKS:
+        yield network, *export(network, folder)
+
+
 def main() -> None:
-    """Measure all networks and write the result."""
+    """Measure one network after the other, and write down what is known after each."""
     parser = argparse.ArgumentParser(prog='python -m test.benchmarks.small_models')
     parser.add_argument('--frames', type=int, default=200, help='calls in each row')
+    parser.add_argument('--rounds', type=int, default=10, help='turns of each row')
     parser.add_argument('--threads', type=int, default=1, help='CPU threads of each row')
     parser.add_argument('--output', type=Path, default=RESULT, help='JSON file to write')
     options = parser.parse_args()
-    runs, machines = [], []
+    runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        shipped = folder / 'shipped.onnx'
-        shipped.write_bytes(find_model('densedepth_small').read_bytes())
-        found = [(SHIPPED, shipped, None), *((name, *export(name, folder)) for name in NETWORKS)]
-        for network, graph, checkpoint in found:
+        for network, graph, checkpoint in models(Path(name)):
             references = [['--reference', 'raw']]
             if checkpoint is not None:
                 references.append(['--reference', 'torch', '--checkpoint', str(checkpoint)])
             for reference in references:
                 written = measure(graph, reference, options)
-                machines.append(written['machine'])
                 rows = [{key: row[key] for key in KEPT} for row in written['results']]
-                runs.append({'network': network, 'reference': reference[1], 'results': rows})
-    content = {'machine': machines[0], 'runs': runs}
-    write_text_atomically(options.output, json.dumps(content, indent=1) + '\n')
+                runs.append(
+                    {
+                        'network': network,
+                        'reference': reference[1],
+                        'load_1min': written['machine']['load_1min'],
+                        'results': rows,
+                    }
+                )
+                content = {'machine': written['machine'], 'runs': runs}
+                write_text_atomically(options.output, json.dumps(content, indent=1) + '\n')
 
 
 if __name__ == '__main__':
