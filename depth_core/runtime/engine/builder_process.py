@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -16,7 +17,6 @@ from typing import Any, Final
 
 from depth_core.errors import BackendError
 from depth_core.runtime.engine.builder import BuildRequest
-from depth_core.runtime.engine.device import visible_gpu
 
 _logger = logging.getLogger(__name__)
 
@@ -32,11 +32,27 @@ class BuilderProcess:
     """
 
     def __init__(self, request: BuildRequest) -> None:
-        self._connection, theirs = Pipe()
+        self._request = request
+        with contextlib.ExitStack() as opened:
+            try:
+                self._start(opened)
+            except OSError as error:
+                message = (
+                    'no process can be started to build the engine in: '
+                    f'{error.strerror or error}; close other programs, free space for temporary '
+                    'files, and try again.'
+                )
+                raise BackendError(message) from error
+            self._opened = opened.pop_all()
+
+    def _start(self, opened: contextlib.ExitStack) -> None:
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  open as long as the process is
+        opened.callback(self._output.close)
+        self._connection, theirs = Pipe()
+        opened.callback(self._connection.close)
         descriptor = theirs.fileno()
         folders = [str(Path(folder).absolute()) for folder in sys.path]
-        try:
+        with contextlib.closing(theirs):
             self._process = subprocess.Popen(
                 [sys.executable, '-m', _MODULE, str(descriptor)],
                 pass_fds=[descriptor],
@@ -44,31 +60,18 @@ class BuilderProcess:
                 stdout=self._output,
                 stderr=self._output,
                 cwd='/',  # where no folder shadows a module
-                env={
-                    **os.environ,
-                    'PYTHONPATH': os.pathsep.join(folders),
-                    **visible_gpu(request.gpu),
-                },
+                env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
                 start_new_session=True,  # Ctrl-C is for this process, which ends the other
             )
-        except OSError as error:
-            self._output.close()
-            self._connection.close()
-            message = (
-                f'no process can be started to build the engine in: {error.strerror or error}; '
-                'close other programs and try again.'
-            )
-            raise BackendError(message) from error
-        finally:
-            theirs.close()
-        self._request = request
+        opened.callback(self._end)
+
+    def _end(self) -> None:
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """End it."""
-        self._connection.close()
-        self._process.kill()
-        self._process.wait()
-        self._output.close()
+        self._opened.close()
 
     def start(self) -> None:
         """Tell it what to build.

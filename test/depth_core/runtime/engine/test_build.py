@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -249,6 +250,19 @@ def test_a_builder_that_is_gone_takes_nobody_with_it(
         os.kill(builder._process.pid, ending)
         with pytest.raises(BackendError, match=told):
             listen(builder)
+
+
+def test_no_process_to_build_in_is_said_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_graph(tmp_path / 'small.onnx')
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, 'tempdir', str(tmp_path / 'nowhere'))
+        with pytest.raises(BackendError, match=r'no process can be started.*temporary'):
+            BuilderProcess(request_for(path))
+    monkeypatch.setattr(sys, 'executable', str(tmp_path / 'no_python'))
+    with pytest.raises(BackendError, match=r'no process can be started.*No such file'):
+        BuilderProcess(request_for(path))
 
 
 def request_for(path: Path) -> BuildRequest:
