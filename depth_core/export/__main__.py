@@ -132,7 +132,11 @@ def _parser() -> CommandParser:
     add('--checkpoint', type=Path, help='.ckpt file of this package, to be written as --output')
     add('--onnx', type=Path, help='.onnx file with its manifest, to make another precision of')
     add = parser.add_argument
-    add('--output', type=Path, help='.onnx file to write; <stem>.json beside it')
+    add(
+        '--output',
+        type=Path,
+        help='.onnx file to write; <stem>.json and <stem>.answers.npz beside it',
+    )
     add('--height', type=count, help='rows of the input, pixels; as trained when left out')
     add('--width', type=count, help='columns of the input, pixels; as trained when left out')
     add(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -137,12 +138,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 class _Opener:
     """Opens plans on the GPU that is here, those that were made for it."""
 
-    def __init__(self) -> None:
-        self._device: Device | None = None
+    @cached_property
+    def _device(self) -> Device | None:
         try:
-            self._device = open_device()
+            return open_device()
         except DepthError as error:
             sys.stdout.write(f'no engine is opened: {error}\n')
+            return None
 
     def complaint(self, entry: Entry, plan: bytes) -> str | None:
         """What is wrong with a plan; None when nothing is, or it is not for here."""

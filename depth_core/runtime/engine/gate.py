@@ -24,10 +24,11 @@ from depth_core.runtime.engine.answers import Answers
 from depth_core.runtime.preprocessing import Preprocessor
 
 LIMITS: Final[Mapping[Precision, ErrorSpread]] = {
-    # Runtimes add in another order: 1e-6 to 1e-5 was measured between three of them on the
-    # processor. The fast convolutions of GPUs round some ten times more. TF32, which keeps ten
-    # bits and was not asked for, is off by 3e-4 on average, as fp16 is.
-    'fp32': ErrorSpread(mean=1e-4, p999=1e-3, max=1e-2),
+    # Runtimes add in another order: between two of them on the processor the small networks were
+    # 3e-7 to 6e-6 off on average, and at one pixel up to 5e-4 where edges of depth are sharp. The
+    # fast convolutions of GPUs round some ten times more. TF32, which keeps ten bits and was not
+    # asked for, is off by 3e-4 on average, as fp16 is.
+    'fp32': ErrorSpread(mean=1e-4, p999=5e-3, max=5e-2),
     # Rounding after every node takes networks with random weights up to 6e-3 off on average on
     # the worst image, 3e-2 at 0.1 % of its pixels, 4e-2 at one. Three to four times that, seven
     # at one pixel, for another order of sums; nonsense is off by more than a tenth everywhere.
