@@ -192,13 +192,22 @@ def _ratio(ratio: Mapping[str, Any]) -> str:
 
 
 def _machine() -> str:
-    found = results('bench')['machine']
-    libraries = ', '.join(f'{name} {version}' for name, version in found['libraries'].items())
+    content = results('bench')
+    found = content['machine']
     able = ', '.join(found['instruction_sets'][-2:])
+    libraries = ', '.join(f'{name} {version}' for name, version in found['libraries'].items())
+    loads = [run['load_1min'] for run in content['runs']]
+    calls = min(row['frames'] for run in content['runs'] for row in run['results'])
+    busy = (
+        'The machine was not idle: compare CPU times, for those on the clock hold the turns of '
+        'others.\n'
+        if max(loads) > found['cpus']
+        else ''
+    )
     return (
-        f'Measured {found["date"][:10]} on {found["processor"]}, {able}, {found["cpus"]} of '
-        f'{found["cpus_of_machine"]} CPUs, load of the minute before {found["load_1min"]:.2f}; '
-        f'{libraries}.\n'
+        f'Measured {found["date"][:10]} on {found["processor"]} ({able}), {found["cpus"]} of '
+        f'{found["cpus_of_machine"]} CPUs, {calls} calls in each row, load {min(loads):.1f} to '
+        f'{max(loads):.1f}; Python {found["python"]}, {libraries}.\n{busy}'
     )
 
 
