@@ -32,14 +32,14 @@ def draw(results: Sequence[BenchResult], machine: Machine, title: str) -> bytes:
     stages, times = figure.subplots(1, 2)
     _draw_stages(stages, results)
     _draw_times(times, results)
-    for axes in (stages, times):
+    for axes, columns in ((stages, 4), (times, 2)):
         handles, labels = axes.get_legend_handles_labels()
         axes.legend(
             handles,
             labels,
             loc='upper center',
             bbox_to_anchor=(0.5, -0.55 / figure.get_figheight() - 0.05),
-            ncols=4,
+            ncols=columns,
             frameon=False,
             fontsize=8,
         )
