@@ -51,21 +51,21 @@ def graph_for(path: Path, precision: Precision, hashes: GraphHashes) -> Graph:
     if not sibling.is_file():
         message = (
             f'{precision} was asked for, and there is no {sibling.name} beside {path}; make it '
-            f'with python -m depth_core.export ... --precision {precision}.'
+            f'with python -m depth_core.export --onnx {path} --precision {precision}.'
         )
         raise BackendError(message)
     found = read_manifest(sibling)
     if found.precision != precision:
         message = (
             f'{sibling} says that it computes in {found.precision}, not {precision}; make it '
-            f'again with python -m depth_core.export ... --precision {precision}.'
+            f'again with python -m depth_core.export --onnx {path} --precision {precision}.'
         )
         raise BackendError(message)
     error = found.precision_error
     if error is not None and error.reference_sha256 != hashes.of(path):
         message = (
             f'{sibling} was made from another {error.reference} than the one beside it; make it '
-            f'again with python -m depth_core.export ... --precision {precision}.'
+            f'again with python -m depth_core.export --onnx {path} --precision {precision}.'
         )
         raise BackendError(message)
     _refuse_cpu_graph(sibling, found)
@@ -87,6 +87,6 @@ def _refuse_cpu_graph(path: Path, manifest: Manifest) -> None:
     if manifest.precision_target == 'cpu':
         message = (
             f'{path} is quantised for processors, by rules that TensorRT does not take; make it '
-            f'for TensorRT with python -m depth_core.export ... --precision {manifest.precision}.'
+            f'for TensorRT with python -m depth_core.export --precision {manifest.precision}.'
         )
         raise BackendError(message)
