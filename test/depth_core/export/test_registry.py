@@ -17,7 +17,7 @@ from depth_core.errors import BackendError
 from depth_core.export.constants import BROADCASTS
 from depth_core.export.onnx import weights_sha256
 from depth_core.manifest import read_manifest
-from depth_core.models import list_models
+from depth_core.models import FAMILIES, list_models
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.graph_checks import check_operators
@@ -114,8 +114,8 @@ def test_nothing_is_left_that_could_have_been_computed(name: str, exports: Expor
     assert 'GatherND' not in {node.op_type for node in graph.node}
 
 
-FREE = ('semantic_packnet', 'urcdc_small', 'zoedepth_nk')
-"""Filters of each pixel, group norms, windows, class tokens, a router: what may fix a batch."""
+FREE = [min(network.name for network in family.networks) for family in FAMILIES]
+"""One of each family: test_conformance_networks.py runs these graphs on every backend."""
 
 
 @pytest.mark.numeric
