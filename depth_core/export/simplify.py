@@ -66,6 +66,7 @@ _ROUNDS: Final = 2
 def simplify(model: ir.Model) -> None:
     """Rewrite `model` in place."""
     _remove_stated_defaults(model)
+    _measure_after_casts(model.graph)
     ir.passes.common.InlinePass()(model)
     for _ in range(_ROUNDS):
         fold_constants(model, onnx_shape_inference=True)
@@ -90,3 +91,13 @@ def _remove_stated_defaults(model: ir.Model) -> None:
         stated = node.attributes.get('reduction')
         if node.op_type == 'ScatterND' and stated is not None and stated.value == 'none':
             del node.attributes['reduction']
+
+
+def _measure_after_casts(graph: ir.Graph) -> None:
+    """Take the sizes of an input from its cast: TensorRT does nothing else with uint8."""
+    for given in graph.inputs:
+        casts = [node for node in given.consumers() if node.op_type == 'Cast']
+        for node in tuple(given.consumers()):
+            if node.op_type == 'Shape' and casts:
+                node.replace_input_with(0, casts[0].outputs[0])
+    graph.sort()

@@ -68,3 +68,29 @@ def test_a_reduction_that_says_something_stays() -> None:
         rows=np.array([[5.0, 6.0]], np.float32),
     )
     assert [item.name for item in model.graph.node[0].attribute] == ['reduction']
+
+
+def test_a_batch_is_counted_after_the_cast() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node('Shape', ['image'], ['count'], start=0, end=1),
+            helper.make_node('Cast', ['image'], ['floats'], to=TensorProto.FLOAT),
+            helper.make_node('Concat', ['count', 'rest'], ['shape'], axis=0),
+            helper.make_node('Reshape', ['floats', 'shape'], ['y']),
+        ],
+        'any',
+        [helper.make_tensor_value_info('image', TensorProto.UINT8, ['batch', 2, 3])],
+        [helper.make_tensor_value_info('y', TensorProto.FLOAT, ['batch', 6])],
+        [numpy_helper.from_array(np.array([6]), 'rest')],
+    )
+    opsets = [helper.make_opsetid('', 18)]
+    model = ir.serde.deserialize_model(
+        helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    )
+    simplify(model)
+    proto = ir.serde.serialize_model(model)
+    (user,) = (node for node in proto.graph.node if 'image' in node.input)
+    assert user.op_type == 'Cast'
+    images = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    (y,) = onnxruntime.InferenceSession(proto.SerializeToString()).run(None, {'image': images})
+    np.testing.assert_array_equal(y, np.arange(12.0).reshape(2, 6))

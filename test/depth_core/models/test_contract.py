@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from depth_core.errors import ConfigError, ModelError
+from depth_core.export.onnx import weights_sha256
 from depth_core.losses import l1, laplace_nll
+from depth_core.manifest import read_manifest
 from depth_core.models import FAMILIES, NETWORKS, DepthModel, create_model, list_models
 from depth_core.weights.checkpoint import load_model, save_model
 from test.exports import Exports, tiny_network, tiny_size
@@ -167,6 +169,7 @@ def test_a_checkpoint_brings_the_same_network_back(model: DepthModel, tmp_path: 
 def test_the_onnx_graph_answers_the_same(model: DepthModel, exports: Exports) -> None:
     path = exports(model.spec.name)
     network = tiny_network(model.spec.name)
+    assert read_manifest(path).weights_sha256 == weights_sha256(network)
     height, width = tiny_size(network)
     pixels = torch.randint(
         0,
