@@ -73,6 +73,7 @@ def simplify(model: ir.Model) -> None:
         rewrite(model, RULES)
     ir.passes.common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fold_large_constants(model.graph)
+    _ask_casts_for_sizes(model.graph)
     for clean in (
         ir.passes.common.RemoveUnusedNodesPass(),
         ir.passes.common.RemoveUnusedOpsetsPass(),
@@ -83,6 +84,19 @@ def simplify(model: ir.Model) -> None:
         ir.passes.common.ClearMetadataAndDocStringPass(),
     ):
         clean(model)
+
+
+def _ask_casts_for_sizes(graph: ir.Graph) -> None:
+    """Take the sizes of an input from what it is cast to: TensorRT may only cast uint8."""
+    for given in graph.inputs:
+        uses = list(given.uses())
+        casts = [use.node for use in uses if use.node.op_type == 'Cast']
+        if not casts:
+            continue
+        for use in uses:
+            if use.node.op_type in {'Shape', 'Size'}:
+                use.node.replace_input_with(use.idx, casts[0].outputs[0])
+    graph.sort()
 
 
 def _remove_stated_defaults(model: ir.Model) -> None:

@@ -17,7 +17,6 @@ from torch import Tensor
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.models import FAMILIES, DepthModel, list_models
 from depth_core.runtime import Framing, Predictor
-from depth_core.runtime.sizes import keep_aspect_size
 from depth_core.weights.checkpoint import save_model
 from test.conformance import HERE, open_on, pictures
 from test.exports import Exports, tiny_network
@@ -84,10 +83,8 @@ def test_a_batch_of_a_network_gives_the_numbers_of_torch(
         check_network(model, answer, image)
 
 
-@pytest.mark.parametrize('network', SMALL)
-def test_a_checkpoint_answers_alone_in_a_batch_and_at_chosen_sizes(
-    tmp_path: Path, network: str
-) -> None:
+@pytest.mark.parametrize('network', ['densedepth_small', 'zoedepth_small'])
+def test_a_checkpoint_answers_at_chosen_sizes(tmp_path: Path, network: str) -> None:
     model = network_of(network)
     path = tmp_path / 'network.ckpt'
     save_model(path, model)
@@ -96,8 +93,5 @@ def test_a_checkpoint_answers_alone_in_a_batch_and_at_chosen_sizes(
     height, width = model.spec.default_size
     images = [*pictures(1, height, width), *pictures(1, height, width // 2)]
     for answer, image in zip(predictor.predict_batch(images), images, strict=True):
-        if image.shape[:2] == keep_aspect_size(
-            *image.shape[:2], target=(height, width), multiple=model.spec.divisor
-        ):
-            check_network(model, answer, image)
-        assert answer.depth_m.shape == image.shape[:2]
+        # Nothing is resized: these sizes are what is chosen for themselves.
+        check_network(model, answer, image)
