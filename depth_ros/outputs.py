@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Flag, auto
 from typing import Any, Final
 
+from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
@@ -200,7 +201,7 @@ def parts_needed(outputs: Sequence[Output]) -> Part:
 class Outputs:
     """The lifecycle publishers of one configured node."""
 
-    def __init__(self, node: StartableNode, *, reliability: str) -> None:
+    def __init__(self, node: LifecycleNode | StartableNode, *, reliability: str) -> None:
         self._node = node
         self._publishers: dict[str, Any] = {
             output.topic: node.create_lifecycle_publisher(

@@ -228,7 +228,8 @@ def open_backend(
     Raises:
         BackendError: A name is unknown, or no backend of the chain can run the model.
         BuildCancelledError: The caller gave up the build of an engine; none is tried after that.
-        ConfigError: The chain is empty, or the precision or the number of threads is no such.
+        ConfigError: The chain is empty, strict without a name, or the precision or the number of
+            threads is no such.
         ModelError: The model is missing, corrupt or contradicts its manifest.
         CheckpointError: The same, for a checkpoint.
     """
@@ -236,6 +237,12 @@ def open_backend(
     automatic = chain is None or tuple(chain) == (AUTO,)
     names = suited if chain is None or automatic else tuple(chain)
     _check(request, names)
+    if strict and automatic and len(names) > 1:
+        message = (
+            f'strict allows one backend, and {AUTO} names several; name the one to use '
+            f'({", ".join(names)}), or leave strict out.'
+        )
+        raise ConfigError(message)
     tried = names[:1] if strict else names
     reasons: list[tuple[str, str]] = []
     for name, wanted in _in_turn(tried, request) if automatic else _as_named(tried, request):

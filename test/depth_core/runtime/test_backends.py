@@ -94,6 +94,12 @@ def test_strict_forbids_the_next(standin: Path) -> None:
         Predictor.open(standin, backend=('onnxruntime-cuda', 'onnxruntime'), strict=True)
 
 
+@pytest.mark.parametrize('chain', [None, 'auto'])
+def test_strict_without_a_name_is_refused_with_the_names(standin: Path, chain: str | None) -> None:
+    with pytest.raises(ConfigError, match=r'name the one to use \(tensorrt, .*onnxruntime'):
+        Predictor.open(standin, backend=chain, strict=True)
+
+
 @pytest.mark.skipif(HAS_CUDA, reason='here the CUDA provider would run')
 @pytest.mark.filterwarnings('ignore:Specified provider:UserWarning')
 def test_a_provider_that_falls_back_on_its_own_is_refused(
