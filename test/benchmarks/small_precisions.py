@@ -4,8 +4,8 @@
     python -m test.benchmarks.small_precisions     (some ten minutes)
 
 The networks of the registry have random weights that are conditioned as in the tests. The shipped
-model is calibrated on rendered images, as it was trained, and scored on real ones, where a folder
-of them is at hand. Nothing here depends on the speed of the machine.
+model is scored on real images too, where a folder of them is at hand; other images than drawn
+ones to calibrate it with may be named. Nothing here depends on the speed of the machine.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 
 from depth_core.data import DepthDataset, detect_dataset, open_dataset
 from depth_core.data.sample import Sample
+from depth_core.errors import ExportError
 from depth_core.export import export_onnx
 from depth_core.export.precision.activations import extents
 from depth_core.export.precision.emulation import emulated
@@ -121,9 +122,9 @@ VARIANTS: Final = (
 )
 
 
-def graphs(folder: Path) -> Iterator[tuple[str, Path, str | None]]:
+def graphs(folder: Path, calibration: str | None) -> Iterator[tuple[str, Path, str | None]]:
     """Name, file and calibration of each network."""
-    yield SHIPPED, find_model('densedepth_small'), 'synthetic'
+    yield SHIPPED, find_model('densedepth_small'), calibration
     for name in NETWORKS:
         torch.manual_seed(0)
         model = conditioned(create_model(name))
@@ -157,14 +158,17 @@ def measured(name: str, path: Path, source: str | None, data: Path) -> Iterator[
                     'fp32': scored[key][0],
                     'change': abs_rel(backend, *pair)[0] / scored[key][0] - 1.0,
                 }
-                for key, *pair in truths
+                for key, *pair in (truths if error['depth'] else ())
             },
         }
 
 
 def spreads(expected: Answers, found: Answers, manifest: Manifest) -> dict[str, Any]:
-    """The differences of depth and sigma."""
-    depth, sigma = compare(expected, found, manifest.output)
+    """The differences of depth and sigma; none where an answer is not finite."""
+    try:
+        depth, sigma = compare(expected, found, manifest.output)
+    except ExportError as error:
+        return {'depth': None, 'sigma': None, 'reason': str(error)}
     return {'depth': plain(depth), 'sigma': plain(sigma)}
 
 
@@ -197,15 +201,17 @@ def main() -> None:
     """Measure all networks and write the result."""
     parser = argparse.ArgumentParser(prog='python -m test.benchmarks.small_precisions')
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the sets with truth')
+    parser.add_argument('--calibration', help='images for the shipped model; drawn if left out')
     parser.add_argument('--output', type=Path, default=RESULT, help='JSON file to write')
     options = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for name, path, source in graphs(Path(folder)):
+        for name, path, source in graphs(Path(folder), options.calibration):
             rows += list(measured(name, path, source, options.data))
+            content = json.dumps({'results': rows}, indent=1)
+            write_text_atomically(options.output, content + '\n')
             sys.stdout.write(f'{name} is measured\n')
             sys.stdout.flush()
-    write_text_atomically(options.output, json.dumps({'results': rows}, indent=1) + '\n')
 
 
 if __name__ == '__main__':
