@@ -28,6 +28,12 @@ _LARGE: Final = 1024
 _ALIGNMENT: Final = 4096
 """Of each weight in the other file, bytes, so that runtimes can map it into memory."""
 
+# Field numbers of ModelProto, GraphProto and TensorProto in onnx.proto, and a wire type.
+_GRAPH: Final = 7
+_INITIALIZER: Final = 5
+_RAW_DATA: Final = 9
+_LENGTH: Final = 2
+
 _FOR_THE_REST: Final = 64 << 20
 """Room for nodes, shapes and the manifest, bytes; a graph of 3000 nodes takes 2 MB."""
 
@@ -43,7 +49,59 @@ def write_graph(model: ir.Model, manifest: Manifest, path: Path) -> None:
     if sum(_tensor(value).nbytes for value in weights) > LARGEST_FILE - _FOR_THE_REST:
         token = hashlib.sha256(manifest.to_json().encode()).hexdigest()[:16]
         _write_data(weights, path.with_name(f'{path.stem}.{token}{DATA_SUFFIX}'))
-    ir.save(model, path)
+    _write_model(model, path)
+
+
+def _write_model(model: ir.Model, path: Path) -> None:
+    """Write what protobuf would for `model`, one weight after the other; none is copied.
+
+    protobuf itself would hold all weights three times meanwhile.
+    """
+    weights = [(value, _tensor(value)) for value in model.graph.initializers.values()]
+    model.graph.initializers.clear()
+    proto = ir.serde.serialize_model(model)
+    for value, _ in weights:
+        model.graph.register_initializer(value)
+    before, after = onnx.GraphProto(), onnx.GraphProto()
+    before.CopyFrom(proto.graph)
+    after.CopyFrom(proto.graph)
+    for item, _ in after.ListFields():
+        (before if item.number > _INITIALIZER else after).ClearField(item.name)
+    parts: list[bytes | memoryview] = [before.SerializeToString()]
+    for value, tensor in weights:
+        parts.extend(_initializer(str(value.name), tensor))
+    parts.append(after.SerializeToString())
+    size = sum(len(part) for part in parts)
+    rest = onnx.ModelProto()
+    rest.CopyFrom(proto)
+    for item, _ in rest.ListFields():
+        (proto if item.number >= _GRAPH else rest).ClearField(item.name)
+    rest.ClearField('graph')
+    with path.open('wb') as file:
+        file.writelines((proto.SerializeToString(), _head(_GRAPH, size), *parts))
+        file.write(rest.SerializeToString())
+
+
+def _initializer(name: str, tensor: ir.TensorProtocol) -> list[bytes | memoryview]:
+    """One weight as a field of the graph, in pieces."""
+    if isinstance(tensor, ir.ExternalTensor):
+        content: list[bytes | memoryview] = [ir.serde.serialize_tensor(tensor).SerializeToString()]
+    else:
+        shape = [int(size) for size in tensor.shape.numpy()]
+        about = onnx.TensorProto(dims=shape, data_type=int(tensor.dtype), name=name)
+        values = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data
+        content = [about.SerializeToString(), _head(_RAW_DATA, len(values)), values]
+    return [_head(_INITIALIZER, sum(len(part) for part in content)), *content]
+
+
+def _head(field: int, size: int) -> bytes:
+    """What protobuf writes before a field of `size` bytes: its number, and that as varints."""
+    return _varint(field << 3 | _LENGTH) + _varint(size)
+
+
+def _varint(number: int) -> bytes:
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
 
 
 def _write_data(weights: Iterable[ir.Value], path: Path) -> None:
