@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from depth_core.errors import BackendError
 from depth_core.runtime.engine.builder import BuildRequest
+from depth_core.runtime.engine.device import visible_gpu
 
 _logger = logging.getLogger(__name__)
 
@@ -60,7 +61,11 @@ class BuilderProcess:
                 stdout=self._output,
                 stderr=self._output,
                 cwd='/',  # where no folder shadows a module
-                env={**os.environ, 'PYTHONPATH': os.pathsep.join(folders)},
+                env={
+                    **os.environ,
+                    'PYTHONPATH': os.pathsep.join(folders),
+                    **visible_gpu(self._request.gpu),
+                },
                 start_new_session=True,  # Ctrl-C is for this process, which ends the other
             )
         opened.callback(self._end)
