@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from depth_core.contracts import DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError
 from depth_core.runtime.backends import (
@@ -25,7 +23,6 @@ from depth_core.runtime.backends import (
 )
 from depth_core.runtime.engine.options import EngineOptions, RunsEngine
 from depth_core.runtime.flip import FlipAverage, average_flipped, mirror_image
-from depth_core.runtime.graph import input_shape
 from depth_core.runtime.postprocessing import Postprocessor
 from depth_core.runtime.preprocessing import Preprocessor, check_image
 from depth_core.runtime.sizes import keep_aspect_size, pad_reflect, reflect_padding
@@ -152,8 +149,6 @@ class Predictor:
             path=path, precision=precision, threads=threads, device=device, engine=engine
         )
         name, opened, passed_over = open_backend(request, chain, strict=strict)
-        # The first run allocates and tunes, and shows whether the outputs are planes.
-        opened.run(np.zeros(input_shape(opened.manifest), opened.manifest.input.dtype))
         if framing.keep_aspect and not BACKENDS[name].any_size:
             spec = opened.manifest.input
             message = (

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.runtime.backends.base import (
     Backend,
@@ -28,6 +30,7 @@ from depth_core.runtime.backends.base import (
 )
 from depth_core.runtime.backends.fastest import fastest_first
 from depth_core.runtime.engine.options import BuildCancelledError, EngineRefusedError
+from depth_core.runtime.graph import input_shape
 
 __all__ = [
     'AUTO',
@@ -217,7 +220,7 @@ class OpenedBackend(NamedTuple):
 def open_backend(
     request: BackendRequest, chain: Sequence[str] | None = None, *, strict: bool = False
 ) -> OpenedBackend:
-    """Open the first backend of `chain` that can run the model.
+    """Open the first backend of `chain` that can run the model, and run it once.
 
     Args:
         request: The model and how to run it.
@@ -248,6 +251,8 @@ def open_backend(
     for name, wanted in _in_turn(tried, request) if automatic else _as_named(tried, request):
         try:
             backend = open_named(name, wanted)
+            # The first run allocates and tunes, and shows whether the outputs are planes.
+            backend.run(np.zeros(input_shape(backend.manifest), backend.manifest.input.dtype))
         except BuildCancelledError:
             raise
         except BackendError as error:

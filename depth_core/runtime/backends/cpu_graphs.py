@@ -9,6 +9,7 @@ from typing import Final
 from depth_core.errors import BackendError
 from depth_core.manifest import read_manifest
 from depth_core.runtime.backends.base import Precision
+from depth_core.runtime.engine.graph_hash import GraphHashes
 
 _ENDING: Final = 'int8_cpu'
 
@@ -19,8 +20,8 @@ def cpu_graph(path: Path, precision: Precision) -> Path:
     Every precision but int8 is a matter of the runtime and takes the graph as it is.
 
     Raises:
-        BackendError: There is no graph in int8 for processors, or the one given is in int8 and
-            another precision is asked for.
+        BackendError: There is no graph in int8 for processors, it was made from another model, or
+            the one given is in int8 and another precision is asked for.
         ModelError: A file is corrupt or missing.
     """
     manifest = read_manifest(path)
@@ -43,6 +44,14 @@ def cpu_graph(path: Path, precision: Precision) -> Path:
             )
             raise BackendError(message)
         manifest = read_manifest(found)
+        error = manifest.precision_error
+        if error is not None and error.reference_sha256 != GraphHashes().of(path):
+            message = (
+                f'{found} was made from another {error.reference} than the one beside it; make it '
+                f'again with python -m depth_core.export --onnx {path} --precision int8 '
+                '--target cpu.'
+            )
+            raise BackendError(message)
     if manifest.precision != 'int8' or manifest.precision_target == 'tensorrt':
         target = f' for {manifest.precision_target}' if manifest.precision_target else ''
         message = (

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_core.errors import BackendError, DepthError
 from depth_core.files import write_text_atomically
@@ -35,6 +36,7 @@ from depth_core.runtime.engine.folder import (
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.key import key_of
 from depth_core.runtime.graph import input_shape
+from depth_core.runtime.onnx_reader import read_graph
 
 SWITCH: Final = 'DEPTH_ROS_MEASURE'
 """Variable of the environment; 0 takes the order of the table."""
@@ -115,7 +117,7 @@ def _choice(
         return None
     if not rivals or (len(rivals) == 1 and not threads_too):
         return None
-    if not path.is_file() or path.stat().st_size > _LARGEST_BYTES:
+    if not path.is_file() or _bytes_of(path) > _LARGEST_BYTES:
         _logger.info('%s is too large to compare backends on; the first of the table runs', path)
         return None
     memory = _Memory.open(request.engine.cache_dir)
@@ -139,6 +141,16 @@ def _choice(
     return choice
 
 
+def _bytes_of(graph: Path) -> int:
+    """Of a graph with the weights that lie beside it.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    beside = (graph.with_name(name) for name in read_graph(graph).external_files)
+    return sum(file.stat().st_size for file in (graph, *beside) if file.is_file())
+
+
 def measure(names: Sequence[str], request: BackendRequest, open_named: Opener) -> Choice | None:
     """Measure backends in turns; None where fewer than two candidates can run the model."""
     found = {
@@ -147,22 +159,19 @@ def measure(names: Sequence[str], request: BackendRequest, open_named: Opener) -
     opened = {candidate: backend for candidate, backend in found.items() if backend is not None}
     if not opened:
         return None
-    times_s = dict.fromkeys(opened, 0.0) if len(opened) == 1 else _in_turns(opened)
+    times_s = _in_turns(opened)
+    if not times_s:
+        return None
     fastest = min(times_s, key=times_s.__getitem__)
     cores = available_cores()
     if request.threads is None and cores > 1:
         fewer = Candidate(fastest.backend, cores // 2)
-        both = {
-            fastest: opened[fastest],
-            fewer: open_named(fewer.backend, replace(request, threads=fewer.threads)),
-        }
-        opened.clear()
-        again_s = _in_turns(both)
-        times_s |= again_s
-        if again_s[fewer] <= _WORTH * again_s[fastest]:
-            fastest = fewer
-    elif len(opened) == 1:
-        return None
+        half = _opened(fewer.backend, replace(request, threads=fewer.threads), open_named)
+        if half is not None:
+            again_s = _in_turns({fastest: opened[fastest], fewer: half})
+            times_s |= again_s
+            if again_s.get(fewer, np.inf) <= _WORTH * again_s.get(fastest, np.inf):
+                fastest = fewer
     return Choice(fastest=fastest, times_s=times_s)
 
 
@@ -175,24 +184,40 @@ def _opened(name: str, request: BackendRequest, open_named: Opener) -> Backend |
 
 
 def _in_turns(opened: Mapping[Candidate, Backend]) -> dict[Candidate, float]:
-    """Median times of one batch; whatever else the machine does meets all alike."""
+    """Median times of one batch; whatever else the machine does meets all alike.
+
+    A backend that fails takes no further part, and has no time.
+    """
     generator = np.random.default_rng(0)
     batches = {}
     for candidate, backend in opened.items():
         spec = backend.manifest.input
         codes = generator.integers(0, 256, input_shape(backend.manifest), dtype=np.uint8)
         batches[candidate] = codes if spec.dtype == 'uint8' else codes.astype(np.float32) / 255.0
-        backend.run(batches[candidate])
-    times_s: dict[Candidate, list[float]] = {candidate: [] for candidate in opened}
+    running = {one for one in opened if _time_s(one, opened[one], batches[one]) is not None}
+    times_s: dict[Candidate, list[float]] = {one: [] for one in opened if one in running}
     began = time.perf_counter()
     rounds = 0
-    while rounds < _LEAST_RUNS or time.perf_counter() - began < _BUDGET_S:
-        for candidate, backend in opened.items():
-            before = time.perf_counter()
-            backend.run(batches[candidate])
-            times_s[candidate].append(time.perf_counter() - before)
+    while times_s and (rounds < _LEAST_RUNS or time.perf_counter() - began < _BUDGET_S):
+        for candidate in tuple(times_s):
+            taken_s = _time_s(candidate, opened[candidate], batches[candidate])
+            if taken_s is None:
+                del times_s[candidate]
+            else:
+                times_s[candidate].append(taken_s)
         rounds += 1
     return {candidate: float(np.median(taken)) for candidate, taken in times_s.items()}
+
+
+def _time_s(candidate: Candidate, backend: Backend, batch: NDArray[Any]) -> float | None:
+    """Of one run; None when it fails."""
+    before = time.perf_counter()
+    try:
+        backend.run(batch)
+    except BackendError as error:
+        _logger.info('%s takes no part: %s', candidate, error)
+        return None
+    return time.perf_counter() - before
 
 
 def available_cores() -> int:

@@ -142,7 +142,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     placed = True
 
     def _graph(self, request: BackendRequest) -> Path:
-        return request.path
+        return graph_for(request.path, request.precision, GraphHashes()).path
 
     def _memory(self, request: BackendRequest) -> tuple[str, int]:
         return 'cuda', cuda_index(request.device)
@@ -161,9 +161,6 @@ class OnnxRuntimeTensorRtBackend(OnnxRuntimeCudaBackend):
     """
 
     provider: ClassVar[Provider] = 'TensorrtExecutionProvider'
-
-    def _graph(self, request: BackendRequest) -> Path:
-        return graph_for(request.path, request.precision, GraphHashes()).path
 
     def _open(self, path: Path, request: BackendRequest) -> onnxruntime.InferenceSession:
         """Open as TensorRT wants it: the types of the graph may need its leave, or be all."""

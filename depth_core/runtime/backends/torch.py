@@ -30,7 +30,11 @@ class TorchBackend:
 
     def __init__(self, request: BackendRequest) -> None:
         self._device = self._open_device(request)
-        model = load_model(request.path, self._device)
+        try:
+            model = load_model(request.path, self._device)
+        except RuntimeError as error:  # out of memory, or a GPU that torch was not built for
+            message = f'torch cannot bring the network to {self._device}: {reason(error)}'
+            raise BackendError(message) from error
         height, width = model.spec.default_size
         self.manifest = manifest_of(model, height=height, width=width, batch=0)
         if request.threads is not None:

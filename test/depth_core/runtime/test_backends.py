@@ -20,6 +20,7 @@ from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
 from depth_core.manifest import manifest_path, read_manifest, write_manifest
 from depth_core.runtime import BACKENDS, Predictor, backends
 from depth_core.runtime.backends import describe_backends
+from depth_core.runtime.backends.onnxruntime import OnnxRuntimeBackend
 from depth_core.runtime.engine import BuildCancelledError, EngineRefusedError
 from test.standin import write_standin_onnx
 
@@ -92,6 +93,20 @@ def test_the_chain_is_followed_and_the_reason_logged(
 def test_strict_forbids_the_next(standin: Path) -> None:
     with pytest.raises(BackendError, match='strict forbids another: onnxruntime-cuda'):
         Predictor.open(standin, backend=('onnxruntime-cuda', 'onnxruntime'), strict=True)
+
+
+def test_a_backend_that_opens_and_cannot_compute_is_passed_over(
+    standin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: OnnxRuntimeBackend, __: object) -> None:
+        message = 'onnxruntime failed while computing: out of memory.'
+        raise BackendError(message)
+
+    monkeypatch.setattr(OnnxRuntimeBackend, 'run', run)
+    predictor = Predictor.open(standin, backend=('onnxruntime', 'openvino'), threads=1)
+    assert predictor.backend == 'openvino'
+    ((name, why),) = predictor.passed_over
+    assert (name, 'out of memory' in why) == ('onnxruntime', True)
 
 
 @pytest.mark.parametrize('chain', [None, 'auto'])

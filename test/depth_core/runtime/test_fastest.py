@@ -169,8 +169,6 @@ def test_without_a_choice_the_table_decides(
     request_here: BackendRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     as_named = [('slow', None), ('quick', None)]
-    broken = Machine({('slow', None): 0.011, ('quick', None): 0.010}, fails='quick')
-    assert order(broken, request_here, monkeypatch) == as_named
     assert order(Machine({}), request_here, monkeypatch) == as_named
     on_gpu = Machine({})
     assert order(on_gpu, replace(request_here, device='GPU.0'), monkeypatch) != []
@@ -179,6 +177,21 @@ def test_without_a_choice_the_table_decides(
     off = Machine({('slow', None): 0.011, ('quick', None): 0.010})
     assert order(off, request_here, monkeypatch) == as_named
     assert off.opened == []
+
+
+@pytest.mark.parametrize(('fails', 'left'), [('slow', 'quick'), ('quick', 'slow')])
+def test_a_backend_that_opens_and_cannot_compute_comes_last(
+    request_here: BackendRequest, monkeypatch: pytest.MonkeyPatch, fails: str, left: str
+) -> None:
+    machine = Machine({('slow', None): 0.011, ('quick', None): 0.010, (left, 2): 1.0}, fails=fails)
+    assert order(machine, request_here, monkeypatch) == [(left, None), (fails, None)]
+
+
+def test_half_of_the_cores_that_fail_leave_the_first_comparison(
+    request_here: BackendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine({('slow', None): 0.011, ('quick', None): 0.010})
+    assert order(machine, request_here, monkeypatch) == [('quick', None), ('slow', None)]
 
 
 def test_real_runtimes_are_measured_when_none_is_named(

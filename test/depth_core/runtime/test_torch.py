@@ -17,6 +17,7 @@ from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
 from depth_core.runtime.backends import BackendRequest
+from depth_core.runtime.backends import torch as torch_backend
 from depth_core.runtime.backends.torch import TorchBackend, TorchCompiledBackend, TorchCudaBackend
 
 pytestmark = pytest.mark.numeric
@@ -103,3 +104,15 @@ def test_running_out_of_memory_is_an_error_in_words() -> None:
 
     with pytest.raises(BackendError, match='torch failed while computing: '):
         Hungry().run(np.zeros((1, 4, 6, 3), np.uint8))
+
+
+def test_a_device_without_room_for_the_weights_is_a_reason_to_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def load_model(*_: object) -> None:
+        message = 'CUDA out of memory. Tried to allocate 20.00 MiB.'
+        raise torch.OutOfMemoryError(message)
+
+    monkeypatch.setattr(torch_backend, 'load_model', load_model)
+    with pytest.raises(BackendError, match='cannot bring the network to cpu: CUDA out of memory'):
+        TorchBackend(REQUEST)

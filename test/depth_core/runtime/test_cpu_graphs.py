@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which graph a processor computes in int8, and which graphs a GPU takes as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import onnx
+import pytest
+
+from depth_core.errors import BackendError
+from depth_core.manifest import METADATA_KEY, ErrorSpread, PrecisionError, read_manifest
+from depth_core.runtime.backends.cpu_graphs import cpu_graph
+from test.standin import write_standin_onnx
+
+
+def write_int8(model: Path) -> Path:
+    """An int8 graph for processors that says it was made from `model`."""
+    spread = ErrorSpread(mean=1e-2, p999=5e-2, max=1e-1)
+    error = PrecisionError(
+        reference=model.name,
+        reference_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        method='onnxruntime',
+        images='drawn',
+        image_count=5,
+        depth=spread,
+        sigma=spread,
+        max_p999=1.0,
+        max_max=1.0,
+    )
+    manifest = dataclasses.replace(
+        read_manifest(model), precision='int8', precision_target='cpu', precision_error=error
+    )
+    proto = onnx.load(model)
+    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
+    path = model.with_name('net.int8_cpu.onnx')
+    onnx.save(proto, path)
+    return path
+
+
+def test_int8_is_the_graph_beside_the_model_as_long_as_it_was_made_from_it(
+    tmp_path: Path,
+) -> None:
+    model = write_standin_onnx(tmp_path / 'net.onnx')
+    with pytest.raises(BackendError, match=r'no net\.int8_cpu\.onnx beside .* --target cpu'):
+        cpu_graph(model, 'int8')
+    int8 = write_int8(model)
+    assert cpu_graph(model, 'int8') == int8
+    assert cpu_graph(int8, 'int8') == int8
+    assert cpu_graph(model, 'fp32') == model
+    trained_again = onnx.load(model)
+    trained_again.producer_name = 'trained again'
+    onnx.save(trained_again, model)
+    with pytest.raises(BackendError, match=r'int8_cpu\.onnx was made from another net\.onnx than'):
+        cpu_graph(model, 'int8')
+
+
+def test_a_graph_in_int8_is_none_in_fp32(tmp_path: Path) -> None:
+    int8 = write_int8(write_standin_onnx(tmp_path / 'net.onnx'))
+    with pytest.raises(BackendError, match='computes in int8, and fp32 was asked for'):
+        cpu_graph(int8, 'fp32')
