@@ -154,24 +154,31 @@ def test_camera_info_follows_the_size_of_the_image(bench: Bench) -> None:
     assert info.header.frame_id == FRAME_ID
 
 
-def test_in_a_burst_the_newest_wins_and_the_others_are_counted(bench: Bench) -> None:
-    bench.listen()
-    bench.answer(bench.ask(), 'points')
+def burst_is_answered(bench: Bench, frames: int) -> int:
+    """Send frames as fast as it goes; how many of them were answered, the others superseded."""
     before = {key: bench.count(key) for key in ('frames_in', 'frames_out', 'dropped_superseded')}
-    burst = [bench.ask() for _ in range(25)]
+    pictures = [image(bench.number + 1 + place) for place in range(frames)]  # ahead: it takes time
+    burst = [bench.ask(message=picture) for picture in pictures]
     for topic in KINDS:
         bench.answer(burst[-1], topic)
 
     def all_counted(said: dict[str, str]) -> bool:  # the last one after it was published
         gone = sum(int(said[key]) - before[key] for key in ('frames_out', 'dropped_superseded'))
-        return gone == int(said['frames_in']) - before['frames_in'] == len(burst)
+        return gone == int(said['frames_in']) - before['frames_in'] == frames
 
     said = bench.ros.diagnostics(all_counted, 'that each frame was answered or superseded')
     answered = int(said['frames_out']) - before['frames_out']
-    assert answered < len(burst)
     stamps = [item.header.stamp.sec for item in bench.received['depth/image_raw']]
     assert stamps == sorted(set(stamps)), 'answers came twice or out of order'
     assert len([sec for sec in stamps if sec >= 1000 + burst[0]]) == answered
+    return answered
+
+
+def test_in_a_burst_the_newest_wins_and_the_others_are_counted(bench: Bench) -> None:
+    bench.listen()
+    bench.answer(bench.ask(), 'points')
+    # A node that is faster than this process sends supersedes nothing; soon one burst is faster.
+    assert any(burst_is_answered(bench, 25) < 25 for _ in range(20))
 
 
 @pytest.mark.parametrize(
