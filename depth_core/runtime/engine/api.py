@@ -210,7 +210,8 @@ class _CollectedErrors:
     """The first errors and the last ones, from any thread."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Taken again by its own thread where a collection ends an engine that then complains.
+        self._lock = threading.RLock()
         self._first: list[str] = []
         self._last: deque[str] = deque(maxlen=_KEPT_ERRORS)
 
@@ -267,7 +268,8 @@ class _Phases:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # Taken again by its own thread where a collection ends an engine that then complains.
+        self._lock = threading.RLock()
         self._running: dict[str, list[int]] = {}
         self._most = 0.0
 

@@ -91,7 +91,8 @@ def prepare(
     targets: Sequence[str] | None = None,
 ) -> BuildRequest:
     """Check what is asked of the builder, and put it into words for it; as `build_plan`."""
-    onnx = Path(onnx).resolve()
+    # A link is kept: what lies beside it is what the graph's other files are looked for in.
+    onnx = Path(onnx).absolute()
     graph = read_graph(onnx)
     check_graph(onnx, manifest, graph.inputs, graph.outputs)
     _check_precision(graph, precision)

@@ -118,6 +118,7 @@ def compile_plan(trt: TensorRt, request: BuildRequest, told: Told) -> bytes:
     profile = _add_profile(trt, builder, config, request)
     path = None if request.timings is None else Path(request.timings)
     timings = None if path is None else use_timings(config, path)
+    trt.clear_errors()  # timings of another GPU are refused there, which is no failure
     monitor = None
     if trt.has_progress_monitor:
         monitor = progress_monitor(trt, partial(_go_on, told))

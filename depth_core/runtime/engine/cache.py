@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from typing import Any, Final
 from depth_core.errors import DepthError
 from depth_core.runtime.engine.entry import Entry, EntryError, now, stem_of
 from depth_core.runtime.engine.folder import UnavailableError, default_folder, private_folder
-from depth_core.runtime.engine.locks import locked, try_lock
+from depth_core.runtime.engine.locks import give_back, locked, try_lock
 from depth_core.runtime.engine.plan_files import LOCK, PLAN, USE, PlanFiles
 
 LIMIT_BYTES: Final = 8 << 30
@@ -85,7 +84,7 @@ class EngineCache:
         with contextlib.suppress(OSError):
             held = try_lock(self._files.path(stem_of(key), USE), shared=True)
             if held is not None:
-                stack.callback(os.close, held)
+                stack.callback(give_back, held)
         return stack.close
 
     def entry(self, key: str) -> Entry | None:

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -59,7 +59,7 @@ def locked(
     try:
         yield
     finally:
-        os.close(held)
+        give_back(held)
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
@@ -85,6 +85,13 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
         if _is_still(path, descriptor):
             return descriptor
         os.close(descriptor)  # whoever held it has deleted it
+
+
+def give_back(descriptor: int) -> None:
+    """Release a lock, in processes too that were forked meanwhile and hold it open."""
+    with suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    os.close(descriptor)
 
 
 def _is_still(path: Path, descriptor: int) -> bool:

@@ -19,7 +19,7 @@ from typing import Final
 from depth_core.files import replaced_atomically, write_text_atomically
 from depth_core.runtime.engine.entry import Entry, EntryError
 from depth_core.runtime.engine.folder import FILE_MODE, FOLDER_MODE, read_private
-from depth_core.runtime.engine.locks import try_lock
+from depth_core.runtime.engine.locks import give_back, try_lock
 
 PLAN: Final = '.plan'
 RECORD: Final = '.json'
@@ -128,7 +128,7 @@ class PlanFiles:
                 held = self._try(stem, suffix)
                 if held is None:
                     return False
-                stack.callback(os.close, held)
+                stack.callback(give_back, held)
             self.delete(stem)
             for suffix in (LOCK, USE):  # while they are held: `try_lock` expects that
                 self.path(stem, suffix).unlink(missing_ok=True)
@@ -171,7 +171,8 @@ class PlanFiles:
                 path.suffix == PLAN and not self.path(stem, RECORD).exists()
             )
             if left and not _is_stem(stem) and _age_s(path) > _LEFT_AFTER_S:
-                path.unlink(missing_ok=True)  # of a file that has no lock
+                with contextlib.suppress(OSError):
+                    path.unlink()  # of a file that has no lock
             if not left or not _is_stem(stem):
                 continue
             lock = None if stem == held else self._try(stem, LOCK)
@@ -180,7 +181,7 @@ class PlanFiles:
                 with contextlib.suppress(OSError):
                     path.unlink()
             if lock is not None:
-                os.close(lock)
+                give_back(lock)
 
     def _try(self, stem: str, suffix: str) -> int | None:
         try:

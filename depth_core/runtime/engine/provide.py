@@ -116,7 +116,7 @@ class _Work:
             session = self._load(cache)
             fresh = session is None
             session = session or self._build(cache)
-            if fresh or result is None:
+            if fresh or result is not True:
                 agreement = self._prove(session, cache)
             else:
                 agreement = str(dict(known.parity or {}).get('summary') if known else '')
