@@ -15,17 +15,22 @@ import torch
 from torch import Tensor
 
 from depth_core.contracts import DepthMap, Uint8Array
+from depth_core.export.parity import TOLERANCE as EXPORT_TOLERANCE
 from depth_core.models import DepthModel, list_models
 from depth_core.runtime import Framing, Predictor
 from depth_core.weights.checkpoint import save_model
 from test.conformance import HERE, open_on, pictures
 from test.exports import Exports, tiny_network
-from test.rounding import BothPrecisions, assert_within_rounding, in_both_precisions
+from test.rounding import BothPrecisions, in_both_precisions
 
 pytestmark = pytest.mark.numeric
 
 SMALL = tuple(name for name in list_models() if name.endswith('_small'))
 """One of each family, exported as it is and with a free batch."""
+
+
+BULK = 1e-4
+"""Of the largest value, for 99 % of the pixels."""
 
 
 @cache
@@ -54,8 +59,13 @@ def check_network(model: DepthModel, answer: DepthMap, image: Uint8Array) -> Non
     exact = found.float64['depth'].numpy()[beyond]
     np.testing.assert_allclose(exact, ends, rtol=2e-3)
     depth[beyond] = exact.astype(np.float32)
-    answers = {'depth': torch.from_numpy(depth), 'sigma': torch.from_numpy(answer.sigma_m)}
-    assert_within_rounding(found, answers, ceiling=1e-3)
+    # A runtime sums in an order of its own, of which torch's rounding on this processor says
+    # nothing; a wrong layout, scale or layer shows as a tenth and more.
+    for name, given in (('depth', depth), ('sigma', answer.sigma_m)):
+        wanted = found.float64[name].numpy()
+        difference = np.abs(given - wanted) / wanted.max()
+        assert np.quantile(difference, 0.99) <= BULK, name
+        assert difference.max() <= EXPORT_TOLERANCE, name
 
 
 @pytest.mark.parametrize('network', SMALL)
