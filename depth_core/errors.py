@@ -120,3 +120,16 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         sys.stderr.write('interrupted\n')
         sys.exit(INTERRUPTED)
     sys.exit(0)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
+    former = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)

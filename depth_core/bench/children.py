@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from depth_core.bench.request import BenchRequest
 from depth_core.bench.worker import Ready, Turn
-from depth_core.errors import BackendError, DepthError
+from depth_core.errors import BackendError, DepthError, uninterrupted
 
 _PROGRAM: Final = (
     'import json, sys; sys.path[:] = json.loads(sys.argv[3]); '
@@ -128,22 +128,9 @@ def children_ended() -> Iterator[list[Child]]:
     try:
         yield children
     finally:
-        with _uninterrupted():
+        with uninterrupted():
             for child in children:
                 child.end()
-
-
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
-    former = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _in_folder(caches: Path) -> Mapping[str, str]:

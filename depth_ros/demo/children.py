@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from depth_core.errors import DepthError
+from depth_core.errors import DepthError, uninterrupted
 from depth_ros.fastdds import SHARED_MEMORY
 
 DOMAINS: Final = range(1, 102)
@@ -108,19 +108,6 @@ def children_ended() -> Iterator[list[Child]]:
             for child in children:
                 child.end()
             remove_orphans(before)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
-    former = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def shared_memory_names() -> set[str]:
