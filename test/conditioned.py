@@ -1,49 +1,79 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random weights whose answers can be compared.
 
-Batch norms of fresh networks divide by 1, whatever reaches them: over fifty layers activations
-grow or vanish, and every answer is clipped to one end of the range, or float32 and float64 differ
-by a quarter. A trained network has activations near 1 everywhere. Here each norm is made to divide
-by the size (root mean square) of what reaches it, measured on a few images in float64. It is not
-made to subtract their mean: what is left would be the small differences between images, amplified
-from layer to layer.
+Fresh networks multiply: over fifty layers activations grow or vanish, every answer is clipped to
+one end of the range or jumps from one end to the other between two pixels, and float32 differs
+from float64 by a quarter. A trained network has activations near 1 everywhere. Here each batch
+norm is made to divide by the size (root mean square) of what reaches it, and each convolution and
+linear layer is scaled so that its answers have a size between 0.3 and 1, measured layer after
+layer on a few images in float64. The mean is not subtracted: what is left would be the small
+differences between images, amplified from layer to layer.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from depth_core.models import DepthModel
+from depth_core.models.cliffnet.network import CliffNet
+from depth_core.models.densedepth import DenseDepth
 
 ModelT = TypeVar('ModelT', bound=DepthModel)
 
-_IMAGES = 4
+_SMALLEST = 0.3
+"""Layers of transformers start so small that whatever the image is, the answer is the same."""
+
+_SIDE = 128
+"""Of the images, pixels: at a few pixels a side, convolutions see the border alone."""
+
+_CENTRE = 4.0
+"""Added to the last layer of networks that answer numbers as they are, most of them out of range
+otherwise."""
+
+_CELLS = (4, 16, 64)
+"""Images of this many cells a side, from a gradient to noise: a layer that answers edges would be
+scaled up without end by images that have none."""
 
 
 @torch.no_grad()
 def conditioned(model: ModelT, *, seed: int = 1) -> ModelT:
-    """Let the batch norms of `model` bring what reaches them to unit size; in eval mode then.
+    """Bring the activations of `model` to unit size, in place; in eval mode then.
 
     Args:
-        model: With weights as it was built, which are not changed.
+        model: With weights as it was built.
         seed: Of the images.
     """
     model.eval()
-    norms = [layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
-    if not norms:
-        return model
-    hooks = [norm.register_forward_pre_hook(_take_size) for norm in norms]
-    side = 2 * model.spec.divisor
+    side = model.spec.divisor * math.ceil(_SIDE / model.spec.divisor)
     generator = torch.Generator().manual_seed(seed)
-    coarse = torch.rand(_IMAGES, 3, 8, 8, generator=generator, dtype=torch.float64)
+    hooks = [hook for layer in model.modules() if (hook := _hook(layer)) is not None]
     model.double()
-    model(nn.functional.interpolate(coarse, (side, side), mode='bilinear'))
+    model(_images(side, generator))
     for hook in hooks:
         hook.remove()
+    if isinstance(model, CliffNet):  # answers metres
+        model.decoder.score.get_parameter('3.bias').fill_(_CENTRE)
+    if isinstance(model, DenseDepth):  # answers the largest depth over depth
+        model.decoder.conv3.get_parameter('bias').fill_(_CENTRE)
     return model.float()
+
+
+def _images(side: int, generator: torch.Generator) -> Tensor:
+    random = [torch.rand(2, 3, n, n, generator=generator, dtype=torch.float64) for n in _CELLS]
+    return torch.cat([nn.functional.interpolate(cells, (side, side)) for cells in random])
+
+
+def _hook(layer: nn.Module) -> RemovableHandle | None:
+    if isinstance(layer, nn.BatchNorm2d):
+        return layer.register_forward_pre_hook(_take_size)
+    if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        return layer.register_forward_hook(_Limited())
+    return None
 
 
 def _take_size(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -51,3 +81,22 @@ def _take_size(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
     assert isinstance(norm, nn.BatchNorm2d)
     assert norm.running_var is not None
     norm.running_var.fill_(given[0].square().mean())
+
+
+class _Limited:
+    """Scales a layer down to answers of unit size, at its first call; it may be called again."""
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def __call__(self, layer: nn.Module, given: tuple[Tensor, ...], answer: Tensor) -> Tensor:
+        del given
+        size = float(answer.square().mean().sqrt())
+        scale = min(max(size, _SMALLEST), 1.0) / size if size else 1.0
+        if self.seen or scale == 1.0:
+            self.seen = True
+            return answer
+        self.seen = True
+        for weights in layer.parameters():
+            weights.mul_(scale)
+        return answer * scale
