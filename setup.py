@@ -150,6 +150,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['depth_core', 'depth_core.*', 'depth_ros', 'depth_ros.*']),
+    package_data={'depth_core.presets': ['*.json']},
     data_files=data_files(),
     install_requires=list(CORE),
     extras_require={extra: list(requirements) for extra, requirements in EXTRAS.items()},

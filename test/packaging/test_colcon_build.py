@@ -67,11 +67,12 @@ def test_ros_can_find_the_package(installed: Path) -> None:
 def test_both_packages_are_installed_whole(repository: Path, installed: Path) -> None:
     (site_packages,) = installed.glob('lib/python*/site-packages')
     for package in ('depth_core', 'depth_ros'):
-        ours = {path.relative_to(repository) for path in (repository / package).rglob('*.py')}
-        theirs = {
-            path.relative_to(site_packages) for path in (site_packages / package).rglob('*.py')
-        }
-        assert theirs == ours
+        for kind in ('*.py', '*.json'):  # the manifests of public graphs among them
+            ours = {path.relative_to(repository) for path in (repository / package).rglob(kind)}
+            theirs = {
+                path.relative_to(site_packages) for path in (site_packages / package).rglob(kind)
+            }
+            assert theirs == ours
 
 
 @pytest.mark.parametrize('folder', ['launch', 'config', 'recordings', 'rviz', 'trt_engines'])
