@@ -78,10 +78,10 @@ class Choice:
     """Median time of one batch."""
 
     def __str__(self) -> str:
-        times = (
+        times = ', '.join(
             f'{candidate} {time_s * 1e3:.1f} ms' for candidate, time_s in self.times_s.items()
         )
-        return f'{self.fastest} ({", ".join(times)})'
+        return f'{self.fastest} ({times or "the only one that runs it"})'
 
 
 def fastest_first(
@@ -152,27 +152,51 @@ def _bytes_of(graph: Path) -> int:
 
 
 def measure(names: Sequence[str], request: BackendRequest, open_named: Opener) -> Choice | None:
-    """Measure backends in turns; None where fewer than two candidates can run the model."""
-    found = {
-        Candidate(name, request.threads): _opened(name, request, open_named) for name in names
-    }
-    opened = {candidate: backend for candidate, backend in found.items() if backend is not None}
-    if not opened:
-        return None
-    times_s = _in_turns(opened)
-    if not times_s:
-        return None
-    fastest = min(times_s, key=times_s.__getitem__)
+    """Measure backends, each in turns with the fastest so far; None where none runs the model.
+
+    Two are open at a time and no more: each holds the weights of the model.
+    """
+    duels = _Duels(request, open_named)
+    for name in names:
+        duels.challenge(Candidate(name, request.threads), worth=1.0)
     cores = available_cores()
-    if request.threads is None and cores > 1:
-        fewer = Candidate(fastest.backend, cores // 2)
-        half = _opened(fewer.backend, replace(request, threads=fewer.threads), open_named)
-        if half is not None:
-            again_s = _in_turns({fastest: opened[fastest], fewer: half})
-            times_s |= again_s
-            if again_s.get(fewer, np.inf) <= _WORTH * again_s.get(fastest, np.inf):
-                fastest = fewer
-    return Choice(fastest=fastest, times_s=times_s)
+    if duels.fastest is not None and request.threads is None and cores > 1:
+        duels.challenge(Candidate(duels.fastest.backend, cores // 2), worth=_WORTH)
+    if duels.fastest is None:
+        return None
+    return Choice(fastest=duels.fastest, times_s=duels.times_s)
+
+
+class _Duels:
+    """The fastest candidate so far, kept open, and what was measured to find it."""
+
+    def __init__(self, request: BackendRequest, open_named: Opener) -> None:
+        self.fastest: Candidate | None = None
+        self.times_s: dict[Candidate, float] = {}
+        self._request, self._open_named = request, open_named
+        self._backend: Backend | None = None
+
+    def challenge(self, candidate: Candidate, *, worth: float) -> None:
+        """Compare a candidate with the fastest.
+
+        Args:
+            candidate: Opened for this, and closed unless it is the faster one.
+            worth: Part of the time of the fastest that it has to stay below.
+        """
+        wanted = replace(self._request, threads=candidate.threads)
+        backend = _opened(candidate.backend, wanted, self._open_named)
+        if backend is None:
+            return
+        if self.fastest is None or self._backend is None:
+            if _time_s(candidate, backend, _batch_for(backend)) is not None:
+                self.fastest, self._backend = candidate, backend
+            return
+        found_s = _in_turns({self.fastest: self._backend, candidate: backend})
+        self.times_s |= found_s
+        champion_s = found_s.get(self.fastest, np.inf)
+        challenger_s = found_s.get(candidate, np.inf)
+        if challenger_s < champion_s * worth:
+            self.fastest, self._backend = candidate, backend
 
 
 def _opened(name: str, request: BackendRequest, open_named: Opener) -> Backend | None:
@@ -188,12 +212,7 @@ def _in_turns(opened: Mapping[Candidate, Backend]) -> dict[Candidate, float]:
 
     A backend that fails takes no further part, and has no time.
     """
-    generator = np.random.default_rng(0)
-    batches = {}
-    for candidate, backend in opened.items():
-        spec = backend.manifest.input
-        codes = generator.integers(0, 256, input_shape(backend.manifest), dtype=np.uint8)
-        batches[candidate] = codes if spec.dtype == 'uint8' else codes.astype(np.float32) / 255.0
+    batches = {candidate: _batch_for(backend) for candidate, backend in opened.items()}
     running = {one for one in opened if _time_s(one, opened[one], batches[one]) is not None}
     times_s: dict[Candidate, list[float]] = {one: [] for one in opened if one in running}
     began = time.perf_counter()
@@ -207,6 +226,13 @@ def _in_turns(opened: Mapping[Candidate, Backend]) -> dict[Candidate, float]:
                 times_s[candidate].append(taken_s)
         rounds += 1
     return {candidate: float(np.median(taken)) for candidate, taken in times_s.items()}
+
+
+def _batch_for(backend: Backend) -> NDArray[Any]:
+    """Noise, as the graph takes it."""
+    manifest = backend.manifest
+    codes = np.random.default_rng(0).integers(0, 256, input_shape(manifest), dtype=np.uint8)
+    return codes if manifest.input.dtype == 'uint8' else codes.astype(np.float32) / 255.0
 
 
 def _time_s(candidate: Candidate, backend: Backend, batch: NDArray[Any]) -> float | None:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
@@ -38,6 +39,8 @@ class Machine:
     now_s: float = 0.0
     opened: list[tuple[str, int | None]] = field(default_factory=list)
     fails: str = ''
+    alive: WeakSet[Timed] = field(default_factory=WeakSet)
+    most_alive: int = 0
 
     def perf_counter(self) -> float:
         return self.now_s
@@ -47,10 +50,13 @@ class Machine:
         if (name, request.threads) not in self.takes_s:
             message = f'{name} is not installed'
             raise BackendError(message)
-        return Timed(self, name, request.threads)
+        backend = Timed(self, name, request.threads)
+        self.alive.add(backend)
+        self.most_alive = max(self.most_alive, len(self.alive))
+        return backend
 
 
-@dataclass
+@dataclass(eq=False)
 class Timed:
     machine: Machine
     name: str
@@ -102,6 +108,16 @@ def test_threads_that_were_asked_for_are_kept(
     wanted = replace(request_here, threads=3)
     assert order(machine, wanted, monkeypatch) == [('quick', 3), ('slow', 3)]
     assert machine.opened == [('slow', 3), ('quick', 3)]
+
+
+def test_no_more_than_two_are_open_at_a_time(
+    request_here: BackendRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine({('slow', None): 0.011, ('quick', None): 0.010, ('quick', 2): 0.004})
+    order(machine, request_here, monkeypatch)
+    assert len(machine.opened) == 3
+    assert machine.most_alive == 2
+    assert not machine.alive, 'the memory of the fastest is free before it is opened to be used'
 
 
 def test_the_choice_is_remembered_and_told(
