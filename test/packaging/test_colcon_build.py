@@ -91,6 +91,8 @@ def test_the_executables_are_where_ros2_run_looks(installed: Path) -> None:
     scripts = installed / 'lib' / 'depth_ros'
     assert {path.name for path in scripts.iterdir()} == EXECUTABLES
     assert all(os.access(path, os.X_OK) for path in scripts.iterdir())
+    first_lines = {path.read_text(encoding='utf-8').splitlines()[0] for path in scripts.iterdir()}
+    assert first_lines == {'#!/usr/bin/env python3'}, 'not the python that happened to build it'
 
 
 @pytest.mark.parametrize('name', sorted(EXECUTABLES))
@@ -98,10 +100,11 @@ def test_an_installed_executable_runs_the_installed_code(
     installed: Path, tmp_path: Path, name: str
 ) -> None:
     (site_packages,) = installed.glob('lib/python*/site-packages')
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     finished = subprocess.run(
         [installed / 'lib' / 'depth_ros' / name, '--help'],
         cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(site_packages)},
+        env={**os.environ, 'PYTHONPATH': str(site_packages), 'PATH': path},
         capture_output=True,
         text=True,
         timeout=120,
