@@ -18,13 +18,18 @@ PATIENCE_S: Final = 10.0
 
 
 def main(name: str = 'mono_depth') -> int:
-    """Listen until the node of this name has said how it is."""
+    """Listen until the node of this name has said how it is.
+
+    Args:
+        name: All of it, with its namespace where it has one: `front/mono_depth`.
+    """
+    name = name.lstrip('/')
     rclpy.init()
     node = rclpy.create_node('health')
     heard: list[DiagnosticStatus] = []
 
     def listen(message: DiagnosticArray) -> None:
-        heard.extend(status for status in message.status if name in status.name)
+        heard.extend(status for status in message.status if status.name == name)
 
     node.create_subscription(DiagnosticArray, '/diagnostics', listen, 1)
     end = time.monotonic() + PATIENCE_S

@@ -32,8 +32,10 @@ RUN echo "deb [signed-by=/usr/share/keyrings/ros.asc] http://packages.ros.org/ro
 
 FROM ros AS build
 WORKDIR /source
+# That TensorRT is there is all that can be asked: to import it takes the driver of the device,
+# which is not mounted while an image is built.
 RUN python3 -m venv --system-site-packages /opt/depth_ros \
-    && /opt/depth_ros/bin/python -c 'import tensorrt; print("TensorRT", tensorrt.__version__)'
+    && /opt/depth_ros/bin/python -c 'import importlib.util; assert importlib.util.find_spec("tensorrt")'
 ENV PATH=/opt/depth_ros/bin:$PATH
 COPY constraints.txt ./
 # Without their dependencies, which come from apt: the messages of ROS are compiled for its NumPy 1.

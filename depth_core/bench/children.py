@@ -138,4 +138,5 @@ def _in_folder(caches: Path) -> Mapping[str, str]:
     return {
         'XDG_CACHE_HOME': str(caches),
         'TORCHINDUCTOR_CACHE_DIR': str(caches / 'torchinductor'),
+        'CUDA_CACHE_PATH': str(caches / 'cuda'),
     }

@@ -8,6 +8,8 @@ time here; GPUs tell NVML, see `nvml`.
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,7 +38,15 @@ class EnergyMeter(Protocol):
         """Look at it; to be called at least once a second."""
 
     def stop(self) -> float:
-        """The energy since `start`, joules."""
+        """The energy since `start`, joules; NaN when it could not be read at some moment."""
+
+
+def _readable(read: Callable[[], float]) -> float:
+    """What a sensor tells now; NaN, which spoils a sum, when it fails: sensors do, at times."""
+    try:
+        return read()
+    except (OSError, ValueError):
+        return math.nan
 
 
 @dataclass
@@ -45,6 +55,7 @@ class Counter:
 
     name: str
     read: Callable[[], float]
+    """May raise OSError or ValueError."""
     renewed_s: float
     wraps_at_j: float | None = None
     _last: float = 0.0
@@ -52,11 +63,11 @@ class Counter:
 
     def start(self) -> None:
         """Begin at zero."""
-        self._last, self._sum = self.read(), 0.0
+        self._last, self._sum = _readable(self.read), 0.0
 
     def sample(self) -> None:
         """Add what was used since the last look."""
-        now = self.read()
+        now = _readable(self.read)
         used = now - self._last
         if used < 0.0 and self.wraps_at_j is not None:
             used += self.wraps_at_j
@@ -64,7 +75,7 @@ class Counter:
         self._sum += used
 
     def stop(self) -> float:
-        """The energy since `start`, joules."""
+        """The energy since `start`, joules; NaN when it could not be read at some moment."""
         self.sample()
         return self._sum
 
@@ -82,16 +93,16 @@ class Power:
 
     def start(self) -> None:
         """Begin at zero."""
-        self._last, self._sum = (self.clock(), self.read()), 0.0
+        self._last, self._sum = (self.clock(), _readable(self.read)), 0.0
 
     def sample(self) -> None:
         """Add the mean of two powers times the time between them."""
         before, power_before = self._last
-        self._last = now, power = self.clock(), self.read()
+        self._last = now, power = self.clock(), _readable(self.read)
         self._sum += 0.5 * (power + power_before) * (now - before)
 
     def stop(self) -> float:
-        """The energy since `start`, joules."""
+        """The energy since `start`, joules; NaN when it could not be read at some moment."""
         self.sample()
         return self._sum
 
@@ -112,8 +123,9 @@ def processor_meters(system: Path = _SYSTEM) -> tuple[list[EnergyMeter], str]:
     for zone in zones:
         try:
             meter = _rapl_zone(zone)
-        except OSError as error:
-            why = f'{zone / "energy_uj"} cannot be read ({error.strerror})'
+        except (OSError, ValueError) as error:
+            said = error.strerror if isinstance(error, OSError) else error
+            why = f'{zone / "energy_uj"} cannot be read ({said})'
             return [], f'{why}; run as root, or let your group read it'
         if meter is not None:
             meters.append(meter)
@@ -141,7 +153,7 @@ def _jetson_rails(system: Path) -> Iterator[EnergyMeter]:
     """The rails of the INA3221 of a Jetson, as its drivers of JetPack 5 to 7 and 4 show them."""
     drivers = system / 'bus/i2c/drivers'
     for label in sorted(drivers.glob('ina3221*/*/hwmon/hwmon*/in*_label')):
-        name = _text(label)
+        name = _label(label)
         number = label.name.removeprefix('in').removesuffix('_label')
         volts, amperes = (label.with_name(f'{kind}{number}_input') for kind in ('in', 'curr'))
         if name not in {'', 'NC'} and volts.is_file() and amperes.is_file():
@@ -149,7 +161,14 @@ def _jetson_rails(system: Path) -> Iterator[EnergyMeter]:
     for label in sorted(drivers.glob('ina3221*/*/iio:device*/rail_name_*')):
         power = label.with_name(f'in_power{label.name.removeprefix("rail_name_")}_input')
         if power.is_file():
-            yield Power(name=_text(label), read=_milli(power), renewed_s=0.02)
+            yield Power(name=_label(label) or label.name, read=_milli(power), renewed_s=0.02)
+
+
+def _label(file: Path) -> str:
+    """The name of a rail; '' when it cannot be read."""
+    with contextlib.suppress(OSError):
+        return _text(file)
+    return ''
 
 
 def _product(millivolts: Path, milliamperes: Path) -> Callable[[], float]:

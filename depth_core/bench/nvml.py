@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What NVIDIA's management library tells: GPUs, their energy, and the memory of a process."""
+"""What NVIDIA's management library tells: GPUs, their energy, and the memory of a process.
+
+Whatever it refuses to tell, on a virtual GPU for instance, is absent and stops no measurement.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Final
 
 from depth_core.bench.energy import Counter, EnergyMeter, Power
@@ -29,44 +31,62 @@ class Gpus:
     @property
     def names(self) -> list[str]:
         """What they are, with the version of the driver."""
-        if self.nvml is None:
-            return []
-        driver = _text(self.nvml.nvmlSystemGetDriverVersion())
-        return [
-            f'{_text(self.nvml.nvmlDeviceGetName(handle))}, driver {driver}'
-            for handle in self._handles()
-        ]
+        named = []
+        for handle in self._handles():
+            with contextlib.suppress(self.nvml.NVMLError):
+                driver = _text(self.nvml.nvmlSystemGetDriverVersion())
+                named.append(f'{_text(self.nvml.nvmlDeviceGetName(handle))}, driver {driver}')
+        return named
 
     def meters(self) -> list[EnergyMeter]:
-        """One for each GPU: its counter of energy, or its power where it has none."""
-        if self.nvml is None:
-            return []
-        return [
+        """One for each GPU that tells it: its counter of energy, or its power without one."""
+        found = (
             self._meter(f'GPU {index}', handle) for index, handle in enumerate(self._handles())
-        ]
+        )
+        return [meter for meter in found if meter is not None]
 
     def memory_mb(self, pid: int) -> float | None:
         """What a process holds on all GPUs now; None when it holds nothing or none can tell."""
-        held = [
-            process.usedGpuMemory
-            for handle in self._handles()
-            for process in self.nvml.nvmlDeviceGetComputeRunningProcesses(handle)
-            if process.pid == pid and process.usedGpuMemory is not None
-        ]
+        held: list[int] = []
+        for handle in self._handles():
+            with contextlib.suppress(self.nvml.NVMLError):
+                held += [
+                    process.usedGpuMemory
+                    for process in self.nvml.nvmlDeviceGetComputeRunningProcesses(handle)
+                    if process.pid == pid and process.usedGpuMemory is not None
+                ]
         return sum(held) / _MEGABYTE if held else None
 
-    def _handles(self) -> Iterator[Any]:
-        if self.nvml is not None:
-            for index in range(self.nvml.nvmlDeviceGetCount()):
-                yield self.nvml.nvmlDeviceGetHandleByIndex(index)
-
-    def _meter(self, name: str, handle: object) -> EnergyMeter:
-        energy = partial(self.nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+    def _handles(self) -> list[Any]:
+        if self.nvml is None:
+            return []
+        handles = []
         with contextlib.suppress(self.nvml.NVMLError):
+            for index in range(self.nvml.nvmlDeviceGetCount()):
+                handles.append(self.nvml.nvmlDeviceGetHandleByIndex(index))  # noqa: PERF401  those before an error count
+        return handles
+
+    def _meter(self, name: str, handle: object) -> EnergyMeter | None:
+        energy = self._reading(self.nvml.nvmlDeviceGetTotalEnergyConsumption, handle)
+        power = self._reading(self.nvml.nvmlDeviceGetPowerUsage, handle)
+        with contextlib.suppress(OSError):
             energy()
-            return Counter(name=name, read=lambda: energy() * 1e-3, renewed_s=_RENEWED_S)
-        power = partial(self.nvml.nvmlDeviceGetPowerUsage, handle)
-        return Power(name=name, read=lambda: power() * 1e-3, renewed_s=_RENEWED_S)
+            return Counter(name=name, read=energy, renewed_s=_RENEWED_S)
+        with contextlib.suppress(OSError):
+            power()
+            return Power(name=name, read=power, renewed_s=_RENEWED_S)
+        return None
+
+    def _reading(self, ask: Callable[[object], int], handle: object) -> Callable[[], float]:
+        """A number that NVML gives in thousandths; its errors become those of a sensor."""
+
+        def read() -> float:
+            try:
+                return ask(handle) * 1e-3
+            except self.nvml.NVMLError as error:
+                raise OSError(str(error)) from error
+
+        return read
 
 
 def find_gpus() -> Gpus:

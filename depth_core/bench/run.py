@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -197,7 +198,9 @@ def _metered(row: _Row, plan: Plan, frames: int) -> Turn:
     look()
     for meter in plan.meters:
         used = meter.stop()
-        if turn.took_s >= _SHORTEST * meter.renewed_s:
+        if math.isnan(used):
+            plan.say(f'{row.child.request.label}: {meter.name} could not be read meanwhile')
+        elif turn.took_s >= _SHORTEST * meter.renewed_s:
             row.energy_j.setdefault(meter.name, []).append(used / turn.calls)
     busy_after = busy_cpu_s()
     if busy_before is not None and busy_after is not None:

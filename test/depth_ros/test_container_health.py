@@ -32,7 +32,9 @@ def test_a_node_that_reports_an_error_is_not(ros: RosSession) -> None:
     asked = ros.start(HEALTH)
     said = ros.publisher(DiagnosticArray, '/diagnostics')
     statuses = [
-        DiagnosticStatus(name='camera', level=DiagnosticStatus.OK, message='of another node'),
+        DiagnosticStatus(name=name, level=DiagnosticStatus.OK, message='of another node')
+        for name in ('camera', 'rear/mono_depth', 'mono_depth_2')
+    ] + [
         DiagnosticStatus(name='mono_depth', level=DiagnosticStatus.ERROR, message='no answers'),
     ]
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -144,6 +145,40 @@ def test_an_older_gpu_tells_its_power() -> None:
     (meter,) = Gpus(nvml=nvml(counts_energy=False)).meters()
     assert isinstance(meter, Power)
     assert meter.read() == pytest.approx(60.0)
+
+
+def test_a_gpu_that_tells_nothing_is_absent() -> None:
+    def refuse(*_arguments: object) -> None:
+        raise _NvmlError
+
+    library = nvml(counts_energy=False)
+    for name in ('nvmlDeviceGetName', 'nvmlDeviceGetPowerUsage',
+                 'nvmlDeviceGetComputeRunningProcesses'):  # fmt: skip
+        setattr(library, name, refuse)
+    gpus = Gpus(nvml=library)
+    assert (gpus.names, gpus.meters(), gpus.memory_mb(7)) == ([], [], None)
+    library.nvmlDeviceGetCount = refuse
+    assert (gpus.names, gpus.meters(), gpus.memory_mb(7)) == ([], [], None)
+
+
+@pytest.mark.parametrize('kind', [Counter, Power])
+def test_a_sensor_that_fails_once_spoils_its_turn_and_no_other(
+    kind: type[Counter | Power],
+) -> None:
+    told: list[float | None] = [1.0, None, 3.0, 5.0, 5.0]
+
+    def read() -> float:
+        value = told.pop(0)
+        if value is None:
+            raise OSError
+        return value
+
+    meter = kind(name='rail', read=read, renewed_s=0.1)
+    meter.start()
+    meter.sample()
+    assert math.isnan(meter.stop())
+    meter.start()
+    assert math.isfinite(meter.stop())
 
 
 def test_no_library_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
