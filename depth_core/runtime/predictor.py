@@ -19,6 +19,7 @@ from depth_core.runtime.backends import (
     MeasuresCopies,
     Precision,
     ResizesImages,
+    computed_precision,
     open_backend,
 )
 from depth_core.runtime.engine.options import EngineOptions, RunsEngine
@@ -88,8 +89,9 @@ class Predictor:
         self.backend = name
         """The backend really in use."""
         self.path = path
-        self.precision = precision
         self.manifest = backend.manifest
+        self.precision = computed_precision(precision, self.manifest)
+        """What is computed in: of the graph, where that is in another than the one asked for."""
         self.framing = framing
         self.passed_over: tuple[tuple[str, str], ...] = ()
         """Name and reason of each backend that was tried before the one in use."""

@@ -26,6 +26,7 @@ from depth_core.runtime.backends.base import (
     MeasuresCopies,
     Precision,
     ResizesImages,
+    computed_precision,
     nvidia_driver_loads,
 )
 from depth_core.runtime.backends.fastest import fastest_first
@@ -43,6 +44,7 @@ __all__ = [
     'OpenedBackend',
     'Precision',
     'ResizesImages',
+    'computed_precision',
     'default_chain',
     'describe_backends',
     'open_backend',
@@ -262,7 +264,8 @@ def open_backend(
                 log = _logger.info if usual else _logger.warning
                 log('backend %s is passed over for %s: %s', name, request.path, error)
             continue
-        _logger.info('%s runs on backend %s, %s', request.path, name, request.precision)
+        computed = computed_precision(request.precision, backend.manifest)
+        _logger.info('%s runs on backend %s, %s', request.path, name, computed)
         return OpenedBackend(name, backend, tuple(reasons))
     listed = [f'{name}: {problem}' for name, problem in reasons]
     if len(listed) == 1:

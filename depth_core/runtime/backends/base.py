@@ -87,6 +87,15 @@ class LimitsBatch(Protocol):
         """Most images in one call, at least 1."""
 
 
+def computed_precision(asked: Precision, manifest: Manifest) -> Precision:
+    """What a model computes in: a graph in fp16 stays one where fp32, the default, is asked for.
+
+    A runtime of the processor may compute parts of it in fp32; its weights are rounded all the
+    same.
+    """
+    return manifest.precision if asked == 'fp32' else asked
+
+
 def nvidia_driver_loads() -> bool:
     """Whether the library of the NVIDIA driver is here; asked before a large runtime is loaded."""
     try:

@@ -18,7 +18,11 @@ from depth_core.manifest import read_manifest
 from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.onnxruntime_binding import Binding
-from depth_core.runtime.backends.onnxruntime_placement import profiled, report_placement
+from depth_core.runtime.backends.onnxruntime_placement import (
+    profile_folder,
+    profiled,
+    report_placement,
+)
 from depth_core.runtime.engine.folder import default_folder, private_folder
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import graph_for
@@ -53,8 +57,16 @@ class OnnxRuntimeBackend:
                 f'(it has {", ".join(available)}); install a build that does.'
             )
             raise BackendError(message)
-        self._session = self._open(path, request)
-        self._session.disable_fallback()
+        # Where profiles lie until the proof; they go with it, whether or not anything fails.
+        with profile_folder(wanted=self.placed) as self._profiles:
+            self._session = self._open(path, request)
+            self._session.disable_fallback()
+            self._bind(path, request)
+            if self.placed:
+                self._prove(path)
+
+    def _bind(self, path: Path, request: BackendRequest) -> None:
+        """Check the graph against its manifest, and bind memory to it."""
         check_graph(
             path,
             self.manifest,
@@ -66,8 +78,6 @@ class OnnxRuntimeBackend:
         self._binding = Binding(
             self._session, self.manifest.input.name, self._outputs, self._memory(request)
         )
-        if self.placed:
-            self._prove(path)
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
@@ -108,7 +118,7 @@ class OnnxRuntimeBackend:
         if request.threads is not None:
             options.intra_op_num_threads = request.threads
         if self.placed:
-            profiled(options)
+            profiled(options, self._profiles)
         try:
             session = onnxruntime.InferenceSession(
                 str(path) if is_utf8(path) else path.read_bytes(), options, providers=providers

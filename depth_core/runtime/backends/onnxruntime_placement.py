@@ -7,10 +7,12 @@ built for another GPU is listed too.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -25,30 +27,34 @@ _NAMED: Final = 8
 _logger = logging.getLogger(__name__)
 
 
-def profiled(options: onnxruntime.SessionOptions) -> None:
-    """Have a session record what it does until `end_profiling`, in a file of its own."""
+@contextlib.contextmanager
+def profile_folder(*, wanted: bool) -> Iterator[str]:
+    """A folder for profiles that is gone afterwards; none, and '', where it is not wanted."""
+    if not wanted:
+        yield ''
+        return
+    with tempfile.TemporaryDirectory(prefix='onnxruntime-profile-') as folder:
+        yield folder
+
+
+def profiled(options: onnxruntime.SessionOptions, folder: str) -> None:
+    """Have a session record what it does until `end_profiling`, in a file of `folder`."""
     options.enable_profiling = True
-    folder = tempfile.mkdtemp(prefix='onnxruntime-profile-')
     options.profile_file_prefix = str(Path(folder) / 'profile')
 
 
 def report_placement(profile: str, provider: str, model: str) -> None:
-    """Log which kinds of nodes `provider` left to others, and remove the profile.
+    """Log which kinds of nodes `provider` left to others.
 
     Args:
-        profile: File of the profile; its folder is removed too.
+        profile: File of the profile.
         provider: The one that has to have computed.
         model: What ran, for the log.
 
     Raises:
         BackendError: It computed nothing.
     """
-    path = Path(profile)
-    try:
-        placed = _placement(path)
-    finally:
-        path.unlink(missing_ok=True)
-        path.parent.rmdir()
+    placed = _placement(Path(profile))
     mine = sum(placed.get(provider, Counter()).values())
     others = {name: kinds for name, kinds in placed.items() if name != provider}
     if not mine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import logging
 from pathlib import Path
 
 import onnx
@@ -12,6 +13,7 @@ import pytest
 
 from depth_core.errors import BackendError
 from depth_core.manifest import METADATA_KEY, ErrorSpread, PrecisionError, read_manifest
+from depth_core.runtime import Predictor
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from test.standin import write_standin_onnx
 
@@ -61,3 +63,17 @@ def test_a_graph_in_int8_is_none_in_fp32(tmp_path: Path) -> None:
     int8 = write_int8(write_standin_onnx(tmp_path / 'net.onnx'))
     with pytest.raises(BackendError, match='computes in int8, and fp32 was asked for'):
         cpu_graph(int8, 'fp32')
+
+
+def test_a_graph_in_fp16_is_said_to_be_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = write_standin_onnx(tmp_path / 'net.onnx')
+    proto = onnx.load(path)
+    manifest = dataclasses.replace(read_manifest(path), precision='fp16')
+    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
+    onnx.save(proto, path)
+    with caplog.at_level(logging.INFO, 'depth_core'):
+        predictor = Predictor.open(path, backend='onnxruntime', threads=1)
+    assert predictor.precision == 'fp16'
+    assert f'{path} runs on backend onnxruntime, fp16' in caplog.text

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
+from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.runtime.backends import BackendRequest, onnxruntime_placement
 from depth_core.runtime.backends.base import cuda_index
@@ -92,9 +94,28 @@ def test_the_provider_that_computes_is_told(
     np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
 
 
-def test_a_provider_that_computes_nothing_is_refused(standin: Path) -> None:
+class FailingBackend(ProvenBackend):
+    """A provider that fails when it first computes."""
+
+    def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+        super().run(images)
+        message = 'out of memory'
+        raise BackendError(message)
+
+
+def test_no_profile_is_left_behind(
+    standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
+    with pytest.raises(BackendError, match='out of memory'):
+        FailingBackend(BackendRequest(path=standin, threads=1))
+    ProvenBackend(BackendRequest(path=standin, threads=1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_provider_that_computes_nothing_is_refused(standin: Path, tmp_path: Path) -> None:
     options = onnxruntime.SessionOptions()
-    profiled(options)
+    profiled(options, str(tmp_path))
     session = onnxruntime.InferenceSession(standin, options, providers=['CPUExecutionProvider'])
     session.run(None, {'image': batch(0)})
     profile = session.end_profiling()
@@ -103,7 +124,6 @@ def test_a_provider_that_computes_nothing_is_refused(standin: Path) -> None:
         r'CPUExecutionProvider \d+ \(.*Cast 1'
     ):  # fmt: skip
         report_placement(profile, 'CUDAExecutionProvider', 'standin')
-    assert not Path(profile).parent.exists()
 
 
 def test_nodes_left_to_another_provider_are_named(
