@@ -7,6 +7,7 @@ coordinates: the image covers [-0.5, width - 0.5] x [-0.5, height - 0.5].
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ from depth_core.errors import DataError
 
 MIN_RENDER_DEPTH_M = 1e-3
 """Points nearer than this to the image plane are not projected."""
+
+_HALF_TURN_DEG = 180.0
 
 
 def resize_intrinsics(intrinsics: Intrinsics, *, height: int, width: int) -> Intrinsics:
@@ -59,6 +62,43 @@ def crop_intrinsics(
         intrinsics,
         cx_px=intrinsics.cx_px - left,
         cy_px=intrinsics.cy_px - top,
+        height=height,
+        width=width,
+    )
+
+
+def check_camera_size(intrinsics: Intrinsics, *, height: int, width: int) -> None:
+    """Refuse the camera of an image of another size.
+
+    Raises:
+        DataError: The sizes differ.
+    """
+    if (intrinsics.height, intrinsics.width) != (height, width):
+        message = (
+            f'the intrinsics belong to images of {intrinsics.height}x{intrinsics.width} and the '
+            f'image is {height}x{width}; give those of this image, or resize them with it.'
+        )
+        raise DataError(message)
+
+
+def intrinsics_from_hfov(hfov_deg: float, *, height: int, width: int) -> Intrinsics:
+    """The camera with square pixels and a centred axis that sees `hfov_deg` from side to side.
+
+    Raises:
+        DataError: The angle is not between 0 and 180 degrees.
+    """
+    if not 0.0 < hfov_deg < _HALF_TURN_DEG:
+        message = (
+            f'a horizontal field of view of {hfov_deg} degrees is none of a pinhole camera; give '
+            'a number between 0 and 180.'
+        )
+        raise DataError(message)
+    focal_px = 0.5 * width / math.tan(math.radians(hfov_deg) / 2.0)
+    return Intrinsics(
+        fx_px=focal_px,
+        fy_px=focal_px,
+        cx_px=(width - 1) / 2.0,
+        cy_px=(height - 1) / 2.0,
         height=height,
         width=width,
     )

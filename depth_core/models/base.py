@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from depth_core.contracts import DepthKind, OutputSpec
-from depth_core.errors import ModelError
+from depth_core.errors import ConfigError, ModelError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,31 @@ class ModelSpec:
     """Height and width of the input must be multiples of this."""
     default_size: tuple[int, int]
     """(height, width) the network is trained and exported at by default."""
+    canonical_focal_px: float | None = None
+    """Focal length that depth of kind canonical belongs to, in pixels of the image the network
+    sees; None for every other kind."""
 
     def __post_init__(self) -> None:
+        focal_px = self.canonical_focal_px
+        if (self.kind is DepthKind.CANONICAL) != (focal_px is not None):
+            message = (
+                f'{self.name} states {self.kind} depth with canonical_focal_px {focal_px}; '
+                'canonical depth needs that focal length, and no other kind has one.'
+            )
+            raise ConfigError(message)
+        if focal_px is not None and not 0.0 < focal_px < math.inf:
+            message = (
+                f'canonical_focal_px is {focal_px}; give a finite number of pixels above 0, '
+                'about the width of the images the network sees.'
+            )
+            raise ConfigError(message)
         # The same rule as the manifest of the exported graph, checked when the network is built.
-        OutputSpec(kind=self.kind, min_depth=self.min_depth, max_depth=self.max_depth)
+        OutputSpec(
+            kind=self.kind,
+            min_depth=self.min_depth,
+            max_depth=self.max_depth,
+            canonical_focal_px=focal_px,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +123,29 @@ class DepthModel(nn.Module, ABC):
                 f'positive multiples of {divisor}. Nearest that fit: {fits}.'
             )
             raise ModelError(message)
+
+
+def make_canonical(model: DepthModel, focal_px: float) -> None:
+    """Declare that `model` states depth as a camera of `focal_px` would see it.
+
+    Its range then counts as canonical too: metres are both times the focal length of the image
+    over `focal_px`.
+
+    Args:
+        model: A network of metric depth; its spec is changed.
+        focal_px: The focal length, pixels of the image the network sees.
+
+    Raises:
+        ConfigError: The network states no metres, or the focal length is not positive.
+    """
+    if model.spec.kind is not DepthKind.METRIC:
+        message = (
+            f'canonical_focal_px is {focal_px}, but {model.spec.name} states {model.spec.kind} '
+            'depth: only metres depend on a focal length. Leave it out, or train a network of '
+            'metric depth.'
+        )
+        raise ConfigError(message)
+    model.spec = replace(model.spec, kind=DepthKind.CANONICAL, canonical_focal_px=focal_px)
 
 
 def _multiple_below(size: int, divisor: int) -> int:

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from depth_core.contracts import InputSpec, OutputSpec
+from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.manifest import Manifest
 from depth_core.models.base import DepthModel
 
@@ -51,5 +51,12 @@ def manifest_of(model: DepthModel, *, height: int, width: int, batch: int = 1) -
         options=model.options,
         divisor=spec.divisor,
         input=InputSpec(height=height, width=width, batch=batch),
-        output=OutputSpec(kind=spec.kind, min_depth=spec.min_depth, max_depth=spec.max_depth),
+        output=OutputSpec(
+            kind=spec.kind,
+            min_depth=spec.min_depth,
+            max_depth=spec.max_depth,
+            canonical_focal_px=spec.canonical_focal_px,
+            # Its answers end at its range, which is that of the canonical camera.
+            saturates=spec.kind is DepthKind.CANONICAL,
+        ),
     )

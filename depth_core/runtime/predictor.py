@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from depth_core.contracts import DepthMap, Float32Array, Uint8Array
+from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.errors import ConfigError, DataError
+from depth_core.geometry import check_camera_size
 from depth_core.runtime.backends import (
     BACKENDS,
     Backend,
@@ -163,25 +164,37 @@ class Predictor:
         predictor.passed_over = passed_over
         return predictor
 
-    def predict(self, image: Uint8Array, *, stamp_ns: int = 0) -> DepthMap:
+    def predict(
+        self,
+        image: Uint8Array,
+        intrinsics: Intrinsics | None = None,
+        *,
+        stamp_ns: int = 0,
+    ) -> DepthMap:
         """Predict the depth of `image`.
 
         Args:
             image: [H, W, 3] uint8 RGB of any size; it is stretched to the size of the graph,
-                unless `framing` says otherwise.
+                unless the manifest or `framing` says otherwise.
+            intrinsics: The camera of `image`, pixels of it.
             stamp_ns: Handed through to the answer, nanoseconds.
 
         Returns:
             Depth, sigma (NaN when the model gives none) and confidence at the size of `image`.
 
         Raises:
-            DataError: `image` is not such an array.
+            DataError: `image` is not such an array, the intrinsics belong to an image of another
+                size, or there are none and the model cannot do without.
             BackendError: The backend failed.
         """
-        return self.predict_batch([image], stamps_ns=[stamp_ns])[0]
+        return self.predict_batch([image], [intrinsics], stamps_ns=[stamp_ns])[0]
 
     def predict_batch(
-        self, images: Sequence[Uint8Array], *, stamps_ns: Sequence[int] = ()
+        self,
+        images: Sequence[Uint8Array],
+        intrinsics: Sequence[Intrinsics | None] | None = None,
+        *,
+        stamps_ns: Sequence[int] = (),
     ) -> list[DepthMap]:
         """Predict the depth of several images, of several cameras for instance.
 
@@ -191,6 +204,7 @@ class Predictor:
 
         Args:
             images: [H, W, 3] uint8 RGB, each of any size.
+            intrinsics: The camera of each image, or None for those that are not known.
             stamps_ns: Handed through to the answers, nanoseconds: as many as images, or none.
 
         Returns:
@@ -198,13 +212,15 @@ class Predictor:
             answered at once is the time of all of them.
 
         Raises:
-            DataError: An image is not such an array, or the stamps are not as many as images.
+            DataError: An image is not such an array, its intrinsics are missing or belong to
+                another size, or the stamps or intrinsics are not as many as images.
             BackendError: The backend failed.
         """
         pixels = [check_image(image) for image in images]
         if len(stamps_ns) not in {0, len(pixels)}:
             message = f'{len(stamps_ns)} stamps for {len(pixels)} images; give one for each.'
             raise DataError(message)
+        self._cameras(pixels, intrinsics)
         stamps = list(stamps_ns) or [0] * len(pixels)
         how = self.framing.flip_average
         with self._lock:
@@ -214,6 +230,19 @@ class Predictor:
                 return plain
             flipped = self._pass([mirror_image(image) for image in pixels], stamps)
         return [average_flipped(*both, how) for both in zip(plain, flipped, strict=True)]
+
+    def _cameras(
+        self, images: Sequence[Uint8Array], intrinsics: Sequence[Intrinsics | None] | None
+    ) -> list[Intrinsics | None]:
+        """The camera of each image, where it is known or assumed."""
+        given = list([None] * len(images) if intrinsics is None else intrinsics)
+        if len(given) != len(images):
+            message = f'{len(given)} intrinsics for {len(images)} images; give one for each.'
+            raise DataError(message)
+        for camera, image in zip(given, images, strict=True):
+            if camera is not None:
+                check_camera_size(camera, height=image.shape[0], width=image.shape[1])
+        return given
 
     def _pass(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
         """Answer all images, as many at a time as the graph takes."""

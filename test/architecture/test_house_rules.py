@@ -49,7 +49,7 @@ def named(path: Path) -> str:
 
 
 def test_the_rules_look_at_the_repository() -> None:
-    assert ROOT / 'depth_core' / 'contracts.py' in PACKAGED
+    assert ROOT / 'depth_core' / 'contracts' / '__init__.py' in PACKAGED
     assert ROOT / 'test' / 'conftest.py' in MODULES
 
 

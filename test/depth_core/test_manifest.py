@@ -68,9 +68,18 @@ FULL = Manifest(
 )
 
 
+VERSION_1 = """{
+  "name": "my_network",
+  "input": {"name": "input", "height": 256, "width": 320, "layout": "NCHW", "dtype": "float32",
+            "channels": "RGB", "mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]},
+  "output": {"depth": "output", "sigma": null, "kind": "metric", "min_depth": 0.1,
+             "max_depth": 80.0, "unit_m": 1.0}
+}"""
+
+
 def minimal(**changes: Any) -> str:
-    """The example as JSON, with dotted keys changed."""
-    content = json.loads(EXAMPLE)
+    """A manifest of version 1 as JSON, with dotted keys changed."""
+    content = json.loads(VERSION_1)
     for key, value in changes.items():
         *groups, name = key.split('__')
         target = content
@@ -118,8 +127,9 @@ def test_the_error_of_a_precision_is_read_as_strictly() -> None:
         Manifest.from_json(json.dumps(content | {'precision_error': None}))
 
 
-def test_the_example_of_the_messages_is_a_manifest() -> None:
+def test_version_1_and_the_example_of_the_messages_say_the_same() -> None:
     manifest = Manifest.from_json(EXAMPLE)
+    assert Manifest.from_json(VERSION_1) == manifest
     assert manifest.input.mean == (0.485, 0.456, 0.406)
     assert manifest.output.sigma is None
     assert manifest.output.kind is DepthKind.METRIC
@@ -131,7 +141,10 @@ def test_the_example_of_the_messages_is_a_manifest() -> None:
     [
         ({'inputs': {}}, ("'inputs'", "did you mean 'input'")),
         ({'output__max_dept': 3.0}, ("'output.max_dept'", "did you mean 'output.max_depth'")),
-        ({'output__kind': 'metrik'}, ('output.kind', '"metrik"', "'metric', 'up_to_scale'")),
+        (
+            {'output__kind': 'metrik'},
+            ('output.kind', '"metrik"', "'metric', 'canonical', 'up_to_scale'"),
+        ),
         ({'input__layout': 'HWC'}, ('input.layout', "'NHWC', 'NCHW'")),
         ({'input__height': '256'}, ('input.height', '"256"', 'a whole number')),
         ({'input__height': 2.5}, ('input.height', 'a whole number')),
@@ -147,6 +160,8 @@ def test_the_example_of_the_messages_is_a_manifest() -> None:
         ({'input': 3}, ('input is 3', 'an object')),
         ({'options': []}, ('options', 'an object')),
         ({'format': 2}, ('format is 2', 'one of 1')),
+        ({'version': 3}, ('version is 3', 'one of 1, 2')),
+        ({'depth': {}}, ('depth is of version 2', '"version": 2')),
     ],
 )
 def test_wrong_content_is_refused_by_name(changes: dict[str, Any], words: tuple[str, ...]) -> None:

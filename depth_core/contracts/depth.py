@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types every room shares. NumPy only: importing this loads neither torch nor a runtime."""
+"""Depth maps and the camera they belong to."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.errors import ConfigError, DataError
+from depth_core.errors import DataError
 
 Float32Array: TypeAlias = NDArray[np.float32]
 Uint8Array: TypeAlias = NDArray[np.uint8]
@@ -23,10 +23,13 @@ CONFIDENCE_FACTOR = 1.25
 
 
 class DepthKind(str, Enum):
-    """What the numbers of a depth output mean."""
+    """What the numbers of a depth output mean once they are decoded."""
 
     METRIC = 'metric'
     """z-depth in metres."""
+    CANONICAL = 'canonical'
+    """z-depth as if seen with a canonical focal length: metres once multiplied by the focal length
+    of the image the network saw, over the canonical one."""
     UP_TO_SCALE = 'up_to_scale'
     """z-depth times an unknown positive factor."""
     INVERSE = 'inverse'
@@ -35,71 +38,10 @@ class DepthKind(str, Enum):
     def __str__(self) -> str:
         return self.value
 
-
-@dataclass(frozen=True, kw_only=True)
-class InputSpec:
-    """What a graph takes.
-
-    The graph contract of this package is `image`: uint8, NHWC, RGB, unnormalised. Foreign graphs
-    declare another layout, type or normalisation here and `runtime.predictor` serves it.
-    """
-
-    height: int
-    """Rows the graph takes, pixels."""
-    width: int
-    """Columns the graph takes, pixels."""
-    name: str = 'image'
-    """Tensor name in the graph."""
-    layout: Literal['NHWC', 'NCHW'] = 'NHWC'
-    dtype: Literal['uint8', 'float32'] = 'uint8'
-    channels: Literal['RGB', 'BGR'] = 'RGB'
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Subtracted from the image in [0, 1], in channel order; float32 inputs only."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    """Divides the image after `mean`; float32 inputs only."""
-    scale: float = 1.0 / 255.0
-    """Multiplies uint8 codes before `mean`; 1 keeps codes 0..255. Float32 inputs only."""
-    batch: int = 1
-    """Images the graph takes at once; 0 leaves their number free."""
-
-    def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            message = (
-                f'input size {self.height}x{self.width} is not positive; '
-                'give height and width in pixels, at least 1.'
-            )
-            raise ConfigError(message)
-        if self.batch < 0:
-            message = (
-                f'a batch of {self.batch} images is none; give at least 1, or 0 where their '
-                'number is free.'
-            )
-            raise ConfigError(message)
-
-
-@dataclass(frozen=True, kw_only=True)
-class OutputSpec:
-    """What the numbers of a graph mean."""
-
-    kind: DepthKind
-    min_depth: float
-    """Smallest depth the graph can state, metres (in the graph's unit when up to scale)."""
-    max_depth: float
-    """Largest depth the graph can state, metres; at or above it means 'beyond'."""
-    depth: str = 'depth'
-    """Tensor name of the depth output."""
-    sigma: str | None = 'sigma'
-    """Tensor name of the standard deviation output; None when the graph has none."""
-    unit_m: float = 1.0
-    """Metres in one unit of the depth output (0.001 for a graph that answers millimetres)."""
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.min_depth < self.max_depth or not math.isfinite(self.max_depth):
-            message = (
-                f'depth range [{self.min_depth}, {self.max_depth}] m is not a range; '
-                'give 0 < min_depth < max_depth.'
-            )
-            raise ConfigError(message)
+    @property
+    def is_metric(self) -> bool:
+        """Whether metres follow from the answer and the camera alone."""
+        return self in {DepthKind.METRIC, DepthKind.CANONICAL}
 
 
 @dataclass(frozen=True, kw_only=True)
