@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from depth_core.data.transforms import (
+    CanonicalFocal,
     CenterCrop,
     ChannelPermutation,
     ColourJitter,
@@ -24,9 +25,12 @@ from depth_core.data.transforms import (
     MaskBorder,
     RandomCrop,
     RandomRotation,
+    RandomZoom,
     Transform,
 )
 from depth_core.errors import ConfigError, unknown_name
+
+_LARGEST_ZOOM: Final = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,16 @@ def strong_jitter(height: int, width: int) -> Steps:
     del height, width
     colours = ColourJitter(brightness=0.4, contrast=0.6, gamma=0.8, saturation=0.6)
     return Steps(last=(colours, HorizontalFlip()))
+
+
+def zoom_jitter(height: int, width: int) -> Steps:
+    """Show a window of 1 to 1/2 of the image, then `jitter`: many focal lengths from one camera.
+
+    For canonical depth alone (`canonical_focal_px`): a window has the depth of its image and a
+    longer focal length, which nothing in the picture tells.
+    """
+    zoom = RandomZoom(height=height, width=width, largest=_LARGEST_ZOOM)
+    return Steps(first=(zoom,), last=jitter(height, width).last)
 
 
 def zoedepth_nyu(height: int, width: int) -> Steps:
@@ -156,6 +170,7 @@ AUGMENTATIONS: Final[Mapping[str, Callable[[int, int], Steps]]] = {
     'mirror': mirror,
     'jitter': jitter,
     'strong_jitter': strong_jitter,
+    'zoom_jitter': zoom_jitter,
     'zoedepth_nyu': zoedepth_nyu,
     'zoedepth_kitti': zoedepth_kitti,
     'urcdc_nyu': urcdc_nyu,
@@ -166,15 +181,24 @@ AUGMENTATIONS: Final[Mapping[str, Callable[[int, int], Steps]]] = {
 }
 """The steps of each augmentation for a network that sees (height, width)."""
 
+ZOOMING: Final = frozenset({'zoom_jitter'})
+"""Those that change the focal length and not the depth."""
+
 _ENLARGED: Final[Mapping[str, tuple[float, float]]] = {
     'urcdc_kitti': (1.0, 1216 / 1120),
     'cliffnet': (480 / 456, 640 / 608),
+    'zoom_jitter': (1.5, 1.5),
 }
 """How much taller and wider a sample is opened for those that cut a window out of it."""
 
 
 def build_augmentation(
-    name: str, *, height: int, width: int, cutflip_probability: float = 0.0
+    name: str,
+    *,
+    height: int,
+    width: int,
+    cutflip_probability: float = 0.0,
+    canonical_focal_px: float | None = None,
 ) -> Compose:
     """Return the transforms called `name`.
 
@@ -184,15 +208,27 @@ def build_augmentation(
         width: Columns the network sees, pixels.
         cutflip_probability: Of cutting a picture at a row and changing places of the parts,
             after turns and crops, before mirroring and colours (URCDC-Depth: 0.5).
+        canonical_focal_px: Focal length that depth is brought to after turns and crops, pixels;
+            None leaves it in metres.
 
     Raises:
-        ConfigError: The name is unknown, the probability is none, or CutFlip is asked of an
-            augmentation for sequences.
+        ConfigError: The name is unknown, the probability is none, CutFlip is asked of an
+            augmentation for sequences, the focal length is not positive, or the augmentation
+            changes it and none is given.
     """
     steps = _steps(name)(height, width)
-    cutflip = CutFlip(probability=cutflip_probability)
+    first = steps.first
+    if canonical_focal_px is None and name in ZOOMING:
+        message = (
+            f'augmentation {name!r} changes the focal length of images, and canonical_focal_px is '
+            'not given: metres could not be told from the picture; give it (in training '
+            'data.canonical_focal_px), or another augmentation.'
+        )
+        raise ConfigError(message)
+    if canonical_focal_px is not None:
+        first = (*first, CanonicalFocal(focal_px=canonical_focal_px))
     if cutflip_probability == 0.0:
-        return Compose((*steps.first, *steps.last))
+        return Compose((*first, *steps.last))
     if steps.sequences:
         message = (
             f'augmentation {name!r} is made for sequences and cutflip_probability is '
@@ -200,7 +236,7 @@ def build_augmentation(
             'frame can be warped into another; set cutflip_probability to 0.'
         )
         raise ConfigError(message)
-    return Compose((*steps.first, cutflip, *steps.last))
+    return Compose((*first, CutFlip(probability=cutflip_probability), *steps.last))
 
 
 def loading_size(name: str, *, height: int, width: int) -> tuple[int, int]:

@@ -57,6 +57,9 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         offers=('depth', 'intrinsics', 'labels', 'sequences', 'speeds', 'poses'),
         options={
             'camera': Option(help='the camera'),
+            'hfov_deg': Option(
+                kind=float, help='horizontal field of view in place of camera, degrees'
+            ),
             'scenes': Option(help='indoor, outdoor, mixed or a scene class'),
             'seed': Option(kind=int, help='seed, one that training did not use'),
         },

@@ -15,6 +15,7 @@ from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
 from depth_core.data.ground_truth import check_ground_truth
 from depth_core.data.mix import MixDataset, MixPart, read_parts
+from depth_core.data.transforms import metres_per_canonical
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.infinite_depth.frames import KeptFrames
 from depth_core.train.settings import DatasetSettings, DataSettings
@@ -57,6 +58,7 @@ def open_augmentation(data: DataSettings) -> Augmentation:
             height=part.height or data.height,
             width=part.width or data.width,
             cutflip_probability=data.cutflip_probability,
+            canonical_focal_px=data.canonical_focal_px,
         )
         for part in _parts(data.train, data)
     ]
@@ -136,6 +138,8 @@ def _open_part(key: str, part: MixPart, data: DataSettings, *, needs_depth: bool
         raise DataError(message)
     if needs_depth:
         check_ground_truth(dataset, source=f'{key} ({part.name}, root {part.root})')
+    if data.canonical_focal_px is not None:
+        metres_per_canonical(dataset[0], data.canonical_focal_px)  # refuses what has no camera
     if data.cache is None:
         return dataset
     # One folder for each data set and its settings, so that none is in the way of another.

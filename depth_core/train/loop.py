@@ -64,8 +64,11 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         averaged=average_of(training_step.model, settings.optimizer),
         optimizer=optimizer,
     )
-    train_set = open_training_set(settings.data, needs_depth=recipe.needs_depth)
-    held_out = open_validation_set(settings.data, needs_depth=recipe.needs_depth)
+    augmentation = open_augmentation(settings.data)
+    train_set, held_out = (
+        open_training_set(settings.data, needs_depth=recipe.needs_depth),
+        open_validation_set(settings.data, needs_depth=recipe.needs_depth),
+    )
     run = _open_run(settings, learner)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size
@@ -79,9 +82,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
             len(held_out) if held_out else 0, learner.step, trainer.max_steps,
         )  # fmt: skip
     loader = batches(
-        SampleStream(
-            train_set, open_augmentation(settings.data), trainer.seed, trainer.batch_size
-        ),
+        SampleStream(train_set, augmentation, trainer.seed, trainer.batch_size),
         first_step=learner.step,
         steps=trainer.max_steps,
         rank=fabric.global_rank,
@@ -135,6 +136,8 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
 def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
     chosen, data, recipe = settings.model, settings.data, settings.recipe
     model = recipe.create(chosen.name, chosen.options, size=(data.height, data.width))
+    if data.canonical_focal_px is not None:
+        recipe.make_canonical(model, data.canonical_focal_px)
     problems = recipe.problems(model)
     if problems:
         raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))

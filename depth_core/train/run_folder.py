@@ -173,6 +173,7 @@ def describe(
         },
         'height': data.height,
         'width': data.width,
+        'canonical_focal_px': data.canonical_focal_px,
         'train': {**plain(data.train), 'images': len(train_set)},
         'validation': None
         if held_out is None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -57,10 +58,15 @@ class DataSettings:
     """Images trained on."""
     validation: DatasetSettings = field(default_factory=DatasetSettings)
     """Images held out; without a name there is no validation."""
+    canonical_focal_px: float | None = None
+    """Focal length all samples are brought to, pixels of the image the network sees: their depth
+    is multiplied by it and divided by their own. The network then serves any camera whose focal
+    length is known; none = it learns metres as they are, for cameras like those trained on."""
     augmentation: str = 'none'
     """none; mirror = with probability 0.5; jitter = mirror, and change brightness, contrast, gamma
     and saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras
-    than those trained on; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti,
+    than those trained on; zoom_jitter = jitter of windows that are 1 to 1/2 of the image, which
+    needs canonical_focal_px; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti,
     urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
     cutflip_probability: float = 0.0
     """How often an image is cut at a random row and its two parts change places (URCDC: 0.5)."""
@@ -225,6 +231,12 @@ def _data_problems(settings: TrainSettings) -> list[str]:
     if not 0.0 <= data.cutflip_probability <= 1.0:
         problems.append(
             f'data.cutflip_probability is {data.cutflip_probability}; give a number in [0, 1].'
+        )
+    focal_px = data.canonical_focal_px
+    if focal_px is not None and not 0.0 < focal_px < math.inf:
+        problems.append(
+            f'data.canonical_focal_px is {focal_px}; give a number of pixels above 0, about the '
+            'width of the images, or leave it out.'
         )
     if data.train.name is None:
         problems.append('data.train.name is not given; name a dataset, as synthetic.')

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel
+from depth_core.models.base import DepthModel, make_canonical
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import CHECKPOINT
 from depth_core.tensor_files.tensors import refuse_unusable
@@ -48,6 +48,12 @@ class Checkpoint:
         made_with = self.provenance or {}
         height, width = made_with.get('height'), made_with.get('width')
         return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+
+    @property
+    def canonical_focal_px(self) -> float | None:
+        """Focal length its depth belongs to, pixels; None where it states metres by itself."""
+        focal_px = (self.provenance or {}).get('canonical_focal_px')
+        return float(focal_px) if isinstance(focal_px, (int, float)) else None
 
 
 def save_model(
@@ -99,17 +105,21 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 def load_model(path: Path | str, device: torch.device | str = 'cpu') -> DepthModel:
     """Rebuild the network of a checkpoint, with its weights, in eval mode on `device`.
 
-    Its `spec.default_size` is the size the weights were trained at, where the file states it.
+    Its `spec.default_size` is the size the weights were trained at, where the file states it, and
+    its depth is canonical where it was trained so.
 
     Raises:
         CheckpointError: The file cannot be read, or its weights are not those of the network.
-        ConfigError: It names a model or option that this package does not have.
+        ConfigError: It names a model or option that this package does not have, or its depth
+            cannot be canonical.
     """
     checkpoint = read_checkpoint(path)
     model = create_model(checkpoint.name, **checkpoint.options)
     load_weights(model, checkpoint.state, source=str(path))
     if checkpoint.trained_size is not None:
         model.spec = dataclasses.replace(model.spec, default_size=checkpoint.trained_size)
+    if checkpoint.canonical_focal_px is not None:
+        make_canonical(model, checkpoint.canonical_focal_px)
     return model.eval().to(device)
 
 

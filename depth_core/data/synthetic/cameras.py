@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
+from typing import Final
 
 from depth_core.contracts import Intrinsics
 from depth_core.errors import ConfigError, unknown_name
+
+_HALF_TURN_DEG: Final = 180.0
 
 CAMERAS = {
     'kitti': Intrinsics(
@@ -26,6 +30,42 @@ and a wider (80 degrees) and a narrower (46 degrees) 16:9 camera."""
 
 MIXED = 'mixed'
 """Instead of a name of a camera or a scene: drawn anew for every sample."""
+
+
+def camera_of_view(hfov_deg: float, *, height: int, width: int) -> Intrinsics:
+    """Return the camera with square pixels that sees `hfov_deg` from edge to edge.
+
+    Args:
+        hfov_deg: Horizontal field of view, degrees.
+        height: Rows of its images, pixels.
+        width: Columns of its images, pixels.
+    """
+    focal_px = 0.5 * width / math.tan(math.radians(hfov_deg) / 2.0)
+    return Intrinsics(
+        fx_px=focal_px,
+        fy_px=focal_px,
+        cx_px=0.5 * (width - 1),
+        cy_px=0.5 * (height - 1),
+        height=height,
+        width=width,
+    )
+
+
+def check_view(hfov_deg: tuple[float, float] | None) -> None:
+    """Refuse a range of fields of view that no camera with straight lines has.
+
+    Raises:
+        ConfigError: An end is not between 0 and 180 degrees, or the first is the larger one.
+    """
+    if hfov_deg is None:
+        return
+    low, high = hfov_deg
+    if not 0.0 < low <= high < _HALF_TURN_DEG:
+        message = (
+            f'hfov_deg={low:g} to {high:g} is no range of fields of view; give degrees above 0 '
+            'and below 180, one number or the smallest and the largest.'
+        )
+        raise ConfigError(message)
 
 
 def draw_camera(name: str, source: Random) -> Intrinsics:

@@ -14,7 +14,13 @@ from torch import Tensor
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.sample import Sample
-from depth_core.data.synthetic.cameras import CAMERAS, MIXED, draw_camera
+from depth_core.data.synthetic.cameras import (
+    CAMERAS,
+    MIXED,
+    camera_of_view,
+    check_view,
+    draw_camera,
+)
 from depth_core.data.synthetic.layout import STREET_LENGTH_M
 from depth_core.data.synthetic.leader import add_leader
 from depth_core.data.synthetic.motion import Pace, camera_speed, primitive_paces
@@ -62,11 +68,16 @@ def _draw(
     width: int,
     leaders: float = 0.0,
     wrap: bool = False,
+    hfov_deg: tuple[float, float] | None = None,
 ) -> _Take:
     # Seeding by a string goes through SHA-512: equal on every machine and in every process.
     source = Random(identity)  # noqa: S311 - scenes are drawn, no secrets
     name = source.choice(SCENE_SETS[scenes])
     intrinsics = resize_intrinsics(draw_camera(camera, source), height=height, width=width)
+    if hfov_deg is not None:
+        # Drawn apart, so that the scenes are the same through any camera.
+        angle_deg = Random(f'{identity}/view').uniform(*hfov_deg)  # noqa: S311 - as above
+        intrinsics = camera_of_view(angle_deg, height=height, width=width)
     scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
     if wrap and name in STREET_KINDS:
         scene.wrap_m = STREET_LENGTH_M + 30.0
@@ -96,6 +107,23 @@ def _check(scenes: str, camera: str, height: int, width: int, leaders: float) ->
     if not 0.0 <= leaders <= 1.0:
         message = f'leaders={leaders} is no share; give 0 (none) to 1 (in every street).'
         raise ConfigError(message)
+
+
+def _view(hfov_deg: float | Sequence[float] | None) -> tuple[float, float] | None:
+    """The smallest and the largest field of view that were asked for.
+
+    Raises:
+        ConfigError: It is neither one angle nor two in order, or they are no field of view.
+    """
+    if hfov_deg is None:
+        return None
+    ends = (hfov_deg, hfov_deg) if isinstance(hfov_deg, (int, float)) else tuple(hfov_deg)
+    if len(ends) != 2 or not all(isinstance(end, (int, float)) for end in ends):
+        message = f'hfov_deg={hfov_deg} is neither one angle nor two; give degrees, as [60, 80].'
+        raise ConfigError(message)
+    view = float(ends[0]), float(ends[1])
+    check_view(view)
+    return view
 
 
 def _sample(
@@ -159,6 +187,9 @@ class SyntheticDataset:
         scenes: A key of `SCENE_SETS`: `'mixed'`, `'indoor'`, `'outdoor'` or a scene class.
         camera: A key of `CAMERAS`, whose intrinsics are scaled to `height` x `width`, or
             `'mixed'` to draw one of them for every sample.
+        hfov_deg: Horizontal field of view of a camera with square pixels in place of `camera`,
+            degrees; two numbers draw one between them for every sample. The scenes stay those of
+            the same seed and `camera`.
         neighbours: Offsets, in frames of 0.1 s, of the neighbouring frames to render too, with
             the time to them and the mean speed of the camera on the way.
         leaders: Share of the streets in which a car drives 9 to 18 m ahead as fast as the
@@ -183,12 +214,14 @@ class SyntheticDataset:
         width: int,
         scenes: str = MIXED,
         camera: str = MIXED,
+        hfov_deg: float | Sequence[float] | None = None,
         neighbours: Sequence[int] = (),
         leaders: float = 0.0,
         supersampling: int = 1,
         device: str = 'cpu',
     ) -> None:
         _check(scenes, camera, height, width, leaders)
+        view = _view(hfov_deg)
         if length < 1:
             message = f'a synthetic dataset of length {length} has no sample; give at least 1.'
             raise ConfigError(message)
@@ -204,6 +237,8 @@ class SyntheticDataset:
         self.width = width
         self.scenes = scenes
         self.camera = camera
+        if view is not None:  # absent otherwise: caches from before it are still good
+            self.hfov_deg = view
         self.neighbours = tuple(neighbours)
         self.leaders = leaders
         self.supersampling = supersampling
@@ -252,6 +287,7 @@ class SyntheticDataset:
             height=self.height,
             width=self.width,
             leaders=self.leaders,
+            hfov_deg=getattr(self, 'hfov_deg', None),
         )
 
 

@@ -10,6 +10,11 @@ training uses.
 from __future__ import annotations
 
 from depth_core.data.transforms.base import Compose, Transform, Transformed
+from depth_core.data.transforms.canonical import (
+    CanonicalFocal,
+    mean_focal_px,
+    metres_per_canonical,
+)
 from depth_core.data.transforms.colour import (
     CHANNEL_ORDERS,
     ChannelPermutation,
@@ -25,6 +30,7 @@ from depth_core.data.transforms.framing import (
     Crop,
     MaskBorder,
     RandomCrop,
+    RandomZoom,
     Resize,
 )
 from depth_core.data.transforms.moving import CutFlip, HorizontalFlip, RandomRotation
@@ -33,6 +39,7 @@ __all__ = [
     'CHANNEL_ORDERS',
     'KB_WINDOW',
     'BottomCentreCrop',
+    'CanonicalFocal',
     'CenterCrop',
     'ChannelPermutation',
     'ColourJitter',
@@ -45,8 +52,11 @@ __all__ = [
     'MaskBorder',
     'RandomCrop',
     'RandomRotation',
+    'RandomZoom',
     'Resize',
     'Transform',
     'Transformed',
     'densedepth_augmentation',
+    'mean_focal_px',
+    'metres_per_canonical',
 ]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -130,6 +131,38 @@ class RandomCrop:
         top = draw_int(rows - self.height + 1, generator)
         left = draw_int(columns - self.width + 1, generator)
         return _crop(sample, top, left, self.height, self.width)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomZoom:
+    """Cut a window of the shape `height` x `width` and bring it to that size.
+
+    The largest such window is divided by a zoom drawn from [1, largest], equally likely on a
+    logarithmic scale, and stands at a place drawn uniformly. Focal lengths grow with the zoom and
+    depth does not change, as with the lens of a camera that stands still.
+    """
+
+    height: int
+    width: int
+    largest: float
+
+    def __post_init__(self) -> None:
+        _check_size('zoom to', self.height, self.width)
+        if not 1.0 <= self.largest < math.inf:
+            message = f'largest={self.largest} is no zoom; give at least 1.'
+            raise ConfigError(message)
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Return a window; draws zoom and place."""
+        rows, columns = sample.depth_m.shape
+        share = float(torch.rand((), generator=generator, dtype=torch.float64))
+        scale = min(rows / self.height, columns / self.width) / self.largest**share
+        height = min(max(round(scale * self.height), 1), rows)
+        width = min(max(round(scale * self.width), 1), columns)
+        top = draw_int(rows - height + 1, generator)
+        left = draw_int(columns - width + 1, generator)
+        window = _crop(sample, top, left, height, width)
+        return Resize(height=self.height, width=self.width)(window, generator)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from depth_core.contracts import Uint8Array
 from depth_core.data.sample import Sample
+from depth_core.errors import ConfigError
 from depth_core.weights.checkpoint import Checkpoint
 
 Network = TypeVar('Network', bound=nn.Module)
@@ -123,6 +124,19 @@ class Recipe(ABC, Generic[Network]):
             ConfigError: The name or an option is unknown.
             ModelError: The network cannot take samples of this size.
         """
+
+    def make_canonical(self, model: Network, focal_px: float) -> None:
+        """Declare that `model` learns depth as a camera of `focal_px` would see it.
+
+        Raises:
+            ConfigError: What the recipe trains, or this network, states no metres.
+        """
+        del model
+        message = (
+            f'data.canonical_focal_px is {focal_px}, and recipe {self.name} trains no network of '
+            'metric depth; leave it out.'
+        )
+        raise ConfigError(message)
 
     @abstractmethod
     def problems(self, model: Network) -> list[str]:

@@ -16,20 +16,28 @@ from typing_extensions import Self
 
 from depth_core.contracts import DepthKind, Uint8Array
 from depth_core.data.sample import Sample
+from depth_core.data.transforms import metres_per_canonical
 from depth_core.errors import DataError
 from depth_core.metrics import Align, Evaluation, MetricAccumulator, find_protocol
 from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel, ModelSpec
+from depth_core.models.base import DepthModel, ModelSpec, Prediction, make_canonical
 from depth_core.preview import ColourScale, colour_depth, scale_of_range
 from depth_core.train.recipes.base import Recipe, Score, Scorer
 from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
 
 _ALIGNMENTS: Final[Mapping[DepthKind, Align]] = {
     DepthKind.METRIC: 'none',
+    DepthKind.CANONICAL: 'none',
     DepthKind.UP_TO_SCALE: 'median',
     DepthKind.INVERSE: 'affine_inverse',
 }
+
+_RANGES: Final[Mapping[DepthKind, tuple[float | None, float | None]]] = {
+    DepthKind.UP_TO_SCALE: (None, None),
+    DepthKind.CANONICAL: (1e-3, 1e4),
+}
+"""Depths that are scored where the range of a network is not in metres; None = the protocol's."""
 
 UNTRAINED: Final = ', for the sigma head would keep its random weights'
 """Why the weight of sigma must not be 0."""
@@ -52,9 +60,13 @@ class DepthRecipe(Recipe[DepthModel], ABC):
         model.check_input(torch.empty(0, 3, *size))
         return model
 
+    def make_canonical(self, model: DepthModel, focal_px: float) -> None:
+        """Declare that `model` learns depth as a camera of `focal_px` would see it."""
+        make_canonical(model, focal_px)
+
     def scorer(self, network: DepthModel) -> Scorer[DepthModel]:
         """Begin to score depth by every pixel whose true depth the network can state."""
-        return DepthScorer(scores_for(network.spec))
+        return DepthScorer(network.spec, scores_for(network.spec))
 
     def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
         """Draw image | true depth | predicted depth | sigma / depth, side by side.
@@ -62,18 +74,18 @@ class DepthRecipe(Recipe[DepthModel], ABC):
         Depth has the colours of every picture of this package, on the range of the network; sigma
         is red from half of the depth and blue up to a 200th of it. Black is unknown.
         """
-        prediction = network(sample.image)
+        depth, sigma, metres = in_metres(network(sample.image), sample, network.spec)
         image = (sample.image[0] * 255.0).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
         target_m, valid = sample.depth_m[0].cpu().numpy(), sample.valid[0].cpu().numpy()
-        depth_m = prediction.depth[0].float().cpu().numpy()
-        sigma_m = prediction.sigma[0].float().cpu().numpy()
+        depth_m, sigma_m = depth[0].float().cpu().numpy(), sigma[0].float().cpu().numpy()
         if network.spec.kind is DepthKind.INVERSE:
             try:
                 fitted = fit_inverse(depth_m, target_m, valid)
             except DataError:  # no ground truth to fit to: nothing to draw on its scale
                 fitted = float('nan'), float('nan')
             depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, *fitted)
-        scale = scale_of_range((network.spec.min_depth, network.spec.max_depth))
+        factor = float(metres)
+        scale = scale_of_range((network.spec.min_depth * factor, network.spec.max_depth * factor))
         drawn = (colour_depth(target_m, scale), colour_depth(depth_m, scale))
         return np.hstack((image, *drawn, colour_depth(depth_m / sigma_m, _CERTAINTY)))
 
@@ -127,13 +139,18 @@ class DepthRecipe(Recipe[DepthModel], ABC):
 class DepthScorer(Scorer[DepthModel]):
     """Depth and sigma against ground truth, image by image."""
 
+    spec: ModelSpec
     scores: MetricAccumulator
 
     def update(self, network: DepthModel, sample: Sample) -> None:
         """Score a batch; each image counts alike in the means."""
-        prediction = network(sample.image)
-        depth_m, sigma_m = prediction.depth.float().cpu(), prediction.sigma.float().cpu()
+        depth_m, sigma_m, metres = in_metres(network(sample.image), sample, self.spec)
+        depth_m, sigma_m = depth_m.float().cpu(), sigma_m.float().cpu()
         target_m, valid = sample.depth_m.cpu(), sample.valid.cpu()
+        if self.spec.kind is DepthKind.CANONICAL:  # each image has a range of its own, then
+            metres = metres.cpu()[:, None, None]
+            valid = valid & (target_m >= self.spec.min_depth * metres)
+            valid &= target_m <= self.spec.max_depth * metres
         for index, key in enumerate(sample.key):
             self.scores.update(
                 depth_m[index].numpy(),
@@ -165,6 +182,21 @@ class DepthScorer(Scorer[DepthModel]):
         )
 
 
+def in_metres(
+    prediction: Prediction, sample: Sample, spec: ModelSpec
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Depth and sigma of a batch, canonical ones turned to metres, and the factor of each image.
+
+    Raises:
+        DataError: Depth is canonical and an image has no intrinsics.
+    """
+    if spec.canonical_focal_px is None:
+        return prediction.depth, prediction.sigma, torch.ones(len(sample.key))
+    metres = metres_per_canonical(sample, spec.canonical_focal_px)
+    planes = metres[:, None, None]
+    return prediction.depth * planes, prediction.sigma * planes, metres
+
+
 def target_of(sample: Sample, spec: ModelSpec, *, sky_as_max_depth: bool) -> tuple[Tensor, Tensor]:
     """True depth of a batch within the range of the network, 1 where not valid; where it is valid.
 
@@ -186,11 +218,10 @@ def scores_for(spec: ModelSpec) -> MetricAccumulator:
     """Begin to score a network by every pixel whose true depth it can state.
 
     Depth up to scale, or inverse depth up to scale and shift, is aligned image by image. The range
-    of depth up to scale is not in metres: truth of 1 mm to 80 m counts.
+    of depth up to scale is not in metres: truth of 1 mm to 80 m counts. That of canonical depth is
+    in metres only with the focal length of an image, so that the scorer leaves out the rest.
     """
-    low, high = (
-        (None, None) if spec.kind is DepthKind.UP_TO_SCALE else (spec.min_depth, spec.max_depth)
-    )
+    low, high = _RANGES.get(spec.kind, (spec.min_depth, spec.max_depth))
     protocol = find_protocol('none', min_depth_m=low, max_depth_m=high)
     return MetricAccumulator(protocol, align=_ALIGNMENTS[spec.kind])
 

@@ -68,11 +68,15 @@ class SelfTeachingStep(TrainingStep[DepthModel]):
     def __init__(self, model: DepthModel, recipe: SelfTeachingRecipe) -> None:
         super().__init__(model)
         teacher = copy.deepcopy(model) if recipe.teacher is None else load_model(recipe.teacher)
-        if (teacher.spec.family, teacher.spec.kind) != (model.spec.family, model.spec.kind):
+        given, wanted = (
+            (spec.family, spec.kind, spec.canonical_focal_px)
+            for spec in (teacher.spec, model.spec)
+        )
+        if given != wanted:
             message = (
                 f'the teacher {recipe.teacher} is a {teacher.spec.name} of {teacher.spec.kind} '
                 f'depth, and {model.spec.name} is to give {model.spec.kind} depth; give a teacher '
-                'of the same family and kind (model.options.metric).'
+                'of the same family and kind (model.options.metric, data.canonical_focal_px).'
             )
             raise ModelError(message)
         self.teacher = teacher.requires_grad_(requires_grad=False).eval()

@@ -141,7 +141,7 @@ class SelfSupRecipe(DepthRecipe):
             )
         if other := self._of_another_family('selfsup', model):
             return problems + other
-        return problems + self._scale_problems(metric=model.spec.kind is DepthKind.METRIC)
+        return problems + self._scale_problems(metric=model.spec.kind is not DepthKind.UP_TO_SCALE)
 
     def open(self, model: DepthModel) -> SelfSupStep:
         """Put `model` together with its pose network.

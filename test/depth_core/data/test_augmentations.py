@@ -11,7 +11,7 @@ import pytest
 import torch
 from torchvision.transforms.v2 import functional as tv
 
-from depth_core.data.augmentations import AUGMENTATIONS, build_augmentation, loading_size
+from depth_core.data.augmentations import AUGMENTATIONS, ZOOMING, build_augmentation, loading_size
 from depth_core.data.sample import Sample, collate
 from depth_core.data.synthetic import SCENE_CLASSES, SyntheticDataset
 from depth_core.data.transforms import CutFlip, GammaBrightnessColour, HueJitter
@@ -59,7 +59,10 @@ def assert_same(first: Sample, second: Sample) -> None:
 def test_every_augmentation_gives_what_the_network_sees(name: str) -> None:
     neighbours = (-1, 1) if name in SEQUENCES else ()
     cut = 0.0 if name in SEQUENCES else 0.5
-    augment = build_augmentation(name, height=HEIGHT, width=WIDTH, cutflip_probability=cut)
+    focal_px = 60.0 if name in ZOOMING else None
+    augment = build_augmentation(
+        name, height=HEIGHT, width=WIDTH, cutflip_probability=cut, canonical_focal_px=focal_px
+    )
     source = drawn(name, neighbours=neighbours)
     for seed in range(4):
         result = augment(source, generator(seed))
@@ -78,7 +81,8 @@ def test_every_augmentation_gives_what_the_network_sees(name: str) -> None:
 
 @pytest.mark.parametrize('name', AUGMENTATIONS)
 def test_scene_classes_arrive_in_the_batch(name: str) -> None:
-    augment = build_augmentation(name, height=HEIGHT, width=WIDTH)
+    focal_px = 60.0 if name in ZOOMING else None
+    augment = build_augmentation(name, height=HEIGHT, width=WIDTH, canonical_focal_px=focal_px)
     sources = [drawn(name, index=index) for index in (0, 1)]
     batch = collate([augment(item, generator(1)) for item in sources])
     assert batch.scene_class is not None

@@ -112,6 +112,29 @@ def test_seed_and_index_both_matter() -> None:
         dataset[24]
 
 
+def test_a_field_of_view_gives_square_pixels_and_the_same_scenes() -> None:
+    seen = {view: small(hfov_deg=view)[3] for view in (60.0, 90.0)}
+    assert torch.equal(
+        seen[90.0].intrinsics,
+        torch.tensor([[160.0, 0.0, 159.5], [0.0, 160.0, 47.5], [0.0, 0.0, 1.0]]),
+    )
+    assert float(seen[60.0].intrinsics[0, 0]) == pytest.approx(160.0 * 3.0**0.5, rel=1e-6)
+    poses, classes = (
+        [getattr(sample, name) for sample in seen.values()] for name in ('pose', 'scene_class')
+    )
+    assert torch.equal(*poses)
+    assert torch.equal(*classes)
+    drawn = [float(small(hfov_deg=[60.0, 90.0])[index].intrinsics[0, 0]) for index in range(4)]
+    assert len(set(drawn)) == 4
+    assert all(160.0 <= focal_px <= 277.2 for focal_px in drawn)
+
+
+@pytest.mark.parametrize('hfov_deg', [180.0, 0.0, (90.0, 60.0), (60.0, 70.0, 80.0), 'wide'])
+def test_what_is_no_field_of_view_is_refused(hfov_deg: object) -> None:
+    with pytest.raises(ConfigError, match='hfov_deg='):
+        small(hfov_deg=hfov_deg)
+
+
 def test_sky_is_infinitely_far_and_not_valid() -> None:
     seen = 0
     for index in range(6):

@@ -12,10 +12,10 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from depth_core.contracts import DepthKind
-from depth_core.data.sample import Sample
+from depth_core.data.sample import Sample, collate
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
-from depth_core.train.recipes.depth import scores_for
+from depth_core.train.recipes.depth import DepthScorer, scores_for
 from depth_core.train.validate import draw, validate
 
 RECIPE = DenseDepthRecipe()
@@ -29,6 +29,7 @@ class RedIsInverseDepth(DepthModel):
         self.spec = ModelSpec(
             name='red', family='densedepth', kind=kind, min_depth=0.5, max_depth=50.0, divisor=1,
             default_size=(4, 6),
+            canonical_focal_px=4.0 if kind is DepthKind.CANONICAL else None,
         )  # fmt: skip
         self.norm = nn.BatchNorm2d(3)
 
@@ -37,6 +38,7 @@ class RedIsInverseDepth(DepthModel):
         inverse = images[:, 0]
         depth = {
             DepthKind.METRIC: 1.0 / inverse,
+            DepthKind.CANONICAL: 4.0 / inverse,  # the cameras have a focal length of 1 px
             DepthKind.UP_TO_SCALE: 7.0 / inverse,
             DepthKind.INVERSE: 5.0 * inverse + 2.0,
         }[self.spec.kind]
@@ -95,10 +97,32 @@ def test_each_kind_is_scored_in_metres(fabric: Fabric, kind: DepthKind) -> None:
         score.numbers['align']
         == {
             DepthKind.METRIC: 'none',
+            DepthKind.CANONICAL: 'none',
             DepthKind.UP_TO_SCALE: 'median',
             DepthKind.INVERSE: 'affine_inverse',
         }[kind]
     )
+
+
+def test_canonical_depth_has_another_range_through_each_camera() -> None:
+    """0.5 to 8 canonical metres are 0.125 to 2 m through a camera of a quarter of its focal."""
+    model = RedIsInverseDepth(DepthKind.CANONICAL)
+    model.spec = replace(model.spec, max_depth=8.0)
+    scorer = RECIPE.scorer(model)
+    assert isinstance(scorer, DepthScorer)
+    batch = collate([replace(Ramps()[index], neighbour_images=None) for index in (0, 1)])
+    scorer.update(model.eval(), batch)
+    scored = int((batch.depth_m <= 2.0).sum())
+    assert 0 < scored < batch.depth_m.numel()
+    assert scorer.scores.result().pixels == scored
+
+
+def test_canonical_depth_is_drawn_in_metres(fabric: Fabric) -> None:
+    """The third picture of a row, the answer, has the colours of the second, the truth."""
+    model = RedIsInverseDepth(DepthKind.CANONICAL).eval()
+    drawn = draw(RECIPE, model, Ramps(), fabric, count=1)
+    assert drawn is not None
+    assert np.abs(drawn[:, 6:12].astype(int) - drawn[:, 12:18].astype(int)).max() <= 2
 
 
 def test_every_layer_is_in_its_mode_afterwards(fabric: Fabric) -> None:
