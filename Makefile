@@ -94,6 +94,9 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	@mv .setup-data docs/data.md
 	@{ sed '/^## The families/,$$d' docs/models.md; $(BIN)/python -m depth_core.models; } > .setup-models
 	@mv .setup-models docs/models.md
+	@{ sed '/^## Known graphs/,$$d' docs/foreign_models.md; \
+	  $(BIN)/python -m depth_core.presets --markdown; } > .setup-presets
+	@mv .setup-presets docs/foreign_models.md
 	@$(BIN)/python -m test.packaging.engine_tables
 
 bench: setup  ## measure speed; not part of the tests

@@ -26,7 +26,7 @@ FLOORS: tuple[set[str], ...] = (
     {'weights'},
     {'data', 'runtime'},
     {'evaluate', 'export', 'train'},
-    {'bench', 'convert', 'predict'},
+    {'bench', 'convert', 'inspect', 'predict'},
 )
 """The rooms of depth_core, modules and folders, from the ground up: a room imports from the floors
 below its own. A room that is not there yet may stand here already."""
@@ -42,6 +42,7 @@ NEVER: dict[str, set[str]] = {
     'convert': {'data', 'evaluate', 'export', 'runtime', 'train'},
     'predict': {'models', 'train', 'weights'},
     'bench': {'models', 'train', 'weights'},
+    'inspect': {'models', 'train', 'weights'},
 }
 """What a room has no business with, although it is on a floor below."""
 
