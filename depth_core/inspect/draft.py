@@ -7,7 +7,7 @@ reading the manifest refuses it and says what to give.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from depth_core.runtime.graph import TensorInfo
@@ -20,7 +20,7 @@ _PLANE_RANKS: Final = (2, 3, 4)
 _FEW: Final = (2, 3, 4)
 """Planes of one output: more of them would be rows or columns."""
 _DEPTH_NAMES: Final = ('depth', 'disp', 'point', 'pts', 'inverse')
-_MATRICES: Final = {(3, 3): 'K3x3', (3, 4): 'P3x4'}
+_MATRICES: Final[Mapping[tuple[int | None, ...], str]] = {(3, 3): 'K3x3', (3, 4): 'P3x4'}
 
 
 def draft_manifest(name: str, graph: OnnxGraph) -> dict[str, Any]:
@@ -115,10 +115,11 @@ def _input(image: TensorInfo) -> dict[str, Any]:
 
 def _extra(item: TensorInfo, image: TensorInfo | None) -> dict[str, Any]:
     shape = item.shape
-    if shape is not None and shape[-2:] in _MATRICES:
+    matrix = None if shape is None else _MATRICES.get(shape[-2:])
+    if matrix is not None:
         return {
             'name': item.name,
-            'kind': _MATRICES[shape[-2:]],
+            'kind': matrix,
             'at': _blank('network or camera'),
         }
     if image is not None and _layout(item) is not None:

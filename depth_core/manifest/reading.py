@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 from depth_core.contracts import InputSpec, OutputSpec
@@ -140,7 +140,7 @@ class _Reader:
     def _dataclass(self, kind: Any, content: object, where: str) -> Any:  # noqa: ANN401  as `build`
         if not isinstance(content, dict):
             refuse(where, content, 'an object in braces')
-        hints = typing.get_type_hints(kind)
+        hints = _hints(kind)
         keys = spelling.KEYS.get(kind.__name__, {}) if self.grouped else {}
         fields = {keys.get(item.name, item.name): item for item in dataclasses.fields(kind)}
         prefix = f'{where}.' if where else ''
@@ -169,6 +169,12 @@ class _Reader:
             for key, value in content.items()
         }
         return kind(**given, **grouped)
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401  a dataclass
+    """The types of the fields of a dataclass; finding them takes longer than reading a file."""
+    return typing.get_type_hints(kind)
 
 
 _MISSING = dataclasses.MISSING

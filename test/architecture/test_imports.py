@@ -266,6 +266,8 @@ def test_the_ros_layer_leaves_networks_to_the_runtime() -> None:
         ('depth_core', {'numpy', 'cv2', *HEAVY}),
         ('depth_core.contracts', {'cv2', *HEAVY}),
         ('depth_core.metrics', HEAVY),
+        ('depth_core.presets', {'cv2', *HEAVY}),
+        ('depth_core.inspect', HEAVY),
         ('depth_core.runtime', HEAVY),
         ('depth_core.data', HEAVY),
         ('depth_core.data.bag.opener', {'cv2', *HEAVY}),
