@@ -318,7 +318,7 @@ def _parser() -> CommandParser:
     add('--strict', action='store_true', help='use the first backend or none')
     add('--threads', type=count, help='most CPU threads to compute with; all when left out')
     add('--padding', action='store_true', help='reflect the image around its edges first')
-    add('--keep_aspect', action='store_true', help='do not stretch; checkpoints on torch only')
+    add('--keep_aspect', action='store_true', help='do not stretch the image')
     add(
         '--flip_average',
         default='none',

@@ -88,6 +88,17 @@ def packed_integers(data: bytes) -> list[int]:
     return found
 
 
+def head(number: int, length: int) -> bytes:
+    """What stands before the `length` bytes of field `number`."""
+    return varint(number << 3 | _LENGTH) + varint(length)
+
+
+def varint(number: int) -> bytes:
+    """Write a number that is not negative."""
+    low, rest = number & 0x7F, number >> 7
+    return bytes([low | 0x80]) + varint(rest) if rest else bytes([low])
+
+
 def _varint(file: BinaryIO) -> int:
     value = 0
     for position in range(_VARINT_BYTES):

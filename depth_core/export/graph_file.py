@@ -15,6 +15,7 @@ import onnx
 from onnxscript import ir
 
 from depth_core.manifest import METADATA_KEY, Manifest
+from depth_core.protobuf import head
 from depth_core.runtime.onnx_reader import read_graph
 
 LARGEST_FILE: Final = 2**31 - 1
@@ -28,11 +29,10 @@ _LARGE: Final = 1024
 _ALIGNMENT: Final = 4096
 """Of each weight in the other file, bytes, so that runtimes can map it into memory."""
 
-# Field numbers of ModelProto, GraphProto and TensorProto in onnx.proto, and a wire type.
+# Field numbers of ModelProto, GraphProto and TensorProto in onnx.proto.
 _GRAPH: Final = 7
 _INITIALIZER: Final = 5
 _RAW_DATA: Final = 9
-_LENGTH: Final = 2
 
 _FOR_THE_REST: Final = 64 << 20
 """Room for nodes, shapes and the manifest, bytes; a graph of 3000 nodes takes 2 MB."""
@@ -78,7 +78,7 @@ def _write_model(model: ir.Model, path: Path) -> None:
         (proto if item.number >= _GRAPH else rest).ClearField(item.name)
     rest.ClearField('graph')
     with path.open('wb') as file:
-        file.writelines((proto.SerializeToString(), _head(_GRAPH, size), *parts))
+        file.writelines((proto.SerializeToString(), head(_GRAPH, size), *parts))
         file.write(rest.SerializeToString())
 
 
@@ -90,18 +90,8 @@ def _initializer(name: str, tensor: ir.TensorProtocol) -> list[bytes | memoryvie
         shape = [int(size) for size in tensor.shape.numpy()]
         about = onnx.TensorProto(dims=shape, data_type=int(tensor.dtype), name=name)
         values = np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8).data
-        content = [about.SerializeToString(), _head(_RAW_DATA, len(values)), values]
-    return [_head(_INITIALIZER, sum(len(part) for part in content)), *content]
-
-
-def _head(field: int, size: int) -> bytes:
-    """What protobuf writes before a field of `size` bytes: its number, and that as varints."""
-    return _varint(field << 3 | _LENGTH) + _varint(size)
-
-
-def _varint(number: int) -> bytes:
-    low, rest = number & 0x7F, number >> 7
-    return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])
+        content = [about.SerializeToString(), head(_RAW_DATA, len(values)), values]
+    return [head(_INITIALIZER, sum(len(part) for part in content)), *content]
 
 
 def _write_data(weights: Iterable[ir.Value], path: Path) -> None:

@@ -8,6 +8,7 @@ that is opened.
 from __future__ import annotations
 
 from depth_core.runtime.backends import BACKENDS, Precision
-from depth_core.runtime.predictor import Framing, Predictor, StageTimes
+from depth_core.runtime.framing import Framing
+from depth_core.runtime.predictor import Predictor, StageTimes
 
 __all__ = ['BACKENDS', 'Framing', 'Precision', 'Predictor', 'StageTimes']

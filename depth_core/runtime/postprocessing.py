@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import cv2
 import numpy as np
 
 from depth_core.contracts import DepthKind, Float32Array, OutputSpec
+from depth_core.runtime.placement import Placement
 from depth_core.runtime.plane_pool import PlanePool
 
 RANGE_TOLERANCE: Final = 1e-3
@@ -42,22 +42,22 @@ class Postprocessor:
         return float(self._spec.min_depth), float(self._spec.max_depth)
 
     def __call__(
-        self, depth: Float32Array, sigma: Float32Array | None, *, height: int, width: int
+        self, depth: Float32Array, sigma: Float32Array | None, placement: Placement
     ) -> tuple[Float32Array, Float32Array]:
-        """Return depth and sigma, [height, width], in memory of their own."""
+        """Return depth and sigma at the size of the camera's image, in memory of their own."""
         if self._unit != 1.0:
             depth = depth * self._unit
             sigma = None if sigma is None else sigma * self._unit
         if self._ranged:
             depth = np.clip(depth, self._spec.min_depth, self._spec.max_depth)
-        depth_m, sigma_m = (self._pool.take(height, width) for _ in range(2))
-        _resize(depth, depth_m)
+        depth_m, sigma_m = (self._pool.take(*placement.image) for _ in range(2))
+        placement.restore(depth, depth_m)
         if self._ranged and _reaches_an_end(depth, self.depth_range):
             mark_ends(depth_m, self.depth_range)
         if sigma is None:
             sigma_m.fill(np.nan)
         else:
-            _resize(sigma, sigma_m)
+            placement.restore(sigma, sigma_m)
         return depth_m, sigma_m
 
 
@@ -87,13 +87,3 @@ def _reaches_an_end(depth: Float32Array, depth_range: tuple[float, float]) -> bo
         1.0 - _ROUNDING
     )
     return not inside
-
-
-def _resize(plane: Float32Array, target: Float32Array) -> None:
-    """Write `plane` to `target` at its size."""
-    if plane.shape == target.shape:
-        np.copyto(target, plane)
-        return
-    # Shrinking by area would blend near and far; bilinear samples the surface that is there.
-    size = target.shape[1], target.shape[0]
-    cv2.resize(plane, size, dst=target, interpolation=cv2.INTER_LINEAR)

@@ -5,29 +5,30 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
-from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
-from depth_core.errors import ConfigError, DataError
+from depth_core.contracts import DepthMap, Intrinsics, Uint8Array
+from depth_core.errors import DataError
 from depth_core.geometry import check_camera_size
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends import (
-    BACKENDS,
     Backend,
     BackendRequest,
-    LimitsBatch,
-    MeasuresCopies,
     Precision,
-    ResizesImages,
     computed_precision,
     open_backend,
 )
-from depth_core.runtime.engine.options import EngineOptions, RunsEngine
-from depth_core.runtime.flip import FlipAverage, average_flipped, mirror_image
+from depth_core.runtime.engine.options import EngineIdentity, EngineOptions, RunsEngine
+from depth_core.runtime.flip import average_flipped, mirror_image
+from depth_core.runtime.framing import Framing
+from depth_core.runtime.pipelines import Pipeline, Pipelines, Size
+from depth_core.runtime.placement import Placement
 from depth_core.runtime.postprocessing import Postprocessor
-from depth_core.runtime.preprocessing import Preprocessor, check_image
-from depth_core.runtime.sizes import keep_aspect_size, pad_reflect, reflect_padding
+from depth_core.runtime.preprocessing import check_image
+from depth_core.runtime.sized_model import SizedModel
 from depth_core.shipped import find_model
 
 
@@ -58,20 +59,6 @@ def _sum_known(first: float | None, second: float | None) -> float | None:
     return first + second
 
 
-@dataclass(frozen=True, kw_only=True)
-class Framing:
-    """How an image is brought to the network; all off for the fastest answer."""
-
-    padding: bool = False
-    """Surround the image with its reflection first, as ZoeDepth does: the network does not see
-    the edge of the image."""
-    keep_aspect: bool = False
-    """Choose the input size for the shape of each image, as ZoeDepth does, not one size for all;
-    only a checkpoint on torch can take it, a graph has one size."""
-    flip_average: FlipAverage = 'none'
-    """Average with the answer for the mirror image: twice the time."""
-
-
 class Predictor:
     """A model that is ready to answer.
 
@@ -86,28 +73,69 @@ class Predictor:
         path: Path,
         precision: Precision = 'fp32',
         framing: Framing = Framing(),
+        manifest: Manifest | None = None,
+        reopen: Callable[[Size], Backend] | None = None,
     ) -> None:
+        """Take a backend that is open; `open` is what most callers want.
+
+        Args:
+            backend: The backend.
+            name: What it is called.
+            path: The model.
+            precision: What it computes in.
+            framing: How images are brought to the network.
+            manifest: Of the network; None when that of the backend says how its size is chosen.
+            reopen: Opens the backend at another size; None when it has only one.
+        """
         self.backend = name
         """The backend really in use."""
         self.path = path
-        self.manifest = backend.manifest
-        self.precision = computed_precision(precision, self.manifest)
+        self.precision = computed_precision(precision, backend.manifest)
         """What is computed in: of the graph, where that is in another than the one asked for."""
         self.framing = framing
         self.passed_over: tuple[tuple[str, str], ...] = ()
         """Name and reason of each backend that was tried before the one in use."""
-        self.engine = backend.engine if isinstance(backend, RunsEngine) else None
-        """The engine in use, where the backend runs one."""
         self.stage_times = StageTimes()
         """Of the last answer."""
-        self._run = backend.run
-        self._largest_batch = backend.largest_batch if isinstance(backend, LimitsBatch) else None
-        self._copies = backend if isinstance(backend, MeasuresCopies) else None
-        self._resizes = backend.run_images if isinstance(backend, ResizesImages) else None
-        self._preprocess = Preprocessor(self.manifest)
+        self._pipelines = Pipelines(backend, manifest or backend.manifest, framing, reopen)
         self._postprocess = Postprocessor(self.manifest.output)
         self._depth_range = self._postprocess.depth_range
         self._lock = threading.Lock()
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the network; the size in it is the usual one, where cameras choose it."""
+        return self._pipelines.manifest
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) of the network's input for the last image."""
+        return self._pipelines.current.preprocess.size
+
+    @property
+    def engine(self) -> EngineIdentity | None:
+        """The engine in use, where the backend runs one."""
+        backend = self._pipelines.current.backend
+        return backend.engine if isinstance(backend, RunsEngine) else None
+
+    def prepare(self, height: int, width: int) -> Placement:
+        """Open the model at the size that images of `height` x `width` ask for.
+
+        The first image would do the same, and wait for it: minutes where an engine is built.
+
+        Returns:
+            Where such an image lies in the network's input.
+
+        Raises:
+            BackendError: It cannot be opened at that size.
+        """
+        with self._lock:
+            return self._pipelines.for_image(height, width).preprocess.placement(height, width)
+
+    def close(self) -> None:
+        """Give back what the backends hold; no call may follow."""
+        with self._lock:
+            self._pipelines.close()
 
     @classmethod
     def open(
@@ -121,6 +149,7 @@ class Predictor:
         device: str | None = None,
         engine: EngineOptions = EngineOptions(),
         framing: Framing = Framing(),
+        image_size: tuple[int, int] | None = None,
     ) -> Predictor:
         """Open a model, and run it once to warm it up.
 
@@ -138,11 +167,13 @@ class Predictor:
                 `cuda:1`); None takes the first.
             engine: How an engine is built and kept, where the backend builds one.
             framing: How images are brought to the network.
+            image_size: (height, width) of the camera's images, where the size of the input
+                follows from it: the model is opened at that size at once. None opens it at its
+                usual size, and again when an image of another shape comes.
 
         Raises:
             BackendError: A backend is unknown, or none can run the model as asked.
-            ConfigError: The path, the manifest, the precision or the threads are wrong, or the
-                aspect is to be kept in a graph of one size.
+            ConfigError: The path, the manifest, the precision or the threads are wrong.
             ModelError: The model is missing, corrupt or contradicts its manifest.
             CheckpointError: The same, for a checkpoint.
         """
@@ -151,17 +182,18 @@ class Predictor:
         request = BackendRequest(
             path=path, precision=precision, threads=threads, device=device, engine=engine
         )
-        name, opened, passed_over = open_backend(request, chain, strict=strict)
-        if framing.keep_aspect and not BACKENDS[name].any_size:
-            spec = opened.manifest.input
-            message = (
-                f'{path} takes images of {spec.height}x{spec.width} on {name}, and the aspect of '
-                'each image is to be kept; open the checkpoint on torch, or export the graph at '
-                'the size that fits your camera.'
-            )
-            raise ConfigError(message)
-        predictor = cls(opened, name=name, path=path, precision=precision, framing=framing)
-        predictor.passed_over = passed_over
+        model = SizedModel(request, framing)
+        opened = open_backend(model.request_for(image_size), chain, strict=strict)
+        predictor = cls(
+            opened.backend,
+            name=opened.name,
+            path=path,
+            precision=precision,
+            framing=framing,
+            manifest=model.manifest,
+            reopen=model.reopener(opened),
+        )
+        predictor.passed_over = opened.passed_over
         return predictor
 
     def predict(
@@ -174,8 +206,8 @@ class Predictor:
         """Predict the depth of `image`.
 
         Args:
-            image: [H, W, 3] uint8 RGB of any size; it is stretched to the size of the graph,
-                unless the manifest or `framing` says otherwise.
+            image: [H, W, 3] uint8 RGB of any size; it is brought to the network as the manifest
+                and `framing` say.
             intrinsics: The camera of `image`, pixels of it.
             stamp_ns: Handed through to the answer, nanoseconds.
 
@@ -199,8 +231,8 @@ class Predictor:
         """Predict the depth of several images, of several cameras for instance.
 
         A graph whose batch is free answers them at once, one of a fixed batch as many at a time
-        as it takes; when each is brought to a size of its own (`Framing.keep_aspect`), they are
-        answered one after the other.
+        as it takes; of images that ask for different sizes of the network's input, those of one
+        size go together.
 
         Args:
             images: [H, W, 3] uint8 RGB, each of any size.
@@ -246,29 +278,42 @@ class Predictor:
 
     def _pass(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
         """Answer all images, as many at a time as the graph takes."""
-        step = self.manifest.input.batch or self._largest_batch or max(len(images), 1)
-        if self.framing.keep_aspect:
-            step = 1
-        answers = []
-        for first in range(0, len(images), step):
-            group = slice(first, first + step)
-            answers += self._at_once(images[group], stamps_ns[group])
-        return answers
+        answers: dict[int, DepthMap] = {}
+        waiting = list(range(len(images)))
+        while waiting:
+            pipeline = self._pipelines.for_image(*images[waiting[0]].shape[:2])
+            step = self.manifest.input.batch or pipeline.largest_batch or len(images)
+            size = pipeline.preprocess.size
+            suited = (p for p in waiting if self._pipelines.size_for(*images[p].shape[:2]) == size)
+            group = list(islice(suited, step))
+            found = self._at_once(
+                pipeline, [images[place] for place in group], [stamps_ns[place] for place in group]
+            )
+            answers.update(zip(group, found, strict=True))
+            waiting = [place for place in waiting if place not in answers]
+        return [answers[place] for place in range(len(images))]
 
-    def _at_once(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
+    def _at_once(
+        self, pipeline: Pipeline, images: Sequence[Uint8Array], stamps_ns: Sequence[int]
+    ) -> list[DepthMap]:
         """Answer one batch."""
         start = time.perf_counter()
-        padded = [self._padded(image) for image in images]
-        if self._resizes is None:
-            network_input = self._preprocessor(padded[0])(padded)
-        prepared = time.perf_counter()
-        if self._resizes is None:
-            depth, sigma = self._run(network_input)
+        preprocess, resizes = pipeline.preprocess, pipeline.resizes
+        if resizes is None:
+            network_input = preprocess(images)
+            prepared = time.perf_counter()
+            depth, sigma = pipeline.backend.run(network_input)
         else:
-            depth, sigma = self._resizes(padded)
+            bordered = [preprocess.bordered(image) for image in images]
+            prepared = time.perf_counter()
+            depth, sigma = resizes(bordered)
         answered = time.perf_counter()
         planes = [
-            self._at_image_size(image, depth[place], None if sigma is None else sigma[place])
+            self._postprocess(
+                depth[place],
+                None if sigma is None else sigma[place],
+                preprocess.placement(*image.shape[:2]),
+            )
             for place, image in enumerate(images)
         ]
         self.stage_times = self.stage_times.plus(
@@ -276,7 +321,7 @@ class Predictor:
                 preprocess_s=prepared - start,
                 inference_s=answered - prepared,
                 postprocess_s=time.perf_counter() - answered,
-                copy_s=None if self._copies is None else self._copies.copy_s,
+                copy_s=None if pipeline.copies is None else pipeline.copies.copy_s,
             )
         )
         return [
@@ -291,41 +336,3 @@ class Predictor:
             )
             for (depth_m, sigma_m), stamp_ns in zip(planes, stamps_ns, strict=True)
         ]
-
-    def _padding(self, image: Uint8Array) -> tuple[int, int]:
-        """(rows, columns) that are reflected at each border."""
-        return reflect_padding(*image.shape[:2]) if self.framing.padding else (0, 0)
-
-    def _padded(self, image: Uint8Array) -> Uint8Array:
-        padding = self._padding(image)
-        return pad_reflect(image, padding) if any(padding) else image
-
-    def _at_image_size(
-        self, image: Uint8Array, depth: Float32Array, sigma: Float32Array | None
-    ) -> tuple[Float32Array, Float32Array]:
-        """Bring the planes of `image` to its size, without the reflected border."""
-        height, width = image.shape[:2]
-        rows, columns = self._padding(image)
-        depth_m, sigma_m = self._postprocess(
-            depth, sigma, height=height + 2 * rows, width=width + 2 * columns
-        )
-        if rows or columns:
-            inner = slice(rows, rows + height), slice(columns, columns + width)
-            depth_m, sigma_m = depth_m[inner].copy(), sigma_m[inner].copy()
-        return depth_m, sigma_m
-
-    def _preprocessor(self, image: Uint8Array) -> Preprocessor:
-        """The one for the input size of `image`; the last is kept, cameras do not change size."""
-        if not self.framing.keep_aspect:
-            return self._preprocess
-        spec = self.manifest.input
-        height, width = keep_aspect_size(
-            image.shape[0],
-            image.shape[1],
-            target=(spec.height, spec.width),
-            multiple=self.manifest.divisor,
-        )
-        if self._preprocess.size != (height, width):
-            resized = replace(spec, height=height, width=width)
-            self._preprocess = Preprocessor(replace(self.manifest, input=resized))
-        return self._preprocess

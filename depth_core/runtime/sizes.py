@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Input sizes that keep the shape of an image, and reflected borders.
+"""Input sizes that follow the shape of an image, and reflected borders.
 
 Networks with a Transformer inside take many sizes, so that an image need not be stretched to one.
 `keep_aspect_size` chooses the size as MiDaS and ZoeDepth do, `reflect_padding` the border that
@@ -9,6 +9,7 @@ ZoeDepth adds so that its network does not see the edge of the image.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import cv2
@@ -16,10 +17,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.errors import ConfigError
+from depth_core.manifest import Manifest
 
 _BORDER_FACTOR: Final = 3.0
 
 ScalarT = TypeVar('ScalarT', np.uint8, np.float32)
+
+
+def input_size(
+    manifest: Manifest, image: tuple[int, int], *, keep_aspect: bool = False
+) -> tuple[int, int]:
+    """Choose (height, width) of a network's input for the images of a camera.
+
+    Args:
+        manifest: Of a network that takes every multiple of its divisor.
+        image: (height, width) of the camera, with any border.
+        keep_aspect: Whether the shape of the image is kept where the manifest has no rule.
+    """
+    spec = manifest.input
+    multiple = math.lcm(spec.multiple, manifest.divisor)
+    if spec.size is not None:
+        return spec.size.choose(*image, multiple=multiple)
+    if keep_aspect and spec.resize == 'stretch':
+        return keep_aspect_size(*image, target=(spec.height, spec.width), multiple=multiple)
+    return spec.height, spec.width
+
+
+def at_size(manifest: Manifest, size: tuple[int, int]) -> Manifest:
+    """The manifest of the same network when its input is fixed to (height, width) `size`."""
+    spec = manifest.input
+    # What keeps the aspect has done so by the size, and stretches the little that is left.
+    resize = 'stretch' if spec.resize == 'keep_aspect' else spec.resize
+    height, width = size
+    fixed = replace(spec, height=height, width=width, size=None, resize=resize)
+    return replace(manifest, input=fixed)
 
 
 def keep_aspect_size(

@@ -22,6 +22,7 @@ from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.runtime.backends.base import (
     Backend,
     BackendRequest,
+    Closes,
     LimitsBatch,
     MeasuresCopies,
     Precision,
@@ -39,6 +40,7 @@ __all__ = [
     'Backend',
     'BackendEntry',
     'BackendRequest',
+    'Closes',
     'LimitsBatch',
     'MeasuresCopies',
     'OpenedBackend',
@@ -49,6 +51,7 @@ __all__ = [
     'describe_backends',
     'open_backend',
     'open_named',
+    'open_warm',
 ]
 
 _logger = logging.getLogger(__name__)
@@ -217,6 +220,8 @@ class OpenedBackend(NamedTuple):
     backend: Backend
     passed_over: tuple[tuple[str, str], ...]
     """Name and reason of each backend that was tried before."""
+    request: BackendRequest
+    """With what it was opened, so that it can be at another size."""
 
 
 def open_backend(
@@ -252,9 +257,7 @@ def open_backend(
     reasons: list[tuple[str, str]] = []
     for name, wanted in _in_turn(tried, request) if automatic else _as_named(tried, request):
         try:
-            backend = open_named(name, wanted)
-            # The first run allocates and tunes, and shows whether the outputs are planes.
-            backend.run(np.zeros(input_shape(backend.manifest), backend.manifest.input.dtype))
+            backend = open_warm(name, wanted)
         except BuildCancelledError:
             raise
         except BackendError as error:
@@ -266,7 +269,7 @@ def open_backend(
             continue
         computed = computed_precision(request.precision, backend.manifest)
         _logger.info('%s runs on backend %s, %s', request.path, name, computed)
-        return OpenedBackend(name, backend, tuple(reasons))
+        return OpenedBackend(name, backend, tuple(reasons), wanted)
     listed = [f'{name}: {problem}' for name, problem in reasons]
     if len(listed) == 1:
         only = ' and strict forbids another' if strict and len(names) > 1 else ''
@@ -310,6 +313,16 @@ def _check(request: BackendRequest, names: Sequence[str]) -> None:
     if request.threads is not None and request.threads < 1:
         message = f'threads is {request.threads}; give at least 1, or None for all cores.'
         raise ConfigError(message)
+
+
+def open_warm(name: str, request: BackendRequest) -> Backend:
+    """Open the backend called `name` and run it once, as `open_named`.
+
+    The first run allocates and tunes, and shows whether the outputs are planes.
+    """
+    backend = open_named(name, request)
+    backend.run(np.zeros(input_shape(backend.manifest), backend.manifest.input.dtype))
+    return backend
 
 
 def open_named(name: str, request: BackendRequest) -> Backend:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import BackendError
-from depth_core.manifest import Manifest
+from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.engine.options import EngineOptions
+from depth_core.runtime.sizes import at_size
 
 Precision: TypeAlias = Literal['fp32', 'bf16', 'fp16', 'int8']
 """The type a backend computes in. Inputs and outputs keep theirs."""
@@ -33,6 +34,27 @@ class BackendRequest:
     """Which device, as the runtime calls it (`GPU.0`, `NPU`, `cuda:1`); None takes its first."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For backends that build an engine first."""
+    size: tuple[int, int] | None = None
+    """(height, width) to open a graph at that leaves its size free; None for the one that its
+    manifest states."""
+
+    def manifest_of(self, graph: Path) -> Manifest:
+        """The manifest of the ONNX file `graph`, at the size that is asked for.
+
+        Raises:
+            ConfigError: The manifest is not valid.
+            ModelError: The file is missing or corrupt, or has no manifest.
+        """
+        manifest = read_manifest(graph)
+        return manifest if self.size is None else at_size(manifest, self.size)
+
+
+@runtime_checkable
+class Closes(Protocol):
+    """A backend that holds what is to be given back as soon as it is no longer used."""
+
+    def close(self) -> None:
+        """Give everything back; no call may follow."""
 
 
 @runtime_checkable

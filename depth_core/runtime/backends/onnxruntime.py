@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.files import is_utf8
-from depth_core.manifest import read_manifest
 from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.onnxruntime_binding import Binding
@@ -23,6 +21,7 @@ from depth_core.runtime.backends.onnxruntime_placement import (
     profiled,
     report_placement,
 )
+from depth_core.runtime.backends.onnxruntime_sizes import with_sizes
 from depth_core.runtime.engine.folder import default_folder, private_folder
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import graph_for
@@ -49,7 +48,7 @@ class OnnxRuntimeBackend:
 
     def __init__(self, request: BackendRequest) -> None:
         path = self._graph(request)
-        self.manifest = read_manifest(path)
+        self.manifest = request.manifest_of(path)
         available = onnxruntime.get_available_providers()
         if self.provider not in available:
             message = (
@@ -119,10 +118,9 @@ class OnnxRuntimeBackend:
             options.intra_op_num_threads = request.threads
         if self.placed:
             profiled(options, self._profiles)
+        model = with_sizes(path, self.manifest, options)
         try:
-            session = onnxruntime.InferenceSession(
-                str(path) if is_utf8(path) else path.read_bytes(), options, providers=providers
-            )
+            session = onnxruntime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # as above
             message = f'onnxruntime cannot load the graph: {reason(error)}'
             raise BackendError(message) from error

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.manifest import Manifest, read_manifest
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import BackendRequest, Precision, reason
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
@@ -49,7 +49,7 @@ class OpenVinoBackend:
 
     def __init__(self, request: BackendRequest) -> None:
         path = cpu_graph(request.path, request.precision)
-        self.manifest = read_manifest(path)
+        self.manifest = request.manifest_of(path)
         device = _device(request.device)
         settings = _settings(device, request)
         model = self._read(path)

@@ -43,6 +43,10 @@ class TensorRtBackend:
         """Of the last run: images to the GPU and answers back, seconds."""
         return self._session.copy_s
 
+    def close(self) -> None:
+        """Give back what the engine holds of the GPU."""
+        self._session.close()
+
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
         return self._session.run(images)

@@ -30,6 +30,18 @@ def opened(path: Path, framing: Framing) -> Predictor:
     return Predictor.open(path, backend='onnxruntime', threads=1, framing=framing)
 
 
+def watch(predictor: Predictor, seen: list[Any]) -> None:
+    """Keep a copy of all that the backend in use is given."""
+    backend: Any = predictor._pipelines.current.backend
+    run = backend.run
+
+    def watched(images: Any) -> Any:
+        seen.append(images.copy())
+        return run(images)
+
+    backend.run = watched
+
+
 def ramp(height: int = 60, width: int = 160) -> Any:
     codes = (40 + np.arange(width)).astype(np.uint8)
     return np.ascontiguousarray(np.broadcast_to(codes[:, None], (height, width, 3)))
@@ -56,13 +68,7 @@ def test_padding_moves_nothing(standin: Path) -> None:
 def test_the_graph_sees_the_reflection(standin: Path) -> None:
     seen: list[Any] = []
     predictor = opened(standin, Framing(padding=True))
-    run = predictor._run
-
-    def watched(images: Any) -> Any:
-        seen.append(images.copy())
-        return run(images)
-
-    predictor._run = watched
+    watch(predictor, seen)
     predictor.predict(ramp())
     rows, columns = reflect_padding(60, 160)
     assert (rows, columns) == (16, 26)
@@ -80,9 +86,19 @@ def test_flip_average_is_the_mean_of_both_passes(standin: Path) -> None:
     assert averaged.inference_s == pytest.approx(both.stage_times.inference_s)
 
 
-def test_a_graph_of_one_size_cannot_keep_the_aspect(standin: Path) -> None:
-    with pytest.raises(ConfigError, match=r'takes images of 64x96 on onnxruntime.*on torch'):
-        opened(standin, Framing(keep_aspect=True))
+def test_a_graph_of_one_size_keeps_the_aspect_within_grey(standin: Path) -> None:
+    seen: list[Any] = []
+    predictor = opened(standin, Framing(keep_aspect=True))
+    watch(predictor, seen)
+    answer = predictor.predict(ramp(60, 160))
+    # 160 columns become 96, and 60 rows 36 of the 64: 14 above and below are grey.
+    assert seen[0].shape == (1, 64, 96, 3)
+    for row in (0, 13, 50, 63):
+        np.testing.assert_array_equal(seen[0][0, row], np.tile([124, 116, 104], (96, 1)))
+    assert not (seen[0][0, 14:50] == [124, 116, 104]).all(axis=2).any(axis=1).all()
+    expected = 2.0 + 10.0 / 255.0 * (40 + np.arange(160))
+    np.testing.assert_allclose(answer.depth_m[:, 3:-3], np.tile(expected, (60, 1))[:, 3:-3], rtol=0.01)
+    assert answer.depth_m.shape == (60, 160)
 
 
 def test_a_checkpoint_on_torch_keeps_the_aspect(tmp_path: Path) -> None:
@@ -90,20 +106,14 @@ def test_a_checkpoint_on_torch_keeps_the_aspect(tmp_path: Path) -> None:
     path = tmp_path / 'small.ckpt'
     save_model(path, model)
     predictor = Predictor.open(path, backend='torch', threads=1, framing=Framing(keep_aspect=True))
-    seen: list[tuple[int, ...]] = []
-    run = predictor._run
-
-    def watched(images: Any) -> Any:
-        seen.append(images.shape)
-        return run(images)
-
-    predictor._run = watched
+    seen: list[Any] = []
+    watch(predictor, seen)
     height, width = model.spec.default_size
     for size in ((height, width), (height, 2 * width), (2 * height, width)):
         assert predictor.predict(np.zeros((*size, 3), np.uint8)).depth_m.shape == size
-    assert seen[0] == (1, height, width, 3)
-    assert seen[1] == (1, height, 2 * width, 3), 'the side that fits already decides'
-    assert seen[2] == (1, 2 * height, width, 3)
+    assert seen[0].shape == (1, height, width, 3)
+    assert seen[1].shape == (1, height, 2 * width, 3), 'the side that fits already decides'
+    assert seen[2].shape == (1, 2 * height, width, 3)
 
 
 def test_the_command_offers_it(standin: Path, tmp_path: Path) -> None:
@@ -117,7 +127,8 @@ def test_the_command_offers_it(standin: Path, tmp_path: Path) -> None:
     assert plain.shape == both.shape == (60, 160)
     np.testing.assert_allclose(plain[:, 8:-8], both[:, 8:-8], atol=0.06)
     assert not np.array_equal(plain, both)
-    with pytest.raises(ConfigError, match='64x96'):
-        main([*words, '--keep_aspect', '--output', str(tmp_path / 'none')])
+    main([*words, '--keep_aspect', '--output', str(tmp_path / 'kept')])
+    kept = np.load(tmp_path / 'kept' / 'ramp_depth.npy')
+    np.testing.assert_allclose(plain[:, 8:-8], kept[:, 8:-8], atol=0.06)
     with pytest.raises(ConfigError, match="invalid choice: 'both'"):
         main([*words, '--flip_average', 'both'])
