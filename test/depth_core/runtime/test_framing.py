@@ -97,7 +97,9 @@ def test_a_graph_of_one_size_keeps_the_aspect_within_grey(standin: Path) -> None
         np.testing.assert_array_equal(seen[0][0, row], np.tile([124, 116, 104], (96, 1)))
     assert not (seen[0][0, 14:50] == [124, 116, 104]).all(axis=2).any(axis=1).all()
     expected = 2.0 + 10.0 / 255.0 * (40 + np.arange(160))
-    np.testing.assert_allclose(answer.depth_m[:, 3:-3], np.tile(expected, (60, 1))[:, 3:-3], rtol=0.01)
+    np.testing.assert_allclose(
+        answer.depth_m[:, 3:-3], np.tile(expected, (60, 1))[:, 3:-3], rtol=0.01
+    )
     assert answer.depth_m.shape == (60, 160)
 
 

@@ -12,6 +12,7 @@ import pytest
 from depth_core.contracts import DepthKind, OutputSpec
 from depth_core.errors import DataError
 from depth_core.runtime import Predictor
+from depth_core.runtime.placement import Placement
 from depth_core.runtime.postprocessing import Postprocessor
 from test.standin import write_standin_onnx
 
@@ -149,7 +150,8 @@ def test_nan_and_infinity_of_a_graph_do_not_spread() -> None:
     plane = np.full((10, 20), 5.0, np.float32)
     plane[2, 3], plane[7, 15] = np.nan, np.inf
     process = Postprocessor(OutputSpec(kind=DepthKind.METRIC, min_depth=1.0, max_depth=10.0))
-    depth_m, sigma_m = process(plane, None, height=20, width=40)
+    placement = Placement(image=(20, 40), network=(10, 20), resized=(10, 20))
+    depth_m, sigma_m = process(plane, None, placement)
     assert np.isnan(sigma_m).all()
     unknown = np.isnan(depth_m)
     assert unknown[4:6, 6:8].all()
