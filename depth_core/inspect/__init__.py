@@ -7,7 +7,7 @@ what its numbers mean is not.
 
 from __future__ import annotations
 
-from depth_core.inspect.draft import BLANK, draft_manifest
+from depth_core.inspect.draft import BLANK, adapt_preset, draft_manifest
 from depth_core.inspect.fits import Fit, presets_for
 
-__all__ = ['BLANK', 'Fit', 'draft_manifest', 'presets_for']
+__all__ = ['BLANK', 'Fit', 'adapt_preset', 'draft_manifest', 'presets_for']

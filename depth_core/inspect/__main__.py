@@ -12,14 +12,19 @@ from typing import Any, Final
 from depth_core.arguments import CommandParser
 from depth_core.errors import ConfigError, ModelError, run_command
 from depth_core.files import write_text_atomically
-from depth_core.inspect.draft import draft_manifest
+from depth_core.inspect.draft import adapt_preset, draft_manifest
 from depth_core.inspect.fits import Fit, file_size_mb, presets_for
 from depth_core.manifest import manifest_path, read_manifest
+from depth_core.presets import find
 from depth_core.runtime.graph import TensorInfo
 from depth_core.runtime.onnx_graph import OnnxGraph
 from depth_core.runtime.onnx_reader import read_graph
 from depth_core.shipped import MODEL_HELP, find_model
 
+_ADAPT: Final = (
+    'If the graph is another export of one of them, --preset NAME --draft FILE writes it with the '
+    'sizes, types and ranks of this graph.'
+)
 _NEAREST: Final = 3
 """How many presets that do not fit are named, with what differs."""
 
@@ -30,7 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = find_model(options.model)
     graph = read_graph(path)
     fits = presets_for(path, graph)
-    draft = draft_manifest(path.stem, graph)
+    if options.preset is None:
+        draft = draft_manifest(path.stem, graph)
+    else:
+        draft = adapt_preset(json.loads(find(options.preset).read_text(encoding='utf-8')), graph)
     text = json.dumps(draft, indent=2) + '\n'
     if options.json:
         sys.stdout.write(json.dumps(_content(path, graph, fits, draft), indent=2) + '\n')
@@ -38,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f'{describe(path, graph)}\n{describe_fits(fits)}\n')
     if options.draft is not None:
         write_text_atomically(options.draft, text)
-        sys.stderr.write(f'{options.draft} is written: fill it in, and give it as --manifest.\n')
+        todo = 'check it' if options.preset else 'fill it in'
+        sys.stderr.write(f'{options.draft} is written: {todo}, and give it as --manifest.\n')
     elif not options.json and not any(fit.fits for fit in fits):
         sys.stdout.write(
             f'A manifest to fill in, for {manifest_path(path).name} beside the graph or for '
@@ -87,7 +96,7 @@ def describe_fits(fits: Sequence[Fit]) -> str:
         nearest = (
             f'  {fit.manifest.name}: {"; ".join(fit.differences)}' for fit in fits[:_NEAREST]
         )
-        return '\n'.join(('No preset fits; the nearest are', *nearest))
+        return '\n'.join(('No preset fits; the nearest are', *nearest, _ADAPT))
     lines = ['Presets that fit by names, ranks, types and sizes, the likeliest first:']
     for fit in fitting:
         graph = fit.manifest.graph
@@ -143,6 +152,7 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add('model', metavar='MODEL', help=f'{MODEL_HELP}; weights are not read')
     add('--draft', type=Path, metavar='FILE', help='write the manifest to fill in, in any case')
+    add('--preset', metavar='NAME', help='draft from this preset, with the sizes of the graph')
     add('--json', action='store_true', help='write all of it as JSON')
     return parser
 

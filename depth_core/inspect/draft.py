@@ -52,6 +52,49 @@ def draft_manifest(name: str, graph: OnnxGraph) -> dict[str, Any]:
     return draft
 
 
+def adapt_preset(content: Mapping[str, Any], graph: OnnxGraph) -> dict[str, Any]:
+    """Bring a preset to another export of its network: sizes, types and ranks of the graph.
+
+    Names are not touched, and neither is what the numbers mean.
+
+    Args:
+        content: The JSON of the preset.
+        graph: What the file says.
+    """
+    adapted = dict(content)
+    inputs = {item.name: item for item in graph.inputs}
+    image = inputs.get(adapted['input']['name'])
+    if image is not None:
+        adapted['input'] = _adapt_input(adapted['input'], image)
+    extra = [item for item in adapted.pop('extra_inputs', ()) if item['name'] in inputs]
+    if extra:
+        adapted['extra_inputs'] = extra
+    depth = next((i for i in graph.outputs if i.name == adapted['depth']['output']), None)
+    if depth is not None and depth.shape is not None:
+        adapted['depth'] = {**adapted['depth'], 'rank_hint': len(depth.shape)}
+    about = {**adapted.get('graph', {}), 'opset': graph.opset}
+    if graph.external_files:
+        about['external_data'] = list(graph.external_files)
+    adapted['graph'] = about
+    return adapted
+
+
+def _adapt_input(content: Mapping[str, Any], image: TensorInfo) -> dict[str, Any]:
+    adapted = {**content, 'dtype': image.dtype}
+    layout = _layout(image)
+    if layout is None or image.shape is None:
+        return adapted
+    adapted['layout'] = layout
+    batch, *sides = image.shape
+    height, width = sides[1:] if layout == 'NCHW' else sides[:2]
+    adapted['batch'] = 0 if batch is None else batch
+    if height is not None and width is not None:
+        adapted['size'] = {'fixed': [height, width]}
+        if adapted.get('resize') == 'keep_aspect':  # it has one size now
+            adapted['resize'] = 'stretch'
+    return adapted
+
+
 def _blank(what: str) -> str:
     return f'{BLANK}: {what}'
 

@@ -16,7 +16,7 @@ from depth_core.inspect import BLANK
 from depth_core.inspect.__main__ import main
 from depth_core.manifest import Manifest
 from depth_core.runtime import Predictor
-from test.foreign import STANDINS, UNIT, Standin, camera_guess, plane, sky
+from test.foreign import NEAREST, STANDINS, UNIT, Standin, camera_guess, plane, points_first, sky
 
 
 def said_of(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
@@ -162,6 +162,37 @@ def test_a_filled_draft_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     grey = np.full((48, 64, 3), 51, np.uint8)
     # 4 + 4 * 51 / 255, see test.foreign
     np.testing.assert_allclose(predictor.predict(grey).depth_m, 4.8, rtol=1e-5)
+
+
+def test_a_preset_is_adapted_to_another_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    standin = Standin(image='image', head=plane('depth', rank=4), size=(280, 518))
+    path = standin.write(tmp_path / 'graph.onnx')
+    name = 'depth_anything_v2_small_fabio_sim'
+    differences = content_of(path, capsys)['differences'][name]
+    assert differences == [
+        "axis 2 of 'image' is fixed to 280, not free",
+        "axis 3 of 'image' is fixed to 518, not free",
+        "'depth' has rank 4, not 3",
+    ]
+    main([str(path), '--preset', name, '--draft', str(tmp_path / 'graph.json')])
+    said = json.loads((tmp_path / 'graph.json').read_text())
+    assert said['input']['size'] == {'fixed': [280, 518]}
+    assert said['input']['resize'] == 'stretch'
+    assert said['depth']['rank_hint'] == 4
+    assert said['depth']['kind'] == 'inverse_affine'
+    predictor = Predictor.open(path, backend='onnxruntime')
+    black = np.zeros((30, 40, 3), np.uint8)
+    np.testing.assert_allclose(predictor.predict(black).depth_m, NEAREST, rtol=1e-5)
+
+
+def test_a_preset_loses_inputs_that_an_export_lacks(tmp_path: Path) -> None:
+    standin = Standin(image='rgbs', head=points_first, size=(462, 630))
+    path = standin.write(tmp_path / 'graph.onnx')
+    draft = tmp_path / 'graph.json'
+    main([str(path), '--preset', 'unidepth_v2_camera', '--draft', str(draft)])
+    assert 'extra_inputs' not in json.loads(draft.read_text())
 
 
 def blanks_of(content: Any, where: str = '') -> list[str]:
