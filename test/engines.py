@@ -41,6 +41,7 @@ from test.conditioned import conditioned
 TABLE: Final = Path(__file__).resolve().parents[1] / 'docs' / 'results' / 'engine_builds.json'
 TARGET: Final = '8.6'
 
+_WEIGHTS: Final = 'weights.pt'
 _TOOLS: Final = ('torch', 'onnxscript', 'onnxruntime', 'tensorrt_rtx')
 
 
@@ -78,8 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if name not in list_models():
             raise ConfigError(unknown_name('model', name, list_models()))
     if options.step:
-        step = {'export': _export, 'build': _build}[options.step]
-        row = step(Row(**json.loads(sys.stdin.read())), options.folder)
+        row = _STEPS[options.step](Row(**json.loads(sys.stdin.read())), options.folder)
         sys.stdout.write(json.dumps(asdict(row)))
     else:
         for name in options.models or _by_size(list_models()):
@@ -99,7 +99,7 @@ def _measure(name: str) -> None:
     versions = ', '.join(f'{tool} {metadata.version(tool)}' for tool in _TOOLS)
     row = Row(model=name, versions=versions)
     with tempfile.TemporaryDirectory() as folder:
-        for step in ('export', 'build'):
+        for step in _STEPS:
             row = _apart(step, row, Path(folder))
             if row.unsupported:
                 break
@@ -125,9 +125,15 @@ def _apart(step: str, row: Row, folder: Path) -> Row:
     return Row(**{**found, 'unsupported': tuple(found['unsupported'])})
 
 
-def _export(row: Row, folder: Path) -> Row:
+def _make_weights(row: Row, folder: Path) -> Row:
     torch.manual_seed(0)
-    model = conditioned(create_model(row.model))
+    torch.save(conditioned(create_model(row.model)).state_dict(), folder / _WEIGHTS)
+    return row
+
+
+def _export(row: Row, folder: Path) -> Row:
+    model = create_model(row.model).eval()
+    model.load_state_dict(torch.load(folder / _WEIGHTS, weights_only=True, mmap=True))
     start, cpu = time.monotonic(), time.process_time()
     manifest = export_onnx(model, folder / 'graph.onnx')
     assert manifest.parity is not None
@@ -174,6 +180,9 @@ def _build(row: Row, folder: Path) -> Row:
     )
 
 
+_STEPS: Final = {'weights': _make_weights, 'export': _export, 'build': _build}
+
+
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog='python -m test.engines',
@@ -181,7 +190,7 @@ def _parser() -> CommandParser:
     )
     parser.add_argument('--models', type=names, default=(), help='which; all if left out')
     parser.add_argument('--again', action='store_true', help='also what is in the table')
-    parser.add_argument('--step', choices=('export', 'build'), help='one step, for this command')
+    parser.add_argument('--step', choices=tuple(_STEPS), help='one step, for this command')
     parser.add_argument('--folder', type=Path, help='where the step finds its graph')
     return parser
 
