@@ -17,6 +17,9 @@ _INVERSE_FLOOR: Final = 1e-2
 """Of the largest inverse depth of an image: nearer to zero, which is far away, a fraction of the
 number itself says nothing."""
 
+_LEAST_INVERSE: Final = 1e-6
+"""Where an image has no nearest, all of it being endlessly far away."""
+
 _SIGMA_FLOOR: Final = 1e-3
 """Of the depth: a smaller sigma is as good as none."""
 
@@ -30,7 +33,7 @@ def depth_scale(depth: Float32Array, spec: OutputSpec) -> Float32Array:
     """
     floor = np.float32(spec.min_depth)
     if spec.kind is DepthKind.INVERSE:
-        floor = np.float32(_INVERSE_FLOOR) * np.abs(depth).max()
+        floor = np.float32(max(_INVERSE_FLOOR * float(np.abs(depth).max()), _LEAST_INVERSE))
     return np.maximum(np.abs(depth), floor)
 
 

@@ -3,18 +3,11 @@
 
 It is awkward where a GPU is: work handed to a stream is done no sooner than somebody waits for
 it, so that a forgotten wait shows as old numbers; a call from a thread where no context is
-current fails; addresses are no addresses of this process. What it is, is read from environment
-variables at each call, so that they reach child processes too:
-
-    FAKE_GPU_DRIVER   newest CUDA its driver knows, 13000 for 13.0; `none` for no driver at all
-    FAKE_GPU_COUNT    how many there are
-    FAKE_GPU_NAME, FAKE_GPU_MEMORY      the name and the bytes of memory of each
-    FAKE_GPU_CC       compute capabilities: `8.6`, or `8.6,7.5` for two GPUs
+current fails; addresses are no addresses of this process. What it is, `hardware` says.
 """
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from test.fakes.driver_errors import GpuError, NoDriverError
+from test.fakes.driver_errors import GpuError
+from test.fakes.hardware import Hardware
 
 ALIGNMENT = 256
 _FIRST_ADDRESS = 0x7F00_0000_0000
@@ -41,11 +35,13 @@ class Stream:
     waiting: list[Work] = field(default_factory=list)
     recorded: list[Work] | None = None
     """Work of a capture that is under way."""
+    relaxed: bool = False
+    """Whether memory may be had and freed during that."""
     capture_failed: bool = False
 
 
-class Gpu:
-    """All devices of this process; devices differ by their number only."""
+class Gpu(Hardware):
+    """All devices of this process, and what they do."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -53,6 +49,7 @@ class Gpu:
 
     def reset(self) -> None:
         """Forget everything, as a new process would."""
+        self.unclaim()
         self.initialised = False
         self.retained = 0
         """Holders of the primary context."""
@@ -74,63 +71,26 @@ class Gpu:
         self._next = _FIRST_ADDRESS
         self._contexts = threading.local()
 
-    # What it is.
-
-    @property
-    def driver_version(self) -> int:
-        version = os.environ.get('FAKE_GPU_DRIVER', '13000')
-        if version == 'none':
-            raise NoDriverError
-        return int(version)
-
-    @property
-    def count(self) -> int:
-        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
-        return len(visible.split(',')) if visible else int(os.environ.get('FAKE_GPU_COUNT', '1'))
-
-    @property
-    def name(self) -> str:
-        return os.environ.get('FAKE_GPU_NAME', 'Fake GPU')
-
     @property
     def compute_capability(self) -> tuple[int, int]:
         """Of the GPU whose context is current here, or of the first."""
         return self.capability_of(self.current[-1] - 1 if self.current else 0)
 
-    def capability_of(self, number: int) -> tuple[int, int]:
-        listed = os.environ.get('FAKE_GPU_CC', '8.6').split(',')
-        visible = os.environ.get('CUDA_VISIBLE_DEVICES')
-        number = int(visible.split(',')[number]) if visible else number
-        major, _, minor = listed[min(number, len(listed) - 1)].partition('.')
-        return int(major), int(minor)
-
-    def attributes(self, number: int) -> dict[int, int]:
-        """Multiprocessors, whether it is integrated, and its compute capability, by number."""
-        major, minor = self.capability_of(number)
-        return {16: 12, 18: 0, 75: major, 76: minor}
-
-    @property
-    def total_memory(self) -> int:
-        return int(os.environ.get('FAKE_GPU_MEMORY', str(8 << 30)))
-
     @property
     def used_memory(self) -> int:
         return sum(block.nbytes for block in self.memory.values()) + sum(self.reserved.values())
 
-    def init(self) -> None:
-        if not self.driver_version:
-            raise NoDriverError
-        if self.count < 1:
-            raise GpuError(100)
-        self.initialised = True
-
-    def check_device(self, number: int) -> None:
-        if not self.initialised:
-            raise GpuError(3)
-        if not 0 <= number < self.count:
-            raise GpuError(101)
-
     # Contexts.
+
+    def retain(self) -> None:
+        """Hold the primary context, which begins to exist with its first holder."""
+        self.claim()
+        self.retained += 1
+
+    def let_go(self) -> None:
+        self.retained -= 1
+        if not self.retained:
+            self.unclaim()
 
     @property
     def current(self) -> list[int]:
@@ -261,7 +221,7 @@ class Gpu:
 
     def refuse_while_capturing(self) -> None:
         for stream in self.streams.values():
-            if stream.recorded is not None:
+            if stream.recorded is not None and not stream.relaxed:
                 stream.capture_failed = True
                 raise GpuError(900)
 
@@ -335,13 +295,13 @@ class Gpu:
 
     # Graphs.
 
-    def begin_capture(self, handle: int) -> None:
+    def begin_capture(self, handle: int, *, relaxed: bool) -> None:
         with self.lock:
             self.require_context()
             stream = self.stream(handle)
             if handle == 0 or stream.recorded is not None:
                 raise GpuError(900)
-            stream.recorded, stream.capture_failed = [], False
+            stream.recorded, stream.relaxed, stream.capture_failed = [], relaxed, False
 
     def end_capture(self, handle: int) -> int:
         with self.lock:

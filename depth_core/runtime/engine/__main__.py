@@ -14,10 +14,11 @@ from depth_core.arguments import CommandParser, count, not_negative
 from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
 from depth_core.runtime.backends import default_chain
 from depth_core.runtime.engine.ahead import FLAVOURS, build_ahead
-from depth_core.runtime.engine.api import Runtime, TensorRt, load_tensorrt
+from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.cache import EngineCache
 from depth_core.runtime.engine.device import Device, open_device
 from depth_core.runtime.engine.entry import Entry
+from depth_core.runtime.engine.execution import load_engine, open_runtime
 from depth_core.runtime.engine.folder import default_folder
 from depth_core.shipped import find_model
 
@@ -155,9 +156,7 @@ class _Opener:
             return None
         try:
             with self._device.current():
-                trt.clear_errors()
-                runtime: Runtime = trt.required(trt.module.Runtime(trt.logger), 'start')
-                trt.required(runtime.deserialize_cuda_engine(plan), 'load the engine')
+                load_engine(trt, open_runtime(trt, self._device.info.cuda), plan)
         except BackendError as error:
             return str(error)
         return None

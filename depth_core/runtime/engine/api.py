@@ -13,10 +13,13 @@ a table of what each version has.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import importlib.metadata
 import logging
 import re
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, TypeVar
@@ -69,6 +72,9 @@ _NO_DRIVER: Final = re.compile(
 )
 """What TensorRT adds on a machine without a driver, whatever the real fault was."""
 
+_CUDA_MAJORS: Final = range(11, 15)
+"""In names of packages, such as tensorrt-cu12; those of apt have none."""
+
 _KEPT_ERRORS: Final = 32
 _LONGEST_ERROR: Final = 600
 
@@ -112,6 +118,11 @@ class TensorRt:
         return hasattr(self.module, 'ComputeCapability')
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what a plan can be built for, where it `chooses_targets`."""
+        return tuple(self.module.ComputeCapability.__members__) if self.chooses_targets else ()
+
+    @property
     def has_progress_monitor(self) -> bool:
         """Whether a build says how far it is: 10 and later."""
         return hasattr(self.module, 'IProgressMonitor')
@@ -130,16 +141,36 @@ class TensorRt:
             return 1 << int(flags.STRONGLY_TYPED)
         return 1 << int(flags.EXPLICIT_BATCH)
 
-    def first_error(self) -> str:
-        """The first error since `clear_errors`, empty when there was none.
+    @property
+    def cuda_major(self) -> int | None:
+        """CUDA that it was built for, as the name of its package has it; None where none does.
 
-        What follows the first is its consequence, or says that there is no CUDA driver (error
-        35) where the fault was another one.
+        A driver of an older one leaves a `Runtime` whose use ends the process.
         """
-        return self.logger.collected.first()  # type: ignore[no-any-return]
+        found = []
+        for major in _CUDA_MAJORS:
+            name = f'{self.flavour}-cu{major}'
+            for package in (f'{name}-bindings', name):
+                with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+                    if importlib.metadata.version(package).startswith(self.version):
+                        found.append(major)
+                        break
+        return found[0] if len(found) == 1 else None
+
+    def first_error(self, *, own: bool = False) -> str:
+        """The first error since this thread called `clear_errors`, empty when there was none.
+
+        Only those that this thread came upon, and the threads of TensorRT itself, which work for
+        whoever waits. What follows the first is its consequence, or says that there is no CUDA
+        driver (error 35) where the fault was another one.
+
+        Args:
+            own: Leave out what TensorRT's own threads said, which may work for other threads.
+        """
+        return self.logger.collected.first(own=own)  # type: ignore[no-any-return]
 
     def clear_errors(self) -> None:
-        """Forget the errors so far; call it before what is to be judged by `first_error`."""
+        """Forget this thread's errors so far; call it before what `first_error` is to judge."""
         self.logger.collected.clear()
 
     def register_plugins(self) -> None:
@@ -206,30 +237,52 @@ def load_tensorrt(flavour: Flavour) -> TensorRt:
         return _loaded[-1]
 
 
+class _Heard:
+    """The first errors and the last ones since one thread began to listen."""
+
+    def __init__(self) -> None:
+        self._first: list[tuple[str, bool]] = []
+        self._last: deque[tuple[str, bool]] = deque(maxlen=_KEPT_ERRORS)
+
+    def add(self, message: str, *, own: bool) -> None:
+        self._last.append((message, own))
+        if len(self._first) < _KEPT_ERRORS:
+            self._first.append((message, own))
+
+    def texts(self, *, own: bool) -> list[str]:
+        return [text for text, is_own in (*self._first, *self._last) if is_own or not own]
+
+
 class _CollectedErrors:
-    """The first errors and the last ones, from any thread."""
+    """Errors by the thread that asks for them.
+
+    A thread that has called `clear` hears its own; those of a thread that never did, which is one
+    of TensorRT's, are heard by all, since nothing says for whom it works.
+    """
 
     def __init__(self) -> None:
         # Taken again by its own thread where a collection ends an engine that then complains.
         self._lock = threading.RLock()
-        self._first: list[str] = []
-        self._last: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self._own = threading.local()
+        self._all: weakref.WeakSet[_Heard] = weakref.WeakSet()
 
     def add(self, message: str) -> None:
         with self._lock:
-            self._last.append(message)
-            if len(self._first) < _KEPT_ERRORS:
-                self._first.append(message)
+            own: _Heard | None = getattr(self._own, 'heard', None)
+            for heard in list(self._all) if own is None else [own]:
+                heard.add(message, own=own is not None)
 
     def clear(self) -> None:
         with self._lock:
-            self._first.clear()
-            self._last.clear()
+            self._own.heard = _Heard()  # the former one goes with its last reference
+            self._all.add(self._own.heard)
 
-    def first(self) -> str:
+    def first(self, *, own: bool) -> str:
         with self._lock:
-            telling = [text for text in (*self._first, *self._last) if not _NO_DRIVER.search(text)]
-            found = (telling or self._first or [''])[0]
+            heard: _Heard = getattr(self._own, 'heard', None) or _Heard()
+            texts = heard.texts(own=own)
+        telling = [text for text in texts if not _NO_DRIVER.search(text)]
+        found = (telling or texts or [''])[0]
         if found and not telling:
             found = f'no CUDA driver that this version can use ({found})'
         return found if len(found) <= _LONGEST_ERROR else f'{found[:_LONGEST_ERROR]}...'

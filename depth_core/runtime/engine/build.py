@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.api import TensorRt
 from depth_core.runtime.engine.builder import BUILDING, PARSING, BuildRequest
 from depth_core.runtime.engine.builder_process import BuilderProcess
+from depth_core.runtime.engine.device import DeviceInfo
 from depth_core.runtime.engine.graph_checks import check_operators
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
 from depth_core.runtime.engine.timings import timings_path
@@ -35,6 +35,8 @@ _LOG_S: Final = 5.0
 
 _IMAGE_AXES: Final = 4
 
+_MEMORY: Final = Path('/proc/meminfo')
+
 
 def build_plan(
     trt: TensorRt,
@@ -44,7 +46,7 @@ def build_plan(
     precision: Precision,
     options: EngineOptions,
     targets: Sequence[str] | None = None,
-    gpu: int = 0,
+    gpu: DeviceInfo | None = None,
 ) -> bytes:
     """Build the engine of a graph.
 
@@ -60,7 +62,7 @@ def build_plan(
         options: How to build.
         targets: Compute capabilities to build for, such as `8.6`, which only TensorRT-RTX can
             without the GPU; None is the GPU that is here.
-        gpu: Its number, where there are several.
+        gpu: Which that is; None is the first, of which no timings are kept.
 
     Returns:
         The plan, good for this version of TensorRT and this GPU (or these `targets`) only.
@@ -71,8 +73,9 @@ def build_plan(
         ConfigError: More images at once were asked for than the graph takes.
         ModelError: The file is no ONNX, or not what the manifest says.
     """
-    request = prepare(trt, onnx, manifest, precision=precision, options=options, targets=targets)
-    request = dataclasses.replace(request, gpu=gpu)
+    request = prepare(
+        trt, onnx, manifest, precision=precision, options=options, targets=targets, gpu=gpu
+    )
     start = time.monotonic()
     plan = _build_apart(request, _Progress(options, f'{trt} builds {onnx.name}'), options)
     _logger.info(
@@ -89,6 +92,7 @@ def prepare(
     precision: Precision,
     options: EngineOptions,
     targets: Sequence[str] | None = None,
+    gpu: DeviceInfo | None = None,
 ) -> BuildRequest:
     """Check what is asked of the builder, and put it into words for it; as `build_plan`."""
     # A link is kept: what lies beside it is what the graph's other files are looked for in.
@@ -100,17 +104,63 @@ def prepare(
     if targets is not None and not trt.chooses_targets:
         message = f'{trt} builds for the GPU that is here; leave out targets {", ".join(targets)}.'
         raise BackendError(message)
-    timings = timings_path(trt, options.cache_dir)
+    check_targets(trt, targets, gpu)
+    timings = None if gpu is None else timings_path(trt, gpu.name, options.cache_dir)
+    workspace = options.workspace_bytes
+    if workspace is None and gpu is not None and gpu.integrated:
+        workspace = _half_of_shared_memory()
     return BuildRequest(
         flavour=trt.flavour,
         onnx=str(onnx),
         half='float16' in graph.types,
         quantised=any(node.operator == 'QuantizeLinear' for node in graph.nodes),
         shapes=profile_shapes(graph, manifest, options.max_batch),
-        workspace_bytes=options.workspace_bytes,
+        workspace_bytes=workspace,
         targets=None if targets is None else list(targets),
+        gpu=0 if gpu is None else gpu.index,
         timings=None if timings is None else str(timings.absolute()),
     )
+
+
+def check_targets(
+    trt: TensorRt, targets: Sequence[str] | None, gpu: DeviceInfo | None = None
+) -> None:
+    """Refuse GPUs that this TensorRT does not build for, as TensorRT-RTX knows only some.
+
+    Args:
+        trt: The TensorRT that would build.
+        targets: Compute capabilities such as `8.6`; None is that of `gpu`.
+        gpu: The GPU that is here, where there is one.
+
+    Raises:
+        BackendError: Names those that it builds for.
+    """
+    if not trt.chooses_targets:
+        return
+    if targets is None:
+        targets = [] if gpu is None else ['{}.{}'.format(*gpu.compute_capability)]
+    known = [f'{name[2:-1]}.{name[-1]}' for name in trt.targets if name.startswith('SM')]
+    for target in targets:
+        if target not in known:
+            message = (
+                f'{trt} does not build for compute capability {target}; it builds for '
+                f'{", ".join(known)}.'
+            )
+            raise BackendError(message)
+
+
+def _half_of_shared_memory() -> int | None:
+    """What a builder may take where the GPU has no memory of its own.
+
+    Without a limit TensorRT takes all of it, and what else runs on the machine is ended. It is
+    asked of the system: the driver counts memory that files are only kept in as taken.
+    """
+    try:
+        lines = _MEMORY.read_text(encoding='ascii').splitlines()
+        (available,) = (line.split()[1] for line in lines if line.startswith('MemAvailable:'))
+        return int(available) * 1024 // 2
+    except (OSError, ValueError):
+        return None
 
 
 def profile_shapes(

@@ -9,6 +9,7 @@ connection, and no file is written but the timing cache, whole.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -22,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from depth_core.errors import BackendError, DepthError
 from depth_core.files import is_utf8
@@ -146,8 +147,9 @@ def _open_builder(trt: TensorRt) -> Builder:
     except TypeError as error:  # what a factory that returned null becomes
         because = trt.first_error() or str(error)
         message = (
-            f'{trt} cannot start its builder: {because}; it needs an NVIDIA GPU with a driver '
-            'that is new enough: see nvidia-smi.'
+            f'{trt} cannot start its builder: {because}; it needs an NVIDIA GPU that other '
+            'processes share (compute mode Default) and a driver that is new enough: see '
+            'nvidia-smi.'
         )
         raise BackendError(message) from error
     trt.register_plugins()
@@ -194,29 +196,12 @@ def _configure(trt: TensorRt, config: IBuilderConfig, request: BuildRequest) -> 
         config.set_memory_pool_limit(module.MemoryPoolType.WORKSPACE, request.workspace_bytes)
     if not trt.chooses_targets:
         return
-    names = ['CURRENT'] if request.targets is None else [_target(item) for item in request.targets]
+    stated = [f'SM{item.replace(".", "")}' for item in request.targets or ()]
+    names = ['CURRENT'] if request.targets is None else stated
     config.num_compute_capabilities = len(names)
     for index, name in enumerate(names):
-        capability = _capability(trt, name)
+        capability = trt.module.ComputeCapability.__members__[name]
         trt.required(config.set_compute_capability(capability, index), f'build for {name}')
-
-
-def _target(capability: str) -> str:
-    return f'SM{capability.replace(".", "")}'
-
-
-def _capability(trt: TensorRt, name: str) -> Any:  # noqa: ANN401  a ComputeCapability
-    known: Mapping[str, Any] = trt.module.ComputeCapability.__members__
-    if name not in known:
-        stated, *targets = (
-            f'{item[2:-1]}.{item[-1]}' for item in (name, *known) if item.startswith('SM')
-        )
-        message = (
-            f'{trt} does not build for compute capability {stated}; it builds for '
-            f'{", ".join(targets)}.'
-        )
-        raise BackendError(message)
-    return known[name]
 
 
 def _limit_types(
@@ -337,6 +322,7 @@ class _SentLog(logging.Handler):
 def main(arguments: Sequence[str]) -> None:
     """Read a request from the connection of the given descriptor, and answer it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits hears it, and ends this
+    _give_way()
     connection = Connection(int(arguments[0]))
     request = BuildRequest.from_json(connection.recv_bytes())
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
@@ -348,6 +334,12 @@ def main(arguments: Sequence[str]) -> None:
         messages.failure(BackendError('the machine has too little memory to build this engine.'))
     except DepthError as error:
         messages.failure(error)
+
+
+def _give_way() -> None:
+    """Where memory runs out, have Linux end this process, and not the one that waits for it."""
+    with contextlib.suppress(OSError):
+        Path('/proc/self/oom_score_adj').write_text('1000', encoding='ascii')
 
 
 def _end_with_parent(connection: Connection) -> None:

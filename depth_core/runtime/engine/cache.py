@@ -21,7 +21,12 @@ from typing import Any, Final
 
 from depth_core.errors import DepthError
 from depth_core.runtime.engine.entry import Entry, EntryError, now, stem_of
-from depth_core.runtime.engine.folder import UnavailableError, default_folder, private_folder
+from depth_core.runtime.engine.folder import (
+    UnavailableError,
+    UnsafeError,
+    default_folder,
+    private_folder,
+)
 from depth_core.runtime.engine.locks import give_back, locked, try_lock
 from depth_core.runtime.engine.plan_files import LOCK, PLAN, USE, PlanFiles
 
@@ -98,8 +103,8 @@ class EngineCache:
         """Read the plan of `key` after comparing it with its hash; its lock is held.
 
         Returns:
-            None when there is none, when it was refused by the gate, or when it is not what its
-            record says: then it is put into quarantine.
+            None when there is none, when it was refused by the gate, or when it cannot be read
+            now; and when it is not what its record says: then it is put into quarantine.
         """
         stem = stem_of(key)
         try:
@@ -107,8 +112,11 @@ class EngineCache:
             plan = None if entry.is_refused else self._files.read_plan(entry)
         except FileNotFoundError:
             return None
-        except (EntryError, DepthError) as error:
+        except (EntryError, UnsafeError) as error:
             self.quarantine(key, str(error))
+            return None
+        except UnavailableError as error:  # of the disk or this process: it stays where it is
+            _logger.warning('an engine that is kept cannot be read: %s', error)
             return None
         self._rewrite(dataclasses.replace(entry, last_used=now()))
         return plan

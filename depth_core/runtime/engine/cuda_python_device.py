@@ -8,9 +8,8 @@ answers a status first, and none raises.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from cuda.bindings import driver as cuda
@@ -24,45 +23,41 @@ from depth_core.runtime.engine.device import (
     Event,
     Graph,
     Kernel,
+    OutOfDeviceMemoryError,
     PinnedMemory,
     Stream,
     check_count,
     check_driver,
     no_driver,
-    out_of_memory,
     version_of,
 )
+from depth_core.runtime.engine.driver_device import DriverDevice
 
 _PACKAGE: Final = 'cuda-bindings'
-_contexts: Final[dict[int, Any]] = {}
-"""By index, for as long as the process lives, as the CUDA runtime keeps them."""
-
 _LONGEST_NAME: Final = 256
 _C_TYPES: Final = {'P': ctypes.c_void_p, 'i': ctypes.c_int, 'f': ctypes.c_float}
 
 
-class CudaPythonDevice:
+class CudaPythonDevice(DriverDevice):
     """One GPU; see `device.Device`."""
 
     records_graphs = True
+    _contexts: ClassVar[dict[int, Any]] = {}
 
     def __init__(self, index: int) -> None:
         count, version = _probe()
         check_count(count, index)
-        device = _call('be opened', cuda.cuDeviceGet, index)
-        self.info = _describe(index, device, version)
-        if index not in _contexts:
-            _contexts[index] = _call('be used', cuda.cuDevicePrimaryCtxRetain, device)
-        self._context = _contexts[index]
+        self._device = _call('be opened', cuda.cuDeviceGet, index)
+        super().__init__(_describe(index, self._device, version))
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make the context current on this thread."""
-        _call('be made current', cuda.cuCtxPushCurrent, self._context)
-        try:
-            yield
-        finally:
-            cuda.cuCtxPopCurrent()
+    def _retain(self) -> Any:  # noqa: ANN401  the handles have no types
+        return _call('be used', cuda.cuDevicePrimaryCtxRetain, self._device)
+
+    def _push(self, context: Any) -> None:  # noqa: ANN401  as above
+        _call('be made current', cuda.cuCtxPushCurrent, context)
+
+    def _pop(self) -> None:
+        cuda.cuCtxPopCurrent()
 
     def free_bytes(self) -> int:
         """Memory that is left."""
@@ -70,20 +65,12 @@ class CudaPythonDevice:
         _check('ask for the memory that is left', status)
         return int(free)
 
-    def allocate(self, size: int) -> DeviceMemory:
-        """Get memory of the device."""
-        status, block = cuda.cuMemAlloc(size)
-        if status == cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise out_of_memory(size, self.free_bytes())
-        _check('allocate memory', status)
+    def _allocate(self, size: int) -> DeviceMemory:
+        block = _call('allocate memory', cuda.cuMemAlloc, size)
         return DeviceMemory(int(block), size, lambda: _call('free memory', cuda.cuMemFree, block))
 
-    def allocate_pinned(self, size: int) -> PinnedMemory:
-        """Get pinned memory of the processor."""
-        status, address = cuda.cuMemHostAlloc(size, 0)
-        if status == cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
-            raise out_of_memory(size, None)
-        _check('allocate pinned memory', status)
+    def _allocate_pinned(self, size: int) -> PinnedMemory:
+        address = _call('allocate pinned memory', cuda.cuMemHostAlloc, size, 0)
         array = np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(int(address)))
         return PinnedMemory(
             array, lambda: _call('free pinned memory', cuda.cuMemFreeHost, address)
@@ -93,35 +80,35 @@ class CudaPythonDevice:
         """Make a stream."""
         flags = cuda.CUstream_flags.CU_STREAM_NON_BLOCKING
         own = _call('make a stream', cuda.cuStreamCreate, flags)
-        return _DriverStream(own)
+        return Stream(int(own), lambda: _call('end a stream', cuda.cuStreamDestroy, own), own)
 
     def create_event(self) -> Event:
         """Make an event."""
         flags = cuda.CUevent_flags.CU_EVENT_DEFAULT
         own = _call('make an event', cuda.cuEventCreate, flags)
-        return _DriverEvent(own)
+        return Event(lambda: _call('end an event', cuda.cuEventDestroy, own), own)
 
     def upload(self, address: int, host: Uint8Array, stream: Stream) -> None:
         """Copy to the device."""
         copy, source = cuda.cuMemcpyHtoDAsync, host.ctypes.data
-        _call('copy to the GPU', copy, address, source, host.nbytes, _own(stream))
+        _call('copy to the GPU', copy, address, source, host.nbytes, stream.own)
 
     def download(self, host: Uint8Array, address: int, stream: Stream) -> None:
         """Copy from the device."""
         copy, target = cuda.cuMemcpyDtoHAsync, host.ctypes.data
-        _call('copy from the GPU', copy, target, address, host.nbytes, _own(stream))
+        _call('copy from the GPU', copy, target, address, host.nbytes, stream.own)
 
     def synchronise(self, stream: Stream) -> None:
         """Wait for the stream."""
-        _call('finish its work', cuda.cuStreamSynchronize, _own(stream))
+        _call('finish its work', cuda.cuStreamSynchronize, stream.own)
 
     def mark(self, event: Event, stream: Stream) -> None:
         """Have the stream note the time."""
-        _call('mark a moment', cuda.cuEventRecord, _own(event), _own(stream))
+        _call('mark a moment', cuda.cuEventRecord, event.own, stream.own)
 
     def seconds_between(self, earlier: Event, later: Event) -> float:
         """Time between two events."""
-        elapsed = _call('measure time', cuda.cuEventElapsedTime, _own(earlier), _own(later))
+        elapsed = _call('measure time', cuda.cuEventElapsedTime, earlier.own, later.own)
         return 1e-3 * float(elapsed)
 
     def load_kernel(self, cubin: bytes, name: str, arguments: Sequence[ArgumentType]) -> Kernel:
@@ -132,7 +119,8 @@ class CudaPythonDevice:
         except BackendError:
             cuda.cuModuleUnload(module)
             raise
-        return _DriverKernel(own, module, tuple(_C_TYPES[letter] for letter in arguments))
+        types = tuple(_C_TYPES[letter] for letter in arguments)
+        return Kernel(lambda: _call('unload a kernel', cuda.cuModuleUnload, module), (own, types))
 
     def launch(
         self,
@@ -143,63 +131,35 @@ class CudaPythonDevice:
         stream: Stream,
     ) -> None:
         """Run a kernel."""
-        parameters = (tuple(arguments), kernel.types)  # type: ignore[attr-defined]  # as `_own`
+        function, types = kernel.own
+        parameters = (tuple(arguments), types)
         where = (*grid, 1, *block, 1)
         launch = cuda.cuLaunchKernel
-        _call('run a kernel', launch, _own(kernel), *where, 0, _own(stream), parameters, 0)
+        _call('run a kernel', launch, function, *where, 0, stream.own, parameters, 0)
 
     def record(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """Record what `work` hands to the stream."""
-        # Only this thread's calls are held to the rules of recording, not those of others.
-        mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        _call('begin to record', cuda.cuStreamBeginCapture, _own(stream), mode)
+        # In any other mode it would fail where memory is freed meanwhile: by another thread, or by
+        # a collection of Python's on this one, which ends an engine that nothing refers to.
+        mode = cuda.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+        _call('begin to record', cuda.cuStreamBeginCapture, stream.own, mode)
         try:
             work()
         except BaseException:
-            _, unfinished = cuda.cuStreamEndCapture(_own(stream))
+            _, unfinished = cuda.cuStreamEndCapture(stream.own)
             if unfinished is not None and int(unfinished):
                 cuda.cuGraphDestroy(unfinished)
             raise
-        recorded = _call('record its work', cuda.cuStreamEndCapture, _own(stream))
+        recorded = _call('record its work', cuda.cuStreamEndCapture, stream.own)
         try:
             own = _call('prepare recorded work', cuda.cuGraphInstantiate, recorded, 0)
         finally:
             cuda.cuGraphDestroy(recorded)
-        return _DriverGraph(own)
+        return Graph(lambda: _call('end a graph', cuda.cuGraphExecDestroy, own), own)
 
     def replay(self, graph: Graph, stream: Stream) -> None:
         """Hand recorded work to the stream."""
-        _call('repeat recorded work', cuda.cuGraphLaunch, _own(graph), _own(stream))
-
-
-class _DriverStream(Stream):
-    def __init__(self, own: Any) -> None:  # noqa: ANN401  the handles have no types
-        super().__init__(int(own), lambda: _call('end a stream', cuda.cuStreamDestroy, own))
-        self.own = own
-
-
-class _DriverEvent(Event):
-    def __init__(self, own: Any) -> None:  # noqa: ANN401  as above
-        super().__init__(lambda: _call('end an event', cuda.cuEventDestroy, own))
-        self.own = own
-
-
-class _DriverGraph(Graph):
-    def __init__(self, own: Any) -> None:  # noqa: ANN401  as above
-        super().__init__(lambda: _call('end a graph', cuda.cuGraphExecDestroy, own))
-        self.own = own
-
-
-class _DriverKernel(Kernel):
-    def __init__(self, own: Any, module: Any, types: tuple[type[Any], ...]) -> None:  # noqa: ANN401  as above
-        super().__init__(lambda: _call('unload a kernel', cuda.cuModuleUnload, module))
-        self.own = own
-        self.types = types
-
-
-def _own(resource: object) -> Any:  # noqa: ANN401  as above
-    """The handle of the driver behind a resource of this module."""
-    return resource.own  # type: ignore[attr-defined]  # nothing else is handed to this device
+        _call('repeat recorded work', cuda.cuGraphLaunch, graph.own, stream.own)
 
 
 def _probe() -> tuple[int, tuple[int, int]]:
@@ -224,20 +184,24 @@ def _describe(index: int, device: Any, version: tuple[int, int]) -> DeviceInfo: 
         return int(_call('tell what it is', cuda.cuDeviceGetAttribute, which, device))
 
     name = _call('tell its name', cuda.cuDeviceGetName, _LONGEST_NAME, device)
-    identity = _call('tell its identity', cuda.cuDeviceGetUuid, device)
+    place = _call('tell where it is', cuda.cuDeviceGetPCIBusId, _LONGEST_NAME, device)
     return DeviceInfo(
         index=index,
-        name=name.partition(b'\0')[0].decode(errors='replace'),
+        name=_text(name),
         compute_capability=(
             attribute('COMPUTE_CAPABILITY_MAJOR'),
             attribute('COMPUTE_CAPABILITY_MINOR'),
         ),
-        identity=bytes(identity.bytes).hex(),
+        identity=_text(place).lower(),
         multiprocessors=attribute('MULTIPROCESSOR_COUNT'),
         memory_bytes=int(_call('tell its memory', cuda.cuDeviceTotalMem, device)),
         integrated=bool(attribute('INTEGRATED')),
         cuda=version,
     )
+
+
+def _text(characters: bytes) -> str:
+    return characters.partition(b'\0')[0].decode(errors='replace')
 
 
 def _call(what: str, function: Callable[..., Any], *arguments: object) -> Any:  # noqa: ANN401  as above
@@ -253,4 +217,6 @@ def _check(what: str, status: Any) -> None:  # noqa: ANN401  as above
     _, text = cuda.cuGetErrorString(status)
     reason = text.decode() if text else status.name
     message = f'the GPU cannot {what}: {reason}.'
+    if status == cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+        raise OutOfDeviceMemoryError(message)
     raise BackendError(message)

@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 from depth_core.contracts import Uint8Array
 from depth_core.errors import BackendError
@@ -54,7 +54,7 @@ class DeviceInfo:
     name: str
     compute_capability: tuple[int, int]
     identity: str
-    """Its own, other than that of a second GPU of the same kind."""
+    """Where it is on the PCI bus, other than a second GPU of the same kind."""
     multiprocessors: int
     """Of how many it is made: variants of one name differ in them."""
     memory_bytes: int
@@ -75,14 +75,17 @@ class Resource:
     It is given back with the context current, by whoever owns it; nothing happens by itself.
     """
 
-    def __init__(self, release: Callable[[], object]) -> None:
-        self._release: Callable[[], object] | None = release
+    def __init__(self, release: Callable[[], object] | None, own: Any = None) -> None:  # noqa: ANN401  handles have no types
+        self._release = release
+        self.own = own
+        """What the package that made it knows it by; None once it is freed."""
 
     def free(self) -> None:
         """Give it back."""
         release, self._release = self._release, None
         if release is not None:
             release()
+        self.own = None
 
 
 class DeviceMemory(Resource):
@@ -108,8 +111,13 @@ class PinnedMemory(Resource):
 class Stream(Resource):
     """Work that the device does in order, none of it on the default stream."""
 
-    def __init__(self, handle: int, release: Callable[[], object]) -> None:
-        super().__init__(release)
+    def __init__(
+        self,
+        handle: int,
+        release: Callable[[], object] | None,
+        own: Any,  # noqa: ANN401  as above
+    ) -> None:
+        super().__init__(release, own)
         self.handle = handle
         """What TensorRT takes."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
 
+from depth_core.errors import DepthError
 from depth_core.runtime.engine.key import SCHEMA, key_of
 
 _TYPES: Final[dict[str, tuple[type, ...]]] = {
@@ -62,8 +63,16 @@ class Entry:
         return datetime.now(timezone.utc) - _time(self.last_used)
 
     def to_json(self) -> str:
-        """Write it as indented JSON."""
-        return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + '\n'
+        """Write it as indented JSON.
+
+        Raises:
+            DepthError: A number in it is not finite, which JSON has no word for.
+        """
+        try:
+            return json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False) + '\n'
+        except ValueError as error:
+            message = f'the record of an engine cannot be written as JSON ({error}).'
+            raise DepthError(message) from error
 
     @classmethod
     def from_json(cls, text: bytes, stem: str) -> Entry:

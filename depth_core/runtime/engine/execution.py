@@ -39,6 +39,10 @@ _EXHAUSTED: Final = ('outofmemory', 'out of memory', 'could not be allocated')
 _logger = logging.getLogger(__name__)
 
 
+class PlanRefusedError(BackendError):
+    """TensorRT does not take this plan, whatever memory is left: another one has to be built."""
+
+
 @dataclass
 class _Loaded:
     """What lives in TensorRT; each needs the one before it."""
@@ -83,7 +87,8 @@ class Execution:
             owner: Gets everything that has to be given back.
 
         Raises:
-            BackendError: TensorRT refuses the plan, or memory is lacking.
+            PlanRefusedError: TensorRT refuses the plan.
+            BackendError: Memory is lacking, or the driver fails.
             ModelError: The engine is not what the manifest describes.
         """
         self._trt, self._device, self._manifest = trt, device, manifest
@@ -109,11 +114,8 @@ class Execution:
         """Of each tensor, for the largest batch."""
 
     def _load(self, plan: bytes) -> _Loaded:
-        trt = self._trt
-        trt.clear_errors()
-        trt.register_plugins()
-        runtime = _open_runtime(trt)
-        engine = self._required(runtime.deserialize_cuda_engine(plan), 'load the engine')
+        runtime = open_runtime(self._trt, self._device.info.cuda)
+        engine: ICudaEngine = load_engine(self._trt, runtime, plan)
         context = self._required(engine.create_execution_context(), 'prepare the engine to run')
         return _Loaded(runtime, engine, context)
 
@@ -202,31 +204,66 @@ class Execution:
             graph.free()
 
     def _required(self, answer: Any, what: str) -> Any:  # noqa: ANN401  whatever TensorRT answers
-        try:
-            return self._trt.required(answer, what)
-        except BackendError as error:
-            if not any(word in str(error).lower() for word in _EXHAUSTED):
-                raise
-            message = (
-                f'out of memory: {error} End other programs that use the GPU, or take a smaller '
-                'model or fewer images at once.'
-            )
-            raise OutOfDeviceMemoryError(message) from error
+        return _required(self._trt, answer, what)
 
 
-def _open_runtime(trt: TensorRt) -> Runtime:
-    """Open TensorRT's runtime, which may be unusable: with a driver older than it wants.
+def load_engine(trt: TensorRt, runtime: Runtime, plan: bytes) -> ICudaEngine:
+    """Deserialise a plan, with the device's context current.
 
     Raises:
-        BackendError: It is.
+        PlanRefusedError: TensorRT refuses it.
+        OutOfDeviceMemoryError: Memory is lacking.
     """
+    trt.clear_errors()
+    engine: ICudaEngine = runtime.deserialize_cuda_engine(plan)
+    try:
+        _required(trt, engine, 'load the engine')
+    except OutOfDeviceMemoryError:
+        raise
+    except BackendError as error:
+        raise PlanRefusedError(str(error)) from error
+    return engine
+
+
+def _required(trt: TensorRt, answer: Any, what: str) -> Any:  # noqa: ANN401  whatever TensorRT answers
+    try:
+        return trt.required(answer, what)
+    except BackendError as error:
+        if not any(word in str(error).lower() for word in _EXHAUSTED):
+            raise
+        message = (
+            f'out of memory: {error} End other programs that use the GPU, or take a smaller '
+            'model or fewer images at once.'
+        )
+        raise OutOfDeviceMemoryError(message) from error
+
+
+def open_runtime(trt: TensorRt, cuda: tuple[int, int]) -> Runtime:
+    """Open TensorRT's runtime, which may be unusable: with a driver older than it wants.
+
+    Args:
+        trt: The TensorRT whose plans it is to load, plugins and all.
+        cuda: Newest CUDA that the driver knows.
+
+    Raises:
+        BackendError: It is unusable.
+    """
+    wanted = trt.cuda_major
+    if wanted is not None and cuda[0] < wanted:
+        message = (
+            f'{trt} was built for CUDA {wanted}, and the driver knows CUDA up to '
+            f'{cuda[0]}.{cuda[1]}; update the driver, or install {trt.flavour}-cu{cuda[0]}.'
+        )
+        raise BackendError(message)
+    trt.clear_errors()
+    trt.register_plugins()
     trt.clear_errors()
     try:
         runtime: Runtime = trt.module.Runtime(trt.logger)
     except TypeError as error:  # the library gave nothing
         message = f'{trt} does not start: {trt.first_error() or error}; update the driver.'
         raise BackendError(message) from error
-    complaint = trt.first_error()
+    complaint = trt.first_error(own=True)
     if complaint:
         # Whatever is asked of it ends the process, deleting it too: it is kept for good.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(runtime))

@@ -11,9 +11,14 @@ processor, where the tests compare it with OpenCV; it was not run on a GPU.
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.contracts import Uint8Array
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
 from depth_core.runtime.engine.device import ArgumentType, Device, Kernel, Stream
@@ -120,7 +125,23 @@ _CHANNELS: Final = 3
 _LARGEST_SIDE: Final = 1 << 14
 """Of an image or a graph, pixels; products of two of them are counted in 32 bits."""
 
+_ONE_CODE: Final = 1.01
+"""With what floats round; a number that is none is more than this as well."""
+
+KERNEL_SHA256: Final = hashlib.sha256(SOURCE.encode()).hexdigest()
+
 _logger = logging.getLogger(__name__)
+
+
+def trial_pictures(height: int, width: int) -> list[Uint8Array]:
+    """Noise that a graph of this size has to shrink by fractions, to enlarge, and to do both."""
+    sizes = (
+        (height * 3 // 2 + 1, width * 4 // 3 + 1),
+        (height * 2 // 3 + 1, width * 3 // 5 + 1),
+        (height * 5 // 4 + 1, width * 3 // 4 + 1),
+    )
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 256, (*size, _CHANNELS), np.uint8) for size in sizes]
 
 
 class ImageResizer:
@@ -128,7 +149,7 @@ class ImageResizer:
 
     def __init__(self, kernel: Kernel, device: Device, manifest: Manifest) -> None:
         self._kernel, self._device = kernel, device
-        spec = manifest.input
+        self._spec = spec = manifest.input
         gain, offset = channel_affine(spec)
         self._size = (spec.height, spec.width)
         self._format = (
@@ -155,6 +176,27 @@ class ImageResizer:
         """
         arguments = (image, target, *size, *self._size, *self._format)
         self._device.launch(self._kernel, self._grid, _BLOCK, arguments, stream)
+
+    def complaint(
+        self, size: tuple[int, int], expected: NDArray[Any], found: NDArray[Any]
+    ) -> str | None:
+        """What is wrong with an image that it made; None where all is within one code.
+
+        Args:
+            size: (H, W) of what it was made of.
+            expected: One image of the input, as the processor makes it.
+            found: The same, as the kernel made it.
+        """
+        gain = np.ones(_CHANNELS, np.float32)
+        if self._spec.dtype == 'float32':
+            gain, _ = channel_affine(self._spec)
+        shape = (_CHANNELS, 1, 1) if self._spec.layout == 'NCHW' else (_CHANNELS,)
+        codes = np.abs(found.astype(np.float64) - expected) / np.abs(gain).reshape(shape)
+        largest = float(codes.max())
+        if largest <= _ONE_CODE:
+            return None
+        made = f'{self._spec.height} x {self._spec.width} pixels of {size[0]} x {size[1]}'
+        return f'{made} are up to {largest:.3g} codes off, and one is allowed'
 
     def free(self) -> None:
         """Unload it."""

@@ -30,7 +30,16 @@ def compile_cubin(source: str, compute_capability: tuple[int, int]) -> bytes:
         BackendError: NVRTC is not there, does not know the GPU, or refuses the source; the
             message holds what it says.
     """
-    library = _load()
+    refusals = []
+    for library in _libraries():  # one may be too old for the GPU, or lack a file beside it
+        try:
+            return _compile(library, source, compute_capability)
+        except BackendError as error:  # noqa: PERF203  a handful of them
+            refusals.append(error)
+    raise refusals[0]
+
+
+def _compile(library: ctypes.CDLL, source: str, compute_capability: tuple[int, int]) -> bytes:
     major, minor = compute_capability
     options = [f'--gpu-architecture=sm_{major}{minor}', '--fmad=false']
     with _program(library, source) as program:
@@ -70,19 +79,26 @@ def _read(library: ctypes.CDLL, program: ctypes.c_void_p, what: str) -> bytes:
     return content.raw
 
 
-@functools.cache
-def _load() -> ctypes.CDLL:
-    reasons = []
+def _libraries() -> Iterator[ctypes.CDLL]:
+    """Every NVRTC that is here, the system's first.
+
+    Raises:
+        BackendError: There is none.
+    """
+    reasons: list[str] = []
+    found = False
     for find in (*(lambda name=name: name for name in _NAMES), _installed_with_python):
         try:
             library = ctypes.CDLL(find())
-        except (OSError, ImportError, RuntimeError) as error:
-            reasons.append(str(error).splitlines()[0])
+            library.nvrtcGetErrorString.restype = ctypes.c_char_p
+        except (OSError, ImportError, RuntimeError, AttributeError) as error:
+            reasons.append((str(error).splitlines() or [type(error).__name__])[0])
             continue
-        library.nvrtcGetErrorString.restype = ctypes.c_char_p
-        return library
-    message = f'NVRTC is not installed: {reasons[0]}; pip install nvidia-cuda-nvrtc brings it.'
-    raise BackendError(message)
+        found = True
+        yield library
+    if not found:
+        message = f'NVRTC is not installed: {reasons[0]}; pip install nvidia-cuda-nvrtc brings it.'
+        raise BackendError(message)
 
 
 def _installed_with_python() -> str:

@@ -28,6 +28,8 @@ LOCK: Final = '.lock'
 USE: Final = '.use'
 """Shared by those who have the engine loaded."""
 QUARANTINE: Final = 'quarantine'
+TIMINGS: Final = 'timings'
+"""Folder of the timing caches, which are no plans."""
 
 STEM_LENGTH: Final = 32
 
@@ -165,15 +167,17 @@ class PlanFiles:
         Args:
             held: Stem whose lock the caller has; of other stems only those that nobody has.
         """
-        for path in list(self.folder.iterdir()):
+        for path in [*self.folder.iterdir(), *(self.folder / TIMINGS).glob('.*')]:
             stem = path.name[1 : STEM_LENGTH + 1] if path.name.startswith('.') else path.stem
             left = path.name.startswith('.') or (
                 path.suffix == PLAN and not self.path(stem, RECORD).exists()
             )
-            if left and not _is_stem(stem) and _age_s(path) > _LEFT_AFTER_S:
-                with contextlib.suppress(OSError):
-                    path.unlink()  # of a file that has no lock
-            if not left or not _is_stem(stem):
+            if not left or path.is_dir():  # no folder is made here under such a name
+                continue
+            if not _is_stem(stem):
+                if _age_s(path) > _LEFT_AFTER_S:
+                    with contextlib.suppress(OSError):
+                        path.unlink()  # of a file that has no lock
                 continue
             lock = None if stem == held else self._try(stem, LOCK)
             if stem == held or lock is not None:

@@ -21,22 +21,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from depth_core.errors import BackendError, DepthError, ModelError
+from depth_core.errors import DepthError, ModelError
 from depth_core.runtime.backends.base import BackendRequest, Precision
 from depth_core.runtime.engine.answers import expected_answers
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.cache import EngineCache
-from depth_core.runtime.engine.device import (
-    Device,
-    OutOfDeviceMemoryError,
-    device_index,
-    open_device,
-)
+from depth_core.runtime.engine.device import Device, device_index, open_device
+from depth_core.runtime.engine.execution import PlanRefusedError
 from depth_core.runtime.engine.folder import UnavailableError
 from depth_core.runtime.engine.gate import compare, recorded_result
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import Graph, graph_for
+from depth_core.runtime.engine.kernel import KERNEL_SHA256
 from depth_core.runtime.engine.key import EngineKey
 from depth_core.runtime.engine.options import (
     BuildProgress,
@@ -151,17 +148,13 @@ class _Work:
         _logger.info('%s: another process prepares its engine, %.0f s', self.graph.path, waited_s)
 
     def _load(self, cache: EngineCache | None) -> EngineSession | None:
-        """The engine as it is kept; None where none is, or it cannot be opened."""
+        """The engine as it is kept; None where none is, or TensorRT refuses it."""
         plan = None if cache is None else cache.load(self.key.digest)
-        if cache is None or plan is None:
+        if plan is None:
             return None
-        try:
-            return self._session(plan)
-        except OutOfDeviceMemoryError:
-            raise
-        except (BackendError, ModelError) as error:
-            cache.quarantine(self.key.digest, str(error))
-            return None
+        with contextlib.suppress(PlanRefusedError):
+            return self._session(plan, cache)
+        return None
 
     def _build(self, cache: EngineCache | None) -> EngineSession:
         plan = build_plan(
@@ -170,25 +163,54 @@ class _Work:
             self.graph.manifest,
             precision=self.precision,
             options=self.options,
-            gpu=self.device.info.index,
+            gpu=self.device.info,
         )
-        session = self._session(plan)
-        if cache is not None:
+        self._check_unchanged()
+        if cache is not None:  # before it is opened, which memory may not suffice for now
             try:
                 cache.store(self.key.digest, plan, self.key.fields(), self._notes)
             except DepthError as error:
                 _logger.warning('the engine is used, but not kept: %s', error)
-        return session
+        return self._session(plan, cache)
 
-    def _session(self, plan: bytes) -> EngineSession:
-        return EngineSession(
-            self.trt,
-            plan,
-            self.device,
-            self.graph.manifest,
-            self.options,
-            path=self.graph.path,
-        )
+    def _session(self, plan: bytes, cache: EngineCache | None) -> EngineSession:
+        try:
+            return EngineSession(
+                self.trt,
+                plan,
+                self.device,
+                self.graph.manifest,
+                self.options,
+                path=self.graph.path,
+            )
+        except PlanRefusedError as error:
+            if cache is not None:
+                cache.quarantine(self.key.digest, str(error))
+            raise
+
+    def _check_unchanged(self) -> None:
+        """Refuse what was built of, or compared with, another content than the key names.
+
+        Raises:
+            ModelError: A file was written meanwhile.
+        """
+        if self._hashes() != self._content:
+            message = (
+                f'{self.graph.path} was changed while its engine was prepared; what was built is '
+                'not used: open the model again.'
+            )
+            raise ModelError(message)
+
+    def _hashes(self) -> list[str]:
+        """Of the graph, and of the one that it has to agree with where that is another."""
+        return [
+            self.hashes.of(path) for path in dict.fromkeys((self.graph.path, self.graph.reference))
+        ]
+
+    @cached_property
+    def _content(self) -> list[str]:
+        """`_hashes` before anything was built or compared."""
+        return self._hashes()
 
     def _result(self, parity: object) -> bool | None:
         recorded = parity if isinstance(parity, dict) else None
@@ -208,6 +230,7 @@ class _Work:
         self._report('comparing with the graph')
         answers = expected_answers(self.graph.reference)
         report = compare(session, answers, precision=self.precision, where=self._where)
+        self._check_unchanged()
         parity = {**report.to_mapping(), 'summary': report.summary}
         if report.passed:
             _logger.info('the engine of %s agrees: %s', self.graph.path, report.summary)
@@ -241,7 +264,7 @@ class _Work:
         """Of everything that the plan depends on."""
         info, manifest = self.device.info, self.graph.manifest
         return EngineKey(
-            graph_sha256=self.hashes.of(self.graph.path),
+            graph_sha256=self._content[0],
             input_shape=input_shape(manifest, 1)[1:],
             max_batch=self.options.max_batch,
             precision=self.precision,
@@ -257,12 +280,14 @@ class _Work:
 
     @cached_property
     def _where(self) -> dict[str, str]:
-        """Where the engine runs: elsewhere it is compared again."""
+        """Where the engine runs, and how: otherwise it is compared again."""
         info = self.device.info
         return {
             'tensorrt': str(self.trt),
             'gpu': f'{info.name} {info.identity}',
             'cuda': '{}.{}'.format(*info.cuda),
+            'resizing': KERNEL_SHA256,
+            'cuda_graph': str(self.options.cuda_graph),
         }
 
     @property

@@ -8,9 +8,9 @@ graphs; cuda-bindings has them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import pycuda.driver as cuda
@@ -24,124 +24,107 @@ from depth_core.runtime.engine.device import (
     Event,
     Graph,
     Kernel,
+    OutOfDeviceMemoryError,
     PinnedMemory,
     Stream,
     check_count,
     check_driver,
-    out_of_memory,
     version_of,
 )
+from depth_core.runtime.engine.driver_device import DriverDevice
 
 _PACKAGE: Final = 'pycuda'
 
 _NON_BLOCKING: Final = 1
 """CU_STREAM_NON_BLOCKING of the driver, for which PyCUDA has no name."""
 
-_contexts: Final[dict[int, Any]] = {}
-"""By index, for as long as the process lives, as the CUDA runtime keeps them: PyCUDA leaves the
-context current on the thread that gives it up."""
 
-
-class PyCudaDevice:
+class PyCudaDevice(DriverDevice):
     """One GPU; see `device.Device`."""
 
     records_graphs = False
+    # Never given up: PyCUDA would leave the context current on the thread that does.
+    _contexts: ClassVar[dict[int, Any]] = {}
 
     def __init__(self, index: int) -> None:
         version = version_of(cuda.get_driver_version())
         check_driver(version, package=_PACKAGE, built_for=cuda.get_version()[:2])
         check_count(_count(), index)
         try:
-            device = cuda.Device(index)
-            self.info = DeviceInfo(
+            device = self._device = cuda.Device(index)
+            info = DeviceInfo(
                 index=index,
                 name=device.name(),
                 compute_capability=tuple(device.compute_capability()),
-                identity=device.pci_bus_id(),
+                identity=device.pci_bus_id().lower(),
                 multiprocessors=device.get_attribute(cuda.device_attribute.MULTIPROCESSOR_COUNT),
                 memory_bytes=device.total_memory(),
                 integrated=bool(device.get_attribute(cuda.device_attribute.INTEGRATED)),
                 cuda=version,
             )
-            if index not in _contexts:
-                _contexts[index] = device.retain_primary_context()
         except cuda.Error as error:
             message = f'GPU {index} cannot be used: {error}.'
             raise BackendError(message) from error
-        self._context = _contexts[index]
+        super().__init__(info)
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make the context current on this thread."""
-        try:
-            self._context.push()
-        except cuda.Error as error:
-            _refuse('make the GPU current', error)
-        try:
-            yield
-        finally:
-            self._context.pop()
+    def _retain(self) -> Any:  # noqa: ANN401  PyCUDA has no types
+        return _call('be used', self._device.retain_primary_context)
+
+    def _push(self, context: Any) -> None:  # noqa: ANN401  as above
+        _call('be made current', context.push)
+
+    def _pop(self) -> None:
+        with suppress(cuda.Error):
+            cuda.Context.pop()
 
     def free_bytes(self) -> int:
         """Memory that is left."""
         free, _ = _call('ask for the memory that is left', cuda.mem_get_info)
         return int(free)
 
-    def allocate(self, size: int) -> DeviceMemory:
-        """Get memory of the device."""
-        try:
-            block = cuda.mem_alloc(size)
-        except cuda.MemoryError as error:
-            raise out_of_memory(size, self.free_bytes()) from error
-        except cuda.Error as error:
-            _refuse('allocate memory', error)
+    def _allocate(self, size: int) -> DeviceMemory:
+        block = _call('allocate memory', cuda.mem_alloc, size)
         return DeviceMemory(int(block), size, lambda: _call('free memory', block.free))
 
-    def allocate_pinned(self, size: int) -> PinnedMemory:
-        """Get pinned memory of the processor."""
-        try:
-            array = cuda.pagelocked_empty(size, np.uint8)
-        except cuda.MemoryError as error:
-            raise out_of_memory(size, None) from error
-        except cuda.Error as error:
-            _refuse('allocate pinned memory', error)
+    def _allocate_pinned(self, size: int) -> PinnedMemory:
+        array = _call('allocate pinned memory', cuda.pagelocked_empty, size, np.uint8)
         return PinnedMemory(array, lambda: _call('free pinned memory', array.base.free))
 
     def create_stream(self) -> Stream:
         """Make a stream."""
-        stream = _call('make a stream', cuda.Stream, _NON_BLOCKING)
-        return _PyCudaStream(stream)
+        own = _call('make a stream', cuda.Stream, _NON_BLOCKING)
+        return Stream(own.handle, None, own)  # PyCUDA ends what nothing refers to
 
     def create_event(self) -> Event:
         """Make an event."""
-        return _PyCudaEvent(_call('make an event', cuda.Event))
+        return Event(None, _call('make an event', cuda.Event))
 
     def upload(self, address: int, host: Uint8Array, stream: Stream) -> None:
         """Copy to the device."""
-        _call('copy to the GPU', cuda.memcpy_htod_async, address, host, _own(stream))
+        _call('copy to the GPU', cuda.memcpy_htod_async, address, host, stream.own)
 
     def download(self, host: Uint8Array, address: int, stream: Stream) -> None:
         """Copy from the device."""
-        _call('copy from the GPU', cuda.memcpy_dtoh_async, host, address, _own(stream))
+        _call('copy from the GPU', cuda.memcpy_dtoh_async, host, address, stream.own)
 
     def synchronise(self, stream: Stream) -> None:
         """Wait for the stream."""
-        _call('finish its work', _own(stream).synchronize)
+        _call('finish its work', stream.own.synchronize)
 
     def mark(self, event: Event, stream: Stream) -> None:
         """Have the stream note the time."""
-        _call('mark a moment', _own(event).record, _own(stream))
+        _call('mark a moment', event.own.record, stream.own)
 
     def seconds_between(self, earlier: Event, later: Event) -> float:
         """Time between two events."""
-        return 1e-3 * float(_call('measure time', _own(later).time_since, _own(earlier)))
+        return 1e-3 * float(_call('measure time', later.own.time_since, earlier.own))
 
     def load_kernel(self, cubin: bytes, name: str, arguments: Sequence[ArgumentType]) -> Kernel:
         """Load a function of a cubin."""
         module = _call('load a kernel', cuda.module_from_buffer, cubin)
         function = _call('load a kernel', module.get_function, name)
         function.prepare(''.join(arguments))
-        return _PyCudaKernel(module, function)
+        return Kernel(None, (module, function))
 
     def launch(
         self,
@@ -152,8 +135,10 @@ class PyCudaDevice:
         stream: Stream,
     ) -> None:
         """Run a kernel."""
-        call = _own(kernel).prepared_async_call
-        _call('run a kernel', call, grid, (*block, 1), _own(stream), *arguments)
+        _, function = kernel.own
+        _call(
+            'run a kernel', function.prepared_async_call, grid, (*block, 1), stream.own, *arguments
+        )
 
     def record(self, stream: Stream, work: Callable[[], None]) -> Graph:
         """Refuse: there are no calls for it."""
@@ -166,42 +151,6 @@ class PyCudaDevice:
         del graph, stream
         message = 'pycuda replays no CUDA graphs; install cuda-bindings in place of pycuda.'
         raise BackendError(message)
-
-
-class _Owner:
-    """Keeps an object of PyCUDA, which the package destroys when nothing refers to it."""
-
-    own: Any
-
-    def forget(self) -> None:
-        self.own = None
-
-
-class _PyCudaStream(Stream, _Owner):
-    def __init__(self, own: Any) -> None:  # noqa: ANN401  PyCUDA has no types
-        super().__init__(own.handle, self.forget)
-        self.own = own
-
-
-class _PyCudaEvent(Event, _Owner):
-    def __init__(self, own: Any) -> None:  # noqa: ANN401  as above
-        super().__init__(self.forget)
-        self.own = own
-
-
-class _PyCudaKernel(Kernel, _Owner):
-    def __init__(self, module: Any, function: Any) -> None:  # noqa: ANN401  as above
-        super().__init__(self.forget)
-        self.own = function
-        self.module: Any = module
-
-    def forget(self) -> None:
-        self.own = self.module = None
-
-
-def _own(resource: object) -> Any:  # noqa: ANN401  as above
-    """The object of PyCUDA behind a resource of this module."""
-    return resource.own  # type: ignore[attr-defined]  # nothing else is handed to this device
 
 
 def _count() -> int:
@@ -219,9 +168,7 @@ def _call(what: str, function: Callable[..., Any], *arguments: object) -> Any:  
     try:
         return function(*arguments)
     except cuda.Error as error:
-        _refuse(what, error)
-
-
-def _refuse(what: str, error: Exception) -> NoReturn:
-    message = f'the GPU cannot {what}: {error}.'
-    raise BackendError(message) from error
+        message = f'the GPU cannot {what}: {error}.'
+        if isinstance(error, cuda.MemoryError):
+            raise OutOfDeviceMemoryError(message) from error
+        raise BackendError(message) from error

@@ -28,9 +28,15 @@ from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import BackendError, ModelError
 from depth_core.manifest import Manifest
 from depth_core.runtime.engine.api import TensorRt
-from depth_core.runtime.engine.device import Device, DeviceMemory, PinnedMemory, Stream
+from depth_core.runtime.engine.device import (
+    Device,
+    DeviceMemory,
+    OutOfDeviceMemoryError,
+    PinnedMemory,
+    Stream,
+)
 from depth_core.runtime.engine.execution import Execution
-from depth_core.runtime.engine.kernel import load_resizer
+from depth_core.runtime.engine.kernel import ImageResizer, load_resizer, trial_pictures
 from depth_core.runtime.engine.options import EngineIdentity, EngineOptions
 from depth_core.runtime.graph import as_planes, input_shape
 from depth_core.runtime.preprocessing import Preprocessor
@@ -110,13 +116,43 @@ class EngineSession:
             self._outputs[name] = (memory.array, values)
         self._camera = _CameraMemory(device)
         owner.callback(self._camera.free)
+        self._preprocess = Preprocessor(self.manifest)
         self._resizer = load_resizer(device, self.manifest)
         if self._resizer is not None:
             owner.callback(self._resizer.free)
-        self._preprocess = Preprocessor(self.manifest)
+            self._try_resizer(self._resizer)
         self._events = [device.create_event() for _ in range(4)]
         for event in self._events:
             owner.callback(event.free)
+
+    def _try_resizer(self, resizer: ImageResizer) -> None:
+        """Do without the kernel where it makes other images than the processor."""
+        spec, stream = self.manifest.input, self._execution.stream
+        target = self._execution.memory[spec.name].address
+        found = self._input_view[0]
+        for picture in trial_pictures(spec.height, spec.width):
+            size = (picture.shape[0], picture.shape[1])
+            if not resizer.takes(*size):
+                continue
+            try:
+                (address,) = self._camera.upload([picture], stream)
+                resizer.enqueue(stream, address, size, target)
+                self._device.download(self._input.array[: found.nbytes], target, stream)
+                self._device.synchronise(stream)
+                complaint = resizer.complaint(size, self._preprocess([picture])[0], found)
+            except OutOfDeviceMemoryError:
+                raise
+            except BackendError as error:
+                complaint = str(error)
+            if complaint is not None:
+                _logger.warning(
+                    'images are resized on the processor, since the kernel on the GPU makes '
+                    'others: %s',
+                    complaint,
+                )
+                self._resizer = None
+                break
+        self._camera.free()
 
     @property
     def largest_batch(self) -> int:

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The timing cache: how fast kernels were in former builds, so that the next build is quicker.
 
-One file for each version of TensorRT, in the folder of the engine cache. TensorRT itself refuses
-timings of another GPU. Nothing depends on this file: what cannot be read or kept is done without.
+One file for each version of TensorRT and each kind of GPU, in the folder of the engine cache.
+TensorRT itself refuses timings of another GPU, so that two kinds in one file would drive each
+other's out. Nothing depends on this file: what cannot be read or kept is done without.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 from depth_core.errors import DepthError
@@ -20,18 +22,18 @@ from depth_core.runtime.engine.folder import (
     read_private,
 )
 from depth_core.runtime.engine.locks import locked
+from depth_core.runtime.engine.plan_files import TIMINGS
 
 _logger = logging.getLogger(__name__)
 
-_FOLDER = 'timings'
 
-
-def timings_path(trt: TensorRt, cache_dir: Path | None) -> Path | None:
-    """Where the timings of `trt` are kept; None when it makes no use of any."""
+def timings_path(trt: TensorRt, gpu: str, cache_dir: Path | None) -> Path | None:
+    """Where the timings of `trt` on GPUs named `gpu` are kept; None when it makes use of none."""
     if not trt.keeps_timings:
         return None
     folder = default_folder() if cache_dir is None else cache_dir
-    return folder / _FOLDER / f'{trt.version}.timings'
+    name = re.sub(r'[^0-9A-Za-z.]+', '_', gpu)
+    return folder / TIMINGS / f'{trt.version}-{name}.timings'
 
 
 def use_timings(config: IBuilderConfig, path: Path) -> ITimingCache | None:

@@ -74,7 +74,7 @@ class Context:
     def __init__(self, number: int) -> None:
         self._number = number
         self._valid = True
-        GPU.retained += 1
+        _call('cuDevicePrimaryCtxRetain', GPU.retain)
 
     def push(self) -> None:
         if not self._valid:
@@ -91,7 +91,7 @@ class Context:
         if not self._valid:
             _raise('context::detach', GpuError(201))
         self._valid = False
-        GPU.retained -= 1
+        GPU.let_go()
 
 
 class device_attribute:
@@ -118,7 +118,7 @@ class Device:
         return GPU.total_memory
 
     def pci_bus_id(self) -> str:
-        return f'0000:0{self._number}:00.0'
+        return GPU.place(self._number)
 
     def get_attribute(self, attribute: int) -> int:
         return GPU.attributes(self._number)[attribute]

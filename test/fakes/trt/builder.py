@@ -180,8 +180,10 @@ class Builder:
             return  # it builds without a GPU
         try:
             GPU.init()
+            GPU.claim()
         except (NoDriverError, GpuError) as error:
-            complain(logger, 'CUDA initialization failure with error: 35')
+            number = error.code if isinstance(error, GpuError) else 35
+            complain(logger, f'CUDA initialization failure with error: {number}')
             message = 'pybind11::init(): factory function returned nullptr'
             raise TypeError(message) from error
 

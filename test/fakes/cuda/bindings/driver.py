@@ -95,11 +95,6 @@ class CUfunction:
         self.name = name
 
 
-class CUuuid:
-    def __init__(self, number: int) -> None:
-        self.bytes = bytes([*range(15), number])
-
-
 def _answer(function: Callable[[], Any], *, kind: Any = None) -> tuple[Any, ...]:
     """(status,) or (status, value), as these bindings answer; value None on an error."""
     try:
@@ -142,8 +137,8 @@ def cuDeviceGetName(length: int, dev: CUdevice) -> tuple[Any, ...]:
     return _answer(lambda: GPU.name.encode()[:length].ljust(length, b'\0'), kind=bytes)
 
 
-def cuDeviceGetUuid(dev: CUdevice) -> tuple[Any, ...]:
-    return _answer(dev.__int__, kind=CUuuid)
+def cuDeviceGetPCIBusId(length: int, dev: CUdevice) -> tuple[Any, ...]:
+    return _answer(lambda: GPU.place(int(dev)).encode().ljust(length, b'\0'), kind=bytes)
 
 
 def cuDeviceTotalMem(dev: CUdevice) -> tuple[Any, ...]:
@@ -159,7 +154,7 @@ def cuDeviceGetAttribute(attrib: CUdevice_attribute, dev: CUdevice) -> tuple[Any
 def cuDevicePrimaryCtxRetain(dev: CUdevice) -> tuple[Any, ...]:
     def retain() -> int:
         GPU.check_device(int(dev))
-        GPU.retained += 1
+        GPU.retain()
         return int(dev) + 1
 
     return _answer(retain, kind=CUcontext)
@@ -170,7 +165,7 @@ def cuDevicePrimaryCtxRelease(dev: CUdevice) -> tuple[Any, ...]:
         GPU.check_device(int(dev))
         if GPU.retained < 1:
             raise GpuError(201)
-        GPU.retained -= 1
+        GPU.let_go()
 
     return _answer(release)
 
@@ -273,8 +268,8 @@ def cuStreamBeginCapture(
     hStream: CUstream,
     mode: CUstreamCaptureMode,
 ) -> tuple[Any, ...]:
-    assert mode == CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-    return _answer(lambda: GPU.begin_capture(int(hStream)))
+    relaxed = mode == CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED
+    return _answer(lambda: GPU.begin_capture(int(hStream), relaxed=relaxed))
 
 
 def cuStreamEndCapture(hStream: CUstream) -> tuple[Any, ...]:
