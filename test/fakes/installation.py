@@ -68,6 +68,14 @@ def installed(*, version: str = '10.3.0', absent: tuple[str, ...] = ()) -> Itera
         sys.modules.update(before)
 
 
+def write_package(folder: Path, name: str, version: str) -> None:
+    """Have a folder of the path hold what tells that a package is installed, and no more."""
+    place = folder / f'{name.replace("-", "_")}-{version}.dist-info'
+    place.mkdir()
+    text = f'Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n'
+    (place / 'METADATA').write_text(text, encoding='utf-8')
+
+
 def _take_modules() -> dict[str, ModuleType]:
     """Take what the fakes stand for out of the imported modules."""
     names = [name for name in sys.modules if name.split('.')[0] in REPLACED or name in BOUND]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 
 from depth_core.errors import BackendError
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt, progress_monitor
-from test.fakes.installation import installed
+from test.fakes.installation import installed, write_package
 
 NO_DRIVER = 'IRuntime: Error Code 1: Cuda Runtime (cudaError 35: CUDA driver version is too old)'
 
@@ -59,6 +59,44 @@ def test_errors_come_from_any_thread_and_the_first_stays_however_many(trt: Tenso
     for thread in threads:
         thread.join()
     assert trt.first_error() == 'the first'
+
+
+def in_a_thread(work: Callable[[], None]) -> None:
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+
+
+def test_each_thread_hears_its_own_errors_and_those_of_tensorrt(trt: TensorRt) -> None:
+    trt.clear_errors()
+    heard: list[str] = []
+
+    def other_camera() -> None:
+        trt.clear_errors()
+        complain(trt, 'of the other camera')
+        heard.append(trt.first_error())
+
+    in_a_thread(other_camera)
+    assert heard == ['of the other camera']
+    assert trt.first_error() == ''
+    in_a_thread(lambda: complain(trt, 'of a thread of TensorRT'))
+    assert trt.first_error() == 'of a thread of TensorRT'
+    assert trt.first_error(own=True) == ''
+    complain(trt, 'of its own')
+    assert trt.first_error() == 'of a thread of TensorRT'
+    assert trt.first_error(own=True) == 'of its own'
+
+
+def test_the_cuda_that_it_was_built_for_is_in_the_name_of_its_package(
+    trt: TensorRt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert trt.cuda_major is None  # as from apt
+    write_package(tmp_path, 'tensorrt-cu12-bindings', '10.3.0.1')
+    write_package(tmp_path, 'tensorrt-cu13', '11.4.0.106')  # not the one that is imported
+    assert trt.cuda_major == 12
+    write_package(tmp_path, 'tensorrt-cu11', '10.3.0.1')
+    assert trt.cuda_major is None  # one of the two
 
 
 @pytest.mark.parametrize('answer', [None, False, -1])

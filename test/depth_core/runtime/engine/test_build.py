@@ -247,6 +247,8 @@ def test_a_builder_that_is_gone_takes_nobody_with_it(
     with contextlib.closing(BuilderProcess(request_for(path))) as builder:
         builder.start()
         listen(builder, until='building')
+        choice = Path(f'/proc/{builder._process.pid}/oom_score_adj')
+        assert choice.read_text() == '1000\n'  # Linux ends it rather than the one that waits
         os.kill(builder._process.pid, ending)
         with pytest.raises(BackendError, match=told):
             listen(builder)

@@ -18,6 +18,7 @@ from depth_core.runtime.engine import build
 from depth_core.runtime.engine.api import load_tensorrt
 from depth_core.runtime.engine.build import build_plan, prepare
 from depth_core.runtime.engine.builder import compile_plan
+from depth_core.runtime.engine.device import open_device
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
 from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write_graph
 from test.fakes.installation import installed
@@ -44,7 +45,9 @@ def version(request: pytest.FixtureRequest) -> Iterator[str]:
 def header(path: Path, *, precision: Precision = 'fp32', **options: Any) -> dict[str, Any]:
     """Build in this process, and read what the plan says of how it was asked for."""
     trt = load_tensorrt('tensorrt')
-    request = prepare(trt, path, MANIFEST, precision=precision, options=EngineOptions(**options))
+    engine = EngineOptions(**options)
+    gpu = open_device().info
+    request = prepare(trt, path, MANIFEST, precision=precision, options=engine, gpu=gpu)
     content = read_plan(compile_plan(trt, request, lambda *_: None))
     assert content is not None
     return content[0]
@@ -89,14 +92,22 @@ def test_free_sizes_get_a_profile(version: str, graph: Callable[..., Path]) -> N
 
 
 def test_timings_are_kept_for_the_next_build(
-    version: str, graph: Callable[..., Path], cache_folder: Path
+    version: str,
+    graph: Callable[..., Path],
+    cache_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     header(graph())
-    path = cache_folder / 'timings' / f'{version}.timings'
+    path = cache_folder / 'timings' / f'{version}-Fake_GPU.timings'
     assert path.read_bytes() == b'timed '
     assert path.stat().st_mode & 0o777 == 0o600
     header(graph())
-    assert path.read_bytes().count(b'timed ') > 1
+    kept = path.read_bytes()
+    assert kept.count(b'timed ') > 1
+    monkeypatch.setenv('FAKE_GPU_NAME', 'Another: GPU/2')  # has its own
+    header(graph())
+    assert path.read_bytes() == kept
+    assert path.with_name(f'{version}-Another_GPU_2.timings').read_bytes() == b'timed '
 
 
 def test_timings_that_others_may_write_are_not_used(
@@ -104,11 +115,26 @@ def test_timings_that_others_may_write_are_not_used(
 ) -> None:
     with installed():
         header(graph())
-        path = cache_folder / 'timings' / '10.3.0.timings'
+        path = cache_folder / 'timings' / '10.3.0-Fake_GPU.timings'
         path.chmod(0o666)
         header(graph())
     assert 'are not used' in caplog.text
     assert path.read_bytes() == b'timed '
+
+
+def test_where_the_gpu_shares_memory_the_builder_takes_half_of_what_is_left(
+    graph: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = tmp_path / 'meminfo'
+    memory.write_text('MemTotal: 65536 kB\nMemFree: 2048 kB\nMemAvailable:   8192 kB\n')
+    monkeypatch.setattr(build, '_MEMORY', memory)
+    with installed():
+        assert header(graph())['workspace'] is None
+        monkeypatch.setenv('FAKE_GPU_INTEGRATED', '1')
+        assert header(graph())['workspace'] == 4 << 20
+        assert header(graph(), workspace_bytes=1 << 20)['workspace'] == 1 << 20
+        memory.write_text('no such line\n')
+        assert header(graph())['workspace'] is None
 
 
 def test_out_of_memory_is_said_in_words(
@@ -131,9 +157,11 @@ def test_an_operator_is_refused_by_its_name_and_that_of_its_node(
 def test_no_driver_is_said_in_words(
     version: str, graph: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    trt = load_tensorrt('tensorrt')
+    request = prepare(trt, graph(), MANIFEST, precision='fp32', options=EngineOptions())
     monkeypatch.setenv('FAKE_GPU_DRIVER', 'none')
     with pytest.raises(BackendError, match=rf'{version} cannot start its builder.*nvidia-smi'):
-        header(graph())
+        compile_plan(trt, request, lambda *_: None)
 
 
 def test_progress_is_reported_where_the_builder_says_nothing(

@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 
+from depth_core.runtime.engine import plan_files
 from depth_core.runtime.engine.cache import EngineCache
 from depth_core.runtime.engine.entry import stem_of
-from depth_core.runtime.engine.folder import UnsafeError
+from depth_core.runtime.engine.folder import UnavailableError, UnsafeError
 from depth_core.runtime.engine.key import key_of
 from depth_core.runtime.engine.options import BuildCancelledError
 from depth_core.runtime.engine.plan_files import QUARANTINE
@@ -213,6 +214,40 @@ def test_a_plan_put_under_the_name_of_another_is_not_loaded(cache: EngineCache) 
     assert cache.load(KEY) == PLAN
 
 
+def test_a_disk_that_fails_condemns_no_plan(
+    cache: EngineCache, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(cache)
+
+    def fail(path: Path) -> bytes:
+        message = f'{path} cannot be read: Input/output error'
+        raise UnavailableError(message)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
+        patch.setattr(plan_files, 'read_private', fail)
+        assert cache.load(KEY) is None
+    assert 'Input/output error' in caplog.text
+    assert cache.load(KEY) == PLAN
+
+
+def test_what_killed_processes_left_is_swept_and_folders_are_not(cache: EngineCache) -> None:
+    timings = cache.folder / 'timings'
+    timings.mkdir()
+    left = [timings / '.10.3.0-GPU.abc.timings', cache.folder / '.hashes.abc.json']
+    stays = [timings / '10.3.0-GPU.timings', timings / '.10.3.0-GPU.new.timings']
+    for path in (*left, *stays):
+        path.touch()
+    hidden = cache.folder / f'.{"0" * 32}.abc.plan'
+    hidden.mkdir()
+    for path in (*left, stays[0], hidden):
+        os.utime(path, (0, 0))
+    with cache.locked(KEY):
+        pass
+    assert [path.exists() for path in left] == [False, False]
+    assert [path.exists() for path in (*stays, hidden)] == [True, True, True]
+    assert not (cache.folder / f'{"0" * 32}.lock').exists()
+
+
 def test_quarantine_is_bounded(cache: EngineCache) -> None:
     for number in range(6):
         key = keep(cache, str(number))
@@ -331,6 +366,16 @@ def test_how_an_engine_answered_is_added_to_its_record(cache: EngineCache) -> No
     assert entry.parity == {'passed': True}
     assert entry.notes == {'model': 'one.onnx', 'driver': '550.1'}
     assert cache.load(KEY) == PLAN
+
+
+def test_a_number_that_json_cannot_hold_is_no_failure(cache: EngineCache) -> None:
+    keep(cache)
+    cache.record(KEY, {'passed': True, 'depth': float('nan')}, {})
+    entry = cache.entry(KEY)
+    assert entry is not None
+    assert entry.parity is None
+    cache.refuse(KEY, fields(), {'passed': False, 'depth': float('inf')})
+    assert files(cache, '.plan') == []
 
 
 def test_a_thread_waits_for_another_and_can_be_told_to_stop(cache: EngineCache) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from depth_core.errors import BackendError, ConfigError, DepthError
 from depth_core.runtime.engine.__main__ import COMMANDS, main
+from depth_core.runtime.engine.api import load_tensorrt
 from test.fakes.gpu import Gpu
 from test.fakes.installation import child_environment, installed
 from test.standin import write_standin_onnx
@@ -137,6 +139,28 @@ def test_an_engine_that_tensorrt_refuses_is_found(
         said = run(capsys, 'verify', '--cache_dir', folder)
     assert 'no engine is opened: ' in said
     assert 'none damaged' in said
+
+
+def test_engines_are_verified_as_they_are_served(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fake_gpu: Gpu,
+) -> None:
+    run(capsys, 'build', model, '--cache_dir', folder)
+    module = load_tensorrt('tensorrt').module
+    with monkeypatch.context() as patch:  # where an operator comes as a plugin
+        patch.setattr(module, 'init_libnvinfer_plugins', lambda *_: False)
+        with pytest.raises(BackendError, match='1 of 1 engines'):
+            main(['verify', '--cache_dir', str(folder)])
+        assert 'cannot register its own plugins' in capsys.readouterr().out
+    monkeypatch.setenv('FAKE_TENSORRT_CUDA', '13010')
+    with pytest.raises(BackendError, match='1 of 1 engines'):
+        main(['verify', '--cache_dir', str(folder)])
+    assert 'does not start' in capsys.readouterr().out
+    gc.collect()
+    assert not fake_gpu.crashed
 
 
 def test_a_refused_engine_is_listed_with_the_reason(

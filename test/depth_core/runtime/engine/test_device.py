@@ -61,14 +61,18 @@ def test_it_says_what_it_is(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
         index=0,
         name='Fake GPU',
         compute_capability=(8, 6),
-        identity=first.info.identity,
+        identity='0000:00:00.0',
         multiprocessors=12,
         memory_bytes=8 << 30,
         integrated=False,
         cuda=(13, 0),
     )
-    assert first.info.identity != second.info.identity
+    assert second.info.identity == '0000:01:00.0'
     assert str(first.info) == 'Fake GPU (compute capability 8.6)'
+    assert gpu.retained == 0  # nothing is used before it is needed
+    for device in (first, second, open_device(1)):
+        with device.current():
+            pass
     assert gpu.retained == 2
 
 
@@ -113,6 +117,13 @@ def test_any_thread_may_call_and_finds_its_own_context_again(gpu: Gpu) -> None:
     assert failures == []
     with pytest.raises(BackendError, match=r'cannot allocate memory: .*invalid device context'):
         device.allocate(16)
+
+
+def test_a_context_that_is_gone_hides_no_error(gpu: Gpu) -> None:
+    with pytest.raises(ValueError, match='the reason'), opened():  # noqa: PT012  as below
+        gpu.current.clear()  # as a library does that pops what is not its own
+        message = 'the reason'
+        raise ValueError(message)
 
 
 def test_times_are_measured(gpu: Gpu) -> None:
@@ -168,6 +179,24 @@ def test_recorded_work_is_done_as_often_as_it_is_replayed() -> None:
             assert GPU.memory[memory.address][0] == code
         graph.free()
         assert GPU.graphs == {}
+
+
+def test_memory_may_be_freed_while_work_is_recorded() -> None:
+    # As when Python collects an engine that nothing refers to, in the middle of this.
+    with installed(absent=('pycuda',)), opened() as device:
+        stream = device.create_stream()
+        spare, host, memory = device.allocate(4), device.allocate_pinned(4), device.allocate(4)
+
+        def work() -> None:
+            spare.free()
+            device.upload(memory.address, host.array, stream)
+
+        graph = device.record(stream, work)
+        host.array[:] = 7
+        device.replay(graph, stream)
+        device.synchronise(stream)
+        assert GPU.memory[memory.address][0] == 7
+        assert spare.address not in GPU.memory
 
 
 def test_what_waits_cannot_be_recorded_and_the_stream_goes_on() -> None:
@@ -249,7 +278,8 @@ def names_used(module: str) -> set[str]:
 
 
 PYCUDA_NAMES = {
-    *('Error', 'MemoryError', 'Device', 'Device.count', 'Event', 'Stream', 'device_attribute'),
+    *('Context', 'Context.pop', 'Device', 'Device.count', 'Error', 'Event', 'MemoryError'),
+    *('Stream', 'device_attribute'),
     *('device_attribute.INTEGRATED', 'device_attribute.MULTIPROCESSOR_COUNT', 'get_version'),
     *('get_driver_version', 'init', 'mem_alloc', 'mem_get_info', 'memcpy_dtoh_async'),
     *('memcpy_htod_async', 'module_from_buffer', 'pagelocked_empty'),

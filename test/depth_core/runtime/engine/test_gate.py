@@ -274,6 +274,22 @@ def test_far_away_a_fraction_of_inverse_depth_is_one_of_the_nearest() -> None:
     assert report.depth.max == pytest.approx(0.001 / 0.04, rel=1e-4)  # of 1 % of the nearest
 
 
+@pytest.mark.parametrize(('found', 'passed'), [(0.0, True), (0.5, False)])
+def test_an_image_that_is_endlessly_far_away_can_be_compared(found: float, passed: bool) -> None:
+    output = dataclasses.replace(MANIFEST.output, kind=DepthKind.INVERSE, sigma=None)
+    zeros = np.zeros_like(EXPECTED.depth)
+
+    class Far(Engine):
+        def run(self, images: Any) -> Any:
+            return np.full_like(zeros[: len(images)], found), None
+
+    engine = Far(manifest=dataclasses.replace(MANIFEST, output=output))
+    expected = dataclasses.replace(EXPECTED, depth=zeros, sigma=None)
+    report = compare(engine, expected, precision='fp16', where=WHERE)
+    assert report.passed is passed
+    assert json.loads(json.dumps(report.to_mapping(), allow_nan=False))['passed'] is passed
+
+
 def test_tf32_does_not_pass_as_fp32() -> None:
     def ten_bits(depth: Float32Array, sigma: Float32Array) -> None:
         for plane in (depth, sigma):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import ctypes.util
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -190,9 +191,25 @@ def test_the_arguments_are_those_of_the_source() -> None:
 def test_the_library_is_looked_for_where_it_may_be(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    nvrtc._load.cache_clear()
-    monkeypatch.setattr(nvrtc, '_NAMES', (str(tmp_path / 'libnvrtc.so'),))
+    no_nvrtc = ctypes.util.find_library('c') or 'libc.so.6'  # it loads, and has no such functions
+    monkeypatch.setattr(nvrtc, '_NAMES', (str(tmp_path / 'libnvrtc.so'), no_nvrtc))
     monkeypatch.setattr(nvrtc, '_installed_with_python', lambda: str(tmp_path / 'other.so'))
     with pytest.raises(BackendError, match=r'NVRTC is not installed: .*pip install'):
         nvrtc.compile_cubin('', (8, 6))
-    nvrtc._load.cache_clear()
+
+
+def test_where_one_library_is_too_old_for_the_gpu_the_next_compiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def compile_with(library: str, source: str, compute_capability: tuple[int, int]) -> bytes:
+        if library == 'old':
+            message = f'NVRTC cannot compile for {compute_capability}'
+            raise BackendError(message)
+        return f'{library} {source}'.encode()
+
+    monkeypatch.setattr(nvrtc, '_libraries', lambda: iter(['old', 'new']))
+    monkeypatch.setattr(nvrtc, '_compile', compile_with)
+    assert nvrtc.compile_cubin('a text', (12, 0)) == b'new a text'
+    monkeypatch.setattr(nvrtc, '_libraries', lambda: iter(['old']))
+    with pytest.raises(BackendError, match=r'cannot compile for \(12, 1\)'):
+        nvrtc.compile_cubin('a text', (12, 1))

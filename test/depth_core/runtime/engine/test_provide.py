@@ -4,90 +4,23 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import logging
-import shutil
-import sys
-import threading
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from depth_core.errors import BackendError, ConfigError
 from depth_core.runtime import Predictor, backends
-from depth_core.runtime.backends import BackendRequest
+from depth_core.runtime.engine import provide
 from depth_core.runtime.engine.answers import expected_answers, write_answers
-from depth_core.runtime.engine.cache import EngineCache
-from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.engine.options import BuildProgress, EngineOptions
 from depth_core.runtime.engine.plan_files import QUARANTINE
-from depth_core.runtime.engine.provide import open_engine
-from depth_core.runtime.engine.session import EngineSession
-from test.fakes.gpu import Gpu
+from test.depth_core.runtime.engine.places import Place, check_answer
 from test.fakes.installation import installed
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.numeric
-
-
-@dataclasses.dataclass
-class Place:
-    """A model, a cache, and how often something was built."""
-
-    model: Path
-    folder: Path
-    log: Path
-
-    def open(self, flavour: Any = 'tensorrt', **options: Any) -> EngineSession:
-        engine = EngineOptions(cache_dir=self.folder, **options)
-        return open_engine(BackendRequest(path=self.model, engine=engine), flavour)
-
-    @property
-    def builds(self) -> int:
-        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
-
-    @property
-    def cache(self) -> EngineCache:
-        return EngineCache(self.folder)
-
-    @property
-    def plans(self) -> list[Path]:
-        return sorted(self.folder.glob('*.plan'))
-
-
-@pytest.fixture
-def place(tmp_path: Path, fake_gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> Place:
-    """An empty cache."""
-    del fake_gpu  # installed
-    monkeypatch.setenv('FAKE_TENSORRT_BUILD_LOG', str(tmp_path / 'builds'))
-    model = write_standin_onnx(tmp_path / 'standin.onnx')
-    return Place(model, tmp_path / 'engines', tmp_path / 'builds')
-
-
-@pytest.fixture(scope='module')
-def built_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache with the engine of the stand-in."""
-    folder = tmp_path_factory.mktemp('built')
-    model = write_standin_onnx(folder / 'standin.onnx')
-    with installed():
-        Place(model, folder / 'engines', folder / 'builds').open()
-    return folder / 'engines'
-
-
-@pytest.fixture
-def built(place: Place, built_folder: Path) -> Place:
-    """A cache of its own with the engine of the stand-in, whose build is not counted."""
-    shutil.copytree(built_folder, place.folder)
-    return place
-
-
-def check_answer(session: EngineSession) -> None:
-    """2 m for black, 12 m for white, sigma a tenth."""
-    depth, sigma = session.run(np.full((1, 64, 96, 3), 51, np.uint8))
-    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
-    assert sigma is not None
-    np.testing.assert_allclose(sigma, 0.4, rtol=1e-6)
 
 
 def test_an_engine_is_built_once_and_compared_once(place: Place) -> None:
@@ -155,6 +88,25 @@ def test_another_driver_needs_no_other_engine(
     check_answer(built.open(report=lambda progress: phases.append(progress.phase)))
     assert phases == ['comparing with the graph']
     assert built.builds == 0
+
+
+def test_another_way_to_run_is_compared_again(
+    built: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phases: list[str] = []
+
+    def report(progress: BuildProgress) -> None:
+        phases.append(progress.phase)
+
+    with installed(absent=('pycuda',)):  # another way to reach the same GPU is none
+        built.open(report=report)
+    assert phases == []
+    built.open(report=report, cuda_graph=True)
+    assert phases == ['comparing with the graph']
+    built.open(report=report)
+    monkeypatch.setattr(provide, 'KERNEL_SHA256', '0' * 64)
+    built.open(report=report)
+    assert (len(phases), built.builds) == (3, 0)
 
 
 def test_a_refusal_by_another_driver_is_no_refusal(
@@ -233,78 +185,6 @@ def test_a_plan_of_another_gpu_is_built_again(
     assert any((built.folder / QUARANTINE).glob('*.plan'))
 
 
-def test_a_gpu_without_memory_costs_no_plan(built: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv('FAKE_TENSORRT_RUN', 'no_engine')
-    with pytest.raises(BackendError, match='memory'):
-        built.open()
-    monkeypatch.delenv('FAKE_TENSORRT_RUN')
-    check_answer(built.open())
-    assert built.builds == 0
-
-
-def test_a_build_without_memory_leaves_nothing(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('FAKE_TENSORRT_BUILD', 'out_of_memory')
-    with pytest.raises(BackendError, match='memory'):
-        place.open()
-    assert place.plans == []
-    assert place.cache.entries() == []
-
-
-def test_a_build_that_is_given_up_leaves_nothing(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('FAKE_TENSORRT_BUILD_S', '60')
-    cancelled = threading.Event()
-
-    def report(progress: BuildProgress) -> None:
-        if progress.phase.startswith('building'):
-            cancelled.set()
-
-    with pytest.raises(BuildCancelledError):
-        place.open(report=report, cancelled=cancelled)
-    assert place.plans == []
-    monkeypatch.delenv('FAKE_TENSORRT_BUILD_S')
-    check_answer(place.open())
-
-
-def test_a_cache_that_others_may_write_to_is_refused(place: Place) -> None:
-    place.folder.mkdir()
-    place.folder.chmod(0o777)
-    with pytest.raises(BackendError, match='mode 0777'):
-        place.open()
-    assert place.builds == 0
-
-
-def test_without_a_cache_the_engine_is_served_with_a_warning(
-    place: Place, caplog: pytest.LogCaptureFixture
-) -> None:
-    place.folder.write_text('a file where the folder should be')
-    with caplog.at_level(logging.WARNING):
-        check_answer(place.open())
-        backend = place.open()
-    check_answer(backend)
-    assert 'engines are not kept, and built at each start' in caplog.text
-    assert place.builds == 2
-    with pytest.raises(BackendError, match='could not be kept'):
-        backend.engine.check_kept()
-
-
-def test_a_cache_that_is_read_only_serves_what_it_has(
-    built: Place, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read_only(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, 'Read-only file system')
-
-    monkeypatch.setattr('depth_core.runtime.engine.cache.locked', read_only)
-    monkeypatch.setattr('depth_core.runtime.engine.cache.try_lock', read_only)
-    with caplog.at_level(logging.WARNING):
-        check_answer(built.open())
-    assert 'engines built now may not be kept' in caplog.text
-    assert built.builds == 0
-
-
 def test_an_engine_that_was_not_compared_any_more_is_compared_now(built: Place) -> None:
     (own,) = built.cache.entries()
     plan = built.cache.load(own.key)
@@ -317,21 +197,6 @@ def test_an_engine_that_was_not_compared_any_more_is_compared_now(built: Place) 
     assert (len(phases), built.builds) == (1, 0)
 
 
-def test_without_a_driver_tensorrt_is_not_touched(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv('FAKE_GPU_DRIVER', 'none')
-    with pytest.raises(BackendError, match='driver'):
-        place.open()
-    assert 'tensorrt' not in sys.modules
-    assert not place.folder.exists()
-
-
-def test_without_tensorrt_it_is_said_what_brings_it(place: Place) -> None:
-    with installed(absent=('tensorrt',)), pytest.raises(BackendError, match='is not installed'):
-        place.open()
-
-
 def test_batches_are_compared_too(place: Place) -> None:
     write_standin_onnx(place.model, batch=0)
     session = place.open(max_batch=3)
@@ -342,12 +207,6 @@ def test_batches_are_compared_too(place: Place) -> None:
     assert entry.parity['batch'] == 3
     place.open(max_batch=2)
     assert place.builds == 2
-
-
-def test_more_images_than_the_graph_takes_are_refused(place: Place) -> None:
-    with pytest.raises(ConfigError, match='4 images at once'):
-        place.open(max_batch=4)
-    assert place.plans == []
 
 
 def test_stored_answers_are_enough_to_compare_with(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
@@ -31,6 +32,7 @@ from depth_core.runtime.engine.options import EngineOptions, RunsEngine
 from depth_core.runtime.engine.session import EngineSession
 from depth_core.runtime.preprocessing import Preprocessor
 from test.depth_core.runtime.engine.sessions import depth_of, grey, session_of
+from test.fakes import kernels
 from test.fakes.gpu import GPU, Gpu
 from test.fakes.installation import installed
 from test.fakes.plans import fake_plan
@@ -122,6 +124,7 @@ def test_images_of_any_size_are_resized_on_the_gpu(free: Path, fake_gpu: Gpu) ->
     expected, _ = session.run(Preprocessor(session.manifest)(images))
     expected = expected.copy()
     before = fake_gpu.pageable_copies
+    fake_gpu.launches.clear()  # those of the trial at the start
     depth, sigma = session.run_images(images)
     assert sigma is not None
     np.testing.assert_allclose(depth, expected, atol=10.0 / 255 * 1.01)
@@ -140,6 +143,7 @@ def test_a_foreign_input_is_made_on_the_gpu(tmp_path: Path, fake_gpu: Gpu) -> No
     session = EngineSession(load_tensorrt('tensorrt'), plan, open_device(), manifest)
     image = np.zeros((40, 60, 3), np.uint8)
     image[..., 2] = 255  # blue
+    fake_gpu.launches.clear()
     depth, sigma = session.run_images([image])
     assert sigma is None
     np.testing.assert_allclose(depth, (1.0 - 0.5) / 0.25, rtol=1e-6)
@@ -211,8 +215,55 @@ def test_a_picture_too_large_for_the_kernel_is_resized_on_the_processor(
     fixed: Path, fake_gpu: Gpu
 ) -> None:
     session = session_of(fixed)
+    fake_gpu.launches.clear()
     wide = np.full((1, (1 << 14) + 1, 3), 51, np.uint8)
     depth, _ = session.run_images([wide])
+    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
+    assert fake_gpu.launches == []
+
+
+def by_one_column(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.roll(codes, 1, axis=1)
+
+
+def two_codes_brighter(codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.minimum(codes, 253) + np.uint8(2)
+
+
+@pytest.mark.parametrize(
+    'case',
+    [
+        (by_one_column, (True, True)),
+        (by_one_column, (False, False)),
+        (by_one_column, (True, False)),
+        (two_codes_brighter, (True, True)),
+    ],
+    ids=lambda case: case[0].__name__,
+)
+def test_a_kernel_that_is_wrong_in_one_way_of_resizing_is_done_without(
+    fixed: Path,
+    fake_gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    case: tuple[Any, tuple[bool, bool]],
+) -> None:
+    right = kernels.resize
+    fault, where = case
+
+    def wrong(image: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+        codes = right(image, height, width)
+        return (
+            fault(codes) if (image.shape[0] > height, image.shape[1] > width) == where else codes
+        )
+
+    monkeypatch.setattr(kernels, 'resize', wrong)
+    with caplog.at_level(logging.WARNING):
+        session = session_of(fixed)
+    (line,) = caplog.messages
+    assert 'resized on the processor' in line
+    assert 'codes off, and one is allowed' in line
+    fake_gpu.launches.clear()
+    depth, _ = session.run_images([np.full((100, 100, 3), 51, np.uint8)])
     np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
     assert fake_gpu.launches == []
 

@@ -22,7 +22,7 @@ from depth_core.runtime.engine.device import OutOfDeviceMemoryError, open_device
 from depth_core.runtime.engine.session import EngineSession
 from test.depth_core.runtime.engine.sessions import grey, session_of
 from test.fakes.gpu import Gpu
-from test.fakes.installation import installed
+from test.fakes.installation import installed, write_package
 from test.fakes.plans import fake_plan
 from test.standin import write_standin_onnx
 
@@ -136,6 +136,21 @@ def test_a_driver_too_old_for_tensorrt_is_said_and_the_process_lives(
         session_of(fixed, plan=plan)
     gc.collect()
     assert not fake_gpu.crashed
+    assert (fake_gpu.memory, fake_gpu.pinned, list(fake_gpu.streams)) == ({}, {}, [0])
+
+
+def test_a_driver_older_than_the_cuda_of_tensorrt_is_said_before_it_is_touched(
+    fixed: Path, fake_gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = fake_plan(fixed)
+    write_package(tmp_path, 'tensorrt-cu13', '10.3.0.1')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert session_of(fixed, plan=plan).largest_batch == 1
+    monkeypatch.setenv('FAKE_GPU_DRIVER', '12080')
+    monkeypatch.setattr(load_tensorrt('tensorrt').module, 'Runtime', None)
+    with pytest.raises(BackendError, match=r'built for CUDA 13, .* up to 12\.8; update'):
+        session_of(fixed, plan=plan)
+    gc.collect()
     assert (fake_gpu.memory, fake_gpu.pinned, list(fake_gpu.streams)) == ({}, {}, [0])
 
 
