@@ -67,6 +67,11 @@ def crop_intrinsics(
     )
 
 
+def mirror_intrinsics(intrinsics: Intrinsics) -> Intrinsics:
+    """Return the camera that sees the mirror image, left and right swapped: cx is W - 1 - cx."""
+    return replace(intrinsics, cx_px=intrinsics.width - 1.0 - intrinsics.cx_px)
+
+
 def check_camera_size(intrinsics: Intrinsics, *, height: int, width: int) -> None:
     """Refuse the camera of an image of another size.
 
@@ -94,6 +99,15 @@ def intrinsics_from_hfov(hfov_deg: float, *, height: int, width: int) -> Intrins
         )
         raise DataError(message)
     focal_px = 0.5 * width / math.tan(math.radians(hfov_deg) / 2.0)
+    return intrinsics_from_focal(focal_px, height=height, width=width)
+
+
+def intrinsics_from_focal(focal_px: float, *, height: int, width: int) -> Intrinsics:
+    """The camera of `focal_px` with square pixels and an axis through the middle of the image.
+
+    Raises:
+        DataError: The focal length is not positive.
+    """
     return Intrinsics(
         fx_px=focal_px,
         fy_px=focal_px,

@@ -19,15 +19,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.arguments import CommandParser, count, names, positive
-from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
+from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import is_hidden, replaced_atomically
+from depth_core.focal_options import FOCAL_OPTIONS, add_focal_options, camera_of_file
 from depth_core.images import IMAGE_SUFFIXES, read_image
 from depth_core.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime import Framing, Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.runtime.video_file import VIDEO_SUFFIXES, open_video, write_video
+from depth_core.scale import KnownDistance
 from depth_core.shipped import MODEL_HELP
 
 PNG_CODES_PER_METRE: Final = 256.0
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
     _quieten_opencv()
     sources = find_sources(options.input, options.output)
+    _check_known_distance(options, sources)
     predictor = Predictor.open(
         options.model,
         backend=options.backend,
@@ -70,6 +73,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
             'the others are written.'
         )
         raise DataError(message)
+
+
+def _check_known_distance(options: argparse.Namespace, sources: Iterable[Path]) -> None:
+    """Refuse a known distance that belongs to no single image."""
+    images = [path.suffix.lower() in IMAGE_SUFFIXES for path in sources]
+    if options.known_distance is not None and images != [True]:
+        message = (
+            f'--known_distance belongs to one image, and {sum(images)} images and '
+            f'{len(images) - sum(images)} videos are given; give the image alone.'
+        )
+        raise ConfigError(message)
 
 
 def _quieten_opencv() -> None:
@@ -101,9 +115,10 @@ class _Writer:
         self._predictor = predictor
         self._folder: Path = options.output
         self._all_frames: bool = options.frames
+        self._options = options
         output = predictor.manifest.output
         self._scale: ColourScale | None = scale_for(output, near=options.near_m, far=options.far_m)
-        self._metric = output.kind is DepthKind.METRIC
+        self._metric = output.kind.is_metric
         if not self._metric:
             sys.stdout.write(
                 f'{predictor.manifest.name} states {output.kind} depth, not metres: the numbers '
@@ -116,15 +131,48 @@ class _Writer:
             said = self._video(source, name)
         else:
             image = read_image(source)
-            answer = self._predictor.predict(image)
+            camera, focal = self._camera(source, image)
+            answer = self._predictor.predict(image, camera)
             self._write_arrays(self._folder, f'{name}_', answer)
             _write_png(
                 self._folder / f'{name}_preview.png',
                 cv2.cvtColor(side_by_side(image, answer, self._scale), cv2.COLOR_RGB2BGR),
             )
-            said = describe_depth(answer)
+            said = describe_depth(answer) + focal + self._known_distance(answer)
         written = '' if name == source.stem else f' (written as {name}_*)'
         sys.stdout.write(f'{source}{written}: {said}\n')
+
+    def _camera(self, source: Path, image: Uint8Array) -> tuple[Intrinsics | None, str]:
+        """The camera of an image by the options, else by its own EXIF data; where it is from.
+
+        Raises:
+            DataError: Neither says, and the model needs it.
+        """
+        camera, origin = camera_of_file(self._options, source, image.shape[:2])
+        if not self._predictor.manifest.needs_intrinsics:
+            return camera, ''
+        if camera is None:
+            message = (
+                f'{source}: {self._predictor.manifest.name} needs the focal length of the camera, '
+                f'and the file states none; give {FOCAL_OPTIONS}.'
+            )
+            raise DataError(message)
+        focal_px = (camera.fx_px + camera.fy_px) / 2.0
+        return camera, f', focal length {focal_px:.1f} px ({origin})'
+
+    def _known_distance(self, answer: DepthMap) -> str:
+        """What the manifest must say for the known distance to come out."""
+        known: KnownDistance | None = self._options.known_distance
+        if known is None:
+            return ''
+        if not self._metric:
+            message = (
+                f'--known_distance corrects metres, and {self._predictor.manifest.name} states '
+                f'{answer.kind} depth; give it a scale first.'
+            )
+            raise ConfigError(message)
+        correction = self._predictor.manifest.output.scale_correction
+        return f'\n{known.compare(answer.depth_m, scale_correction=correction)}'
 
     def _write_arrays(self, folder: Path, prefix: str, answer: DepthMap) -> None:
         if self._metric:
@@ -136,14 +184,17 @@ class _Writer:
         with open_video(source) as video:
             write_video(
                 self._folder / f'{name}_preview.mp4',
-                (self._frame(name, number, image) for number, image in enumerate(video.frames())),
+                (
+                    self._frame(source, name, number, image)
+                    for number, image in enumerate(video.frames())
+                ),
                 rate_hz=video.rate_hz,
             )
             video.check_whole()
             return f'{video.frames_read} frames at {video.rate_hz:g} Hz'
 
-    def _frame(self, name: str, number: int, image: Uint8Array) -> Uint8Array:
-        answer = self._predictor.predict(image)
+    def _frame(self, source: Path, name: str, number: int, image: Uint8Array) -> Uint8Array:
+        answer = self._predictor.predict(image, self._camera(source, image)[0])
         if self._all_frames:
             self._write_arrays(self._folder / f'{name}_frames', f'{number:06d}_', answer)
         return side_by_side(image, answer, self._scale)
@@ -156,7 +207,7 @@ def describe_depth(answer: DepthMap) -> str:
     if not finite.size:
         return f'{width}x{height}, no pixel has a depth within the range of the model'
     low, middle, high = np.percentile(finite, (0, 50, 100))
-    unit = ' m' if answer.kind is DepthKind.METRIC else ''
+    unit = ' m' if answer.kind.is_metric else ''
     return (
         f'{width}x{height}, depth {low:.2f} to {high:.2f}{unit}, median {middle:.2f}{unit}, '
         f'{1.0 - finite.size / answer.depth_m.size:.0%} out of range or unknown, '
@@ -317,6 +368,14 @@ def _parser() -> CommandParser:
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add('--strict', action='store_true', help='use the first backend or none')
     add('--threads', type=count, help='most CPU threads to compute with; all when left out')
+    add_focal_options(parser, default=' (an image: what its EXIF data state)')
+    add(
+        '--known_distance',
+        type=KnownDistance.parse,
+        metavar='COLUMN,ROW,METRES',
+        help='a distance along the optical axis measured in the image, at a pixel or in a '
+        'rectangle LEFT,TOP,RIGHT,BOTTOM,METRES: says which scale_correction puts it right',
+    )
     add('--padding', action='store_true', help='reflect the image around its edges first')
     add('--keep_aspect', action='store_true', help='do not stretch the image')
     add(

@@ -133,7 +133,7 @@ def side_by_side(image: Uint8Array, answer: DepthMap, scale: ColourScale | None)
     """Set the image, its coloured depth and, where there is a scale, a bar with metres."""
     parts = [image, colour_depth(answer.depth_m, scale)]
     if scale is not None:
-        unit = ' m' if answer.kind is DepthKind.METRIC else ''
+        unit = ' m' if answer.kind.is_metric else ''
         parts.append(_bar(scale, image.shape[0], unit))
     return np.hstack(parts)
 

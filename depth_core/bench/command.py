@@ -21,6 +21,7 @@ from depth_core.bench.run import Plan, measure_rows
 from depth_core.bench.table import legend, table
 from depth_core.errors import BackendError, ConfigError, terminated_cleanly
 from depth_core.files import replaced_atomically, write_text_atomically
+from depth_core.focal_options import add_focal_options
 from depth_core.manifest import read_manifest
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import describe_backends
@@ -146,6 +147,7 @@ def _parser() -> CommandParser:
     )
     add('--image_height', type=count, default=480, help='rows of the camera image, pixels')
     add('--image_width', type=count, default=640, help='columns of the camera image, pixels')
+    add_focal_options(parser)
     add('--frames', type=count, default=200, help='how many calls are measured in each row')
     add(
         '--rounds',

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from depth_core.contracts import Intrinsics
 from depth_core.errors import ConfigError
+from depth_core.focal_options import FOCAL_OPTIONS
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import BackendRequest
@@ -31,6 +33,8 @@ class BenchRequest:
     """Calls that are measured, in all rounds together."""
     batch: int = 1
     """Images of one call."""
+    camera: Intrinsics | None = None
+    """Of the images; None where it is not given."""
     loop: Loop = 'predictor'
     device: str | None = None
     """By the name its runtime gives it; None takes the first."""
@@ -62,6 +66,19 @@ class BenchRequest:
             device=self.device,
             engine=EngineOptions(max_batch=self._free_batch(), cuda_graph=self.cuda_graph),
         )
+
+    def check_camera(self, manifest: Manifest) -> None:
+        """Refuse to time a model that needs a camera without one.
+
+        Raises:
+            ConfigError: It needs one, and none is given.
+        """
+        if manifest.needs_intrinsics and self.camera is None:
+            message = (
+                f'{self.model} needs the focal length of the camera; give {FOCAL_OPTIONS}, any '
+                'usual one: the time does not depend on it.'
+            )
+            raise ConfigError(message)
 
     def check_batch(self, manifest: Manifest) -> None:
         """Refuse a batch that the graph of `manifest` does not take at once.

@@ -12,6 +12,7 @@ from typing import Final, get_args
 
 from depth_core.bench.request import BenchRequest
 from depth_core.errors import BackendError, ConfigError, unknown_name
+from depth_core.focal_options import camera_of
 from depth_core.manifest import read_manifest
 from depth_core.runtime import BACKENDS, Precision
 from depth_core.runtime.backends import default_chain
@@ -76,6 +77,7 @@ def _rows(model: Path, options: argparse.Namespace) -> Iterator[BenchRequest]:
                 image_width=options.image_width,
                 frames=options.frames,
                 batch=batch,
+                camera=camera_of(options, height=options.image_height, width=options.image_width),
                 device=options.device,
                 cuda_graph=options.cuda_graph,
             )

@@ -50,11 +50,13 @@ def open_subject(request: BenchRequest) -> Subject:
     images = camera_images(request)
     predictor = _open_predictor(request)
     request.check_batch(predictor.manifest)
+    request.check_camera(predictor.manifest)
+    cameras = [request.camera] * len(images)
 
     def answer() -> None:
-        predictor.predict_batch(images)
+        predictor.predict_batch(images, cameras)
 
-    depth_m = predictor.predict_batch(images)[0].depth_m
+    depth_m = predictor.predict_batch(images, cameras)[0].depth_m
     return Subject(
         backend=predictor.backend,
         answer=answer,

@@ -93,7 +93,7 @@ def choose_indices(count: int, limit: int | None) -> list[int]:
 
 def panel_scale(answer: DepthMap, protocol: Protocol) -> ColourScale:
     """Choose the colours of depth: those of the model's previews where it states metres."""
-    if answer.kind is DepthKind.METRIC and math.isfinite(answer.depth_range[1]):
+    if answer.kind.is_metric and math.isfinite(answer.depth_range[1]):
         return scale_of_range(answer.depth_range)
     return scale_of_range((protocol.min_depth_m, protocol.max_depth_m))
 

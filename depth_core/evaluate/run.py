@@ -34,8 +34,8 @@ from depth_core.runtime.postprocessing import RANGE_TOLERANCE
 class PredictsDepth(Interface):
     """The part of `depth_core.runtime.Predictor` that is needed here."""
 
-    def predict(self, image_hwc_u8: Uint8Array) -> DepthMap:
-        """Depth at the size of an RGB image."""
+    def predict(self, image_hwc_u8: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        """Depth at the size of an RGB image, whose camera is given where it is known."""
 
 
 class PredictsClasses(Interface):
@@ -117,7 +117,7 @@ def evaluate_dataset(
     started_s = time.perf_counter()
     for index in choose_indices(len(dataset), limit):
         view = _View.of(dataset[index], protocol)
-        answer = _predict(predictor, view.image, flip_average)
+        answer = _predict(predictor, view, flip_average)
         _check_kind(answer, align)
         score, target_m = scorer.score(view, answer, seed=index)
         keeper.add(score, view.image, answer, target_m)
@@ -172,8 +172,19 @@ class _View:
         )
 
     @property
+    def known_camera(self) -> Intrinsics | None:
+        """The camera of the window; None where the data do not state it."""
+        matrix = self.sample.intrinsics
+        known = bool(matrix.isfinite().all()) and float(matrix[0, 0]) * float(matrix[1, 1]) > 0.0
+        return self.camera if known else None
+
+    @property
     def camera(self) -> Intrinsics:
-        """The camera of the window."""
+        """The camera of the window.
+
+        Raises:
+            DataError: The data do not state it.
+        """
         height, width = self.sample.depth_m.shape
         matrix = self.sample.intrinsics.numpy()
         return crop_intrinsics(
@@ -255,12 +266,12 @@ class _Scorer:
         return None if semantic is None else semantic.numpy()[view.window]
 
 
-def _predict(predictor: PredictsDepth, image: Uint8Array, flip_average: FlipAverage) -> DepthMap:
+def _predict(predictor: PredictsDepth, view: _View, flip_average: FlipAverage) -> DepthMap:
     """Predict one image; of depth up to scale, the ends of its range are stated in numbers.
 
     Scaled, they may lie well within the range of the protocol, to whose ends infinities are put.
     """
-    answer = predict_averaged(predictor.predict, image, flip_average)
+    answer = predict_averaged(predictor.predict, view.image, flip_average, view.known_camera)
     if answer.kind is not DepthKind.UP_TO_SCALE:
         return answer
     depth = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)

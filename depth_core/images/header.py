@@ -35,6 +35,8 @@ class ImageHeader:
     orientation: int = 1
     """How the stored pixels are to be turned, as in EXIF; 1 where they are upright, or where the
     decoder turns them."""
+    exif: Encoded = b''
+    """EXIF data, from their byte order mark on; empty where there are none."""
 
 
 def read_header(content: Encoded) -> ImageHeader:
@@ -53,6 +55,13 @@ def read_header(content: Encoded) -> ImageHeader:
     begins = f'begins with {found}, which is' if found else 'is empty:'
     message = f'{begins} no JPEG, PNG, WebP, BMP or TIFF'
     raise ImageError(ImageProblem.DAMAGED, message)
+
+
+def _with_exif(name: str, size: tuple[int, int], exif: Encoded) -> ImageHeader:
+    height, width = size
+    return ImageHeader(
+        format=name, height=height, width=width, orientation=orientation_of(exif), exif=exif
+    )
 
 
 def _truncated(what: str) -> NoReturn:
@@ -86,7 +95,8 @@ _EXIF: Final = b'Exif\0\0'
 def _jpeg(content: Encoded) -> ImageHeader:
     """Walk the segments and scans to the end marker; a thumbnail lies inside a segment."""
     size: tuple[int, int] | None = None
-    orientation, huffman, scans, position = 1, False, 0, len(_JPEG_START)
+    exif: Encoded = b''
+    huffman, scans, position = False, 0, len(_JPEG_START)
     while found := _JPEG_MARKER.search(content, position):
         marker, start = content[found.start() + 1], found.end()
         if marker == _JPEG_END:
@@ -97,8 +107,8 @@ def _jpeg(content: Encoded) -> ImageHeader:
         if marker in _JPEG_FRAMES and size is None:
             size = struct.unpack_from('>HH', segment, 1)
             huffman = marker in _JPEG_HUFFMAN
-        elif marker == _JPEG_APP1 and segment[:6] == _EXIF and orientation == 1:
-            orientation = orientation_of(segment[6:])
+        elif marker == _JPEG_APP1 and segment[:6] == _EXIF and orientation_of(exif) == 1:
+            exif = segment[6:]
         position = start + length
     else:
         _truncated('JPEG')
@@ -109,7 +119,7 @@ def _jpeg(content: Encoded) -> ImageHeader:
     height, width = size
     if huffman and height * width > len(content) * _JPEG_MOST_PIXELS:
         _corrupt('JPEG', _too_few(len(content), height, width))
-    return ImageHeader(format='JPEG', height=height, width=width, orientation=orientation)
+    return _with_exif('JPEG', (height, width), exif)
 
 
 _PNG_START: Final = b'\x89PNG\r\n\x1a\n'
@@ -120,7 +130,8 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 def _png(content: Encoded) -> ImageHeader:
     """Walk the chunks, with their check sums, to IEND."""
-    size, bits, stored, orientation = (0, 0), 0, 0, 1
+    exif: Encoded = b''
+    size, bits, stored = (0, 0), 0, 0
     for kind, data in _png_chunks(content):
         if kind == b'IHDR':
             width, height, depth, colour = struct.unpack_from('>IIBB', data)
@@ -128,11 +139,11 @@ def _png(content: Encoded) -> ImageHeader:
         elif kind == b'IDAT':
             stored += len(data)
         elif kind == b'eXIf':
-            orientation = orientation_of(data)
+            exif = data
     height, width = size
     if height * width * bits > 8 * _PNG_MOST_RATIO * stored:
         _corrupt('PNG', _too_few(stored, height, width))
-    return ImageHeader(format='PNG', height=height, width=width, orientation=orientation)
+    return _with_exif('PNG', size, exif)
 
 
 def _png_chunks(content: Encoded) -> Iterator[tuple[bytes, Encoded]]:
@@ -158,7 +169,8 @@ def _webp(content: Encoded) -> ImageHeader:
     if struct.unpack_from('<I', content, 4)[0] + 8 > len(content):
         _truncated('WebP')
     size: tuple[int, int] | None = None
-    orientation, position = 1, 12
+    exif: Encoded = b''
+    position = 12
     while position + 8 <= len(content):
         kind = bytes(content[position : position + 4])
         length = struct.unpack_from('<I', content, position + 4)[0]
@@ -172,11 +184,11 @@ def _webp(content: Encoded) -> ImageHeader:
             width, height = struct.unpack_from('<HH', data, 6)
             size = size or (height & 0x3FFF, width & 0x3FFF)
         elif kind == b'EXIF':
-            orientation = orientation_of(data[6:] if data[:6] == _EXIF else data)
+            exif = data[6:] if data[:6] == _EXIF else data
         position += 8 + length + length % 2
     if size is None:
         _corrupt('WebP', 'it holds no picture')
-    return ImageHeader(format='WebP', height=size[0], width=size[1], orientation=orientation)
+    return _with_exif('WebP', size, exif)
 
 
 def _uint24(data: Encoded, place: int) -> int:
@@ -220,7 +232,7 @@ def _tiff(content: Encoded) -> ImageHeader:
     # A decoder allocates whole tiles. It also turns the image, in every version of OpenCV.
     height = max(numbers[_TIFF_HEIGHT], numbers.get(_TIFF_TILE_HEIGHT, 0))
     width = max(numbers[_TIFF_WIDTH], numbers.get(_TIFF_TILE_WIDTH, 0))
-    return ImageHeader(format='TIFF', height=height, width=width)
+    return ImageHeader(format='TIFF', height=height, width=width, exif=content)
 
 
 _READERS: Final[tuple[tuple[int, bytes, Callable[[Encoded], ImageHeader]], ...]] = (

@@ -9,7 +9,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Intrinsics, Uint8Array
+from depth_core.geometry import mirror_intrinsics
 from depth_core.runtime.postprocessing import mark_ends
 
 FlipAverage: TypeAlias = Literal['none', 'mean', 'blended', 'blended_inverse']
@@ -23,19 +24,24 @@ _ALONE: Final = 0.05
 
 
 def predict_averaged(
-    predict: Callable[[Uint8Array], DepthMap], image: Uint8Array, how: FlipAverage
+    predict: Callable[[Uint8Array, Intrinsics | None], DepthMap],
+    image: Uint8Array,
+    how: FlipAverage,
+    intrinsics: Intrinsics | None = None,
 ) -> DepthMap:
     """Predict an image and, unless `how` is `none`, its mirror image, and put both together.
 
     Args:
-        predict: Gives the answer for an image.
+        predict: Gives the answer for an image and its camera.
         image: [H, W, 3] uint8 RGB.
         how: How the two answers are averaged.
+        intrinsics: The camera of the image; None where it is not known.
     """
-    plain = predict(image)
+    plain = predict(image, intrinsics)
     if how == 'none':
         return plain
-    return average_flipped(plain, predict(mirror_image(image)), how)
+    mirrored = None if intrinsics is None else mirror_intrinsics(intrinsics)
+    return average_flipped(plain, predict(mirror_image(image), mirrored), how)
 
 
 def mirror_image(image: Uint8Array) -> Uint8Array:

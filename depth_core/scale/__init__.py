@@ -16,12 +16,14 @@ from depth_core.scale.ground import (
     fit_ground_plane,
     ground_plane_scale,
 )
+from depth_core.scale.known_distance import KnownDistance
 from depth_core.scale.sparse import SparseMethod, sparse_depth_scale
 
 __all__ = [
     'GroundFit',
     'GroundPlane',
     'GroundSettings',
+    'KnownDistance',
     'ScaleEstimate',
     'ScaleState',
     'SparseMethod',

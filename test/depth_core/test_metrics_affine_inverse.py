@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate.run import evaluate_dataset
@@ -77,7 +77,8 @@ class Relative:
         self.truths = iter([dataset[index].depth_m.numpy() for index in range(len(dataset))])
         self.kind = kind
 
-    def predict(self, image_hwc_u8: Uint8Array) -> DepthMap:
+    def predict(self, image_hwc_u8: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del intrinsics
         depth = (4.0 / next(self.truths) - 1.0).astype(np.float32)
         assert depth.shape == image_hwc_u8.shape[:2]
         return DepthMap(depth_m=depth, sigma_m=np.full_like(depth, 0.01), kind=self.kind)

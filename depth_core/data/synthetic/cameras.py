@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from random import Random
 from typing import Final
 
@@ -30,25 +29,6 @@ and a wider (80 degrees) and a narrower (46 degrees) 16:9 camera."""
 
 MIXED = 'mixed'
 """Instead of a name of a camera or a scene: drawn anew for every sample."""
-
-
-def camera_of_view(hfov_deg: float, *, height: int, width: int) -> Intrinsics:
-    """Return the camera with square pixels that sees `hfov_deg` from edge to edge.
-
-    Args:
-        hfov_deg: Horizontal field of view, degrees.
-        height: Rows of its images, pixels.
-        width: Columns of its images, pixels.
-    """
-    focal_px = 0.5 * width / math.tan(math.radians(hfov_deg) / 2.0)
-    return Intrinsics(
-        fx_px=focal_px,
-        fy_px=focal_px,
-        cx_px=0.5 * (width - 1),
-        cy_px=0.5 * (height - 1),
-        height=height,
-        width=width,
-    )
 
 
 def check_view(hfov_deg: tuple[float, float] | None) -> None:

@@ -17,7 +17,6 @@ from depth_core.data.sample import Sample
 from depth_core.data.synthetic.cameras import (
     CAMERAS,
     MIXED,
-    camera_of_view,
     check_view,
     draw_camera,
 )
@@ -31,7 +30,7 @@ from depth_core.data.synthetic.shading import Render, render, render_averaged
 from depth_core.data.synthetic.street import make_street
 from depth_core.data.synthetic.street_kinds import STREET_KINDS
 from depth_core.errors import ConfigError, unknown_name
-from depth_core.geometry import resize_intrinsics
+from depth_core.geometry import intrinsics_from_hfov, resize_intrinsics
 
 SCENE_CLASSES = (*ROOM_KINDS, *STREET_KINDS)
 """Names of the scene classes; `Sample.scene_class` is an index into them."""
@@ -77,7 +76,7 @@ def _draw(
     if hfov_deg is not None:
         # Drawn apart, so that the scenes are the same through any camera.
         angle_deg = Random(f'{identity}/view').uniform(*hfov_deg)  # noqa: S311 - as above
-        intrinsics = camera_of_view(angle_deg, height=height, width=width)
+        intrinsics = intrinsics_from_hfov(angle_deg, height=height, width=width)
     scene = make_street(name, source) if name in STREET_KINDS else make_room(name, source)
     if wrap and name in STREET_KINDS:
         scene.wrap_m = STREET_LENGTH_M + 30.0

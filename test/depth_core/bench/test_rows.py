@@ -28,6 +28,8 @@ def chosen(model: Path, **options: object) -> Rows:
         'device': None,
         'cuda_graph': False,
         'image_height': 48,
+        'focal_px': None,
+        'hfov_deg': None,
         'image_width': 64,
         'frames': 1,
         'reference': None,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_core.contracts import DepthKind, DepthMap, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Intrinsics, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate import (
@@ -49,7 +49,8 @@ class RedIsDepth:
         self.sigma = sigma
         self.images: list[Uint8Array] = []
 
-    def predict(self, image: Uint8Array) -> DepthMap:
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del intrinsics
         self.images.append(image)
         depth_m = image[..., 0].astype(np.float32) / np.float32(10.0)
         sigma_m = 0.1 * depth_m if self.sigma else np.full_like(depth_m, np.nan)
@@ -112,7 +113,8 @@ class RedWithoutScale(RedIsDepth):
 
     unit = np.float32(5.0)
 
-    def predict(self, image: Uint8Array) -> DepthMap:
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del intrinsics
         answer = super().predict(image)
         far = float(np.float32(12.0) * self.unit)
         depth = answer.depth_m * self.unit
@@ -310,7 +312,8 @@ def test_a_model_without_sigma_has_no_panels_of_it() -> None:
 
 def test_pictures_have_the_colours_of_the_previews() -> None:
     class Stated(RedIsDepth):
-        def predict(self, image: Uint8Array) -> DepthMap:
+        def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+            del intrinsics
             return replace(super().predict(image), depth_range=(0.5, 80.0))
 
     assert run_scenes(Stated()).panel_scale == ColourScale(near=0.5, far=80.0)

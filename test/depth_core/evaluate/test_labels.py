@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from depth_core.contracts import DepthKind, DepthMap, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Intrinsics, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import CheckpointError
 from depth_core.evaluate import evaluate_dataset
@@ -61,7 +61,8 @@ def image() -> Uint8Array:
 class TwoMetres:
     """A predictor that answers 2 m everywhere."""
 
-    def predict(self, image: Uint8Array) -> DepthMap:
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del intrinsics
         depth_m = np.full(image.shape[:2], 2.0, np.float32)
         return DepthMap(
             depth_m=depth_m, sigma_m=0.1 * depth_m, kind=DepthKind.METRIC, backend='constant',

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import ConfigError, DataError
@@ -42,8 +42,8 @@ class Shrunk:
     def __init__(self, streets: Streets, *, nothing_at: int | None = None) -> None:
         self.streets, self.nothing_at, self.asked = streets, nothing_at, 0
 
-    def predict(self, image: Uint8Array) -> DepthMap:
-        del image
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del image, intrinsics
         depth: Float32Array = (self.streets[self.asked].depth_m / 5.0).numpy()
         if self.asked == self.nothing_at:
             depth = np.full_like(depth, 7.0)  # a wall has no ground
@@ -117,7 +117,8 @@ def test_metres_from_sparse_depth_which_is_not_scored(streets: Streets) -> None:
 class ShortSighted(Shrunk):
     """The same, with +inf for all but the nearest pixels."""
 
-    def predict(self, image: Uint8Array) -> DepthMap:
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        del intrinsics
         answer = super().predict(image)
         far = float(np.quantile(answer.depth_m, 0.3))
         depth = np.where(answer.depth_m < far, answer.depth_m, np.float32(np.inf))

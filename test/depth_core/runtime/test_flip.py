@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from depth_core.contracts import DepthKind, DepthMap, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Intrinsics, Uint8Array
 from depth_core.runtime.flip import FlipAverage, average_flipped, predict_averaged
 
 pytestmark = pytest.mark.numeric
@@ -158,9 +158,11 @@ def test_inverse_depth_without_range_is_averaged_as_it_is() -> None:
 
 def test_the_second_pass_sees_the_mirror_image_and_none_runs_once() -> None:
     seen: list[Uint8Array] = []
+    cameras: list[Intrinsics | None] = []
 
-    def predict(image: Uint8Array) -> DepthMap:
+    def predict(image: Uint8Array, intrinsics: Intrinsics | None) -> DepthMap:
         seen.append(image)
+        cameras.append(intrinsics)
         return depth_map(image[..., 0].astype(np.float32))
 
     image = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
@@ -171,3 +173,7 @@ def test_the_second_pass_sees_the_mirror_image_and_none_runs_once() -> None:
     assert seen[1].flags.c_contiguous
     predict_averaged(predict, image, 'none')
     assert len(seen) == 3
+    assert cameras == [None, None, None]
+    camera = Intrinsics(fx_px=4.0, fy_px=5.0, cx_px=1.0, cy_px=0.5, height=2, width=5)
+    predict_averaged(predict, image, 'mean', camera)
+    assert cameras[3:] == [camera, replace(camera, cx_px=3.0)]  # column u becomes 4 - u
