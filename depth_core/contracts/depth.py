@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -79,6 +80,24 @@ class Intrinsics:
         )
 
 
+class _PlaneWhenAsked:
+    """A field that takes an array, or a function that makes it when it is first asked for."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Float32Array:
+        if instance is None:  # so dataclasses learns that there is no default
+            raise AttributeError(self._name)
+        content: Float32Array | Callable[[], Float32Array] = instance.__dict__[self._name]
+        if callable(content):
+            content = instance.__dict__[self._name] = content()
+        return content
+
+    def __set__(self, instance: object, value: Float32Array | Callable[[], Float32Array]) -> None:
+        instance.__dict__[self._name] = value
+
+
 @dataclass(frozen=True, kw_only=True)
 class DepthMap:
     """One answer of a predictor, at the size of the image that was asked about.
@@ -90,8 +109,9 @@ class DepthMap:
 
     depth_m: Float32Array
     """[H, W] z-depth along the optical axis."""
-    sigma_m: Float32Array
-    """[H, W] standard deviation in the unit of the depth; NaN where the model gives none."""
+    sigma_m: _PlaneWhenAsked = _PlaneWhenAsked()
+    """[H, W] standard deviation in the unit of the depth; NaN where the model gives none. Given
+    as an array or as a function that makes it; it is called when sigma is first asked for."""
     kind: DepthKind = DepthKind.METRIC
     stamp_ns: int = 0
     """Stamp handed to `predict`, nanoseconds; 0 when none was."""
@@ -107,6 +127,10 @@ class DepthMap:
     def confidence(self) -> Float32Array:
         """[H, W] in [0, 1]: see `probability_within_factor`; 0 where there is no estimate."""
         return probability_within_factor(self.depth_m, self.sigma_m)
+
+    def __getstate__(self) -> dict[str, object]:
+        """What is copied and pickled: planes, not how to make them."""
+        return {**self.__dict__, 'sigma_m': self.sigma_m}
 
 
 def probability_within_factor(

@@ -9,6 +9,7 @@ it nor a view of it is referred to any more.
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from typing import Final
 
@@ -21,23 +22,25 @@ _MOST_BYTES: Final = 64 * 2**20
 
 
 class PlanePool:
-    """Gives out planes; not for several threads at a time."""
+    """Gives out planes, to any thread."""
 
     def __init__(self) -> None:
         self._kept: list[Float32Array] = []
+        self._lock = threading.Lock()
 
     def take(self, height: int, width: int) -> Float32Array:
         """Return [height, width] float32 that nobody else holds, with any content."""
-        for place in range(len(self._kept)):
-            if self._kept[place].shape != (height, width):
-                continue
-            if _holders(self._kept, place) == _UNUSED:
-                return self._kept[place]
-        fresh = np.empty((height, width), np.float32)
-        self._kept.append(fresh)
-        while sum(plane.nbytes for plane in self._kept) > _MOST_BYTES:
-            del self._kept[0]
-        return fresh
+        with self._lock:
+            for place in range(len(self._kept)):
+                if self._kept[place].shape != (height, width):
+                    continue
+                if _holders(self._kept, place) == _UNUSED:
+                    return self._kept[place]
+            fresh = np.empty((height, width), np.float32)
+            self._kept.append(fresh)
+            while sum(plane.nbytes for plane in self._kept) > _MOST_BYTES:
+                del self._kept[0]
+            return fresh
 
 
 def _holders(planes: Sequence[Float32Array], place: int) -> int:

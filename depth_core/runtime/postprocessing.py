@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -43,22 +45,33 @@ class Postprocessor:
 
     def __call__(
         self, depth: Float32Array, sigma: Float32Array | None, placement: Placement
-    ) -> tuple[Float32Array, Float32Array]:
-        """Return depth and sigma at the size of the camera's image, in memory of their own."""
+    ) -> tuple[Float32Array, Callable[[], Float32Array]]:
+        """Return depth at the size of the camera's image, and what makes sigma there.
+
+        Both are in memory of their own.
+        """
         if self._unit != 1.0:
             depth = depth * self._unit
-            sigma = None if sigma is None else sigma * self._unit
         if self._ranged:
             depth = np.clip(depth, self._spec.min_depth, self._spec.max_depth)
-        depth_m, sigma_m = (self._pool.take(*placement.image) for _ in range(2))
+        depth_m = self._pool.take(*placement.image)
         placement.restore(depth, depth_m)
         if self._ranged and _reaches_an_end(depth, self.depth_range):
             mark_ends(depth_m, self.depth_range)
+        kept = None
+        if sigma is not None:
+            kept = self._pool.take(*sigma.shape)  # the backend writes to its own memory again
+            np.multiply(sigma, self._unit, out=kept)
+        return depth_m, partial(self._sigma_m, kept, placement)
+
+    def _sigma_m(self, sigma: Float32Array | None, placement: Placement) -> Float32Array:
+        """Sigma at the size of the image; few who want depth ask for it."""
+        sigma_m = self._pool.take(*placement.image)
         if sigma is None:
             sigma_m.fill(np.nan)
         else:
             placement.restore(sigma, sigma_m)
-        return depth_m, sigma_m
+        return sigma_m
 
 
 def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import dataclasses
 import math
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from depth_core.contracts import (
     DepthKind,
     DepthMap,
+    Float32Array,
     InputSpec,
     Intrinsics,
     OutputSpec,
@@ -38,6 +40,26 @@ def test_confidence_is_zero_without_an_estimate() -> None:
     np.testing.assert_array_equal(confidence[0, :4], 0.0)
     assert 0.99 < confidence[0, 4] <= 1.0
     assert confidence.dtype == np.float32
+
+
+def test_sigma_is_made_when_it_is_first_asked_for_and_once() -> None:
+    made: list[Float32Array] = []
+
+    def make() -> Float32Array:
+        made.append(np.full((1, 1), 0.5, np.float32))
+        return made[-1]
+
+    answer = DepthMap(depth_m=np.full((1, 1), 2.0, np.float32), sigma_m=make)
+    assert made == []
+    same = dataclasses.replace(answer, stamp_ns=7)
+    assert same.sigma_m is answer.sigma_m is made[0]
+    assert len(made) == 1
+    assert same == dataclasses.replace(same)
+    assert same != answer
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        answer.sigma_m = made[0]  # type: ignore[misc]
+    with pytest.raises(TypeError, match='sigma_m'):
+        DepthMap(depth_m=made[0])
 
 
 def test_confidence_falls_with_sigma() -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import pickle
 import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -86,6 +87,22 @@ def test_answers_own_their_memory(predictor: Predictor) -> None:
         assert not np.shares_memory(first.sigma_m, second.sigma_m)
 
 
+def test_sigma_asked_for_late_is_that_of_its_image(predictor: Predictor) -> None:
+    answers = [
+        predictor.predict(grey(code, height=height, width=width))
+        for code in (50, 150)
+        for height, width in ((HEIGHT, WIDTH), (2 * HEIGHT, 2 * WIDTH))
+    ]
+    wanted = [0.1 * depth_of(code) for code in (50, 50, 150, 150)]
+    with ThreadPoolExecutor(4) as pool:  # whoever asks, while the predictor goes on
+        sigmas = list(pool.map(lambda answer: answer.sigma_m, answers))
+    for sigma_m, answer, expected in zip(sigmas, answers, wanted, strict=True):
+        assert sigma_m.shape == answer.depth_m.shape
+        np.testing.assert_allclose(sigma_m, expected, rtol=1e-5)
+    copied = pickle.loads(pickle.dumps(predictor.predict(grey(150))))  # noqa: S301  our own
+    np.testing.assert_allclose(copied.sigma_m, wanted[-1], rtol=1e-5)
+
+
 def test_the_image_is_left_alone(predictor: Predictor) -> None:
     image = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
     before = image.copy()
@@ -152,7 +169,7 @@ def test_nan_and_infinity_of_a_graph_do_not_spread() -> None:
     process = Postprocessor(OutputSpec(kind=DepthKind.METRIC, min_depth=1.0, max_depth=10.0))
     placement = Placement(image=(20, 40), network=(10, 20), resized=(10, 20))
     depth_m, sigma_m = process(plane, None, placement)
-    assert np.isnan(sigma_m).all()
+    assert np.isnan(sigma_m()).all()
     unknown = np.isnan(depth_m)
     assert unknown[4:6, 6:8].all()
     assert unknown.sum() <= 16
