@@ -14,6 +14,7 @@ import pytest
 
 from depth_core.errors import BackendError
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
+from depth_core.runtime.engine.build import check_targets
 from depth_core.runtime.engine.device import Device, open_device
 from depth_core.runtime.engine.options import EngineOptions, Flavour
 
@@ -43,13 +44,15 @@ def device(request: pytest.FixtureRequest) -> Iterator[Device]:
 
 @pytest.fixture(params=['tensorrt', 'tensorrt-rtx'])
 def trt(request: pytest.FixtureRequest) -> TensorRt:
-    """Each TensorRT that is here, where there is a GPU."""
+    """Each TensorRT that is here and builds for the GPU that is."""
     flavour: Flavour = request.param
     try:
-        open_device()
-        return load_tensorrt(flavour)
+        gpu = open_device().info
+        found = load_tensorrt(flavour)
+        check_targets(found, None, gpu)
     except BackendError as error:
         pytest.skip(brief(error))
+    return found
 
 
 @pytest.fixture(scope='session')

@@ -75,17 +75,22 @@ def test_several_cameras_at_once(trt: TensorRt, options: EngineOptions, tmp_path
 
 
 def test_memory_is_given_back(trt: TensorRt, options: EngineOptions) -> None:
-    def used() -> int:
-        device = open_device()
-        with device.current():
-            return device.info.memory_bytes - device.free_bytes()
+    device = open_device()
+    if device.info.integrated:
+        pytest.skip('the rest of the machine takes and gives the same memory')
 
-    def once() -> None:
+    def left() -> int:
+        with device.current():
+            return device.free_bytes()
+
+    def once() -> int:
+        before = left()
         predictor = Predictor.open(MODEL, backend=trt.flavour, strict=True, engine=options)
         predictor.predict(IMAGES[0])
+        return before - left()
 
     once()  # what the libraries keep for themselves
-    before = used()
-    for _ in range(3):
-        once()
-    assert used() <= before + (16 << 20)
+    before = left()
+    held = [once() for _ in range(6)]
+    # Others may take some meanwhile; half of what would be gone is far more.
+    assert before - left() < max(sum(held) // 2, 16 << 20)

@@ -36,7 +36,8 @@ def build_ahead(
         model: The ONNX file.
         precision: What the engine computes in.
         max_batch: Most images at once.
-        workspace_mb: Most GPU memory for scratch while building, MiB; None leaves it to TensorRT.
+        workspace_mb: Most GPU memory for scratch while building, MiB; None as in
+            `EngineOptions`.
         cache_dir: Where engines are kept; None takes the user's cache.
         flavour: Which TensorRT; None takes the first that is installed.
         device: Which GPU, such as `cuda:1`; None takes the first.

@@ -72,6 +72,12 @@ _NO_DRIVER: Final = re.compile(
 )
 """What TensorRT adds on a machine without a driver, whatever the real fault was."""
 
+OUT_OF_MEMORY: Final = re.compile(
+    r'out ?of ?memory|bad_?alloc|insufficient memory|memory .*could not be allocated',
+    re.IGNORECASE,
+)
+"""What it says where memory is lacking."""
+
 _CUDA_MAJORS: Final = range(11, 15)
 """In names of packages, such as tensorrt-cu12; those of apt have none."""
 

@@ -28,6 +28,7 @@ from typing import Final, TypeAlias
 from depth_core.errors import BackendError, DepthError
 from depth_core.files import is_utf8
 from depth_core.runtime.engine.api import (
+    OUT_OF_MEMORY,
     Builder,
     IBuilderConfig,
     INetworkDefinition,
@@ -47,10 +48,6 @@ Told: TypeAlias = Callable[[str, float | None], None]
 PARSING: Final = 'parsing'
 BUILDING: Final = 'building'
 
-_MEMORY: Final = re.compile(
-    r'out ?of ?memory|bad_?alloc|insufficient memory|memory .*could not be allocated',
-    re.IGNORECASE,
-)
 _NO_IMPLEMENTATION: Final = re.compile(
     r'could not find any implementation for node (.+?)[.,]? ?$', re.IGNORECASE
 )
@@ -166,7 +163,7 @@ def _parse(trt: TensorRt, parser: OnnxParser, onnx: Path) -> None:
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     faults = [_fault(error, onnx) for error in errors]
     because = faults[0] if faults else trt.first_error() or 'it gave no reason'
-    if _MEMORY.search(because):
+    if OUT_OF_MEMORY.search(because):
         raise BackendError(_out_of_memory(trt, because))
     more = f' (and {len(faults) - 1} more)' if len(faults) > 1 else ''
     message = (
@@ -250,7 +247,7 @@ def _add_profile(
 def _failure(trt: TensorRt) -> str:
     """Why there is no plan, in words."""
     because = trt.first_error() or 'TensorRT gave no reason'
-    if _MEMORY.search(because):
+    if OUT_OF_MEMORY.search(because):
         return _out_of_memory(trt, because)
     node = _NO_IMPLEMENTATION.search(because)
     if node:

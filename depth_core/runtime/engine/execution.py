@@ -13,11 +13,17 @@ import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
-from depth_core.runtime.engine.api import ICudaEngine, IExecutionContext, Runtime, TensorRt
+from depth_core.runtime.engine.api import (
+    OUT_OF_MEMORY,
+    ICudaEngine,
+    IExecutionContext,
+    Runtime,
+    TensorRt,
+)
 from depth_core.runtime.engine.device import (
     Device,
     DeviceMemory,
@@ -32,9 +38,6 @@ from depth_core.runtime.engine.tensors import (
     read_tensors,
 )
 from depth_core.runtime.graph import input_shape
-
-_EXHAUSTED: Final = ('outofmemory', 'out of memory', 'could not be allocated')
-"""In what TensorRT says when it lacks memory."""
 
 _logger = logging.getLogger(__name__)
 
@@ -229,7 +232,7 @@ def _required(trt: TensorRt, answer: Any, what: str) -> Any:  # noqa: ANN401  wh
     try:
         return trt.required(answer, what)
     except BackendError as error:
-        if not any(word in str(error).lower() for word in _EXHAUSTED):
+        if not OUT_OF_MEMORY.search(str(error)):
             raise
         message = (
             f'out of memory: {error} End other programs that use the GPU, or take a smaller '

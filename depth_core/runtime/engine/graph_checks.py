@@ -166,25 +166,12 @@ LIMITS: Final[tuple[Limit, ...]] = (
         refused=False,
     ),
     Limit(
-        what='a zero point that is not 0',
-        found=patterns.shifted_quantization,
+        what='quantisation with a zero point, to uint8, or of a bias',
+        found=patterns.quantized_for_processors,
         versions=_ALL,
-        reason='quantisation is symmetric on GPUs',
+        reason='on GPUs it is symmetric: a zero point is refused, half of the codes of uint8 '
+        'saturate in int8, and DequantizeLinear takes no int32',
         remedy='quantise for TensorRT: python -m depth_core.export --precision int8',
-    ),
-    Limit(
-        what='quantisation to uint8',
-        found=patterns.unsigned_quantization,
-        versions=_ALL,
-        reason='it is taken for int8, and half of the codes saturate',
-        remedy='quantise for TensorRT: python -m depth_core.export --precision int8',
-    ),
-    Limit(
-        what='a quantised bias',
-        found=patterns.quantized_bias,
-        versions=_ALL,
-        reason='DequantizeLinear takes no int32',
-        remedy='leave biases as they are: python -m depth_core.export --precision int8',
     ),
     Limit(
         what='a reduction over axes that are an input',

@@ -216,29 +216,21 @@ def half_log_sum_exp(subject: Subject) -> Iterable[Node]:
     ]
 
 
-def shifted_quantization(subject: Subject) -> Iterable[Node]:
-    """Q/DQ whose zero point is not 0."""
+def quantized_for_processors(subject: Subject) -> Iterable[Node]:
+    """Q/DQ whose zero point is not 0, to uint8, or from int32, as biases are kept."""
     for node in subject.of('QuantizeLinear', 'DequantizeLinear'):
-        zero = subject.graph.tensors.get(node.inputs[2]) if len(node.inputs) > 2 else None  # noqa: PLR2004
-        if zero is not None and zero.values is not None and np.any(zero.values != 0):
-            yield node
-
-
-def unsigned_quantization(subject: Subject) -> Iterable[Node]:
-    """QuantizeLinear to uint8, which is what it does when it has no zero point."""
-    for node in subject.of('QuantizeLinear'):
-        if node.attributes.get('output_dtype', 0):
-            unsigned = node.attributes['output_dtype'] == 2  # noqa: PLR2004  uint8
+        # Without a zero point it is 0, and of uint8 unless the node says otherwise.
+        name = node.inputs[2] if len(node.inputs) > 2 else ''  # noqa: PLR2004
+        zero = subject.graph.tensors.get(name)
+        shifted = zero is not None and zero.values is not None and np.any(zero.values != 0)
+        if node.operator == 'DequantizeLinear':
+            refused = subject.dtype(node.inputs[0]) == 'int32'
+        elif node.attributes.get('output_dtype', 0):
+            refused = node.attributes['output_dtype'] == 2  # noqa: PLR2004  uint8
         else:
-            named = len(node.inputs) > 2 and node.inputs[2]  # noqa: PLR2004  the zero point
-            unsigned = not named or subject.dtype(node.inputs[2]) == 'uint8'
-        if unsigned:
+            refused = not name or subject.dtype(name) == 'uint8'
+        if shifted or refused:
             yield node
-
-
-def quantized_bias(subject: Subject) -> Iterable[Node]:
-    """DequantizeLinear from int32, as biases are kept."""
-    return [n for n in subject.of('DequantizeLinear') if subject.dtype(n.inputs[0]) == 'int32']
 
 
 def reduction_over_stated_axes(subject: Subject) -> Iterable[Node]:

@@ -41,9 +41,10 @@ class EngineOptions:
     """How an engine is built and kept; other backends take no notice."""
 
     cache_dir: Path | None = None
-    """Where plans are kept; None takes `cache.default_directory()`."""
+    """Where plans are kept; None takes `folder.default_folder()`."""
     workspace_bytes: int | None = None
-    """Most GPU memory the builder may use for scratch; None leaves it to TensorRT."""
+    """Most GPU memory the builder may use for scratch; None leaves it to TensorRT, which gets half
+    of what is left where the GPU shares the memory of the machine."""
     max_batch: int = 1
     """Images answered at once at most; more than 1 needs a graph whose batch is free."""
     cuda_graph: bool = False

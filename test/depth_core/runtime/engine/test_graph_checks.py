@@ -51,6 +51,7 @@ TOKENS = {name: (HALF, [1, 2, 16, 8]) for name in ('q', 'k', 'v')}
 CODES = {'x': (UINT8, [1, 8, 8, 3])}
 SCATTER: Mapping[str, Any] = {'i': np.array([[0]]), 'u': np.zeros((1, 4, 8, 8), np.float32)}
 SCALE: Mapping[str, Any] = {'s': np.array(0.1, np.float32)}
+QUANTISED = 'quantisation with a zero point, to uint8, or of a bias'
 ATTENTION = [
     node('MatMul', ['q', 'k'], ['logits'], 'first'),
     node('Mul', ['logits', 'scale'], ['scaled']),
@@ -179,7 +180,7 @@ CASES = (
         constants={'many': np.array([3841]), 'some': np.array([3840])},
     ),
     Case(
-        'a zero point that is not 0',
+        QUANTISED,
         [node('QuantizeLinear', ['x', 's', 'z'], ['y'], 'quantise')],
         ('tensorrt', (10, 3)),
         None,
@@ -187,19 +188,19 @@ CASES = (
         constants={**SCALE, 'z': np.array(3, np.int8), 'zero': np.array(0, np.int8)},
     ),
     Case(
-        'quantisation to uint8',
+        QUANTISED,
         [node('QuantizeLinear', ['x', 's', 'z'], ['y'], 'quantise')],
         ('tensorrt-rtx', (1, 7, 1, 116)),
         constants={**SCALE, 'z': np.array(0, np.uint8)},
     ),
     Case(
-        'quantisation to uint8',
+        QUANTISED,
         [node('QuantizeLinear', ['x', 's'], ['y'], 'quantise')],
         ('tensorrt', (10, 3)),
         constants=SCALE,
     ),
     Case(
-        'a quantised bias',
+        QUANTISED,
         [node('DequantizeLinear', ['b', 's'], ['y'], 'bias')],
         ('tensorrt', (10, 3)),
         None,

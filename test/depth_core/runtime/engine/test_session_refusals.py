@@ -144,12 +144,13 @@ def test_a_driver_older_than_the_cuda_of_tensorrt_is_said_before_it_is_touched(
 ) -> None:
     plan = fake_plan(fixed)
     write_package(tmp_path, 'tensorrt-cu13', '10.3.0.1')
-    monkeypatch.syspath_prepend(str(tmp_path))
-    assert session_of(fixed, plan=plan).largest_batch == 1
-    monkeypatch.setenv('FAKE_GPU_DRIVER', '12080')
-    monkeypatch.setattr(load_tensorrt('tensorrt').module, 'Runtime', None)
-    with pytest.raises(BackendError, match=r'built for CUDA 13, .* up to 12\.8; update'):
-        session_of(fixed, plan=plan)
+    with monkeypatch.context() as patch:  # undone while the fakes are on the path
+        patch.syspath_prepend(str(tmp_path))
+        assert session_of(fixed, plan=plan).largest_batch == 1
+        patch.setenv('FAKE_GPU_DRIVER', '12080')
+        patch.setattr(load_tensorrt('tensorrt').module, 'Runtime', None)
+        with pytest.raises(BackendError, match=r'built for CUDA 13, .* up to 12\.8; update'):
+            session_of(fixed, plan=plan)
     gc.collect()
     assert (fake_gpu.memory, fake_gpu.pinned, list(fake_gpu.streams)) == ({}, {}, [0])
 
