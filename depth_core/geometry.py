@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -116,6 +117,13 @@ def intrinsics_from_focal(focal_px: float, *, height: int, width: int) -> Intrin
         height=height,
         width=width,
     )
+
+
+def focal_length_px(intrinsics: Intrinsics, which: Literal['mean', 'fx', 'fy'] = 'mean') -> float:
+    """The focal length that depth is scaled with: one of the two, or their mean."""
+    if which == 'mean':
+        return 0.5 * (intrinsics.fx_px + intrinsics.fy_px)
+    return intrinsics.fx_px if which == 'fx' else intrinsics.fy_px
 
 
 def intrinsics_from_matrix(matrix: NDArray[np.floating], *, height: int, width: int) -> Intrinsics:

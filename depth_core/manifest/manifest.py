@@ -114,19 +114,42 @@ class Manifest:
                 raise ConfigError(message)
 
     @property
+    def named_outputs(self) -> tuple[tuple[str, str], ...]:
+        """Key and tensor name of every output that is named, the depth first, then sigma."""
+        spec, aux = self.output, self.aux
+        named = (
+            ('depth', spec.depth),
+            ('sigma', spec.sigma),
+            ('confidence', self.confidence and self.confidence.output),
+            ('depth.own_focal_output', spec.own_focal_output),
+            ('depth.fov_output', spec.fov_output),
+            ('depth.scale_output', spec.scale_output),
+            *((f'masks[{place}]', item.output) for place, item in enumerate(self.masks)),
+            ('aux.normal', aux.normal and aux.normal.output),
+            ('aux.intrinsics_est', aux.intrinsics_est and aux.intrinsics_est.output),
+        )
+        return tuple((key, name) for key, name in named if name)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """Tensor names of the outputs that are used, the depth first, then sigma."""
-        spec = self.output
-        names = (
-            spec.depth,
-            spec.sigma,
-            None if self.confidence is None or self.confidence.is_rank else self.confidence.output,
-            spec.own_focal_output,
-            spec.fov_output,
-            spec.scale_output,
-            *(item.output for item in self.masks),
+        ranked = self.confidence is not None and self.confidence.is_rank
+        used = (
+            name
+            for key, name in self.named_outputs
+            if not key.startswith('aux') and not (ranked and key == 'confidence')
         )
-        return tuple(dict.fromkeys(name for name in names if name is not None))
+        return tuple(dict.fromkeys(used))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the graph takes images alone, and gives one plane of depth and one of sigma."""
+        spec = self.output
+        return (
+            not self.extra_inputs
+            and spec.channel is None
+            and set(self.outputs) <= {spec.depth, spec.sigma}
+        )
 
     @property
     def needs_intrinsics(self) -> bool:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from depth_core.contracts import Channel
 from depth_core.errors import ConfigError
 
 
@@ -102,8 +103,19 @@ class Mask:
     """What is still to be applied to the output."""
     fill: Literal['nan', 'max'] = 'nan'
     """What takes the place of the depth: no estimate, or beyond the range."""
-    channel: int | None = None
+    channel: Channel | None = None
     """Which plane, of an output with several."""
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold):
+            message = f'mask {self.output!r} has threshold {self.threshold}; give a number.'
+            raise ConfigError(message)
+        if self.activation == 'sigmoid' and not 0.0 < self.threshold < 1.0:
+            message = (
+                f'mask {self.output!r} has threshold {self.threshold} after a sigmoid; give a '
+                'number between 0 and 1.'
+            )
+            raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,8 +125,8 @@ class Confidence:
     output: str
     """Tensor name in the graph."""
     meaning: Literal['sigma_m', 'sigma_log', 'rank_high_good', 'rank_high_bad']
-    """sigma_m: standard deviation in the unit of the depth. sigma_log: of log depth. The others
-    only rank pixels: no sigma and no probability follows."""
+    """sigma_m: standard deviation in the unit of the depth. sigma_log: its natural logarithm. The
+    others only rank pixels: no sigma and no probability follows."""
     range: tuple[float, float] | None = None
     """Smallest and largest value it takes."""
 

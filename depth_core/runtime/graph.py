@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array
+from depth_core.contracts import Channel, Float32Array
 from depth_core.errors import ModelError
 from depth_core.manifest import Manifest
 
@@ -55,22 +55,7 @@ def check_graph(
     Raises:
         ModelError: Names, types or shapes differ; the message names both sides.
     """
-    _, *sizes = input_shape(manifest)
-    wanted = TensorInfo(
-        name=manifest.input.name,
-        dtype=manifest.input.dtype,
-        shape=(manifest.input.batch or None, *sizes),
-    )
-    mismatches = []
-    if len(inputs) != 1 or not _accepts(inputs[0], wanted):
-        mismatches.append(f'the graph takes {_listed(inputs)}, the manifest says {wanted}')
-    given = {output.name for output in outputs}
-    spec = manifest.output
-    for key, name in (('depth', spec.depth), ('sigma', spec.sigma)):
-        if name is not None and name not in given:
-            mismatches.append(
-                f'the graph gives {_listed(outputs)}, the manifest says {key} is {name!r}'
-            )
+    mismatches = [*_input_mismatches(manifest, inputs), *output_mismatches(manifest, outputs)]
     if mismatches:
         message = (
             f'{path} is not what its manifest describes: {"; ".join(mismatches)}. Correct the '
@@ -79,26 +64,132 @@ def check_graph(
         raise ModelError(message)
 
 
-def as_planes(output: NDArray[Any], name: str, images: int) -> Float32Array:
+def _input_mismatches(manifest: Manifest, inputs: Sequence[TensorInfo]) -> Iterator[str]:
+    _, *sizes = input_shape(manifest)
+    wanted = TensorInfo(
+        name=manifest.input.name,
+        dtype=manifest.input.dtype,
+        shape=(manifest.input.batch or None, *sizes),
+    )
+    extra = {item.name: item for item in manifest.extra_inputs}
+    given = {info.name: info for info in inputs}
+    image = given.get(wanted.name)
+    unknown = set(given) - {wanted.name, *extra}
+    if image is None or not _accepts(image, wanted) or unknown:
+        more = f' and {" and ".join(map(repr, extra))}' if extra else ''
+        hint = (
+            f' (nobody fills {" and ".join(map(repr, sorted(unknown)))}: say what it is in '
+            'extra_inputs)'
+        )
+        yield (
+            f'the graph takes {_listed(inputs)}, the manifest says {wanted}{more}'
+            f'{hint if unknown and image is not None else ""}'
+        )
+    for name, item in extra.items():
+        if name not in given:
+            yield f'extra_inputs names {name!r}, and the graph takes {_listed(inputs)}'
+        elif item.dtype and item.dtype != given[name].dtype:
+            yield f'the graph takes {given[name]}, extra_inputs says {item.dtype}'
+
+
+def output_mismatches(manifest: Manifest, outputs: Sequence[TensorInfo]) -> Iterator[str]:
+    """What of the outputs that a manifest names is otherwise in the graph."""
+    given = {output.name: output for output in outputs}
+    for key, name in manifest.named_outputs:
+        if name not in given:
+            yield f'the graph gives {_listed(outputs)}, the manifest says {key} is {name!r}'
+    spec = manifest.output
+    depth = given.get(spec.depth)
+    if depth is None or depth.shape is None:
+        return
+    rank = len(depth.shape)
+    if spec.rank_hint is not None and rank != spec.rank_hint:
+        yield f'output {depth} has {rank} axes, the manifest says rank_hint is {spec.rank_hint}'
+    yield from _channel_mismatches('depth.channel', spec.channel, depth)
+    plane = _plane_size(depth, spec.channel)
+    for item in manifest.masks:
+        mask = given.get(item.output)
+        if mask is None or mask.shape is None:
+            continue
+        yield from _channel_mismatches(f'channel of mask {item.output!r}', item.channel, mask)
+        size = _plane_size(mask, item.channel)
+        if plane and size and any(None not in pair and pair[0] != pair[1]
+                                  for pair in zip(plane, size, strict=True)):  # fmt: skip
+            yield f'mask {mask} is of another size than the depth {depth}'
+
+
+def _channel_mismatches(key: str, channel: Channel | None, found: TensorInfo) -> Iterator[str]:
+    if channel is None or found.shape is None:
+        return
+    rank = len(found.shape)
+    if not -rank <= channel.axis < rank:
+        yield f'output {found} has {rank} axes, {key} says axis {channel.axis}'
+        return
+    size = found.shape[channel.axis]
+    if size is not None and channel.index >= size:
+        yield (
+            f'axis {channel.axis} of output {found} has {size} planes, {key} says index '
+            f'{channel.index}'
+        )
+
+
+def _plane_size(found: TensorInfo, channel: Channel | None) -> tuple[int | None, ...] | None:
+    """(height, width) of the planes of an output, as far as the graph states them."""
+    if found.shape is None:
+        return None
+    shape = list(found.shape)
+    if channel is not None:
+        if not -len(shape) <= channel.axis < len(shape):
+            return None
+        del shape[channel.axis]
+    elif len(shape) == 4 and shape[1] != 1 and shape[3] == 1:  # noqa: PLR2004  NHWC
+        del shape[3]
+    return tuple(shape[-2:]) if len(shape) > 1 else None
+
+
+def as_planes(
+    output: NDArray[Any], name: str, images: int, channel: Channel | None = None
+) -> Float32Array:
     """View the output `name` of a graph as [N, H, W] float32, a plane for each of N images.
+
+    Args:
+        output: As the graph gives it.
+        name: For messages.
+        images: N.
+        channel: Which plane, where it holds several.
 
     Raises:
         ModelError: It is another number of planes.
     """
-    planes = output[None] if output.ndim == 2 and images == 1 else output  # noqa: PLR2004  H, W
+    picked = output if channel is None else _picked(output, name, channel)
+    planes = picked[None] if picked.ndim == 2 and images == 1 else picked  # noqa: PLR2004  H, W
     # [N, ..., H, W] and [N, H, W, 1] are what graphs give; the latter only when it has four axes.
     if planes.ndim == 4 and planes.shape[1] > 1:  # noqa: PLR2004  NHWC
         planes = planes[..., 0]
     while planes.ndim > 3 and planes.shape[1] == 1:  # noqa: PLR2004  N, H, W
         planes = planes[:, 0]
-    if planes.ndim != 3 or planes.shape[0] != images or planes.size != output.size:  # noqa: PLR2004  N, H, W
+    if planes.ndim != 3 or planes.shape[0] != images or planes.size != picked.size:  # noqa: PLR2004  N, H, W
         message = (
             f'output {name!r} has shape {list(output.shape)}, which is not one plane for each of '
             f'{images} images; a depth graph gives [N, H, W], [N, 1, H, W] or [N, H, W, 1], for '
-            'one image also [H, W].'
+            'one image also [H, W]; where it gives several planes, channel of the manifest says '
+            'which.'
         )
         raise ModelError(message)
     return np.asarray(planes, np.float32)
+
+
+def _picked(output: NDArray[Any], name: str, channel: Channel) -> NDArray[Any]:
+    """One plane of those along an axis."""
+    rank = output.ndim
+    if not -rank <= channel.axis < rank or channel.index >= output.shape[channel.axis]:
+        message = (
+            f'output {name!r} has shape {list(output.shape)}, and the manifest asks for plane '
+            f'{channel.index} along axis {channel.axis}; correct channel.'
+        )
+        raise ModelError(message)
+    before = channel.axis % rank
+    return output[(slice(None),) * before + (channel.index,)]
 
 
 def _accepts(found: TensorInfo, wanted: TensorInfo) -> bool:
