@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,21 @@ def as_planes(
         )
         raise ModelError(message)
     return np.asarray(planes, np.float32)
+
+
+def planes_of(
+    manifest: Manifest, answers: Mapping[str, NDArray[Any]], images: int
+) -> tuple[Float32Array, Float32Array | None]:
+    """Depth and sigma, [N, H, W], among the outputs of a graph for N images.
+
+    Raises:
+        ModelError: They are no planes, or another number of them.
+    """
+    spec = manifest.output
+    depth = as_planes(answers[spec.depth], spec.depth, images, spec.channel)
+    if spec.sigma is None:
+        return depth, None
+    return depth, as_planes(answers[spec.sigma], spec.sigma, images)
 
 
 def _picked(output: NDArray[Any], name: str, channel: Channel) -> NDArray[Any]:

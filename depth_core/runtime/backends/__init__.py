@@ -27,6 +27,7 @@ from depth_core.runtime.backends.base import (
     MeasuresCopies,
     Precision,
     ResizesImages,
+    RunsNamed,
     computed_precision,
     nvidia_driver_loads,
 )
@@ -46,6 +47,7 @@ __all__ = [
     'OpenedBackend',
     'Precision',
     'ResizesImages',
+    'RunsNamed',
     'computed_precision',
     'default_chain',
     'describe_backends',

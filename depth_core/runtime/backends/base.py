@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
@@ -16,6 +16,7 @@ from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import BackendError
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.engine.options import EngineOptions
+from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.runtime.sizes import at_size
 
 Precision: TypeAlias = Literal['fp32', 'bf16', 'fp16', 'int8']
@@ -34,6 +35,8 @@ class BackendRequest:
     """Which device, as the runtime calls it (`GPU.0`, `NPU`, `cuda:1`); None takes its first."""
     engine: EngineOptions = field(default_factory=EngineOptions)
     """For backends that build an engine first."""
+    manifest: Manifest | None = None
+    """What counts in place of the manifest that the graph has with it."""
     size: tuple[int, int] | None = None
     """(height, width) to open a graph at that leaves its size free; None for the one that its
     manifest states."""
@@ -45,7 +48,7 @@ class BackendRequest:
             ConfigError: The manifest is not valid.
             ModelError: The file is missing or corrupt, or has no manifest.
         """
-        manifest = read_manifest(graph)
+        manifest = self.manifest or read_manifest(graph)
         return manifest if self.size is None else at_size(manifest, self.size)
 
 
@@ -97,6 +100,26 @@ class ResizesImages(Protocol):
             images: [H, W, 3] uint8 RGB, C-contiguous, each of any size. They are brought to the
                 input of the graph as `runtime.preprocessing` does, within one code; N is as in
                 `Backend.run`, and may be less than a fixed batch.
+        """
+
+
+@runtime_checkable
+class RunsNamed(Protocol):
+    """A backend that takes every input and gives every output of a graph by its name."""
+
+    @property
+    def extra_inputs(self) -> ExtraInputs:
+        """What fills the inputs beside the image; `Backend.run` fills in a usual camera."""
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch.
+
+        Args:
+            inputs: The images, as `Backend.run` takes them, and all extra inputs.
+
+        Returns:
+            What `manifest.outputs` names, as the graph gives it. It may be views of memory that
+            the next call writes to.
         """
 
 

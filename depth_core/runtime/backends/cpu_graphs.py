@@ -7,24 +7,29 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.errors import BackendError
-from depth_core.manifest import read_manifest
+from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.graph_hash import GraphHashes
 
 _ENDING: Final = 'int8_cpu'
 
 
-def cpu_graph(path: Path, precision: Precision) -> Path:
+def cpu_graph(path: Path, precision: Precision, manifest: Manifest | None = None) -> Path:
     """Find the graph of `precision` for the model at `path`.
 
     Every precision but int8 is a matter of the runtime and takes the graph as it is.
+
+    Args:
+        path: The ONNX file.
+        precision: What is to be computed in.
+        manifest: What counts in place of the graph's own.
 
     Raises:
         BackendError: There is no graph in int8 for processors, it was made from another model, or
             the one given is in int8 and another precision is asked for.
         ModelError: A file is corrupt or missing.
     """
-    manifest = read_manifest(path)
+    manifest = manifest or read_manifest(path)
     if precision != 'int8':
         if manifest.precision == 'int8':
             message = (

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, TypeAlias
 
@@ -13,7 +14,12 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
+from depth_core.runtime.backends.base import (
+    BackendRequest,
+    cuda_index,
+    reason,
+    refuse_device,
+)
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.onnxruntime_binding import Binding
 from depth_core.runtime.backends.onnxruntime_placement import (
@@ -26,7 +32,8 @@ from depth_core.runtime.engine.folder import default_folder, private_folder
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import graph_for
 from depth_core.runtime.engine.key import key_of
-from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
+from depth_core.runtime.extra_inputs import ExtraInputs
+from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, planes_of
 
 Provider: TypeAlias = Literal[
     'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
@@ -66,35 +73,32 @@ class OnnxRuntimeBackend:
 
     def _bind(self, path: Path, request: BackendRequest) -> None:
         """Check the graph against its manifest, and bind memory to it."""
-        check_graph(
-            path,
-            self.manifest,
-            [_info(item) for item in self._session.get_inputs()],
-            [_info(item) for item in self._session.get_outputs()],
-        )
-        output = self.manifest.output
-        self._outputs = [output.depth, *([] if output.sigma is None else [output.sigma])]
-        self._binding = Binding(
-            self._session, self.manifest.input.name, self._outputs, self._memory(request)
-        )
+        inputs = [_info(item) for item in self._session.get_inputs()]
+        outputs = [_info(item) for item in self._session.get_outputs()]
+        check_graph(path, self.manifest, inputs, outputs)
+        self.extra_inputs = ExtraInputs(self.manifest, inputs)
+        self._outputs = self.manifest.outputs
+        self._binding = Binding(self._session, self._outputs, self._memory(request))
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
+        count = len(images)
+        inputs = {self.manifest.input.name: images, **self.extra_inputs.usual(count)}
+        return planes_of(self.manifest, self.run_named(inputs), count)
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch from all inputs."""
         try:
-            answers = self._binding.run(images)
+            answers = self._binding.run(inputs)
         except Exception as error:  # each failure has its own class here, with no common parent
             message = f'onnxruntime failed while computing: {reason(error)}'
             raise BackendError(message) from error
-        planes = [
-            as_planes(answer, name, len(images))
-            for answer, name in zip(answers, self._outputs, strict=True)
-        ]
-        return planes[0], planes[1] if len(planes) > 1 else None
+        return dict(zip(self._outputs, answers, strict=True))
 
     def _graph(self, request: BackendRequest) -> Path:
         """The graph of the precision that was asked for."""
         refuse_device(request.device, 'CPU')
-        return cpu_graph(request.path, request.precision)
+        return cpu_graph(request.path, request.precision, request.manifest)
 
     def _memory(self, request: BackendRequest) -> tuple[str, int]:
         """Where inputs and outputs are, as ONNX Runtime calls it, and on which device."""
@@ -150,7 +154,9 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeBackend):
     placed = True
 
     def _graph(self, request: BackendRequest) -> Path:
-        return graph_for(request.path, request.precision, GraphHashes()).path
+        return graph_for(
+            request.path, request.precision, GraphHashes(), manifest=request.manifest
+        ).path
 
     def _memory(self, request: BackendRequest) -> tuple[str, int]:
         return 'cuda', cuda_index(request.device)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ class Binding:
 
     Args:
         session: What runs.
-        input_name: Its only input.
         output_names: The outputs that are wanted.
         memory: Device and its number, as ONNX Runtime calls it: `('cpu', 0)`, `('cuda', 1)`.
     """
@@ -26,36 +25,37 @@ class Binding:
     def __init__(
         self,
         session: onnxruntime.InferenceSession,
-        input_name: str,
         output_names: Sequence[str],
         memory: tuple[str, int],
     ) -> None:
         self._session = session
-        self._input_name, self._output_names = input_name, output_names
+        self._output_names = output_names
         self._device, self._number = memory
         self._staged = self._device != 'cpu'
-        self._shape: tuple[int, ...] = ()
-        self._images: NDArray[Any] | None = None
-        self._input: onnxruntime.OrtValue | None = None
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._arrays: dict[str, NDArray[Any]] = {}
+        self._inputs: dict[str, onnxruntime.OrtValue] = {}
         self._outputs: list[onnxruntime.OrtValue] = []
         self._answers: list[NDArray[Any]] = []
 
-    def run(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+    def run(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Compute a batch; the answers are overwritten by the next one."""
-        if images.shape != self._shape:
-            return self._first_of_a_shape(images)
-        self._bind_input(images)
+        if {name: array.shape for name, array in inputs.items()} != self._shapes:
+            return self._first_of_a_shape(inputs)
+        for name, array in inputs.items():
+            self._bind_input(name, array)
         self._session.run_with_iobinding(self._bound)
         if self._staged:
             return [output.numpy() for output in self._outputs]
         return self._answers
 
-    def _first_of_a_shape(self, images: NDArray[Any]) -> list[NDArray[Any]]:
+    def _first_of_a_shape(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         answers = [
             np.ascontiguousarray(answer)
-            for answer in self._session.run(self._output_names, {self._input_name: images})
+            for answer in self._session.run(list(self._output_names), dict(inputs))
         ]
-        self._shape, self._images, self._input = images.shape, None, None
+        self._shapes = {name: array.shape for name, array in inputs.items()}
+        self._arrays, self._inputs = {}, {}
         self._bound = self._session.io_binding()
         if self._staged:
             self._outputs = [self._on_device(answer) for answer in answers]
@@ -68,16 +68,16 @@ class Binding:
             self._bound.bind_ortvalue_output(name, output)
         return answers
 
-    def _bind_input(self, images: NDArray[Any]) -> None:
+    def _bind_input(self, name: str, array: NDArray[Any]) -> None:
         if self._staged:
-            if self._input is None:
-                self._input = self._on_device(images)
-                self._bound.bind_ortvalue_input(self._input_name, self._input)
-            self._input.update_inplace(images)
-        elif self._images is None or not _same_memory(images, self._images):
-            self._images = images  # what is bound has to live
-            self._input = onnxruntime.OrtValue.ortvalue_from_numpy(images)
-            self._bound.bind_ortvalue_input(self._input_name, self._input)
+            if name not in self._inputs:
+                self._inputs[name] = self._on_device(array)
+                self._bound.bind_ortvalue_input(name, self._inputs[name])
+            self._inputs[name].update_inplace(array)
+        elif name not in self._arrays or not _same_memory(array, self._arrays[name]):
+            self._arrays[name] = array  # what is bound has to live
+            self._inputs[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
+            self._bound.bind_ortvalue_input(name, self._inputs[name])
 
     def _on_device(self, like: NDArray[Any]) -> onnxruntime.OrtValue:
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(

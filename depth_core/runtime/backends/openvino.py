@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -14,10 +15,10 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import BackendRequest, Precision, reason
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
-from depth_core.runtime.graph import TensorInfo, as_planes, check_graph, input_shape
+from depth_core.runtime.extra_inputs import ExtraInputs
+from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, planes_of
 
 _CPU: Final = 'CPU'
 
@@ -48,7 +49,7 @@ class OpenVinoBackend:
     """A model compiled for one device, with one inference request that is used over again."""
 
     def __init__(self, request: BackendRequest) -> None:
-        path = cpu_graph(request.path, request.precision)
+        path = cpu_graph(request.path, request.precision, request.manifest)
         self.manifest = request.manifest_of(path)
         device = _device(request.device)
         settings = _settings(device, request)
@@ -59,22 +60,23 @@ class OpenVinoBackend:
             message = f'openvino cannot compile the graph for {device}: {reason(error)}'
             raise BackendError(message) from error
         self._request = compiled.create_infer_request()
-        output = self.manifest.output
-        self._outputs = [output.depth, *([] if output.sigma is None else [output.sigma])]
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
+        count = len(images)
+        inputs = {self.manifest.input.name: images, **self.extra_inputs.usual(count)}
+        return planes_of(self.manifest, self.run_named(inputs), count)
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch from all inputs."""
         try:
-            self._request.set_input_tensor(openvino.Tensor(images, shared_memory=True))
+            for name, array in inputs.items():
+                self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
             self._request.infer()
         except RuntimeError as error:
             message = f'openvino failed while computing: {reason(error)}'
             raise BackendError(message) from error
-        planes = [
-            as_planes(self._request.get_tensor(name).data, name, len(images))
-            for name in self._outputs
-        ]
-        return planes[0], planes[1] if len(planes) > 1 else None
+        return {name: self._request.get_tensor(name).data for name in self.manifest.outputs}
 
     def _read(self, path: Path) -> openvino.Model:
         """Read the graph, check it against its manifest, and fix its sizes."""
@@ -83,19 +85,26 @@ class OpenVinoBackend:
         except RuntimeError as error:
             message = f'openvino cannot load the graph: {reason(error)}'
             raise BackendError(message) from error
-        check_graph(
-            path,
-            self.manifest,
-            [_info(port) for port in model.inputs],
-            [_info(port) for port in model.outputs],
-        )
+        inputs = [_info(port) for port in model.inputs]
+        check_graph(path, self.manifest, inputs, [_info(port) for port in model.outputs])
+        self.extra_inputs = ExtraInputs(self.manifest, inputs)
         if model.is_dynamic():
             try:
-                model.reshape({self.manifest.input.name: _fixed_shape(self.manifest)})
+                model.reshape(self._fixed_shapes())
             except RuntimeError as error:
                 message = f'openvino cannot fix the size of the graph: {reason(error)}'
                 raise BackendError(message) from error
         return model
+
+    def _fixed_shapes(self) -> dict[str, list[int]]:
+        """The shapes to compile for; -1 where the number of images stays free."""
+        batch = self.manifest.input.batch
+        _, *sizes = input_shape(self.manifest)
+        fixed = {self.manifest.input.name: [batch or -1, *sizes]}
+        if batch:
+            for name, filled in self.extra_inputs.usual(batch).items():
+                fixed[name] = list(filled.shape)
+        return fixed
 
 
 def _device(name: str | None) -> str:
@@ -154,12 +163,6 @@ def _compile(
             raise
         _logger.info('openvino compiles without snippets here: %s', reason(error))
     return _core().compile_model(model, device, {**settings, 'SNIPPETS_MODE': 'DISABLE'})
-
-
-def _fixed_shape(manifest: Manifest) -> list[int]:
-    """The shape to compile for; -1 where the number of images stays free."""
-    _, *sizes = input_shape(manifest)
-    return [manifest.input.batch or -1, *sizes]
 
 
 def _info(port: Any) -> TensorInfo:  # noqa: ANN401  the bindings give no type for ports

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import BackendRequest
 from depth_core.runtime.engine.options import EngineIdentity, Flavour
 from depth_core.runtime.engine.provide import open_engine
+from depth_core.runtime.extra_inputs import ExtraInputs
 
 
 class TensorRtBackend:
@@ -50,6 +51,15 @@ class TensorRtBackend:
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
         return self._session.run(images)
+
+    @property
+    def extra_inputs(self) -> ExtraInputs:
+        """What fills the inputs beside the image."""
+        return self._session.extra_inputs
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch from all inputs."""
+        return self._session.run_named(inputs)
 
     def run_images(self, images: Sequence[Uint8Array]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch of images of any size."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.models.serving import ServingGraph, manifest_of
 from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
+from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.weights.checkpoint import load_model
 
 Graph: TypeAlias = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -39,6 +40,7 @@ class TorchBackend:
         self.manifest = manifest_of(model, height=height, width=width, batch=0)
         if request.threads is not None:
             torch.set_num_threads(request.threads)  # there is one number a process
+        self.extra_inputs = ExtraInputs(self.manifest, ())
         self._graph = self._prepared(ServingGraph(model).eval())
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
@@ -49,6 +51,12 @@ class TorchBackend:
             message = f'torch failed while computing: {reason(error)}'
             raise BackendError(message) from error
         return depth.cpu().numpy(), sigma.cpu().numpy()
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch from its only input."""
+        depth, sigma = self.run(inputs[self.manifest.input.name])
+        named = zip(self.manifest.outputs, (depth, sigma), strict=True)
+        return {name: plane for name, plane in named if plane is not None}
 
     def _prepared(self, graph: ServingGraph) -> Graph:
         """Make the network ready to be called."""

@@ -34,9 +34,11 @@ from depth_core.runtime.engine.device import (
 from depth_core.runtime.engine.tensors import (
     EngineTensor,
     check_tensors,
+    graph_inputs,
     largest_batch,
     read_tensors,
 )
+from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.runtime.graph import input_shape
 
 _logger = logging.getLogger(__name__)
@@ -104,6 +106,8 @@ class Execution:
         self.tensors = {tensor.name: tensor for tensor in tensors}
         """Inputs and outputs by name."""
         self.input: EngineTensor = self.tensors[manifest.input.name]
+        self.extra_inputs = ExtraInputs(manifest, graph_inputs(manifest, tensors))
+        """What fills the inputs beside the image."""
         self.largest_batch = largest_batch(self._loaded.engine, self.input)
         self._images = 0
         """For how many the shapes are set."""
@@ -159,6 +163,10 @@ class Execution:
             self._required(
                 context.set_input_shape(self.input.name, shape), f'take {images} images at once'
             )
+        for name, filled in self.extra_inputs.usual(images).items():
+            if self.tensors[name].is_free:
+                accepted = context.set_input_shape(name, filled.shape)
+                self._required(accepted, f'take {name!r} of shape {list(filled.shape)}')
         unset = context.infer_shapes()
         if unset:
             message = f'the engine has inputs of unknown shape: {", ".join(unset)}.'

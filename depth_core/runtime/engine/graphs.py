@@ -26,19 +26,22 @@ class Graph:
     """The graph in fp32, whose answers count; that at `path` where there is no other."""
 
 
-def graph_for(path: Path, precision: Precision, hashes: GraphHashes) -> Graph:
+def graph_for(
+    path: Path, precision: Precision, hashes: GraphHashes, *, manifest: Manifest | None = None
+) -> Graph:
     """Find the graph of a precision for the model at `path`.
 
     Args:
         path: The ONNX file that was asked for: the model in fp32, or of this precision itself.
         precision: What the engine is to compute in.
         hashes: Tells whether a graph was made from the one beside it.
+        manifest: What counts in place of the graph's own.
 
     Raises:
         BackendError: There is none of this precision, or it was made from another model.
         ModelError: A file is missing or corrupt.
     """
-    manifest = read_manifest(path)
+    manifest = manifest or read_manifest(path)
     if manifest.precision == precision:
         return _of_this_precision(path, manifest, hashes)
     if manifest.precision != 'fp32':

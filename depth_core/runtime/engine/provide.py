@@ -72,7 +72,7 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
     work = _Work(
         trt=trt,
         device=device,
-        graph=graph_for(request.path, request.precision, hashes),
+        graph=graph_for(request.path, request.precision, hashes, manifest=request.manifest),
         precision=request.precision,
         options=request.engine,
         cache=cache,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,8 @@ from depth_core.runtime.engine.device import (
 from depth_core.runtime.engine.execution import Execution
 from depth_core.runtime.engine.kernel import ImageResizer, load_resizer, trial_pictures
 from depth_core.runtime.engine.options import EngineIdentity, EngineOptions
-from depth_core.runtime.graph import as_planes, input_shape
+from depth_core.runtime.extra_inputs import ExtraInputs
+from depth_core.runtime.graph import input_shape, planes_of
 from depth_core.runtime.preprocessing import Preprocessor
 
 _ALIGNMENT: Final = 256
@@ -104,16 +105,19 @@ class EngineSession:
 
     def _prepare(self, owner: ExitStack) -> None:
         """Get what surrounds the engine: pinned memory, the kernel, events."""
-        device, execution, output = self._device, self._execution, self.manifest.output
-        self._names = [output.depth, *([] if output.sigma is None else [output.sigma])]
+        device, execution = self._device, self._execution
         largest = input_shape(self.manifest, execution.largest_batch)
         self._input, view = _pinned(device, largest, execution.input.dtype, owner)
         self._input_view: NDArray[Any] = view
         self._outputs: dict[str, tuple[Uint8Array, NDArray[Any]]] = {}
-        for name in self._names:
+        for name in self.manifest.outputs:
             shape = execution.shapes[name]
             memory, values = _pinned(device, shape, execution.tensors[name].dtype, owner)
             self._outputs[name] = (memory.array, values)
+        self._extra: dict[str, PinnedMemory] = {}
+        for item in self.manifest.extra_inputs:
+            shape, dtype = execution.shapes[item.name], execution.tensors[item.name].dtype
+            self._extra[item.name], _ = _pinned(device, shape, dtype, owner)
         self._camera = _CameraMemory(device)
         owner.callback(self._camera.free)
         self._preprocess = Preprocessor(self.manifest)
@@ -155,6 +159,11 @@ class EngineSession:
         self._camera.free()
 
     @property
+    def extra_inputs(self) -> ExtraInputs:
+        """What fills the inputs beside the image."""
+        return self._execution.extra_inputs
+
+    @property
     def largest_batch(self) -> int:
         """Most images in one call."""
         return self._execution.largest_batch
@@ -172,6 +181,18 @@ class EngineSession:
             BackendError: TensorRT or the driver fails.
         """
         count = len(images)
+        inputs = {self.manifest.input.name: images, **self.extra_inputs.usual(count)}
+        return planes_of(self.manifest, self.run_named(inputs), count)
+
+    def run_named(self, inputs: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Compute a batch from all inputs.
+
+        Raises:
+            ModelError: The images are not as the manifest states them.
+            BackendError: TensorRT or the driver fails.
+        """
+        images = inputs[self.manifest.input.name]
+        count = len(images)
         self._check_count(count)
         expected = input_shape(self.manifest, count)
         if images.shape != expected or images.dtype != self._execution.input.dtype:
@@ -181,7 +202,7 @@ class EngineSession:
             )
             raise ModelError(message)
         with self._running():
-            return self._from_host(images)
+            return self._from_host(images, inputs)
 
     def run_images(self, images: Sequence[Uint8Array]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch of images of any size, which the GPU resizes.
@@ -195,9 +216,12 @@ class EngineSession:
         """
         self._check_count(len(images), at_most=True)
         resizer = self._resizer
+        count = self.manifest.input.batch or len(images)
+        usual = self.extra_inputs.usual(count)
         with self._running():
             if resizer is None or not all(resizer.takes(*item.shape[:2]) for item in images):
-                return self._from_host(self._preprocess(images))
+                answers = self._from_host(self._preprocess(images), usual)
+                return planes_of(self.manifest, answers, count)
             self._mark(0)
             addresses = self._camera.upload(images, self._execution.stream)
             self._mark(1)
@@ -206,17 +230,30 @@ class EngineSession:
                 size = (image.shape[0], image.shape[1])
                 resizer.enqueue(self._execution.stream, address, size, target)
                 target += self._input_view[0].nbytes
-            return self._compute(self.manifest.input.batch or len(images))
+            self._upload_extra(usual)
+            return planes_of(self.manifest, self._compute(count), count)
 
-    def _from_host(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
+    def _from_host(
+        self, images: NDArray[Any], inputs: Mapping[str, NDArray[Any]]
+    ) -> Mapping[str, NDArray[Any]]:
         """Compute a batch that is as the engine takes it."""
         execution, size = self._execution, images.nbytes
         self._mark(0)
         np.copyto(self._input_view[: len(images)], images)
         address = execution.memory[self.manifest.input.name].address
         self._device.upload(address, self._input.array[:size], execution.stream)
+        self._upload_extra(inputs)
         self._mark(1)
         return self._compute(len(images))
+
+    def _upload_extra(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        """Have the inputs beside the image copied to the device."""
+        for name, pinned in self._extra.items():
+            content = np.ascontiguousarray(inputs[name]).reshape(-1).view(np.uint8)
+            part = pinned.array[: content.nbytes]
+            np.copyto(part, content)
+            address = self._execution.memory[name].address
+            self._device.upload(address, part, self._execution.stream)
 
     def _check_count(self, count: int, *, at_most: bool = False) -> None:
         fixed = self.manifest.input.batch
@@ -246,23 +283,19 @@ class EngineSession:
     def _mark(self, place: int) -> None:
         self._device.mark(self._events[place], self._execution.stream)
 
-    def _compute(self, count: int) -> tuple[Float32Array, Float32Array | None]:
+    def _compute(self, count: int) -> Mapping[str, NDArray[Any]]:
         """Run the engine on what is in its input, and bring the answers back."""
         execution, device = self._execution, self._device
         execution.enqueue(count)
         self._mark(2)
-        answers = [self._download(name) for name in self._names]
+        answers = {name: self._download(name) for name in self.manifest.outputs}
         self._mark(3)
         device.synchronise(execution.stream)
         self.copy_s = sum(
             device.seconds_between(self._events[start], self._events[start + 1])
             for start in (0, 2)
         )
-        planes = [
-            as_planes(answer, name, count)
-            for answer, name in zip(answers, self._names, strict=True)
-        ]
-        return planes[0], planes[1] if len(planes) > 1 else None
+        return answers
 
     def _download(self, name: str) -> NDArray[Any]:
         """Have an output copied, and return where it will be; that keeps this session alive."""

@@ -71,17 +71,22 @@ def check_tensors(path: Path, manifest: Manifest, tensors: Sequence[EngineTensor
         ModelError: Names, types or shapes differ; the message names both sides.
         BackendError: An output is not of a floating type.
     """
-    inputs = [_info(tensor, manifest) for tensor in tensors if tensor.is_input]
+    inputs = graph_inputs(manifest, tensors)
     outputs = [_info(tensor, manifest) for tensor in tensors if not tensor.is_input]
     check_graph(path, manifest, inputs, outputs)
-    wanted = {manifest.output.depth, manifest.output.sigma}
+    wanted = set(manifest.outputs)
     for tensor in tensors:
         if tensor.name in wanted and tensor.dtype not in _DEPTH_TYPES:
             message = (
-                f'output {tensor.name!r} of the engine is of type {tensor.dtype}; depth and '
-                f'sigma are {" or ".join(_DEPTH_TYPES)}.'
+                f'output {tensor.name!r} of the engine is of type {tensor.dtype}; depth, '
+                f'sigma and masks are {" or ".join(_DEPTH_TYPES)}.'
             )
             raise BackendError(message)
+
+
+def graph_inputs(manifest: Manifest, tensors: Sequence[EngineTensor]) -> list[TensorInfo]:
+    """The inputs of an engine, as a graph declares them."""
+    return [_info(tensor, manifest) for tensor in tensors if tensor.is_input]
 
 
 def _info(tensor: EngineTensor, manifest: Manifest) -> TensorInfo:
