@@ -119,6 +119,11 @@ def intrinsics_from_focal(focal_px: float, *, height: int, width: int) -> Intrin
     )
 
 
+def mirror_camera(intrinsics: Intrinsics) -> Intrinsics:
+    """The camera of the same image with left and right swapped."""
+    return replace(intrinsics, cx_px=intrinsics.width - 1 - intrinsics.cx_px)
+
+
 def focal_length_px(intrinsics: Intrinsics, which: Literal['mean', 'fx', 'fy'] = 'mean') -> float:
     """The focal length that depth is scaled with: one of the two, or their mean."""
     if which == 'mean':

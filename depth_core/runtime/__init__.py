@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from depth_core.runtime.backends import BACKENDS, Precision
 from depth_core.runtime.framing import Framing
-from depth_core.runtime.predictor import Predictor, StageTimes
+from depth_core.runtime.predictor import Predictor
+from depth_core.runtime.stage_times import StageTimes
 
 __all__ = ['BACKENDS', 'Framing', 'Precision', 'Predictor', 'StageTimes']

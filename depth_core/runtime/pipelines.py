@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from depth_core.contracts import Intrinsics
+from depth_core.errors import BackendError
 from depth_core.manifest import Manifest
 from depth_core.runtime.backends import (
     Backend,
@@ -19,8 +21,12 @@ from depth_core.runtime.backends import (
     LimitsBatch,
     MeasuresCopies,
     ResizesImages,
+    RunsNamed,
 )
+from depth_core.runtime.decoding import Answer, Decoder
+from depth_core.runtime.extra_inputs import FrameCamera
 from depth_core.runtime.framing import Framing
+from depth_core.runtime.placement import Placement
 from depth_core.runtime.preprocessing import Preprocessor
 from depth_core.runtime.sizes import at_size, input_size, reflect_padding
 
@@ -41,13 +47,59 @@ class Pipeline:
         self.manifest = manifest
         """Of this size."""
         self.preprocess = Preprocessor(manifest, padding=padding)
-        stretches = manifest.input.resize == 'stretch'
+        self.decode = Decoder(manifest)
+        self.named = _by_name(backend, manifest)
+        """The backend, where it takes or gives more than images and two planes."""
+        stretches = manifest.input.resize == 'stretch' and self.named is None
         self.resizes = (
             backend.run_images if stretches and isinstance(backend, ResizesImages) else None
         )
         """Where the backend takes images of any size and stretches them itself."""
         self.largest_batch = backend.largest_batch if isinstance(backend, LimitsBatch) else None
         self.copies = backend if isinstance(backend, MeasuresCopies) else None
+
+    def seen(
+        self, cameras: Sequence[Intrinsics | None], placements: Sequence[Placement]
+    ) -> list[FrameCamera | None]:
+        """The camera of each image with that of the network's image, where they are used."""
+        if not self.decode.uses_camera:
+            return [None] * len(placements)
+        return [
+            None if camera is None else FrameCamera(camera, placement.intrinsics(camera))
+            for camera, placement in zip(cameras, placements, strict=True)
+        ]
+
+    def run(self, taken: Any, seen: Sequence[FrameCamera | None]) -> Answer:  # noqa: ANN401  below
+        """Compute a batch.
+
+        Args:
+            taken: What `preprocess` gave, or the images themselves where the backend `resizes`.
+            seen: The camera of each image; a camera that an input needs is there.
+
+        Raises:
+            BackendError: The backend failed.
+            ModelError: The outputs are not what the manifest says.
+        """
+        if self.resizes is not None:
+            return Answer(*self.resizes(taken), {})
+        if self.named is None:
+            return Answer(*self.backend.run(taken), {})
+        known = [camera for camera in seen if camera is not None]
+        extra = self.named.extra_inputs.fill(known, len(taken))
+        outputs = self.named.run_named({self.manifest.input.name: taken, **extra})
+        return self.decode.answer(outputs, len(taken))
+
+
+def _by_name(backend: Backend, manifest: Manifest) -> RunsNamed | None:
+    if manifest.is_plain:
+        return None
+    if not isinstance(backend, RunsNamed):
+        message = (
+            f'{type(backend).__name__} takes images and gives depth and sigma alone, and '
+            f'{manifest.name} has other inputs or outputs; use another backend.'
+        )
+        raise BackendError(message)
+    return backend
 
 
 def framed_size(manifest: Manifest, framing: Framing, height: int, width: int) -> Size:

@@ -3,75 +3,114 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import numpy as np
 
-from depth_core.contracts import DepthKind, Float32Array, OutputSpec
+from depth_core.contracts import BoolArray, DepthKind, Float32Array, OutputSpec
+from depth_core.runtime.decoding import Decoded
 from depth_core.runtime.placement import Placement
 from depth_core.runtime.plane_pool import PlanePool
 
 RANGE_TOLERANCE: Final = 1e-3
 """A depth within this fraction of an end of the range counts as that end: half precision rounds
 by half as much, and interpolation between two saturated pixels by far less."""
+_HALF: Final = np.float32(0.5)
 _ROUNDING: Final = 1e-6
 """What interpolation may add to the largest of its values, as a fraction."""
 
 
 class Postprocessor:
-    """Turns the planes of one graph into depth and sigma at the size of an image.
+    """Turns decoded planes into depth and sigma at the size of an image.
 
     Bilinear, after values beyond the range have been brought to its ends, so that one of them
     does not spoil its neighbours. Then what lies at an end is stated as REP-117 wants it: +inf
-    at `max_depth`, -inf at `min_depth`, both within `RANGE_TOLERANCE`. An inverse depth has no
-    such ends. NaN stays NaN.
+    at the far one, -inf at the near one, both within `RANGE_TOLERANCE`. An inverse depth has no
+    such ends. NaN stays NaN. Where a mask takes the depth away its neighbours keep theirs.
     """
 
     def __init__(self, spec: OutputSpec) -> None:
-        self._spec = spec
         self._ranged = spec.kind is not DepthKind.INVERSE
         self._pool = PlanePool()
-        self._unit = np.float32(spec.unit_m if spec.kind is DepthKind.METRIC else 1.0)
-
-    @property
-    def depth_range(self) -> tuple[float, float]:
-        """What -inf and +inf stand for, in the unit of what is returned."""
-        if not self._ranged:
-            return 0.0, math.inf
-        return float(self._spec.min_depth), float(self._spec.max_depth)
 
     def __call__(
-        self, depth: Float32Array, sigma: Float32Array | None, placement: Placement
+        self, decoded: Decoded, placement: Placement
     ) -> tuple[Float32Array, Callable[[], Float32Array]]:
         """Return depth at the size of the camera's image, and what makes sigma there.
 
         Both are in memory of their own.
         """
-        if self._unit != 1.0:
-            depth = depth * self._unit
+        factor = np.float32(decoded.factor)
+        depth = decoded.depth
+        if factor != 1.0:
+            depth = np.multiply(depth, factor, out=self._pool.take(*depth.shape))
         if self._ranged:
-            depth = np.clip(depth, self._spec.min_depth, self._spec.max_depth)
+            own = depth is not decoded.depth
+            bounded = depth if own else self._pool.take(*depth.shape)
+            depth = np.clip(depth, *decoded.depth_range, out=bounded)
         depth_m = self._pool.take(*placement.image)
-        placement.restore(depth, depth_m)
-        if self._ranged and _reaches_an_end(depth, self.depth_range):
-            mark_ends(depth_m, self.depth_range)
+        hidden = _either(decoded.beyond, decoded.unknown)
+        if hidden is None:
+            placement.restore(depth, depth_m)
+        else:
+            shown_m = self._around(hidden, depth, depth_m, placement)
+        if self._ranged and _reaches_an_end(depth, decoded.depth_range):
+            mark_ends(depth_m, decoded.depth_range)
+        taken = None
+        if hidden is not None:
+            taken = shown_m < _HALF
+            depth_m[taken] = np.nan
+            if decoded.beyond is not None:
+                depth_m[taken & self._mostly(decoded.beyond, shown_m, placement)] = np.inf
         kept = None
-        if sigma is not None:
-            kept = self._pool.take(*sigma.shape)  # the backend writes to its own memory again
-            np.multiply(sigma, self._unit, out=kept)
-        return depth_m, partial(self._sigma_m, kept, placement)
+        if decoded.sigma is not None:
+            # The backend writes to its own memory again.
+            kept = self._pool.take(*decoded.sigma.shape)
+            np.multiply(decoded.sigma, factor, out=kept)
+        return depth_m, partial(self._sigma_m, kept, placement, taken)
 
-    def _sigma_m(self, sigma: Float32Array | None, placement: Placement) -> Float32Array:
+    def _sigma_m(
+        self, sigma: Float32Array | None, placement: Placement, taken: BoolArray | None
+    ) -> Float32Array:
         """Sigma at the size of the image; few who want depth ask for it."""
         sigma_m = self._pool.take(*placement.image)
         if sigma is None:
             sigma_m.fill(np.nan)
         else:
             placement.restore(sigma, sigma_m)
+            if taken is not None:
+                sigma_m[taken] = np.nan
         return sigma_m
+
+    def _around(
+        self, hidden: BoolArray, depth: Float32Array, depth_m: Float32Array, placement: Placement
+    ) -> Float32Array:
+        """Bring depth to the image from the pixels that are not hidden.
+
+        Returns:
+            How much of each pixel they are, [H, W] in [0, 1].
+        """
+        shown = (~hidden).astype(np.float32)
+        shown_m = self._pool.take(*placement.image)
+        placement.restore(shown, shown_m)
+        placement.restore(np.where(hidden, np.float32(0.0), depth), depth_m)
+        np.divide(depth_m, shown_m, out=depth_m, where=shown_m > 0.0)
+        return shown_m
+
+    def _mostly(self, beyond: BoolArray, shown_m: Float32Array, placement: Placement) -> BoolArray:
+        """Where most of what is hidden of a pixel is beyond the range."""
+        beyond_m = self._pool.take(*placement.image)
+        placement.restore(beyond.astype(np.float32), beyond_m)
+        mostly: BoolArray = beyond_m >= _HALF * (1.0 - shown_m)
+        return mostly
+
+
+def _either(one: BoolArray | None, other: BoolArray | None) -> BoolArray | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one | other
 
 
 def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:

@@ -3,16 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
-from depth_core.contracts import DepthMap, Intrinsics, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Intrinsics, Uint8Array
 from depth_core.errors import DataError
-from depth_core.geometry import check_camera_size
+from depth_core.geometry import check_camera_size, intrinsics_from_hfov, mirror_camera
 from depth_core.manifest import Manifest
 from depth_core.runtime.backends import (
     Backend,
@@ -28,35 +30,11 @@ from depth_core.runtime.pipelines import Pipeline, Pipelines, Size
 from depth_core.runtime.placement import Placement
 from depth_core.runtime.postprocessing import Postprocessor
 from depth_core.runtime.preprocessing import check_image
-from depth_core.runtime.sized_model import SizedModel
+from depth_core.runtime.sized_model import SizedModel, chosen_manifest
+from depth_core.runtime.stage_times import StageTimes
 from depth_core.shipped import find_model
 
-
-@dataclass(frozen=True, kw_only=True)
-class StageTimes:
-    """Where the time of one answer went, seconds."""
-
-    preprocess_s: float = 0.0
-    inference_s: float = 0.0
-    postprocess_s: float = 0.0
-    copy_s: float | None = None
-    """Of `inference_s`, copying to the device and back; None where the backend does not tell, or
-    has no device of its own."""
-
-    def plus(self, other: StageTimes) -> StageTimes:
-        """The time of two passes."""
-        return StageTimes(
-            preprocess_s=self.preprocess_s + other.preprocess_s,
-            inference_s=self.inference_s + other.inference_s,
-            postprocess_s=self.postprocess_s + other.postprocess_s,
-            copy_s=_sum_known(self.copy_s, other.copy_s),
-        )
-
-
-def _sum_known(first: float | None, second: float | None) -> float | None:
-    if first is None or second is None:
-        return second if first is None else first
-    return first + second
+_logger = logging.getLogger(__name__)
 
 
 class Predictor:
@@ -99,7 +77,6 @@ class Predictor:
         """Of the last answer."""
         self._pipelines = Pipelines(backend, manifest or backend.manifest, framing, reopen)
         self._postprocess = Postprocessor(self.manifest.output)
-        self._depth_range = self._postprocess.depth_range
         self._lock = threading.Lock()
 
     @property
@@ -117,6 +94,20 @@ class Predictor:
         """The engine in use, where the backend runs one."""
         backend = self._pipelines.current.backend
         return backend.engine if isinstance(backend, RunsEngine) else None
+
+    def assume(self, hfov_deg: float) -> None:
+        """State in the manifest that images without intrinsics have this field of view.
+
+        Raises:
+            ConfigError: It is not between 0 and 180 degrees.
+        """
+        domain = replace(self.manifest.domain, assumed_hfov_deg=hfov_deg)
+        self._pipelines.manifest = replace(self.manifest, domain=domain)
+        if self.manifest.needs_intrinsics:
+            _logger.warning(
+                '%s: a horizontal field of view of %g degrees is assumed of images without '
+                'intrinsics; metres are as wrong as that is', self.manifest.name, hfov_deg,
+            )  # fmt: skip
 
     def prepare(self, height: int, width: int) -> Placement:
         """Open the model at the size that images of `height` x `width` ask for.
@@ -142,6 +133,7 @@ class Predictor:
         cls,
         path: Path | str,
         *,
+        manifest: Manifest | Path | str | None = None,
         backend: str | Sequence[str] | None = None,
         precision: Precision = 'fp32',
         strict: bool = False,
@@ -150,6 +142,7 @@ class Predictor:
         engine: EngineOptions = EngineOptions(),
         framing: Framing = Framing(),
         image_size: tuple[int, int] | None = None,
+        assumed_hfov_deg: float | None = None,
     ) -> Predictor:
         """Open a model, and run it once to warm it up.
 
@@ -157,6 +150,8 @@ class Predictor:
             path: An `.onnx` file, a `.ckpt` checkpoint, or the name of a shipped model; a file
                 of that name comes first. A foreign ONNX graph needs a manifest beside it,
                 `<stem>.json`.
+            manifest: What counts in place of the manifest that a graph has with it: one, the path
+                of one, or the name of a preset (`python -m depth_core.presets`).
             backend: A name from `runtime.BACKENDS`, or several: the first that can run the model
                 is used, each one passed over is logged, and `Predictor.backend` is the one in
                 use. None or `auto` takes the fastest that is installed.
@@ -170,6 +165,9 @@ class Predictor:
             image_size: (height, width) of the camera's images, where the size of the input
                 follows from it: the model is opened at that size at once. None opens it at its
                 usual size, and again when an image of another shape comes.
+            assumed_hfov_deg: Horizontal field of view that is assumed of images without
+                intrinsics, where the model cannot do without, degrees; the manifest states it
+                then. None, as usual, assumes nothing, and refuses such images.
 
         Raises:
             BackendError: A backend is unknown, or none can run the model as asked.
@@ -180,7 +178,12 @@ class Predictor:
         path = find_model(path)
         chain = [backend] if isinstance(backend, str) else backend
         request = BackendRequest(
-            path=path, precision=precision, threads=threads, device=device, engine=engine
+            path=path,
+            precision=precision,
+            threads=threads,
+            device=device,
+            engine=engine,
+            manifest=None if manifest is None else chosen_manifest(manifest, path),
         )
         model = SizedModel(request, framing)
         opened = open_backend(model.request_for(image_size), chain, strict=strict)
@@ -194,6 +197,8 @@ class Predictor:
             reopen=model.reopener(opened),
         )
         predictor.passed_over = opened.passed_over
+        if assumed_hfov_deg is not None:
+            predictor.assume(assumed_hfov_deg)
         return predictor
 
     def predict(
@@ -252,15 +257,16 @@ class Predictor:
         if len(stamps_ns) not in {0, len(pixels)}:
             message = f'{len(stamps_ns)} stamps for {len(pixels)} images; give one for each.'
             raise DataError(message)
-        self._cameras(pixels, intrinsics)
+        cameras = self._cameras(pixels, intrinsics)
         stamps = list(stamps_ns) or [0] * len(pixels)
         how = self.framing.flip_average
         with self._lock:
             self.stage_times = StageTimes()
-            plain = self._pass(pixels, stamps)
+            plain = self._pass(pixels, cameras, stamps)
             if how == 'none':
                 return plain
-            flipped = self._pass([mirror_image(image) for image in pixels], stamps)
+            mirrored = [None if camera is None else mirror_camera(camera) for camera in cameras]
+            flipped = self._pass([mirror_image(image) for image in pixels], mirrored, stamps)
         return [average_flipped(*both, how) for both in zip(plain, flipped, strict=True)]
 
     def _cameras(
@@ -271,12 +277,34 @@ class Predictor:
         if len(given) != len(images):
             message = f'{len(given)} intrinsics for {len(images)} images; give one for each.'
             raise DataError(message)
-        for camera, image in zip(given, images, strict=True):
-            if camera is not None:
-                check_camera_size(camera, height=image.shape[0], width=image.shape[1])
-        return given
+        return [
+            self._camera(camera, *image.shape[:2])
+            for camera, image in zip(given, images, strict=True)
+        ]
 
-    def _pass(self, images: Sequence[Uint8Array], stamps_ns: Sequence[int]) -> list[DepthMap]:
+    def _camera(self, given: Intrinsics | None, height: int, width: int) -> Intrinsics | None:
+        if given is not None:
+            check_camera_size(given, height=height, width=width)
+            return given
+        if not self.manifest.needs_intrinsics:
+            return None
+        hfov_deg = self.manifest.domain.assumed_hfov_deg
+        if hfov_deg is None:
+            message = (
+                f'{self.manifest.name} ({self.manifest.output.kind} depth) needs the camera of '
+                'the image, and no intrinsics are given; give those of a calibration '
+                '(camera_info), or assumed_hfov_deg, the horizontal field of view, where at least '
+                'that is known.'
+            )
+            raise DataError(message)
+        return intrinsics_from_hfov(hfov_deg, height=height, width=width)
+
+    def _pass(
+        self,
+        images: Sequence[Uint8Array],
+        cameras: Sequence[Intrinsics | None],
+        stamps_ns: Sequence[int],
+    ) -> list[DepthMap]:
         """Answer all images, as many at a time as the graph takes."""
         answers: dict[int, DepthMap] = {}
         waiting = list(range(len(images)))
@@ -287,35 +315,39 @@ class Predictor:
             suited = (p for p in waiting if self._pipelines.size_for(*images[p].shape[:2]) == size)
             group = list(islice(suited, step))
             found = self._at_once(
-                pipeline, [images[place] for place in group], [stamps_ns[place] for place in group]
+                pipeline,
+                [images[place] for place in group],
+                [cameras[place] for place in group],
+                [stamps_ns[place] for place in group],
             )
             answers.update(zip(group, found, strict=True))
             waiting = [place for place in waiting if place not in answers]
         return [answers[place] for place in range(len(images))]
 
     def _at_once(
-        self, pipeline: Pipeline, images: Sequence[Uint8Array], stamps_ns: Sequence[int]
+        self,
+        pipeline: Pipeline,
+        images: Sequence[Uint8Array],
+        cameras: Sequence[Intrinsics | None],
+        stamps_ns: Sequence[int],
     ) -> list[DepthMap]:
         """Answer one batch."""
         start = time.perf_counter()
-        preprocess, resizes = pipeline.preprocess, pipeline.resizes
-        if resizes is None:
-            network_input = preprocess(images)
-            prepared = time.perf_counter()
-            depth, sigma = pipeline.backend.run(network_input)
+        preprocess = pipeline.preprocess
+        if pipeline.resizes is None:
+            taken: Any = preprocess(images)
         else:
-            bordered = [preprocess.bordered(image) for image in images]
-            prepared = time.perf_counter()
-            depth, sigma = resizes(bordered)
+            taken = [preprocess.bordered(image) for image in images]
+        placements = [preprocess.placement(*image.shape[:2]) for image in images]
+        seen = pipeline.seen(cameras, placements)
+        prepared = time.perf_counter()
+        answer = pipeline.run(taken, seen)
         answered = time.perf_counter()
-        planes = [
-            self._postprocess(
-                depth[place],
-                None if sigma is None else sigma[place],
-                preprocess.placement(*image.shape[:2]),
-            )
-            for place, image in enumerate(images)
+        decoded = [
+            pipeline.decode(answer, place, camera and camera.network)
+            for place, camera in enumerate(seen)
         ]
+        planes = list(map(self._postprocess, decoded, placements))
         self.stage_times = self.stage_times.plus(
             StageTimes(
                 preprocess_s=prepared - start,
@@ -324,15 +356,16 @@ class Predictor:
                 copy_s=None if pipeline.copies is None else pipeline.copies.copy_s,
             )
         )
+        kind = self.manifest.output.kind
         return [
             DepthMap(
                 depth_m=depth_m,
                 sigma_m=sigma_m,
-                kind=self.manifest.output.kind,
+                kind=DepthKind.METRIC if kind.is_metric else kind,
                 stamp_ns=stamp_ns,
                 backend=self.backend,
-                depth_range=self._depth_range,
+                depth_range=one.depth_range,
                 inference_s=answered - prepared,
             )
-            for (depth_m, sigma_m), stamp_ns in zip(planes, stamps_ns, strict=True)
+            for one, (depth_m, sigma_m), stamp_ns in zip(decoded, planes, stamps_ns, strict=True)
         ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
-from depth_core.errors import ModelError
-from depth_core.manifest import Manifest
+from depth_core.errors import ConfigError, ModelError
+from depth_core.manifest import Manifest, read_manifest
+from depth_core.presets import find
 from depth_core.runtime.backends import (
     BACKENDS,
     Backend,
@@ -68,3 +70,21 @@ class SizedModel:
         if not self._follows:
             return None
         return lambda size: open_warm(opened.name, replace(opened.request, size=size))
+
+
+def chosen_manifest(manifest: Manifest | Path | str, model: Path) -> Manifest:
+    """The manifest that is to count for a graph.
+
+    Args:
+        manifest: The manifest itself, its path, or the name of a preset.
+        model: The file it is for.
+
+    Raises:
+        ConfigError: The manifest is not valid, there is no preset of this name, or the model is
+            a checkpoint, which says itself what it is.
+        ModelError: The file of the manifest is missing.
+    """
+    if model.suffix != '.onnx':
+        message = f'{model} is no ONNX graph, and takes no manifest; leave it out.'
+        raise ConfigError(message)
+    return manifest if isinstance(manifest, Manifest) else read_manifest(find(manifest))

@@ -55,13 +55,13 @@ def depth_of(code: int) -> float:
 @pytest.mark.parametrize('kind', [Binding, StagedBinding])
 def test_bound_memory_serves_every_batch_and_shape(standin: Path, kind: type[Binding]) -> None:
     session = onnxruntime.InferenceSession(standin, providers=['CPUExecutionProvider'])
-    bound = kind(session, 'image', ['depth', 'sigma'], ('cpu', 0))
+    bound = kind(session, ['depth', 'sigma'], ('cpu', 0))
     same = batch(0)
     for images in (batch(10), batch(20), same, same, batch(40, 3), batch(50, 3), batch(60)):
         if images is same:
             np.add(images, 30, out=images)  # what is bound is read anew
         code = int(images[0, 0, 0, 0])
-        depth, sigma = bound.run(images)
+        depth, sigma = bound.run({'image': images})
         assert depth.shape == images.shape[:3]
         np.testing.assert_allclose(depth, depth_of(code), rtol=1e-6)
         np.testing.assert_allclose(sigma, 0.1 * depth_of(code), rtol=1e-6)

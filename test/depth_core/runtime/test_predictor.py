@@ -13,6 +13,7 @@ import pytest
 from depth_core.contracts import DepthKind, OutputSpec
 from depth_core.errors import DataError
 from depth_core.runtime import Predictor
+from depth_core.runtime.decoding import Decoded
 from depth_core.runtime.placement import Placement
 from depth_core.runtime.postprocessing import Postprocessor
 from test.standin import write_standin_onnx
@@ -168,7 +169,8 @@ def test_nan_and_infinity_of_a_graph_do_not_spread() -> None:
     plane[2, 3], plane[7, 15] = np.nan, np.inf
     process = Postprocessor(OutputSpec(kind=DepthKind.METRIC, min_depth=1.0, max_depth=10.0))
     placement = Placement(image=(20, 40), network=(10, 20), resized=(10, 20))
-    depth_m, sigma_m = process(plane, None, placement)
+    decoded = Decoded(depth=plane, sigma=None, factor=1.0, depth_range=(1.0, 10.0))
+    depth_m, sigma_m = process(decoded, placement)
     assert np.isnan(sigma_m()).all()
     unknown = np.isnan(depth_m)
     assert unknown[4:6, 6:8].all()
