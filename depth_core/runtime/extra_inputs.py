@@ -108,7 +108,7 @@ def _array(
             raise ModelError(message)
         values = values[0]
     values = values.reshape(values.shape + (1,) * (axes - values.ndim))
-    return np.ascontiguousarray(values, info.dtype)
+    return np.array(values, info.dtype, order='C')  # `ascontiguousarray` adds an axis to scalars
 
 
 def _value(item: ExtraInput, camera: FrameCamera) -> NDArray[np.float64] | np.float64:

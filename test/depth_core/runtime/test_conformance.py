@@ -23,6 +23,7 @@ from onnx import TensorProto, helper
 
 from depth_core.contracts import DepthKind, DepthMap, Uint8Array
 from depth_core.errors import BackendError
+from depth_core.geometry import intrinsics_from_hfov, resize_intrinsics
 from depth_core.runtime import BACKENDS, Precision, Predictor
 from depth_core.runtime.engine.options import EngineOptions
 from test.conformance import ABSENT, HERE, open_on, pictures
@@ -33,6 +34,9 @@ HEIGHT, WIDTH = 16, 24
 WEIGHTS = (0.5, -0.25, 1.5)
 OFFSET = 70.0
 """Large enough for every depth to be positive."""
+
+CAMERA = intrinsics_from_hfov(60.0, height=HEIGHT, width=WIDTH)
+CANONICAL_FOCAL_PX = 100.0
 
 GRAPH_BACKENDS = tuple(name for name, entry in BACKENDS.items() if '.onnx' in entry.suffixes)
 
@@ -61,6 +65,11 @@ class Form:
         return np.array([0.2, 0.5, 1.0] if self.dtype == 'float32' else [1.0] * 3)
 
     @property
+    def factor(self) -> float:
+        """What `CAMERA` multiplies the answers with."""
+        return CAMERA.fx_px / CANONICAL_FOCAL_PX if self.kind is DepthKind.CANONICAL else 1.0
+
+    @property
     def scale(self) -> float:
         return 1.0 / 255.0 if self.dtype == 'float32' else 1.0
 
@@ -73,7 +82,7 @@ FORMS = (
     Form('NCHW', 'uint8', 'RGB', DepthKind.INVERSE, sigma=True, batch=0),
     Form('NCHW', 'uint8', 'BGR', DepthKind.METRIC, sigma=False, batch=1),
     Form('NCHW', 'float32', 'RGB', DepthKind.UP_TO_SCALE, sigma=True, batch=1),
-    Form('NCHW', 'float32', 'BGR', DepthKind.INVERSE, sigma=False, batch=1),
+    Form('NCHW', 'float32', 'BGR', DepthKind.CANONICAL, sigma=True, batch=1),
 )
 
 
@@ -133,6 +142,9 @@ def write_form(folder: Path, form: Form) -> Path:
         'output': {
             'depth': 'y', 'sigma': 'spread' if form.sigma else None, 'kind': str(form.kind),
             'min_depth': 1e-3, 'max_depth': 1e4,
+            'canonical_focal_px': (
+                CANONICAL_FOCAL_PX if form.kind is DepthKind.CANONICAL else None
+            ),
         },
     }  # fmt: skip
     path.with_suffix('.json').write_text(json.dumps(manifest), encoding='utf-8')
@@ -144,13 +156,14 @@ def expected_of(form: Form, image: Uint8Array) -> tuple[NDArray[np.float64], NDA
     ordered = image[..., ::-1] if form.channels == 'BGR' else image
     seen = (ordered.astype(np.float64) * form.scale - form.mean) / form.std
     depth = seen @ np.array(WEIGHTS) + OFFSET
-    return depth, depth**2 if form.sigma else np.full_like(depth, np.nan)
+    sigma = depth**2 if form.sigma else np.full_like(depth, np.nan)
+    return depth * form.factor, sigma * form.factor
 
 
 def check(form: Form, answer: DepthMap, image: Uint8Array) -> None:
     """Compare with NumPy; sums of a few products in float32 round by some 1e-7 of the largest."""
     depth, sigma = expected_of(form, image)
-    assert answer.kind is form.kind
+    assert answer.kind is (DepthKind.METRIC if form.kind is DepthKind.CANONICAL else form.kind)
     np.testing.assert_allclose(answer.depth_m, depth, rtol=1e-5)
     np.testing.assert_allclose(answer.sigma_m, sigma, rtol=1e-5)
 
@@ -170,15 +183,18 @@ def test_a_foreign_graph_gives_the_numbers_of_numpy(
     path = write_form(tmp_path, form)
     predictor = open_on(request, path, name, max_batch=1 if form.batch == 1 else 2)
     images = pictures(3, HEIGHT, WIDTH)
-    check(form, predictor.predict(images[0]), images[0])
-    for answer, image in zip(predictor.predict_batch(images), images, strict=True):
+    check(form, predictor.predict(images[0], CAMERA), images[0])
+    answers = predictor.predict_batch(images, [CAMERA] * 3)
+    for answer, image in zip(answers, images, strict=True):
         check(form, answer, image)
     # Pixels of 2x2 equal ones shrink to what they are, and the depth is interpolated.
     doubled = images[1].repeat(2, axis=0).repeat(2, axis=1)
     depth, _ = expected_of(form, images[1])
     size = (2 * WIDTH, 2 * HEIGHT)
     expected = cv2.resize(depth.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(predictor.predict(doubled).depth_m, expected, rtol=1e-5)
+    # The camera of the larger image, with twice the focal length, is that of the network again.
+    larger = resize_intrinsics(CAMERA, height=size[1], width=size[0])
+    np.testing.assert_allclose(predictor.predict(doubled, larger).depth_m, expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', ABSENT)
