@@ -66,7 +66,7 @@ def metres(
     placement = Placement(image=size, network=size, resized=size)
     answer = decoded(described, camera, **outputs)
     depth_m, sigma_m = Postprocessor(described.output)(answer, placement)
-    return depth_m, sigma_m
+    return depth_m, sigma_m()
 
 
 @pytest.mark.parametrize(('focal', 'expected'), [('mean', 5.0), ('fx', 7.5), ('fy', 2.5)])
