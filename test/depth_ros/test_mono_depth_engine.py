@@ -81,8 +81,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
 def test_two_nodes_build_one_engine_and_answer_while_it_is_built(machine: Machine) -> None:
     ros = machine.ros
     names = ('one', 'two')
+    seen = machine.cache.with_name('seen')
     for name in names:
-        machine.start(name, parameters={'backend': 'tensorrt'}, FAKE_TENSORRT_BUILD_S='6')
+        machine.start(
+            name, parameters={'backend': 'tensorrt'}, FAKE_TENSORRT_BUILD_UNTIL=str(seen)
+        )
     builder = machine.ros.diagnostics(lambda said: said['build_fraction'] != '', 'a build')
     assert builder['state'] == 'configuring'
     assert 0.0 <= float(builder['build_fraction']) <= 1.0
@@ -91,6 +94,9 @@ def test_two_nodes_build_one_engine_and_answer_while_it_is_built(machine: Machin
     request = GetParameters.Request(names=['precision'])
     answer = ros.call(GetParameters, f'/{builder["name"]}/get_parameters', request)
     assert answer.values[0].string_value == 'fp32'
+    other = next(name for name in names if name != builder['name'])
+    machine.said(other, lambda said: said['state'] == 'configuring', 'that it waits')
+    seen.touch()
     for name in names:
         said = machine.said(name, lambda said: said['state'] == 'active', 'that it is active')
         assert said['backend'] == 'tensorrt'

@@ -9,6 +9,8 @@ import time
 
 from depth_ros.newest_frame import NewestFrameWorker
 
+PATIENCE_S = 60.0
+
 
 class Work:
     """Work that begins when the test looks and ends when the test says so."""
@@ -29,7 +31,7 @@ def test_frames_that_do_not_overlap_are_all_done() -> None:
     worker: NewestFrameWorker[int] = NewestFrameWorker(work, name='test')
     for frame in range(1, 6):
         assert worker.offer(frame) is None
-        assert work.begun.get(timeout=10.0) == frame
+        assert work.begun.get(timeout=PATIENCE_S) == frame
         work.release.release()
     assert worker.stop() is None
     assert work.done == [1, 2, 3, 4, 5]
@@ -39,10 +41,10 @@ def test_the_newest_waits_and_the_older_ones_come_back() -> None:
     work = Work()
     worker: NewestFrameWorker[int] = NewestFrameWorker(work, name='test')
     worker.offer(1)
-    work.begun.get(timeout=10.0)
+    work.begun.get(timeout=PATIENCE_S)
     assert [worker.offer(frame) for frame in (2, 3, 4)] == [None, 2, 3]
     work.release.release(2)
-    assert work.begun.get(timeout=10.0) == 4
+    assert work.begun.get(timeout=PATIENCE_S) == 4
     worker.stop()
     assert work.done == [1, 4]
 
@@ -51,7 +53,7 @@ def test_stop_finishes_the_frame_in_work_and_returns_the_waiting_one() -> None:
     work = Work()
     worker: NewestFrameWorker[int] = NewestFrameWorker(work, name='test')
     worker.offer(1)
-    work.begun.get(timeout=10.0)
+    work.begun.get(timeout=PATIENCE_S)
     worker.offer(2)
     left: list[int | None] = []
     stopper = threading.Thread(target=lambda: left.append(worker.stop()))

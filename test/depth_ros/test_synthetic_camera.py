@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import cv2
@@ -81,14 +80,29 @@ def test_the_film_runs_forth_and_back() -> None:
     assert [forth_and_back(i, 1) for i in range(3)] == [0, 0, 0]
 
 
-def test_a_missed_tick_is_left_out() -> None:
-    rate = SteadyRate(1000.0)
+class Clock:
+    """A clock that moves when somebody sleeps, or is told to."""
+
+    now_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.now_s += duration_s
+
+
+def test_a_missed_tick_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr('depth_ros.synthetic_camera.time', clock)
+    rate = SteadyRate(8.0)
     rate.wait()
-    assert rate.missed == 0
-    time.sleep(0.02)
+    assert (rate.missed, clock.now_s) == (0, 100.125)
+    clock.now_s += 1.0625  # the tick at 100.25 and seven after it are due
     rate.wait()
-    assert rate.missed >= 10
-    assert rate.missed < 10_000
+    assert rate.missed == 7
+    rate.wait()
+    assert (rate.missed, clock.now_s) == (7, 101.25)
 
 
 def frame() -> Frame:

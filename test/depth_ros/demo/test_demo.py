@@ -115,9 +115,13 @@ def model(tmp_path: Path) -> str:
 def test_frames_flow_and_are_scored_and_drawn(
     camera: Sequence[str], title: str, tmp_path: Path, demos: list[Demo], model: str
 ) -> None:
-    options = ('--model', model, '--duration_s', '3', '--rate_hz', '5')
-    demos.append(Demo(tmp_path, *options, *camera))
-    status, output = demos[0].finish()
+    for rate_hz in ('5', '2', '1', '0.5'):  # what the command says to a busy machine: a lower one
+        duration_s = '3' if rate_hz == '5' else '8'
+        options = ('--model', model, '--duration_s', duration_s, '--rate_hz', rate_hz)
+        demos.append(Demo(tmp_path, *options, *camera))
+        status, output = demos[-1].finish()
+        if 'lower --rate_hz' not in output:
+            break
     assert status == 0, output
     images, depth_maps = map(int, re.findall(r'(\d+) images, (\d+) depth maps', output)[-1])
     assert images >= depth_maps > 0
@@ -125,7 +129,7 @@ def test_frames_flow_and_are_scored_and_drawn(
     for row in ('input', 'output', 'latency', 'drops', 'backend', 'AbsRel', 'delta1'):
         assert re.search(rf'│ {row} +│ \S+', output), f'no {row} in\n{output}'
     assert '\x1b' not in output, 'control codes although this is no terminal'
-    drawn = cv2.imread(str(demos[0].output_dir / 'demo.png'))
+    drawn = cv2.imread(str(demos[-1].output_dir / 'demo.png'))
     assert drawn is not None
     assert len({tuple(pixel) for pixel in drawn[::7, ::7].reshape(-1, 3)}) > 50
 

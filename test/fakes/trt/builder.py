@@ -5,6 +5,7 @@ Environment variables make it fail, or take its time:
 
     FAKE_TENSORRT_BUILD        `out_of_memory` makes every build fail so
     FAKE_TENSORRT_BUILD_S      how long one takes, seconds, in steps that a monitor sees
+    FAKE_TENSORRT_BUILD_UNTIL  a build goes on until this file exists, whatever the clock says
     FAKE_TENSORRT_BUILD_LOG    a file that gets one line for each build that was begun
 """
 
@@ -31,6 +32,7 @@ from test.fakes.trt.nouns import (
 
 MAGIC = b'FTRT'
 STEPS = 20
+_LOOK_S = 0.05
 
 
 def write_plan(header: dict[str, Any], model: bytes) -> HostMemory:
@@ -270,7 +272,16 @@ class Builder:
         for step in range(STEPS):
             time.sleep(pause)
             going = monitor.step_complete('Building', step)
+            while going and step and not _may_end():
+                time.sleep(_LOOK_S)
+                going = monitor.step_complete('Building', step)
             if not going:
                 break
         monitor.phase_finish('Building')
         return going
+
+
+def _may_end() -> bool:
+    """Whether the file that a build waits for exists, or there is none to wait for."""
+    awaited = os.environ.get('FAKE_TENSORRT_BUILD_UNTIL')
+    return awaited is None or Path(awaited).exists()
