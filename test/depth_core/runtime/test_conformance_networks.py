@@ -6,7 +6,7 @@ What is compared with is the network in torch, in float64 too; TensorRT runs on 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +89,25 @@ def test_a_batch_of_a_network_gives_the_numbers_of_torch(
     images = pictures(2, spec.height, spec.width)
     model = network_of(network)
     for answer, image in zip(predictor.predict_batch(images), images, strict=True):
+        check_network(model, answer, image)
+
+
+@pytest.mark.parametrize(
+    ('name', 'network'),
+    [*(('torch', network) for network in SMALL), ('torch-compiled', 'densedepth_small')],
+)
+def test_a_checkpoint_gives_the_numbers_of_its_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, network: str
+) -> None:
+    # All of torch's compiler but the C++ compiler behind it, which takes minutes.
+    monkeypatch.setattr(torch, 'compile', partial(torch.compile, backend='eager'))
+    model = network_of(network)
+    path = tmp_path / 'network.ckpt'
+    save_model(path, model)
+    predictor = Predictor.open(path, backend=name, strict=True, threads=1)
+    images = pictures(2 if name == 'torch' else 1, *model.spec.default_size)
+    for answer, image in zip(predictor.predict_batch(images), images, strict=True):
+        assert answer.backend == name
         check_network(model, answer, image)
 
 
