@@ -377,7 +377,7 @@ def test_a_full_disk_leaves_the_former_report(
 
 
 def test_the_predictor_is_told_the_camera_of_what_it_sees() -> None:
-    """Of the window that a protocol cuts out, of the mirror image, and none where none is known."""
+    """That of the window a protocol cuts out, of the mirror image, or none where none is known."""
 
     class Asks(RedIsDepth):
         def __init__(self) -> None:
