@@ -11,6 +11,7 @@ import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -19,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.arguments import CommandParser, count, names, positive
-from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
+from depth_core.contracts import DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import is_hidden, replaced_atomically
-from depth_core.focal_options import FOCAL_OPTIONS, add_focal_options, camera_of_file
+from depth_core.focal_options import add_assumed_option, add_focal_options, camera_of_file
 from depth_core.images import IMAGE_SUFFIXES, read_image
 from depth_core.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime import Framing, Precision, Predictor
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         precision=options.precision,
         strict=options.strict,
         threads=options.threads,
+        assumed_hfov_deg=options.assumed_hfov_deg,
         framing=Framing(
             padding=options.padding,
             keep_aspect=options.keep_aspect,
@@ -115,7 +117,8 @@ class _Writer:
         self._predictor = predictor
         self._folder: Path = options.output
         self._all_frames: bool = options.frames
-        self._options = options
+        self._known: KnownDistance | None = options.known_distance
+        self._camera = partial(camera_of_file, predictor.manifest, options)
         output = predictor.manifest.output
         self._scale: ColourScale | None = scale_for(output, near=options.near_m, far=options.far_m)
         self._metric = output.kind.is_metric
@@ -131,7 +134,7 @@ class _Writer:
             said = self._video(source, name)
         else:
             image = read_image(source)
-            camera, focal = self._camera(source, image)
+            camera, focal = self._camera(source, image.shape[:2])
             answer = self._predictor.predict(image, camera)
             self._write_arrays(self._folder, f'{name}_', answer)
             _write_png(
@@ -142,28 +145,9 @@ class _Writer:
         written = '' if name == source.stem else f' (written as {name}_*)'
         sys.stdout.write(f'{source}{written}: {said}\n')
 
-    def _camera(self, source: Path, image: Uint8Array) -> tuple[Intrinsics | None, str]:
-        """The camera of an image by the options, else by its own EXIF data; where it is from.
-
-        Raises:
-            DataError: Neither says, and the model needs it.
-        """
-        camera, origin = camera_of_file(self._options, source, image.shape[:2])
-        if not self._predictor.manifest.needs_intrinsics:
-            return camera, ''
-        if camera is None:
-            message = (
-                f'{source}: {self._predictor.manifest.name} needs the focal length of the camera, '
-                f'and the file states none; give {FOCAL_OPTIONS}.'
-            )
-            raise DataError(message)
-        focal_px = (camera.fx_px + camera.fy_px) / 2.0
-        return camera, f', focal length {focal_px:.1f} px ({origin})'
-
     def _known_distance(self, answer: DepthMap) -> str:
         """What the manifest must say for the known distance to come out."""
-        known: KnownDistance | None = self._options.known_distance
-        if known is None:
+        if self._known is None:
             return ''
         if not self._metric:
             message = (
@@ -172,7 +156,7 @@ class _Writer:
             )
             raise ConfigError(message)
         correction = self._predictor.manifest.output.scale_correction
-        return f'\n{known.compare(answer.depth_m, scale_correction=correction)}'
+        return f'\n{self._known.compare(answer.depth_m, scale_correction=correction)}'
 
     def _write_arrays(self, folder: Path, prefix: str, answer: DepthMap) -> None:
         if self._metric:
@@ -194,7 +178,7 @@ class _Writer:
             return f'{video.frames_read} frames at {video.rate_hz:g} Hz'
 
     def _frame(self, source: Path, name: str, number: int, image: Uint8Array) -> Uint8Array:
-        answer = self._predictor.predict(image, self._camera(source, image)[0])
+        answer = self._predictor.predict(image, self._camera(source, image.shape[:2])[0])
         if self._all_frames:
             self._write_arrays(self._folder / f'{name}_frames', f'{number:06d}_', answer)
         return side_by_side(image, answer, self._scale)
@@ -369,6 +353,7 @@ def _parser() -> CommandParser:
     add('--strict', action='store_true', help='use the first backend or none')
     add('--threads', type=count, help='most CPU threads to compute with; all when left out')
     add_focal_options(parser, default=' (an image: what its EXIF data state)')
+    add_assumed_option(add)
     add(
         '--known_distance',
         type=KnownDistance.parse,

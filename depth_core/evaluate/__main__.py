@@ -33,6 +33,7 @@ from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
 from depth_core.evaluate.run import PredictsClasses, Run, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS
+from depth_core.focal_options import add_assumed_option
 from depth_core.metrics import (
     ALIGNMENTS,
     METRIC_NAMES,
@@ -61,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output(options.output)
     model = find_model(options.model)
     dataset, name = _open_data(options)
-    predictor = Predictor.open(model, backend=options.backend, precision=options.precision)
+    predictor = Predictor.open(
+        model,
+        backend=options.backend,
+        precision=options.precision,
+        assumed_hfov_deg=options.assumed_hfov_deg,
+    )
     run = _evaluate(predictor, dataset, protocol, options)
     context = ReportContext(
         command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
@@ -136,6 +142,7 @@ def _parser() -> CommandParser:
     add = group.add_argument
     add('--backend', type=names, help=f'the first that can run it is used: {describe_backends()}')
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
+    add_assumed_option(add)
     _add_data(parser)
     _add_scoring(parser)
     add = parser.add_argument_group('report').add_argument
