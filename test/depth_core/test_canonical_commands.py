@@ -104,9 +104,9 @@ def test_a_known_distance_says_the_correction(
     depth_m = depth_by(model, picture, tmp_path, '--known_distance', '60,40,7')
     there = float(np.median(depth_m[38:43, 58:63]))
     assert f'scale_correction {7.0 / there:.4g} in the section depth' in capsys.readouterr().out
+    both = [str(picture), str(picture.with_name('silent.png'))]
     with pytest.raises(ConfigError, match='2 images and 0 videos'):
-        depth_by(model, picture, tmp_path, picture.with_name('silent.png'),
-                 '--known_distance', '60,40,7')  # fmt: skip
+        predict([*both, '--model', str(model), '--known_distance', '60,40,7'])
 
 
 def test_evaluation_takes_the_camera_of_the_data(
