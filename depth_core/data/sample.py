@@ -8,8 +8,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from depth_core.contracts import Intrinsics
+from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
 
 _CLEAN: Final = {'clean_image': 'image', 'clean_neighbour_images': 'neighbour_images'}
 """Fields that stand for another one unless they are given."""
@@ -87,6 +91,26 @@ class Sample:
             {name: value[cut] for name, value in given.items()} for cut in cuts
         ]
         return tuple(Sample(**column) for column in columns)
+
+
+def known_camera(
+    sample: Sample, window: tuple[slice, slice] = (slice(None), slice(None))
+) -> Intrinsics | None:
+    """The camera of a window of a sample, rows and columns; None where it is not known."""
+    height, width = sample.depth_m.shape
+    matrix = sample.intrinsics.cpu().numpy()
+    if not (np.isfinite(matrix).all() and matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):
+        return None
+    (top, bottom, _), (left, right, _) = (
+        part.indices(side) for part, side in zip(window, (height, width), strict=True)
+    )
+    return crop_intrinsics(
+        intrinsics_from_matrix(matrix, height=height, width=width),
+        top=top,
+        left=left,
+        height=bottom - top,
+        width=right - left,
+    )
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from depth_core.contracts import (
     Intrinsics,
     Uint8Array,
 )
-from depth_core.data.sample import DepthDataset, Sample
+from depth_core.data.sample import DepthDataset, Sample, known_camera
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
@@ -172,13 +172,6 @@ class _View:
         )
 
     @property
-    def known_camera(self) -> Intrinsics | None:
-        """The camera of the window; None where the data do not state it."""
-        matrix = self.sample.intrinsics
-        known = bool(matrix.isfinite().all()) and float(matrix[0, 0]) * float(matrix[1, 1]) > 0.0
-        return self.camera if known else None
-
-    @property
     def camera(self) -> Intrinsics:
         """The camera of the window.
 
@@ -271,7 +264,9 @@ def _predict(predictor: PredictsDepth, view: _View, flip_average: FlipAverage) -
 
     Scaled, they may lie well within the range of the protocol, to whose ends infinities are put.
     """
-    answer = predict_averaged(predictor.predict, view.image, flip_average, view.known_camera)
+    answer = predict_averaged(
+        predictor.predict, view.image, flip_average, known_camera(view.sample, view.window)
+    )
     if answer.kind is not DepthKind.UP_TO_SCALE:
         return answer
     depth = np.clip(answer.depth_m, *answer.depth_range).astype(np.float32, copy=False)

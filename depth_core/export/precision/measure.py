@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec
-from depth_core.data.sample import DepthDataset
+from depth_core.data.sample import DepthDataset, known_camera
 from depth_core.errors import DataError, ExportError
 from depth_core.export.precision.image_sets import ImageSet, codes_of
 from depth_core.manifest import ErrorSpread, GateError, PrecisionError
@@ -27,6 +27,7 @@ from depth_core.runtime.parity_images import SEED
 
 _ALIGNMENTS: Final[dict[DepthKind, Align]] = {
     DepthKind.METRIC: 'none',
+    DepthKind.CANONICAL: 'none',
     DepthKind.UP_TO_SCALE: 'median',
     DepthKind.INVERSE: 'affine_inverse',
 }
@@ -188,7 +189,8 @@ def abs_rel(backend: Backend, dataset: DepthDataset, protocol: Protocol) -> tupl
             top, left = protocol.window_origin(*sample.depth_m.shape)
             height, width = protocol.window
             window = slice(top, top + height), slice(left, left + width)
-        answer = predictor.predict(np.ascontiguousarray(codes_of(sample)[window]))
+        camera = known_camera(sample, window)
+        answer = predictor.predict(np.ascontiguousarray(codes_of(sample)[window]), camera)
         near, far = answer.depth_range
         depth = np.clip(answer.depth_m, near, far).astype(np.float32, copy=False)
         target, valid = sample.depth_m.numpy()[window], sample.valid.numpy()[window]
