@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -15,12 +16,13 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError, DataError
 from depth_core.models import create_model
 from depth_core.models.base import ModelSpec, make_canonical
-from depth_core.train.command_line import parse
+from depth_core.train.command_line import parse, plain
 from depth_core.train.loop import train
 from depth_core.train.recipes import depth
 from depth_core.train.recipes.embedding import EmbeddingRecipe
 from depth_core.train.run_folder import RunFolder
 from depth_core.weights.checkpoint import load_model, read_checkpoint, save_model
+from test.benchmarks import focal_lengths
 
 SMALL = {'encoder': 'mobilenetv3_small_050', 'decoder_channels': (16, 8, 8, 8, 8)}
 
@@ -103,3 +105,25 @@ def test_networks_that_learned_metres_stay_metric(tmp_path: Path) -> None:
     for name in ('a.ckpt', 'b.ckpt'):
         assert read_checkpoint(tmp_path / name).canonical_focal_px is None
         assert load_model(tmp_path / name).spec.kind is DepthKind.METRIC
+
+
+def test_the_page_states_what_was_measured() -> None:
+    result = json.loads(focal_lengths.RESULT.read_text(encoding='utf-8'))
+    page = (focal_lengths.RESULT.parents[1] / 'training.md').read_text(encoding='utf-8')
+    assert focal_lengths.table(result) in page
+    found = focal_lengths.summary(result['cameras'])
+    assert found == {key: result[key] for key in found}
+    assert f'{result["less_error"]:.0%} less error' in page
+
+
+def test_both_networks_of_the_comparison_are_trained_alike() -> None:
+    """Same network, scenes, order and steps; only what is compared differs."""
+    metric, canonical = (
+        plain(parse(['--config', str(focal_lengths.FOLDER / f'{name}.yaml')]))
+        for name in ('metric', 'canonical')
+    )
+    for settings in (metric, canonical):
+        for key in ('canonical_focal_px', 'augmentation'):
+            settings['data'].pop(key)
+        settings['trainer'].pop('run_dir')
+    assert metric == canonical
