@@ -374,29 +374,3 @@ def test_a_full_disk_leaves_the_former_report(
         write_report(folder, run, CONTEXT)
     assert (folder / 'report.json').read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ['report']
-
-
-def test_the_predictor_is_told_the_camera_of_what_it_sees() -> None:
-    """That of the window a protocol cuts out, of the mirror image, or none where none is known."""
-
-    class Asks(RedIsDepth):
-        def __init__(self) -> None:
-            super().__init__()
-            self.cameras: list[Intrinsics | None] = []
-
-        def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
-            self.cameras.append(intrinsics)
-            return super().predict(image)
-
-    class OneKnown(Scenes):
-        def __getitem__(self, index: int) -> Sample:
-            matrix = torch.tensor([[9.0, 0.0, 20.0], [0.0, 8.0, 10.0], [0.0, 0.0, 1.0]])
-            known = matrix if index == 0 else torch.full((3, 3), torch.nan)
-            return replace(super().__getitem__(index), intrinsics=known)
-
-    window = replace(PROTOCOLS['none'], window=(20, 30))  # rows 4 to 23, columns 1 to 30
-    predictor = Asks()
-    dataset = OneKnown(2, without=())
-    run_scenes(predictor, dataset=dataset, protocol=window, flip_average='mean')
-    seen = Intrinsics(fx_px=9.0, fy_px=8.0, cx_px=19.0, cy_px=6.0, height=20, width=30)
-    assert predictor.cameras == [seen, replace(seen, cx_px=10.0), None, None]
