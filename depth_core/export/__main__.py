@@ -99,7 +99,11 @@ def _check(options: argparse.Namespace) -> None:
 def summary(output: Path, manifest: Manifest) -> str:
     """Say in a few lines what was written to `output`, its numbers with their unit."""
     taken, given, parity = manifest.input, manifest.output, manifest.parity
-    unit = ' m' if given.kind is DepthKind.METRIC else ' in its own unit'
+    units = {
+        DepthKind.METRIC: ' m',
+        DepthKind.CANONICAL: f' m at {given.canonical_focal_px or 0.0:g} px of focal length',
+    }
+    unit = units.get(given.kind, ' in its own unit')
     images = taken.batch or 'any number'
     lines = [
         f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',

@@ -52,18 +52,19 @@ class Postprocessor:
             depth = np.clip(depth, *decoded.depth_range, out=bounded)
         depth_m = self._pool.take(*placement.image)
         hidden = _either(decoded.beyond, decoded.unknown)
-        if hidden is None:
+        shown_m = None if hidden is None else self._restored(~hidden, placement)
+        if hidden is None or shown_m is None:
             placement.restore(depth, depth_m)
         else:
-            shown_m = self._around(hidden, depth, depth_m, placement)
+            placement.restore(np.where(hidden, np.float32(0.0), depth), depth_m)
+            if hidden.shape != placement.image:  # else no pixel is of both
+                np.divide(depth_m, np.maximum(shown_m, _HALF), out=depth_m)
         if self._ranged and _reaches_an_end(depth, decoded.depth_range):
             mark_ends(depth_m, decoded.depth_range)
         taken = None
-        if hidden is not None:
+        if shown_m is not None:
             taken = shown_m < _HALF
-            depth_m[taken] = np.nan
-            if decoded.beyond is not None:
-                depth_m[taken & self._mostly(decoded.beyond, shown_m, placement)] = np.inf
+            self._fill(depth_m, taken, shown_m, decoded, placement)
         kept = None
         if decoded.sigma is not None:
             # The backend writes to its own memory again.
@@ -81,30 +82,32 @@ class Postprocessor:
         else:
             placement.restore(sigma, sigma_m)
             if taken is not None:
-                sigma_m[taken] = np.nan
+                np.copyto(sigma_m, np.nan, where=taken)
         return sigma_m
 
-    def _around(
-        self, hidden: BoolArray, depth: Float32Array, depth_m: Float32Array, placement: Placement
-    ) -> Float32Array:
-        """Bring depth to the image from the pixels that are not hidden.
+    def _fill(
+        self,
+        depth_m: Float32Array,
+        taken: BoolArray,
+        shown_m: Float32Array,
+        decoded: Decoded,
+        placement: Placement,
+    ) -> None:
+        """Write what masks say in place of the depth, in place."""
+        if decoded.unknown is None:
+            np.copyto(depth_m, np.inf, where=taken)
+            return
+        np.copyto(depth_m, np.nan, where=taken)
+        if decoded.beyond is not None:
+            beyond_m = self._restored(decoded.beyond, placement)
+            mostly = beyond_m >= _HALF * (1.0 - shown_m)
+            np.copyto(depth_m, np.inf, where=taken & mostly)
 
-        Returns:
-            How much of each pixel they are, [H, W] in [0, 1].
-        """
-        shown = (~hidden).astype(np.float32)
-        shown_m = self._pool.take(*placement.image)
-        placement.restore(shown, shown_m)
-        placement.restore(np.where(hidden, np.float32(0.0), depth), depth_m)
-        np.divide(depth_m, shown_m, out=depth_m, where=shown_m > 0.0)
-        return shown_m
-
-    def _mostly(self, beyond: BoolArray, shown_m: Float32Array, placement: Placement) -> BoolArray:
-        """Where most of what is hidden of a pixel is beyond the range."""
-        beyond_m = self._pool.take(*placement.image)
-        placement.restore(beyond.astype(np.float32), beyond_m)
-        mostly: BoolArray = beyond_m >= _HALF * (1.0 - shown_m)
-        return mostly
+    def _restored(self, mask: BoolArray, placement: Placement) -> Float32Array:
+        """How much of each pixel of the image a mask covers, [H, W] in [0, 1]."""
+        covered_m = self._pool.take(*placement.image)
+        placement.restore(mask.astype(np.float32), covered_m)
+        return covered_m
 
 
 def _either(one: BoolArray | None, other: BoolArray | None) -> BoolArray | None:

@@ -34,6 +34,7 @@ from depth_core.runtime.engine.graphs import graph_for
 from depth_core.runtime.engine.key import key_of
 from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, planes_of
+from depth_core.runtime.weights_beside import refuse_missing_weights
 
 Provider: TypeAlias = Literal[
     'CPUExecutionProvider', 'CUDAExecutionProvider', 'TensorrtExecutionProvider'
@@ -126,6 +127,7 @@ class OnnxRuntimeBackend:
         try:
             session = onnxruntime.InferenceSession(model, options, providers=providers)
         except Exception as error:  # as above
+            refuse_missing_weights(path)
             message = f'onnxruntime cannot load the graph: {reason(error)}'
             raise BackendError(message) from error
         # A provider that fails to start leaves its work to the CPU without an error.

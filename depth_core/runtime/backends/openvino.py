@@ -19,6 +19,7 @@ from depth_core.runtime.backends.base import BackendRequest, Precision, reason
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, planes_of
+from depth_core.runtime.weights_beside import refuse_missing_weights
 
 _CPU: Final = 'CPU'
 
@@ -83,6 +84,7 @@ class OpenVinoBackend:
         try:
             model = _core().read_model(path)
         except RuntimeError as error:
+            refuse_missing_weights(path)
             message = f'openvino cannot load the graph: {reason(error)}'
             raise BackendError(message) from error
         inputs = [_info(port) for port in model.inputs]

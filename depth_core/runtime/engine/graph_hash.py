@@ -8,13 +8,14 @@ import json
 import logging
 import os
 import time
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from depth_core.errors import DepthError, ModelError
 from depth_core.files import write_text_atomically
 from depth_core.runtime.engine.folder import FILE_MODE, read_private
 from depth_core.runtime.onnx_reader import read_graph
+from depth_core.runtime.weights_beside import weights_file
 
 _CHUNK: Final = 1 << 22
 _WORTH_REMEMBERING: Final = 64 << 20
@@ -61,7 +62,7 @@ class GraphHashes:
         graph = self._content(path, is_graph=True)
         if not graph.external:
             return graph.sha256
-        files = [_beside(path, name) for name in graph.external]
+        files = [weights_file(path, name) for name in graph.external]
         others = [self._content(file, is_graph=False).sha256 for file in files]
         return hashlib.sha256('\n'.join([graph.sha256, *others]).encode()).hexdigest()
 
@@ -103,18 +104,6 @@ class GraphHashes:
             write_text_atomically(self._path, json.dumps(newest, indent=1), mode=FILE_MODE)
         except DepthError as error:
             _logger.debug('hashes of graphs are not remembered: %s', error)
-
-
-def _beside(path: Path, name: str) -> Path:
-    """The file that a graph calls `name`, which is in its own folder."""
-    parts, file = PurePosixPath(name).parts, path.parent / name
-    if PurePosixPath(name).is_absolute() or '..' in parts or not file.is_file():
-        message = (
-            f'{path} keeps weights in {name!r}, which is no file in the folder of the graph; '
-            'copy both together, or export the graph again.'
-        )
-        raise ModelError(message)
-    return file
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from depth_core.contracts import Intrinsics
 from depth_core.errors import ConfigError, DataError, ModelError
@@ -202,6 +202,23 @@ def test_another_manifest_counts_in_place_of_the_one_beside_the_graph(tmp_path: 
     assert predictor.manifest.name == 'named'
     with pytest.raises(ModelError, match=r'yours\.json does not exist'):
         Predictor.open(path, manifest=tmp_path / 'yours.json')
+
+
+@pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
+def test_weights_that_were_not_copied_are_named(
+    request: pytest.FixtureRequest, tmp_path: Path, name: str
+) -> None:
+    path = write_named(tmp_path)
+    model = onnx.load(path)
+    weights = next(item for item in model.graph.initializer if item.name == 'weights')
+    weights.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weights), weights.name))
+    onnx.save_model(
+        model, path, save_as_external_data=True, location='named.data', size_threshold=0
+    )
+    open_on(request, path, name)
+    (tmp_path / 'named.data').unlink()
+    with pytest.raises(ModelError, match=r"keeps weights in 'named\.data'.*copy both together"):
+        Predictor.open(path, backend=name, threads=1)
 
 
 SEEN = Intrinsics(fx_px=3.0, fy_px=4.0, cx_px=1.0, cy_px=0.0, height=2, width=3)
