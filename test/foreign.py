@@ -32,8 +32,9 @@ TOKENS_M: Final = 1e-3
 """Metres in a unit of the points for each token that a stand-in of MoGe-2 is asked for."""
 SHIFT: Final = 0.75
 """What is missing in the points of MoGe-2, in their unit."""
-P_FOCAL_PX: Final = 700.0
-"""Focal length at which a stand-in that is given P answers the plain tone."""
+P_GAIN: Final = (1.0 / 700.0, 1.0 / 5000.0)
+"""What a pixel of the focal length, and one of the principal point, adds to the factor of a
+stand-in that is given P."""
 RAY_GAIN: Final = (0.5, 0.25)
 """What the x and y of a unit ray change in the answer of a stand-in that is given rays."""
 
@@ -245,14 +246,16 @@ def points_last(net: Net) -> Answers:
 
 
 def scaled_by_p(name: str) -> Head:
-    """FSNet: the answer grows with the focal length in the P it is given."""
+    """FSNet: the answer grows with fx, cx and cy of the P it is given."""
 
     def head(net: Net) -> Answers:
-        picked = np.zeros((1, 3, 4))
-        picked[0, 0, 0] = 1.0 / P_FOCAL_PX
-        focal = net.op('Mul', 'P2', net.number(picked))
-        focal = net.op('ReduceMax', focal, axes=[1, 2], keepdims=1)
-        return {name: (net.op('Mul', net.answer(), focal), (1, *net.size))}
+        weights = np.zeros((1, 3, 4))
+        weights[0, 0, 0], weights[0, 0, 2], weights[0, 1, 2] = (P_GAIN[0], P_GAIN[1], P_GAIN[1])
+        mean = net.op(
+            'ReduceMean', net.op('Mul', 'P2', net.number(weights)), axes=[1, 2], keepdims=1
+        )
+        factor = net.affine(mean, float(weights.size), 0.0)
+        return {name: (net.op('Mul', net.answer(), factor), (1, *net.size))}
 
     return head
 

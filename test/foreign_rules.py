@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from test.foreign import NEAREST, OWN_FOCAL_PX, P_FOCAL_PX, RAY_GAIN, SPAN, TOKENS_M, TONE
+from test.foreign import NEAREST, OWN_FOCAL_PX, P_GAIN, RAY_GAIN, SPAN, TOKENS_M, TONE
 
 Plane: TypeAlias = NDArray[np.float64]
 Focal: TypeAlias = tuple[float, float]
@@ -180,9 +180,12 @@ def moge(scene: Scene) -> Plane:
 
 
 def fsnet(scene: Scene) -> Plane:
-    """This stand-in multiplies by the fx of the P it is given."""
-    focal, _ = letterboxed(scene.camera, 384, 1280)
-    return scene.plain * focal / P_FOCAL_PX
+    """This stand-in multiplies by what is in the P of the image at the top left."""
+    camera = scene.camera
+    factor = min(384 / camera.height, 1280 / camera.width)
+    return scene.plain * (
+        P_GAIN[0] * camera.fx * factor + P_GAIN[1] * (camera.cx + camera.cy) * factor
+    )
 
 
 RULES: Final[Mapping[str, Rule]] = {
