@@ -25,6 +25,7 @@ from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import is_hidden, replaced_atomically
 from depth_core.focal_options import add_assumed_option, add_focal_options, camera_of_file
 from depth_core.images import IMAGE_SUFFIXES, read_image
+from depth_core.presets import MANIFEST_HELP
 from depth_core.preview import ColourScale, scale_for, side_by_side
 from depth_core.runtime import Framing, Precision, Predictor
 from depth_core.runtime.backends import describe_backends
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _check_known_distance(options, sources)
     predictor = Predictor.open(
         options.model,
+        manifest=options.manifest,
         backend=options.backend,
         precision=options.precision,
         strict=options.strict,
@@ -342,6 +344,7 @@ def _parser() -> CommandParser:
     add = parser.add_argument
     add('input', nargs='+', type=Path, metavar='INPUT', help='images, videos, folders of them')
     add('--model', required=True, help=MODEL_HELP)
+    add('--manifest', metavar='FILE|NAME', help=MANIFEST_HELP)
     add('--output', type=Path, default=Path('predictions'), help='folder to write to')
     add(
         '--backend',

@@ -42,6 +42,7 @@ from depth_core.metrics import (
     Protocol,
     find_protocol,
 )
+from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset, name = _open_data(options)
     predictor = Predictor.open(
         model,
+        manifest=options.manifest,
         backend=options.backend,
         precision=options.precision,
         assumed_hfov_deg=options.assumed_hfov_deg,
@@ -140,6 +142,7 @@ def _parser() -> CommandParser:
     add('--checkpoint', dest='model', help='checkpoint of this package (.ckpt)')
     add('--onnx', dest='model', help='ONNX file with its manifest')
     add = group.add_argument
+    add('--manifest', metavar='FILE|NAME', help=MANIFEST_HELP)
     add('--backend', type=names, help=f'the first that can run it is used: {describe_backends()}')
     add('--precision', default='fp32', choices=get_args(Precision), help='computed in')
     add_assumed_option(add)

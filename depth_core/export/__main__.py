@@ -19,6 +19,7 @@ from depth_core.export.precision.command import (
     precision_request,
 )
 from depth_core.manifest import Manifest, manifest_path
+from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.engine.ahead import build_ahead
 from depth_core.runtime.parity_images import SEED
 from depth_core.weights.checkpoint import load_model, read_checkpoint
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(
             build_ahead(
                 path,
+                manifest=options.manifest,
                 precision=options.precision,
                 max_batch=options.max_batch or 1,
                 workspace_mb=options.workspace_mb,
@@ -69,7 +71,7 @@ def _check(options: argparse.Namespace) -> None:
     Raises:
         ConfigError: An option is missing or has no effect.
     """
-    for name in ('max_batch', 'workspace_mb'):
+    for name in ('max_batch', 'workspace_mb', 'manifest'):
         if not options.engine and getattr(options, name) is not None:
             message = f'--{name} is for building an engine; add --engine, or leave it out.'
             raise ConfigError(message)
@@ -164,6 +166,7 @@ def _parser() -> CommandParser:
         help='build the TensorRT engine for the GPU that is here, compare it with the graph, and '
         'keep it; where there is no GPU or TensorRT, the ONNX file is kept all the same',
     )
+    add('--manifest', metavar='FILE|NAME', help=f'for --engine: {MANIFEST_HELP}')
     add('--max_batch', type=count, help='most images the engine takes at once, 1 when left out')
     add('--workspace_mb', type=count, help='most GPU memory for scratch while building, MiB')
     return parser

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from depth_core.arguments import CommandParser, count, not_negative
 from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
+from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.backends import default_chain
 from depth_core.runtime.engine.ahead import FLAVOURS, build_ahead
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
@@ -32,6 +33,7 @@ def build(arguments: Sequence[str]) -> None:
     parser = _parser('build', 'Build the engine of a model on the GPU that is here, compare it.')
     add = parser.add_argument
     add('model', metavar='MODEL', help='.onnx file, or the name of a shipped model')
+    add('--manifest', metavar='FILE|NAME', help=MANIFEST_HELP)
     add('--precision', choices=_PRECISIONS, default='fp32', help='what the engine computes in')
     add('--max_batch', type=count, default=1, help='most images at once')
     add('--workspace_mb', type=count, help='most GPU memory for scratch while building, MiB')
@@ -43,6 +45,7 @@ def build(arguments: Sequence[str]) -> None:
     sys.stdout.write(
         build_ahead(
             model,
+            manifest=options.manifest,
             precision=options.precision,
             max_batch=options.max_batch,
             workspace_mb=options.workspace_mb,

@@ -13,6 +13,7 @@ from depth_core.runtime.backends.base import BackendRequest, Precision
 from depth_core.runtime.engine.api import load_tensorrt
 from depth_core.runtime.engine.options import BuildProgress, EngineOptions, Flavour
 from depth_core.runtime.engine.provide import open_engine
+from depth_core.runtime.sized_model import chosen_manifest
 
 FLAVOURS: Final[tuple[Flavour, ...]] = get_args(Flavour)
 _MIB: Final = 1 << 20
@@ -21,6 +22,7 @@ _MIB: Final = 1 << 20
 def build_ahead(
     model: Path,
     *,
+    manifest: Path | str | None = None,
     precision: Precision = 'fp32',
     max_batch: int = 1,
     workspace_mb: int | None = None,
@@ -34,6 +36,8 @@ def build_ahead(
 
     Args:
         model: The ONNX file.
+        manifest: What counts in place of the manifest that the graph has with it: the path of
+            one, or the name of a preset.
         precision: What the engine computes in.
         max_batch: Most images at once.
         workspace_mb: Most GPU memory for scratch while building, MiB; None as in
@@ -58,7 +62,13 @@ def build_ahead(
         max_batch=max_batch,
         report=_say_progress,
     )
-    request = BackendRequest(path=model, precision=precision, device=device, engine=options)
+    request = BackendRequest(
+        path=model,
+        manifest=None if manifest is None else chosen_manifest(manifest, model),
+        precision=precision,
+        device=device,
+        engine=options,
+    )
     engine = open_engine(request, flavour or _installed_flavour()).engine
     engine.check_kept()
     return (

@@ -255,7 +255,8 @@ FAULTS: Mapping[str, tuple[str, Altered | Callable[[Camera], Altered]]] = {
     'sky where it is not': ('depth_anything_3_metric', {'masks': [SKY]}),
     'valid where it is not': ('moge_2', {'masks': [MASK]}),
     'another threshold': (
-        'depth_anything_3_metric', {'masks': [SKY | {'polarity': 'high_is_sky', 'threshold': 0.7}]},
+        'depth_anything_3_metric',
+        {'masks': [SKY | {'polarity': 'high_is_sky', 'threshold': 0.7}]},
     ),
     'no mask': ('moge_2', {'masks': []}),
     'normalised twice': (
