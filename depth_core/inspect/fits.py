@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.presets import preset_files
-from depth_core.runtime.graph import TensorInfo, input_shape
+from depth_core.runtime.graph import TensorInfo, input_mismatches, output_mismatches
 from depth_core.runtime.onnx_graph import OnnxGraph
 
 _MEGA = 1e6
-_PLANE_RANKS = (2, 3, 4)
+_IMAGE_RANK = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +56,11 @@ def file_size_mb(path: Path, graph: OnnxGraph) -> float:
 
 
 def _compare(manifest: Manifest, graph: OnnxGraph, size_mb: float) -> Fit:
-    known = _known_outputs(manifest)
+    known = {name for _, name in manifest.named_outputs}
     stated = manifest.graph.size_mb
     return Fit(
         manifest=manifest,
-        differences=tuple(_differences(manifest, graph.inputs, graph.outputs)),
+        differences=tuple(_differences(manifest, graph)),
         unexplained=tuple(item.name for item in graph.outputs if item.name not in known),
         size_ratio=math.inf if stated is None else _ratio(size_mb, stated),
     )
@@ -71,60 +71,24 @@ def _ratio(first: float, second: float) -> float:
     return larger / smaller
 
 
-def _known_outputs(manifest: Manifest) -> set[str]:
-    """Outputs that are used, or known and not used."""
-    aux, confidence = manifest.aux, manifest.confidence
-    known = set(manifest.outputs)
-    for item in (confidence, aux.normal, aux.intrinsics_est):
-        if item is not None:
-            known.add(item.output)
-    return known
-
-
-def _differences(
-    manifest: Manifest, inputs: Sequence[TensorInfo], outputs: Sequence[TensorInfo]
-) -> Iterable[str]:
-    by_name = {item.name: item for item in inputs}
-    image = by_name.get(manifest.input.name)
-    if image is None:
-        yield f'it takes no {manifest.input.name!r}'
-    else:
-        yield from _image_differences(manifest, image)
-    wanted = {item.name for item in manifest.extra_inputs}
-    for name in sorted(wanted - set(by_name)):
-        yield f'it takes no {name!r}'
-    for name in sorted(set(by_name) - wanted - {manifest.input.name}):
-        yield f'nothing fills its input {name!r}'
-    yield from _output_differences(manifest, {item.name: item for item in outputs})
-
-
-def _image_differences(manifest: Manifest, image: TensorInfo) -> Iterable[str]:
+def _differences(manifest: Manifest, graph: OnnxGraph) -> Iterator[str]:
+    """Why the graph cannot be run with the manifest."""
     spec = manifest.input
-    if image.dtype != spec.dtype:
-        yield f'{image.name!r} is {image.dtype}, not {spec.dtype}'
-    if image.shape is None:
-        return
-    wanted = input_shape(manifest)
-    if len(image.shape) != len(wanted):
-        yield f'{image.name!r} has rank {len(image.shape)}, not {len(wanted)}'
-        return
-    for axis, (found, expected) in enumerate(zip(image.shape, wanted, strict=True)):
-        if found is None or found == expected or (axis == 0 and spec.batch == 0):
-            continue
-        if spec.size is None or expected == 3:  # noqa: PLR2004  red, green, blue
-            yield f'axis {axis} of {image.name!r} is {found}, not {expected}'
-        else:
-            yield f'axis {axis} of {image.name!r} is fixed to {found}, not free'
+    image = next((item for item in graph.inputs if item.name == spec.name), None)
+    fixed = None if image is None else _fixed_size(manifest, image)
+    if spec.size is not None and fixed is not None:
+        yield f'the graph takes {image}, of one size, and the manifest has a rule for sizes'
+        height, width = fixed
+        taken = replace(spec, height=height, width=width, size=None, multiple=1)
+        manifest = replace(manifest, input=taken)
+    yield from input_mismatches(manifest, graph.inputs)
+    yield from output_mismatches(manifest, graph.outputs)
 
 
-def _output_differences(manifest: Manifest, outputs: Mapping[str, TensorInfo]) -> Iterable[str]:
-    for name in manifest.outputs:
-        if name not in outputs:
-            yield f'it gives no {name!r}'
-    depth, rank = outputs.get(manifest.output.depth), manifest.output.rank_hint
-    if depth is None or depth.shape is None:
-        return
-    if rank is not None and len(depth.shape) != rank:
-        yield f'{depth.name!r} has rank {len(depth.shape)}, not {rank}'
-    elif len(depth.shape) not in _PLANE_RANKS:
-        yield f'{depth.name!r} has rank {len(depth.shape)}, not 2 to 4'
+def _fixed_size(manifest: Manifest, image: TensorInfo) -> tuple[int, int] | None:
+    """(height, width) that a graph is fixed to; None where one of them is free."""
+    shape = image.shape
+    if shape is None or len(shape) != _IMAGE_RANK:
+        return None
+    height, width = shape[2:] if manifest.input.layout == 'NCHW' else shape[1:3]
+    return None if height is None or width is None else (height, width)

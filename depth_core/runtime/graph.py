@@ -55,7 +55,7 @@ def check_graph(
     Raises:
         ModelError: Names, types or shapes differ; the message names both sides.
     """
-    mismatches = [*_input_mismatches(manifest, inputs), *output_mismatches(manifest, outputs)]
+    mismatches = [*input_mismatches(manifest, inputs), *output_mismatches(manifest, outputs)]
     if mismatches:
         message = (
             f'{path} is not what its manifest describes: {"; ".join(mismatches)}. Correct the '
@@ -64,7 +64,8 @@ def check_graph(
         raise ModelError(message)
 
 
-def _input_mismatches(manifest: Manifest, inputs: Sequence[TensorInfo]) -> Iterator[str]:
+def input_mismatches(manifest: Manifest, inputs: Sequence[TensorInfo]) -> Iterator[str]:
+    """What of the inputs that a manifest states is otherwise in the graph."""
     _, *sizes = input_shape(manifest)
     wanted = TensorInfo(
         name=manifest.input.name,
