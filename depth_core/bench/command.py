@@ -15,6 +15,7 @@ from depth_core.bench.energy import processor_meters
 from depth_core.bench.machine import Machine, describe_machine
 from depth_core.bench.nvml import find_gpus
 from depth_core.bench.report import to_json
+from depth_core.bench.request import stated_manifest
 from depth_core.bench.result import BenchResult
 from depth_core.bench.rows import Rows, choose_rows
 from depth_core.bench.run import Plan, measure_rows
@@ -22,7 +23,7 @@ from depth_core.bench.table import legend, table
 from depth_core.errors import BackendError, ConfigError, terminated_cleanly
 from depth_core.files import replaced_atomically, write_text_atomically
 from depth_core.focal_options import add_focal_options
-from depth_core.manifest import read_manifest
+from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import describe_backends
 from depth_core.shipped import MODEL_HELP, find_model
@@ -72,7 +73,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _heading(model: Path, options: argparse.Namespace, machine: Machine) -> str:
-    manifest = read_manifest(model) if model.suffix == '.onnx' else None
+    graph = model.suffix == '.onnx' or options.manifest is not None
+    manifest = stated_manifest(model, options.manifest) if graph else None
     size = '' if manifest is None else f', {manifest.input.width}x{manifest.input.height} inside'
     threads = ' and '.join(map(str, options.threads or ('all',)))
     return (
@@ -132,6 +134,7 @@ def _parser() -> CommandParser:
     )
     add = parser.add_argument
     add('--model', required=True, help=MODEL_HELP)
+    add('--manifest', metavar='FILE|NAME', help=MANIFEST_HELP)
     add(
         '--backends',
         type=names,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.bench.request import BenchRequest
-from depth_core.manifest import Manifest, read_manifest
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends import open_backend
 
 Loop: TypeAlias = Callable[[], None]
@@ -33,7 +33,9 @@ def open_raw(request: BenchRequest) -> Loop:
     write = _LOOPS.get(request.backend)
     if write is None or request.precision != 'fp32' or request.device is not None:
         return _backend_loop(request)
-    manifest = read_manifest(request.model)
+    manifest = request.stated()
+    if manifest.extra_inputs:
+        return _backend_loop(request)
     request.check_batch(manifest)
     return write(request, manifest, network_images(manifest, request.batch))
 

@@ -14,9 +14,24 @@ from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import BackendRequest
 from depth_core.runtime.engine import EngineOptions
+from depth_core.runtime.sized_model import chosen_manifest
 
 Loop: TypeAlias = Literal['predictor', 'raw']
 """What is called: `Predictor.predict`, or the runtime itself on an image that is ready for it."""
+
+
+def stated_manifest(model: Path, manifest: str | None) -> Manifest:
+    """What a graph takes and gives; a checkpoint is asked when it is open.
+
+    Args:
+        model: The ONNX file.
+        manifest: Path of a manifest, or name of a preset; None for the graph's own.
+
+    Raises:
+        ConfigError: The manifest is not valid, there is no such preset, or the model is no graph.
+        ModelError: The graph or its manifest is missing or corrupt.
+    """
+    return read_manifest(model) if manifest is None else chosen_manifest(manifest, model)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +39,8 @@ class BenchRequest:
     """What is measured."""
 
     model: Path
+    manifest: str | None = None
+    """Path of the manifest, or name of a preset, that counts in place of the graph's own."""
     backend: str
     precision: Precision
     threads: int | None
@@ -61,11 +78,16 @@ class BenchRequest:
         """What a backend is asked for."""
         return BackendRequest(
             path=self.model,
+            manifest=None if self.manifest is None else self.stated(),
             precision=self.precision,
             threads=self.threads,
             device=self.device,
             engine=EngineOptions(max_batch=self._free_batch(), cuda_graph=self.cuda_graph),
         )
+
+    def stated(self) -> Manifest:
+        """What the graph takes and gives, see `stated_manifest`."""
+        return stated_manifest(self.model, self.manifest)
 
     def check_camera(self, manifest: Manifest) -> None:
         """Refuse to time a model that needs a camera without one.
@@ -100,4 +122,4 @@ class BenchRequest:
         """Most images that an engine is built for; a graph of a fixed batch says it itself."""
         if self.batch == 1 or self.model.suffix != '.onnx':
             return 1
-        return self.batch if read_manifest(self.model).input.batch == 0 else 1
+        return self.batch if self.stated().input.batch == 0 else 1

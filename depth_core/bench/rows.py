@@ -13,7 +13,6 @@ from typing import Final, get_args
 from depth_core.bench.request import BenchRequest
 from depth_core.errors import BackendError, ConfigError, unknown_name
 from depth_core.focal_options import camera_of
-from depth_core.manifest import read_manifest
 from depth_core.runtime import BACKENDS, Precision
 from depth_core.runtime.backends import default_chain
 
@@ -70,6 +69,7 @@ def _rows(model: Path, options: argparse.Namespace) -> Iterator[BenchRequest]:
         if named or precision in BACKENDS[backend].precisions:
             yield BenchRequest(
                 model=model,
+                manifest=options.manifest,
                 backend=backend,
                 precision=precision,
                 threads=threads,
@@ -119,7 +119,7 @@ def _torch_rows(
             'checkpoint it was exported from: --checkpoint FILE.ckpt.'
         )
         raise ConfigError(message)
-    spec = read_manifest(model).input
+    spec = rows[0].stated().input
     size = (spec.height, spec.width)
     eager: dict[str, BenchRequest] = {}
     references = {}
@@ -127,6 +127,7 @@ def _torch_rows(
         request = replace(
             row,
             model=options.checkpoint,
+            manifest=None,
             backend=_TORCH,
             precision='fp32',
             device=None,

@@ -90,6 +90,7 @@ def _open_predictor(request: BenchRequest) -> Predictor:
     if request.network_size is None:
         return Predictor.open(
             request.model,
+            manifest=wanted.manifest,
             backend=request.backend,
             precision=request.precision,
             threads=request.threads,

@@ -4,12 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
 import pytest
 
+from depth_core.bench.__main__ import main as bench
+from depth_core.bench.command import _parser as bench_parser
+from depth_core.bench.rows import choose_rows
+from depth_core.bench.subject import open_subject
 from depth_core.errors import BackendError, ConfigError, ModelError
 from depth_core.evaluate.__main__ import main as evaluate
 from depth_core.export.__main__ import main as export
@@ -56,6 +62,22 @@ def test_evaluate_takes_the_name_of_a_preset(fastdepth: Path, tmp_path: Path) ->
     assert (tmp_path / 'report').is_dir()
 
 
+@pytest.mark.parametrize('loop', ['predictor', 'raw'])
+def test_bench_takes_the_name_of_a_preset(
+    tmp_path: Path, loop: Literal['predictor', 'raw']
+) -> None:
+    """Of one with an input beside the image, which the bare loop has to fill too."""
+    path = STANDINS['fsnet'].write(tmp_path / 'graph.onnx')
+    options = bench_parser().parse_command([
+        '--model', str(path), '--manifest', 'fsnet', '--backends', 'onnxruntime',
+        '--hfov_deg', '70',
+    ])  # fmt: skip
+    (row,) = choose_rows(path, options).requests
+    subject = open_subject(replace(row, loop=loop))
+    subject.answer()
+    assert subject.backend == 'onnxruntime'
+
+
 COMMANDS: dict[str, Callable[[str, str], None]] = {
     'predict': lambda model, name: predict(
         [f'{Path(model).parent}', '--model', model, '--manifest', name]
@@ -74,6 +96,7 @@ COMMANDS: dict[str, Callable[[str, str], None]] = {
             f'{model}.report',
         ]
     ),
+    'bench': lambda model, name: bench(['--model', model, '--manifest', name]),
     'export': lambda model, name: export(['--onnx', model, '--engine', '--manifest', name]),
     'engine': lambda model, name: engines(['build', model, '--manifest', name]),
     'Predictor.open': lambda model, name: Predictor.open(model, manifest=name) and None,
