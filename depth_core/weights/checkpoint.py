@@ -69,7 +69,8 @@ def save_model(
         path: Final name, by custom ending in `.ckpt`.
         model: Network made by `create_model`.
         training: State to resume from: tensors, numbers, strings, and containers of these.
-        provenance: How it was made: the same kinds of value.
+        provenance: How it was made: the same kinds of value. The focal length of canonical depth
+            is added.
 
     Raises:
         CheckpointError: The network does not say how to rebuild it, or `training` or
@@ -82,6 +83,8 @@ def save_model(
             'not be read again; make the network with create_model.'
         )
         raise CheckpointError(message)
+    if model.spec.canonical_focal_px is not None:
+        provenance = {**(provenance or {}), 'canonical_focal_px': model.spec.canonical_focal_px}
     CHECKPOINT.write(
         Path(path),
         name=model.spec.name,

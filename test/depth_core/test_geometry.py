@@ -8,8 +8,12 @@ from depth_core.contracts import Intrinsics
 from depth_core.errors import DataError
 from depth_core.geometry import (
     crop_intrinsics,
+    focal_length_px,
+    intrinsics_from_hfov,
     intrinsics_from_matrix,
     median_scale,
+    mirror_camera,
+    pixel_rays,
     project,
     render_sparse_depth,
     resize_intrinsics,
@@ -118,3 +122,25 @@ def test_scale_and_shift_recovers_an_affine_map() -> None:
 def test_an_uncalibrated_camera_is_refused() -> None:
     with pytest.raises(DataError, match='all-zero camera_info'):
         intrinsics_from_matrix(np.zeros((3, 3)), height=4, width=4)
+
+
+def test_a_mirrored_camera_sees_each_ray_on_the_other_side() -> None:
+    camera = Intrinsics(fx_px=3.0, fy_px=4.0, cx_px=0.5, cy_px=1.0, height=3, width=6)
+    rays, mirrored = pixel_rays(camera), pixel_rays(mirror_camera(camera))
+    np.testing.assert_allclose(mirrored[:, ::-1, 0], -rays[..., 0], rtol=1e-6)
+    np.testing.assert_allclose(mirrored[:, ::-1, 1], rays[..., 1], rtol=1e-6)
+
+
+def test_a_field_of_view_reaches_the_outer_edges() -> None:
+    camera = intrinsics_from_hfov(90.0, height=4, width=10)
+    assert (camera.cx_px, camera.cy_px) == (4.5, 1.5)
+    assert camera.fx_px == camera.fy_px == pytest.approx(5.0)  # half of 10 at 45 degrees
+    for wrong in (0.0, 180.0, float('nan')):
+        with pytest.raises(DataError, match='field of view'):
+            intrinsics_from_hfov(wrong, height=4, width=10)
+
+
+def test_which_focal_length_counts() -> None:
+    camera = Intrinsics(fx_px=3.0, fy_px=4.0, cx_px=0.5, cy_px=1.0, height=3, width=6)
+    assert focal_length_px(camera) == focal_length_px(camera, 'mean') == 3.5
+    assert (focal_length_px(camera, 'fx'), focal_length_px(camera, 'fy')) == (3.0, 4.0)
