@@ -6,8 +6,8 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
@@ -18,8 +18,10 @@ from depth_core.errors import DepthError
 from depth_core.runtime import Predictor
 from depth_ros.camera_info import CameraInfoStore, image_is_rectified, info_for_image
 from depth_ros.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
-from depth_ros.diagnostics import FrameStatistics, FrameTimes
+from depth_ros.diagnostics import FrameStatistics, FrameTimes, Identity
 from depth_ros.drops import DropReason, FrameError
+from depth_ros.frame_camera import FrameCameras
+from depth_ros.opened_size import OpenedSize
 from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
 from depth_ros.point_cloud import RayCache
 from depth_ros.settings import Settings
@@ -51,6 +53,7 @@ class FrameAnswerer:
         statistics: FrameStatistics,
         image_topic: str,
         clock: Clock,
+        log: Callable[[str], object],
         warn: Callable[[str], object],
     ) -> None:
         self.settings = settings
@@ -62,23 +65,36 @@ class FrameAnswerer:
         self._clock = clock
         self._warn = warn
         self._rays = RayCache()
+        self._cameras = FrameCameras(
+            manifest=predictor.manifest, infos=infos, image_topic=image_topic, log=log
+        )
+        self._size = OpenedSize(predictor)
+
+    def described(self, identity: Identity) -> Identity:
+        """What is known of the model and of what it answers by now."""
+        return replace(
+            identity,
+            scale_state=self._cameras.state,
+            network_size=self._size.network,
+            progress=self._size.progress,
+        )
 
     def __call__(self, frame: Frame) -> None:
         """Answer `frame`; never raises."""
         try:
             self._answer(frame)
         except FrameError as error:
-            self._drop(error.reason, str(error))
+            self._drop(error.reason, str(error), of='frame')
         except DepthError as error:
-            self._drop(DropReason.PREDICTION, str(error))
+            self._drop(DropReason.PREDICTION, str(error), of='frame')
         except Exception:  # noqa: BLE001 one frame must not take the node down
-            self._drop(DropReason.INTERNAL, traceback.format_exc())
+            self._drop(DropReason.INTERNAL, traceback.format_exc(), of='frame')
 
     def _answer(self, frame: Frame) -> None:
         begun_s = time.monotonic()
         wanted = self._outputs.wanted()
         if not wanted:
-            self._drop(DropReason.NO_SUBSCRIBER)
+            self._statistics.dropped(DropReason.NO_SUBSCRIBER)
             return
         result = self._result(frame, parts_needed(wanted))
         self._publish(wanted, result)
@@ -101,15 +117,20 @@ class FrameAnswerer:
         image = decode(message, max_pixels=self._infos.max_pixels())
         depth = info = None
         if Part.DEPTH in needed:
-            depth = self._predictor.predict(image, stamp_ns=nanoseconds(message.header.stamp))
+            height, width = image.shape[:2]
+            camera = self._cameras(message.header, settings, height=height, width=width)
+            self._size.prepare(height, width)
+            depth = self._predictor.predict(
+                image, camera.intrinsics, stamp_ns=nanoseconds(message.header.stamp)
+            )
+            info = camera.info
         # Only now: a camera_info that came a little later than its image is there by now.
-        if Part.CAMERA_INFO in needed:
+        if Part.CAMERA_INFO in needed and info is None:
             info = self._fitted_info(message.header, image, settings)
         return FrameResult(
             header=message.header,
             rgb=image,
             settings=settings,
-            model=self._predictor.manifest.output,
             rays=lambda fitted: self._pixel_rays(fitted, settings),
             depth=depth,
             camera_info=info,
@@ -122,7 +143,7 @@ class FrameAnswerer:
             try:
                 self._outputs.publish(output, result)
             except FrameError as error:
-                self._drop(error.reason, str(error))
+                self._drop(error.reason, str(error), of='output')
 
     def _fitted_info(
         self, header: Header, image: Uint8Array, settings: Settings
@@ -132,7 +153,7 @@ class FrameAnswerer:
             info = self._infos.pair(header, exact=settings.camera_info_pairing == 'exact')
             return info_for_image(info, header=header, height=image.shape[0], width=image.shape[1])
         except FrameError as error:
-            self._drop(error.reason, str(error))
+            self._drop(error.reason, str(error), of='output')
             return None
 
     def _pixel_rays(self, info: CameraInfo, settings: Settings) -> Float32Array:
@@ -141,7 +162,7 @@ class FrameAnswerer:
         )
         return self._rays(info, rectified=rectified, stride=settings.cloud.stride)
 
-    def _drop(self, reason: DropReason, problem: str = '') -> None:
-        if self._statistics.dropped(reason, problem):
-            lost = 'frame dropped' if reason.loses_frame else 'output withheld'
+    def _drop(self, reason: DropReason, problem: str, *, of: Literal['frame', 'output']) -> None:
+        if self._statistics.dropped(reason, problem, whole=of == 'frame'):
+            lost = 'frame dropped' if of == 'frame' else 'output withheld'
             self._warn(f'{lost} ({reason}): {problem}')

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from depth_core import camera
 from depth_core.camera import Calibration, CameraError, CameraProblem
-from depth_core.contracts import Float32Array
+from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.images import MAX_PIXELS
 from depth_ros.drops import DropReason, FrameError
 
@@ -44,46 +44,65 @@ class CameraInfoStore:
     """The camera_infos that came lately; one thread adds while another looks up."""
 
     def __init__(self, topic: str) -> None:
-        self._topic = topic
-        self._lock = threading.Lock()
+        self.topic = topic
+        self._changed = threading.Condition()
         self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
 
     def add(self, info: CameraInfo) -> None:
         """Remember `info` as the latest."""
-        with self._lock:
+        with self._changed:
             self._infos.append(info)
+            self._changed.notify_all()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether none has come yet."""
+        with self._changed:
+            return not self._infos
 
     def max_pixels(self) -> int:
         """Height times width of the largest image that is to be read from this camera."""
-        with self._lock:
+        with self._changed:
             stated = self._infos[-1].height * self._infos[-1].width if self._infos else 0
         return min(max(USUAL_PIXELS, _LARGER_IMAGE * stated), MAX_PIXELS)
 
-    def pair(self, header: Header, *, exact: bool) -> CameraInfo:
+    def pair(self, header: Header, *, exact: bool, patience_s: float = 0.0) -> CameraInfo:
         """Return the camera_info of the stamp of `header`, else the latest unless `exact`.
+
+        Args:
+            header: Of the image.
+            exact: Whether only the one with its stamp will do.
+            patience_s: How long to wait for that one, seconds; some drivers send the image first.
 
         Raises:
             FrameError: There is none.
         """
-        with self._lock:
-            for info in reversed(self._infos):
-                if info.header.stamp == header.stamp:
-                    return info
+        with self._changed:
+            if patience_s > 0.0:
+                self._changed.wait_for(lambda: self._stamped(header) is not None, patience_s)
+            info = self._stamped(header)
+            if info is not None:
+                return info
             if self._infos and not exact:
                 return self._infos[-1]
             kept = len(self._infos)
         stamp = f'{header.stamp.sec}.{header.stamp.nanosec:09d}'
         if kept:
             text = (
-                f'none of the last {kept} messages on {self._topic} has the stamp {stamp} of the '
+                f'none of the last {kept} messages on {self.topic} has the stamp {stamp} of the '
                 'image; set camera_info_pairing to latest, or fix the driver.'
             )
         else:
             text = (
-                f'no camera_info arrived on {self._topic}: depth is published without '
+                f'no camera_info arrived on {self.topic}: depth is published without '
                 'camera_info and cloud. Remap camera_info (camera_info:=/camera/camera_info).'
             )
         raise FrameError(DropReason.NO_CAMERA_INFO, text)
+
+    def _stamped(self, header: Header) -> CameraInfo | None:
+        return next(
+            (info for info in reversed(self._infos) if info.header.stamp == header.stamp), None
+        )
 
 
 def calibration_of(info: CameraInfo) -> Calibration:
@@ -149,6 +168,20 @@ def image_is_rectified(info: CameraInfo, *, topic: str, geometry: str) -> bool:
     return camera.image_is_rectified(calibration_of(info), topic=topic)
 
 
+def intrinsics_of(info: CameraInfo, *, rectified: bool) -> Intrinsics:
+    """Return the pinhole camera of an image: that of P when it is rectified, else of K.
+
+    Args:
+        info: A camera_info fitted to the image by `info_for_image`.
+        rectified: Whether the image is rectified.
+
+    Raises:
+        FrameError: It is not calibrated.
+    """
+    with _frame_errors():
+        return calibration_of(info).intrinsics(rectified=rectified)
+
+
 def rays(info: CameraInfo, *, rectified: bool) -> Float32Array:
     """Return x/z and y/z of the ray through each pixel centre, see `depth_core.camera.rays`.
 
@@ -172,4 +205,6 @@ def _frame_errors() -> Iterator[None]:
     try:
         yield
     except CameraError as error:
-        raise FrameError(_REASONS[error.problem], f'camera_info: {error}.') from error
+        raise FrameError(
+            _REASONS[error.problem], f'camera_info: {str(error).removesuffix(".")}.'
+        ) from error

@@ -61,6 +61,8 @@ class Identity:
     precision: str = ''
     scale_state: str = ''
     """Where the metres come from; `metric` when the model itself gives them."""
+    network_size: str = ''
+    """Columns and rows of what the network sees of an image; empty before the first."""
     precision_error: str = ''
     """How far that precision is from fp32, as the manifest has it measured."""
     device: str = ''
@@ -89,6 +91,8 @@ class Snapshot:
     """Totals since configure."""
     newly_dropped: Mapping[DropReason, int] = field(default_factory=dict)
     """Since the snapshot before."""
+    newly_lost: int = 0
+    """Whole frames among these that are no normal operation."""
     rate_in_hz: float = 0.0
     rate_out_hz: float = 0.0
     silent_s: float = 0.0
@@ -106,11 +110,12 @@ class FrameStatistics:
         now_s = time.monotonic()
         self._frames_in = self._frames_out = 0
         self._dropped: Counter[DropReason] = Counter()
+        self._lost = 0
         self._problems: dict[DropReason, str] = {}
         self._logged_s: dict[DropReason, float] = {}
         self._times: deque[FrameTimes] = deque(maxlen=WINDOW_FRAMES)
         self._last_in_s = now_s
-        self._before = (now_s, 0, 0, Counter[DropReason]())
+        self._before = (now_s, 0, 0, 0, Counter[DropReason]())
 
     def restart_clock(self) -> None:
         """Begin to wait for a frame now."""
@@ -129,8 +134,13 @@ class FrameStatistics:
             self._frames_out += 1
             self._times.append(times)
 
-    def dropped(self, reason: DropReason, problem: str = '') -> bool:
+    def dropped(self, reason: DropReason, problem: str = '', *, whole: bool = True) -> bool:
         """Count what was not published.
+
+        Args:
+            reason: Why.
+            problem: The same in words, where there is more to say.
+            whole: Whether the whole frame is lost; else only an output of it.
 
         Returns:
             True when `problem` should be logged: it is the first of its reason, or `REPEAT_S`
@@ -139,6 +149,7 @@ class FrameStatistics:
         now_s = time.monotonic()
         with self._lock:
             self._dropped[reason] += 1
+            self._lost += whole and reason not in _NORMAL
             if not problem:
                 return False
             self._problems[reason] = problem
@@ -151,14 +162,16 @@ class FrameStatistics:
         """Return the counts, and the rates since this was called last."""
         now_s = time.monotonic()
         with self._lock:
-            then_s, frames_in, frames_out, dropped = self._before
-            self._before = (now_s, self._frames_in, self._frames_out, self._dropped.copy())
+            then_s, frames_in, frames_out, lost, dropped = self._before
+            totals = self._frames_in, self._frames_out, self._lost, self._dropped.copy()
+            self._before = (now_s, *totals)
             elapsed_s = max(now_s - then_s, 1e-9)
             return Snapshot(
                 frames_in=self._frames_in,
                 frames_out=self._frames_out,
                 dropped=dict(self._dropped),
                 newly_dropped=dict(self._dropped - dropped),
+                newly_lost=self._lost - lost,
                 rate_in_hz=(self._frames_in - frames_in) / elapsed_s,
                 rate_out_hz=(self._frames_out - frames_out) / elapsed_s,
                 silent_s=now_s - self._last_in_s,
@@ -201,6 +214,7 @@ def status_message(
         *_progress(identity.progress),
         ('failure', identity.failure),
         ('scale_state', identity.scale_state),
+        ('network_size', identity.network_size),
         ('image_topic', identity.image_topic),
         ('image_transport', identity.transport),
         ('image_publishers', str(publishers)),
@@ -228,7 +242,7 @@ def status_message(
 def _summary(
     identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
 ) -> tuple[bytes, str]:
-    if identity.state != 'active':
+    if identity.state != 'active' or identity.progress is not None:
         return _inactive(identity)
     if counts.silent_s > silence_s:
         topic = identity.image_topic
@@ -246,7 +260,7 @@ def _summary(
         text = '; '.join(
             f'{n} x {reason}: {counts.problems.get(reason, "")}' for reason, n in bad.items()
         )
-        lost_all = counts.rate_out_hz == 0.0 and any(reason.loses_frame for reason in bad)
+        lost_all = counts.rate_out_hz == 0.0 and counts.newly_lost > 0
         return (DiagnosticStatus.ERROR if lost_all else DiagnosticStatus.WARN), text
     if counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0:
         return DiagnosticStatus.OK, 'idle: no output has a subscriber'

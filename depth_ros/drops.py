@@ -28,7 +28,8 @@ class DropReason(str, Enum):
     INTERNAL = 'internal'
     """A defect of this package; the log holds the traceback."""
     NO_CAMERA_INFO = 'no_camera_info'
-    """No camera_info (of this stamp, where that is asked for): depth without info and cloud."""
+    """No camera_info (of this stamp, where that is asked for): depth without info and cloud, or
+    no depth where the model needs the focal length. So it is with the reasons below."""
     UNCALIBRATED = 'uncalibrated'
     """The camera_info is all zero or not usable: depth without cloud."""
     CAMERA_INFO_SIZE = 'camera_info_size'
@@ -38,21 +39,6 @@ class DropReason(str, Enum):
 
     def __str__(self) -> str:
         return self.value
-
-    @property
-    def loses_frame(self) -> bool:
-        """True when the whole frame is lost; False when only camera_info or cloud are missing."""
-        return self not in _PARTIAL
-
-
-_PARTIAL = frozenset(
-    {
-        DropReason.NO_CAMERA_INFO,
-        DropReason.UNCALIBRATED,
-        DropReason.CAMERA_INFO_SIZE,
-        DropReason.DISTORTION_MODEL,
-    }
-)
 
 
 class FrameError(DataError):

@@ -160,7 +160,7 @@ class MonoDepthNode(StartableNode):
             if not self._opening.is_running:
                 self._opening = None
         with self._changing:
-            self._settings.check(predictor.manifest.output)  # live ones may have changed
+            self._settings.check(predictor.manifest)  # live ones may have changed
             self._statistics = FrameStatistics()
             topic = self._image_topic(settings.image_transport)
             self._identity = identity_of(predictor, settings, topic)
@@ -199,6 +199,7 @@ class MonoDepthNode(StartableNode):
             statistics=self._statistics,
             image_topic=self._identity.image_topic,
             clock=self.get_clock(),
+            log=self.get_logger().info,
             warn=self.get_logger().warning,
         )
         self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
@@ -263,7 +264,7 @@ class MonoDepthNode(StartableNode):
                 self._settings = settings_from(
                     {change.name: change.value for change in changes if change.name in BY_NAME},
                     base=self._settings,
-                    model=self._predictor.manifest.output if self._predictor else None,
+                    model=self._predictor.manifest if self._predictor else None,
                 )
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
@@ -282,9 +283,12 @@ class MonoDepthNode(StartableNode):
         wanted = self._outputs.wanted() if self._outputs is not None else ()
         opening = self._opening if self.state == 'configuring' else None
         progress = opening.progress if opening is not None and opening.is_running else None
+        identity = replace(self._identity, state=self.state, progress=progress)
+        if self._answerer is not None:
+            identity = self._answerer.described(identity)
         return status_message(
             self.get_fully_qualified_name().lstrip('/'),
-            replace(self._identity, state=self.state, progress=progress),
+            identity,
             self._statistics.snapshot(),
             publishers=self.count_publishers(topic) if topic else 0,
             wanted=[output.topic for output in wanted],

@@ -18,7 +18,7 @@ from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Header
 
-from depth_core.contracts import DepthMap, Float32Array, OutputSpec, Uint8Array
+from depth_core.contracts import DepthMap, Float32Array, Uint8Array
 from depth_core.preview import colour_depth
 from depth_ros.conversions import image_message, millimetres
 from depth_ros.point_cloud import point_cloud
@@ -52,7 +52,6 @@ class FrameResult:
     rgb: Uint8Array
     """[H, W, 3] the image."""
     settings: Settings
-    model: OutputSpec
     rays: Callable[[CameraInfo], Float32Array]
     """Rays of the pixels that become points, from a fitted camera_info; raises `FrameError`."""
     depth: DepthMap | None = None
@@ -126,8 +125,8 @@ def _confidence(result: FrameResult) -> Image:
 
 
 def _preview(result: FrameResult) -> Image:
-    scale = result.settings.preview_scale(result.model)
-    colours = colour_depth(result.depth_map.depth_m, scale)
+    depth = result.depth_map
+    colours = colour_depth(depth.depth_m, result.settings.preview_scale(depth.depth_range))
     return image_message(colours, 'rgb8', result.header)
 
 

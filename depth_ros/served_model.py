@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_core.contracts import DepthKind
 from depth_core.errors import ModelError
 from depth_core.manifest import ErrorSpread, Manifest, PrecisionError, read_manifest
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import EngineOptions
+from depth_core.runtime.sized_model import chosen_manifest
 from depth_ros.diagnostics import KEY_CHARACTERS, Identity
+from depth_ros.frame_camera import initial_state
 from depth_ros.settings import Settings
 
 
@@ -27,18 +28,30 @@ def open_model(path: Path, settings: Settings, options: EngineOptions) -> Predic
         DepthError: The model or a parameter is wrong, or no backend can run it as asked.
     """
     if path.suffix == '.onnx':  # before an engine is built of what cannot be served
-        check_model(path, read_manifest(path), settings)
+        check_model(path, manifest_of(path, settings), settings)
     predictor = Predictor.open(
         path,
+        manifest=settings.manifest or None,
         backend=settings.backends,
         precision=settings.precision,
         strict=settings.strict_backend,
         threads=settings.threads or None,
         device=settings.device or None,
         engine=options,
+        assumed_hfov_deg=settings.assumed_hfov_deg or None,
     )
     check_model(path, predictor.manifest, settings)
     return predictor
+
+
+def manifest_of(path: Path, settings: Settings) -> Manifest:
+    """The manifest that counts for the graph at `path`.
+
+    Raises:
+        ConfigError: It is not valid, or there is no preset of its name.
+        ModelError: It is missing.
+    """
+    return chosen_manifest(settings.manifest, path) if settings.manifest else read_manifest(path)
 
 
 def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
@@ -48,13 +61,13 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
         ModelError: It does not give metres.
         ConfigError: A parameter contradicts it.
     """
-    if manifest.output.kind is not DepthKind.METRIC:
+    if not manifest.output.kind.is_metric:
         message = (
             f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
             'publishes metres; choose a metric model.'
         )
         raise ModelError(message)
-    settings.check(manifest.output)
+    settings.check(manifest)
 
 
 def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> Identity:
@@ -72,7 +85,7 @@ def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> I
         engine=predictor.engine,
         passed_over=dict(predictor.passed_over),
         fell_back=settings.names_backends and bool(predictor.passed_over),
-        scale_state=str(manifest.output.kind),
+        scale_state=initial_state(manifest),
         image_topic=image_topic,
         transport=settings.image_transport,
     )

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
-from depth_core.contracts import OutputSpec
 from depth_core.errors import ConfigError
-from depth_core.preview import ColourScale, scale_for
+from depth_core.manifest import Manifest
+from depth_core.preview import ColourScale, scale_of_range
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
 from depth_core.runtime.engine import EngineOptions
@@ -122,6 +122,19 @@ class Settings:
         'ONNX file or checkpoint to run (a path), or the name of a shipped model; without one, '
         'the default shipped model runs.',
         default='',
+    )
+    manifest: str = parameter(
+        'What the graph takes and gives, in place of its own manifest: a .json file (a path), or '
+        'the name of a public graph that python -m depth_core.presets lists.',
+        default='',
+    )
+    assumed_hfov_deg: float = parameter(
+        'Horizontal field of view that is assumed while no camera_info has come, for models that '
+        'need the focal length; 0 assumes none, and their frames wait for camera_info.',
+        default=0.0,
+        minimum=0.0,
+        maximum=179.0,
+        unit='degrees',
     )
     backend: str = parameter(
         f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes a '
@@ -246,12 +259,13 @@ class Settings:
         """
         return find_model(self.model) if self.model else default_model()
 
-    def preview_scale(self, model: OutputSpec) -> ColourScale | None:
-        """Return the colours of the preview for a model that gives `model`."""
-        return scale_for(model, near=self.preview_near_m or None, far=self.preview_far_m or None)
+    def preview_scale(self, depth_range: tuple[float, float]) -> ColourScale:
+        """Return the colours of the preview for depths in `depth_range`, metres."""
+        near, far = self.preview_near_m or None, self.preview_far_m or None
+        return scale_of_range(depth_range, near=near, far=far)
 
-    def check(self, model: OutputSpec | None = None) -> None:
-        """Compare the parameters with each other, and with what the model gives once it is open.
+    def check(self, model: Manifest | None = None) -> None:
+        """Compare the parameters with each other, and with the model once it is open.
 
         Raises:
             ConfigError: Some contradict each other. All contradictions are in the one message.
@@ -259,7 +273,7 @@ class Settings:
         if problems := list(self._contradictions(model)):
             raise ConfigError('\n'.join(problems))
 
-    def _contradictions(self, model: OutputSpec | None) -> Iterator[str]:
+    def _contradictions(self, model: Manifest | None) -> Iterator[str]:
         if not self.backends:
             yield (
                 f'parameter build_only is true and backend = {self.backend!r} builds no engine; '
@@ -271,7 +285,7 @@ class Settings:
                 f'parameter preview_far_m = {far_m:g} is not above preview_near_m = {near_m:g}; '
                 'give a larger one, or 0 for the largest depth of the model.'
             )
-        if model is not None and model.sigma is None and self.cloud.min_confidence > 0.0:
+        if model is not None and not model.gives_sigma and self.cloud.min_confidence > 0.0:
             yield (
                 f'parameter min_confidence = {self.cloud.min_confidence:g} and the model gives '
                 'no sigma, so every point would be removed; set it to 0.'
@@ -286,14 +300,14 @@ def settings_from(
     given: Mapping[str, object],
     *,
     base: Settings = Settings(),
-    model: OutputSpec | None = None,
+    model: Manifest | None = None,
 ) -> Settings:
     """Check what the user gives and complete it.
 
     Args:
         given: Values by parameter name. Names that rclpy itself declares are passed over.
         base: What holds for the rest.
-        model: What the open model gives; None while there is none.
+        model: The manifest of the open model; None while there is none.
 
     Raises:
         ConfigError: Names are unknown, or values are of the wrong type, out of range or

@@ -33,6 +33,8 @@ SHARE = Path(get_package_share_directory('depth_ros'))
 
 PARAMETERS = (
     'model',
+    'manifest',
+    'assumed_hfov_deg',
     'backend',
     'strict_backend',
     'precision',

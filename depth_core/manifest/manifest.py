@@ -160,6 +160,19 @@ class Manifest:
             or any(item.needs_intrinsics for item in self.extra_inputs)
         )
 
+    @property
+    def uses_intrinsics(self) -> bool:
+        """Whether the answer depends on the camera, where it is known."""
+        spec = self.output
+        own = spec.own_focal_output is not None or spec.fov_output is not None
+        return own or self.needs_intrinsics
+
+    @property
+    def gives_sigma(self) -> bool:
+        """Whether a standard deviation comes with the depth."""
+        stated = self.confidence
+        return self.output.sigma is not None or (stated is not None and not stated.is_rank)
+
     def to_json(self) -> str:
         """Write the manifest as indented JSON text, ending in a newline."""
         content = {'version': 2, **content_of(self)}

@@ -66,9 +66,7 @@ class Decoder:
     @property
     def uses_camera(self) -> bool:
         """Whether the answer depends on the camera."""
-        spec = self._spec
-        own = spec.own_focal_output is not None or spec.fov_output is not None
-        return own or self._manifest.needs_intrinsics
+        return self._manifest.uses_intrinsics
 
     def answer(self, outputs: Mapping[str, NDArray[Any]], images: int) -> Answer:
         """Find depth and sigma among the outputs of a graph for N images.

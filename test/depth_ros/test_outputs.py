@@ -8,27 +8,26 @@ import pytest
 from numpy.testing import assert_array_equal
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
-from depth_core.contracts import DepthKind, DepthMap, OutputSpec
+from depth_core.contracts import DepthMap
 from depth_core.preview import ColourScale, colour_depth
 from depth_ros.outputs import OUTPUTS, FrameResult, Output, Part, parts_needed
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.messages import camera_info, header, picture, pixels_of
 
 BY_TOPIC = {output.topic: output for output in OUTPUTS}
-MODEL = OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=10.0)
 DEPTH_M = np.array([[1.0, 2.0], [np.nan, np.inf]], np.float32)
 SIGMA_M = np.full((2, 2), 0.25, np.float32)
 
 
 def result(parts: Part, settings: Settings | None = None) -> FrameResult:
     """A 2x2 frame of which only `parts` are there."""
+    depth = DepthMap(depth_m=DEPTH_M, sigma_m=SIGMA_M, depth_range=(0.5, 10.0))
     return FrameResult(
         header=header(3),
         rgb=picture(0, height=2, width=2),
         settings=settings or Settings(),
-        model=MODEL,
         rays=lambda _: np.ones((2, 2, 2), np.float32),
-        depth=DepthMap(depth_m=DEPTH_M, sigma_m=SIGMA_M) if Part.DEPTH in parts else None,
+        depth=depth if Part.DEPTH in parts else None,
         camera_info=camera_info(3, height=2, width=2) if Part.CAMERA_INFO in parts else None,
     )
 

@@ -10,8 +10,9 @@ from typing import Literal
 import pytest
 import yaml
 
-from depth_core.contracts import DepthKind, OutputSpec
+from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.errors import ConfigError
+from depth_core.manifest import Confidence, Manifest
 from depth_core.preview import ColourScale
 from depth_core.runtime.engine import EngineOptions
 from depth_ros.parameter_fields import When, parameter, parameters_of, with_values
@@ -25,7 +26,11 @@ from depth_ros.settings import (
     settings_from,
 )
 
-MODEL = OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=80.0)
+MODEL = Manifest(
+    name='net',
+    input=InputSpec(height=64, width=96),
+    output=OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=80.0),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,9 +116,9 @@ def test_what_the_settings_make_of_their_values() -> None:
         'openvino',
         'onnxruntime',
     )
-    assert Settings().preview_scale(MODEL) == ColourScale(near=0.5, far=80.0)
+    assert Settings().preview_scale((0.5, 80.0)) == ColourScale(near=0.5, far=80.0)
     given = settings_from({'preview_near_m': 2.0, 'preview_far_m': 6.0})
-    assert given.preview_scale(MODEL) == ColourScale(near=2.0, far=6.0)
+    assert given.preview_scale((0.5, 80.0)) == ColourScale(near=2.0, far=6.0)
     assert settings_from({'min_confidence': 1}).cloud == CloudOptions(min_confidence=1.0)
 
 
@@ -166,12 +171,17 @@ def test_wrong_values_are_refused_with_the_remedy(given: dict[str, object], said
 
 def test_contradictions_with_the_model_are_refused() -> None:
     given = {'min_confidence': 0.5}
-    without_sigma = replace(MODEL, sigma=None)
+    without_sigma = replace(MODEL, output=replace(MODEL.output, sigma=None))
     settings_from(given, model=MODEL).check(MODEL)
     with pytest.raises(ConfigError, match='the model gives no sigma'):
         settings_from(given).check(without_sigma)
     with pytest.raises(ConfigError, match='the model gives no sigma'):
         settings_from(given, model=without_sigma)
+    logarithmic = Confidence(output='log_sigma', meaning='sigma_log')
+    settings_from(given, model=replace(without_sigma, confidence=logarithmic))
+    ranking = replace(without_sigma, confidence=replace(logarithmic, meaning='rank_high_good'))
+    with pytest.raises(ConfigError, match='the model gives no sigma'):
+        settings_from(given, model=ranking)
 
 
 def test_all_problems_are_shown_together() -> None:

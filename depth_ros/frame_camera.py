@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The camera that each image is predicted with, where the model uses one.
+
+The focal length in it decides about metres, so that a model that needs it gives none before a
+camera_info came, and none from a camera_info that cannot be used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from sensor_msgs.msg import CameraInfo
+from std_msgs.msg import Header
+
+from depth_core.contracts import Intrinsics
+from depth_core.manifest import Manifest
+from depth_ros.camera_info import (
+    CameraInfoStore,
+    image_is_rectified,
+    info_for_image,
+    intrinsics_of,
+)
+from depth_ros.drops import DropReason, FrameError
+from depth_ros.settings import Settings
+
+PATIENCE_S: Final = 0.1
+"""How long the camera_info of an image may come after it, where only that one will do."""
+
+
+class FrameCamera(NamedTuple):
+    """What is known of the camera of an image before it is predicted."""
+
+    intrinsics: Intrinsics | None = None
+    """Pixels of the image; None when the model does without, or assumes them."""
+    info: CameraInfo | None = None
+    """The camera_info they are from, fitted to the image."""
+
+
+class FrameCameras:
+    """Finds the camera of each image, and says where the metres come from."""
+
+    def __init__(
+        self,
+        *,
+        manifest: Manifest,
+        infos: CameraInfoStore,
+        image_topic: str,
+        log: Callable[[str], object],
+    ) -> None:
+        """Look cameras up in `infos`.
+
+        Args:
+            manifest: Of the model.
+            infos: The camera_infos that came.
+            image_topic: The resolved topic of the images.
+            log: Takes a line when what the metres come from changes.
+        """
+        self._manifest = manifest
+        self._infos = infos
+        self._image_topic = image_topic
+        self._log = log
+        self.state = initial_state(manifest)
+        """Where the metres come from, for people."""
+
+    def __call__(
+        self, header: Header, settings: Settings, *, height: int, width: int
+    ) -> FrameCamera:
+        """Return the camera of an image of `height` x `width`.
+
+        Raises:
+            FrameError: The model needs it, and there is none that can be used.
+        """
+        manifest = self._manifest
+        if not manifest.uses_intrinsics:
+            return FrameCamera()
+        if manifest.needs_intrinsics and self._infos.is_empty:
+            return self._assumed()
+        try:
+            found = self._from_info(header, settings, height=height, width=width)
+        except FrameError as error:
+            if manifest.needs_intrinsics:
+                self._enter(f'no metres: {error.reason}')
+                raise
+            self._enter(initial_state(manifest))
+            return FrameCamera()
+        self._enter('metric, by the focal length of camera_info')
+        return found
+
+    def _assumed(self) -> FrameCamera:
+        hfov_deg = self._manifest.domain.assumed_hfov_deg
+        if hfov_deg is not None:
+            self._enter(f'metric, by an assumed field of view of {hfov_deg:g} degrees')
+            return FrameCamera()
+        message = (
+            f'no camera_info yet: this model needs the focal length, and nothing arrived on '
+            f'{self._infos.topic}. Remap camera_info (camera_info:=/camera/camera_info), or set '
+            'assumed_hfov_deg.'
+        )
+        raise FrameError(DropReason.NO_CAMERA_INFO, message)
+
+    def _from_info(
+        self, header: Header, settings: Settings, *, height: int, width: int
+    ) -> FrameCamera:
+        exact = settings.camera_info_pairing == 'exact'
+        stated = self._infos.pair(header, exact=exact, patience_s=PATIENCE_S if exact else 0.0)
+        info = info_for_image(stated, header=header, height=height, width=width)
+        rectified = image_is_rectified(
+            info, topic=self._image_topic, geometry=settings.image_geometry
+        )
+        return FrameCamera(intrinsics_of(info, rectified=rectified), info)
+
+    def _enter(self, state: str) -> None:
+        if state != self.state:
+            self.state = state
+            self._log(f'depth is now {state}')
+
+
+def initial_state(manifest: Manifest) -> str:
+    """Where the metres of a model come from before the first image."""
+    if not manifest.uses_intrinsics:
+        return str(manifest.output.kind)
+    if not manifest.needs_intrinsics:
+        return 'metric, by the focal length that the model estimates'
+    hfov_deg = manifest.domain.assumed_hfov_deg
+    if hfov_deg is not None:
+        return f'metric, by an assumed field of view of {hfov_deg:g} degrees'
+    return 'no metres: no camera_info yet'
