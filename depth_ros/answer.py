@@ -24,6 +24,7 @@ from depth_ros.frame_camera import FrameCameras
 from depth_ros.opened_size import OpenedSize
 from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
 from depth_ros.point_cloud import RayCache
+from depth_ros.scale import SparseDepthStore, SparseScale
 from depth_ros.settings import Settings
 
 
@@ -50,6 +51,7 @@ class FrameAnswerer:
         predictor: Predictor,
         outputs: Outputs,
         infos: CameraInfoStore,
+        sparse: SparseDepthStore | None,
         statistics: FrameStatistics,
         image_topic: str,
         clock: Clock,
@@ -68,13 +70,14 @@ class FrameAnswerer:
         self._cameras = FrameCameras(
             manifest=predictor.manifest, infos=infos, image_topic=image_topic, log=log
         )
+        self._scale = None if sparse is None else SparseScale(sparse, log)
         self._size = OpenedSize(predictor)
 
     def described(self, identity: Identity) -> Identity:
         """What is known of the model and of what it answers by now."""
         return replace(
             identity,
-            scale_state=self._cameras.state,
+            scale_state=self._cameras.state if self._scale is None else self._scale.state,
             network_size=self._size.network,
             progress=self._size.progress,
         )
@@ -123,6 +126,8 @@ class FrameAnswerer:
             depth = self._predictor.predict(
                 image, camera.intrinsics, stamp_ns=nanoseconds(message.header.stamp)
             )
+            if self._scale is not None:
+                depth = self._scale(depth, message.header)
             info = camera.info
         # Only now: a camera_info that came a little later than its image is there by now.
         if Part.CAMERA_INFO in needed and info is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -26,6 +26,11 @@ from depth_ros.drops import DropReason, FrameError
 
 MILLIMETRES_MAX: Final = 65535
 """Largest depth a 16UC1 image can state, millimetres."""
+
+_DEPTH_TYPES: Final[Mapping[str, np.dtype[Any]]] = {
+    '32FC1': np.dtype(np.float32),
+    '16UC1': np.dtype(np.uint16),
+}
 
 
 _REASONS: Final = {
@@ -113,6 +118,39 @@ def image_message(array: NDArray[Any], encoding: str, header: Header) -> Image:
     message.step = array.strides[0]
     message.data.frombytes(array.data.cast('B'))
     return message
+
+
+def depth_from_image(message: Image) -> Float32Array:
+    """Return the depth that an image message states, as REP-118 has it.
+
+    Args:
+        message: 32FC1 in metres or 16UC1 in millimetres, with any row padding and byte order.
+
+    Returns:
+        [H, W] float32, metres; NaN where a 16UC1 image says 0.
+
+    Raises:
+        FrameError: The encoding is another, or size, step and bytes contradict each other.
+    """
+    dtype = _DEPTH_TYPES.get(message.encoding)
+    if dtype is None:
+        text = f'encoding {message.encoding!r} is no depth; give {" or ".join(_DEPTH_TYPES)}.'
+        raise FrameError(DropReason.ENCODING, text)
+    height, width, step = message.height, message.width, message.step
+    if width < 1 or step < width * dtype.itemsize or len(message.data) != height * step:
+        text = (
+            f'a depth image of {width}x{height} pixels in {message.encoding} with step {step} '
+            f'and {len(message.data)} bytes contradicts itself.'
+        )
+        raise FrameError(DropReason.SIZE, text)
+    rows = np.frombuffer(message.data, np.uint8).reshape(height, step)
+    values = np.ascontiguousarray(rows[:, : width * dtype.itemsize])
+    values = values.view(dtype.newbyteorder('>' if message.is_bigendian else '<'))
+    depth_m = values.astype(np.float32)
+    if dtype.kind == 'u':
+        depth_m *= np.float32(1e-3)
+        depth_m[depth_m == 0.0] = np.nan
+    return depth_m
 
 
 def millimetres(depth_m: Float32Array) -> NDArray[np.uint16]:

@@ -25,6 +25,8 @@ class DropReason(str, Enum):
     """A compressed image cannot be decoded, or only a part of it arrived."""
     PREDICTION = 'prediction'
     """The backend refused the frame."""
+    NO_SCALE = 'no_scale'
+    """The model gives relative depth, and nothing measured makes metres of this frame."""
     INTERNAL = 'internal'
     """A defect of this package; the log holds the traceback."""
     NO_CAMERA_INFO = 'no_camera_info'

@@ -41,6 +41,7 @@ from depth_ros.parameter_fields import When
 from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
 from depth_ros.qos import DIAGNOSTICS_QOS, input_events, input_qos
+from depth_ros.scale import SparseDepthStore
 from depth_ros.served_model import described, identity_of, open_model
 from depth_ros.settings import BY_NAME, settings_from
 
@@ -191,11 +192,21 @@ class MonoDepthNode(StartableNode):
         settings = self._settings
         info_topic = self.resolve_topic_name('camera_info')
         infos = CameraInfoStore(info_topic)
+        sparse: SparseDepthStore | None = None
+        inputs: list[tuple[Any, str, Callable[[Any], None]]] = [
+            (CameraInfo, info_topic, infos.add),
+        ]
+        if settings.scale_source == 'sparse_depth':
+            sparse = SparseDepthStore(self.resolve_topic_name('sparse_depth'))
+            inputs.append((Image, sparse.topic, sparse.add))
+        image = CompressedImage if settings.image_transport == 'compressed' else Image
+        inputs.append((image, self._identity.image_topic, self._on_image))
         self._answerer = FrameAnswerer(
             settings=settings,
             predictor=self._predictor,
             outputs=self._outputs,
             infos=infos,
+            sparse=sparse,
             statistics=self._statistics,
             image_topic=self._identity.image_topic,
             clock=self.get_clock(),
@@ -203,16 +214,8 @@ class MonoDepthNode(StartableNode):
             warn=self.get_logger().warning,
         )
         self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
-        compressed = settings.image_transport == 'compressed'
         qos = input_qos(settings.input_reliability, settings.queue_depth)
-        for kind, topic, callback in (
-            (CameraInfo, info_topic, infos.add),
-            (
-                CompressedImage if compressed else Image,
-                self._identity.image_topic,
-                self._on_image,
-            ),
-        ):
+        for kind, topic, callback in inputs:
             events = input_events(topic, self.get_logger().warning)
             self._inputs.append(
                 self.create_subscription(kind, topic, callback, qos, event_callbacks=events)

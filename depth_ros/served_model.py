@@ -58,13 +58,14 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
     """Refuse a model that this node cannot serve.
 
     Raises:
-        ModelError: It does not give metres.
+        ModelError: It does not give metres, and there is no source of scale.
         ConfigError: A parameter contradicts it.
     """
-    if not manifest.output.kind.is_metric:
+    if not manifest.output.kind.is_metric and settings.scale_source == 'none':
         message = (
             f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
-            'publishes metres; choose a metric model.'
+            'publishes metres; choose a metric model, or set scale_source to sparse_depth where '
+            'another sensor measures depth at some pixels.'
         )
         raise ModelError(message)
     settings.check(manifest)

@@ -7,6 +7,7 @@ launch arguments are all made from these fields (`depth_ros.parameters`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ ENGINE_BACKENDS: Final = tuple(name for name, entry in BACKENDS.items() if entry
 """Those that build an engine before they run."""
 
 MEBIBYTE: Final = 1024 * 1024
+
+USUAL_RANGE_M: Final = (0.5, 100.0)
+"""Depths that a preview shows of a model that states no range."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,12 @@ class Settings:
         minimum=0.0,
         maximum=179.0,
         unit='degrees',
+    )
+    scale_source: Literal['none', 'sparse_depth'] = parameter(
+        'Where the metres of a relative model come from. none: such a model is refused. '
+        'sparse_depth: each answer is fitted to the depth image on the topic sparse_depth (32FC1 '
+        'or 16UC1, pixel by pixel that of the camera, NaN or 0 where nothing was measured).',
+        default='none',
     )
     backend: str = parameter(
         f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes a '
@@ -262,7 +272,8 @@ class Settings:
     def preview_scale(self, depth_range: tuple[float, float]) -> ColourScale:
         """Return the colours of the preview for depths in `depth_range`, metres."""
         near, far = self.preview_near_m or None, self.preview_far_m or None
-        return scale_of_range(depth_range, near=near, far=far)
+        known = depth_range if math.isfinite(depth_range[1]) else USUAL_RANGE_M
+        return scale_of_range(known, near=near, far=far)
 
     def check(self, model: Manifest | None = None) -> None:
         """Compare the parameters with each other, and with the model once it is open.
@@ -284,6 +295,11 @@ class Settings:
             yield (
                 f'parameter preview_far_m = {far_m:g} is not above preview_near_m = {near_m:g}; '
                 'give a larger one, or 0 for the largest depth of the model.'
+            )
+        if model is not None and model.output.kind.is_metric and self.scale_source != 'none':
+            yield (
+                f'parameter scale_source is {self.scale_source} and the model gives metres '
+                'itself; set it to none.'
             )
         if model is not None and not model.gives_sigma and self.cloud.min_confidence > 0.0:
             yield (

@@ -35,6 +35,7 @@ PARAMETERS = (
     'model',
     'manifest',
     'assumed_hfov_deg',
+    'scale_source',
     'backend',
     'strict_backend',
     'precision',
@@ -77,6 +78,11 @@ ARGUMENTS = (
         'camera_info',
         default_value='',
         description='Topic of the calibration; empty takes camera_info beside the image topic.',
+    ),
+    DeclareLaunchArgument(
+        'sparse_depth',
+        default_value='sparse_depth',
+        description='Topic of depth images from another sensor, where scale_source takes them.',
     ),
     *(parameter_argument(name) for name in PARAMETERS),
     DeclareLaunchArgument(
@@ -191,7 +197,11 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         name=LaunchConfiguration('node_name'),
         namespace=LaunchConfiguration('namespace'),
         parameters=[LaunchConfiguration('params_file'), parameters],
-        remappings=[('image', image), ('camera_info', camera_info)],
+        remappings=[
+            ('image', image),
+            ('camera_info', camera_info),
+            ('sparse_depth', LaunchConfiguration('sparse_depth')),
+        ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),
         respawn_delay=float(LaunchConfiguration('respawn_delay_s').perform(context)),

@@ -16,6 +16,7 @@ from depth_core.scale.ground import (
     fit_ground_plane,
     ground_plane_scale,
 )
+from depth_core.scale.inverse import InverseEstimate, sparse_inverse_fit
 from depth_core.scale.known_distance import KnownDistance
 from depth_core.scale.sparse import SparseMethod, sparse_depth_scale
 
@@ -23,6 +24,7 @@ __all__ = [
     'GroundFit',
     'GroundPlane',
     'GroundSettings',
+    'InverseEstimate',
     'KnownDistance',
     'ScaleEstimate',
     'ScaleState',
@@ -30,4 +32,5 @@ __all__ = [
     'fit_ground_plane',
     'ground_plane_scale',
     'sparse_depth_scale',
+    'sparse_inverse_fit',
 ]

@@ -14,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_ros.conversions import (
+    depth_from_image,
     image_message,
     millimetres,
     rgb_from_compressed,
@@ -129,3 +130,22 @@ def test_millimetres_round_and_never_wrap() -> None:
     np.testing.assert_array_equal(
         millimetres(depth[None]), [[0, 1, 1234, 1235, 65535, 0, 0, 0, 0, 0, 0]]
     )
+
+
+def test_depth_images_are_read_with_padding_and_either_byte_order() -> None:
+    depth_m = np.array([[1.5, np.nan], [np.inf, 0.25]], np.float32)
+    depth = image_message(depth_m, '32FC1', Header())
+    np.testing.assert_array_equal(depth_from_image(depth), depth_m)
+    millis = np.array([[1500, 0], [65535, 250]], np.uint16)
+    padded = np.zeros((2, 3), '>u2')
+    padded[:, :2] = millis
+    depth = image_message(millis, '16UC1', Header())
+    depth.is_bigendian, depth.step = 1, 6
+    depth.data = array.array('B', padded.tobytes())
+    np.testing.assert_allclose(depth_from_image(depth), [[1.5, np.nan], [65.535, 0.25]])
+    depth.step = 3
+    with pytest.raises(FrameError, match='contradicts itself'):
+        depth_from_image(depth)
+    depth.encoding = 'mono8'
+    with pytest.raises(FrameError, match='give 32FC1 or 16UC1'):
+        depth_from_image(depth)

@@ -49,17 +49,21 @@ def test_counts_are_totals_and_rates_are_since_the_last_snapshot(
     for _ in range(10):
         statistics.published(times(0.02))
     statistics.dropped(DropReason.SUPERSEDED)
+    statistics.dropped(DropReason.UNCALIBRATED, 'all zero', whole=False)
     now_s[0] += 2.0
     first = statistics.snapshot()
     assert (first.rate_in_hz, first.rate_out_hz, first.silent_s) == (10.0, 5.0, 2.0)
-    assert first.newly_dropped == {DropReason.SUPERSEDED: 1}
+    assert first.newly_dropped == {DropReason.SUPERSEDED: 1, DropReason.UNCALIBRATED: 1}
+    assert first.newly_lost == 0, 'superseded is normal, and the other frame gave depth'
     statistics.arrived()
+    statistics.dropped(DropReason.UNCALIBRATED, 'all zero')
     now_s[0] += 1.0
     second = statistics.snapshot()
     assert (second.frames_in, second.frames_out) == (21, 10)
     assert (second.rate_in_hz, second.rate_out_hz, second.silent_s) == (1.0, 0.0, 1.0)
-    assert second.dropped == {DropReason.SUPERSEDED: 1}
-    assert not second.newly_dropped
+    assert second.dropped == {DropReason.SUPERSEDED: 1, DropReason.UNCALIBRATED: 2}
+    assert second.newly_dropped == {DropReason.UNCALIBRATED: 1}
+    assert second.newly_lost == 1
 
 
 def test_a_reason_is_logged_first_and_then_now_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +104,11 @@ def test_percentiles_are_those_of_the_frames() -> None:
             '5 x uncalibrated: all zero',
         ),
         (
-            Snapshot(newly_dropped={DropReason.ENCODING: 2}, problems={DropReason.ENCODING: 'x'}),
+            Snapshot(
+                newly_dropped={DropReason.ENCODING: 2},
+                newly_lost=2,
+                problems={DropReason.ENCODING: 'x'},
+            ),
             {},
             DiagnosticStatus.ERROR,
             '2 x encoding: x',
@@ -125,6 +133,13 @@ def test_the_level_and_the_message_fit_what_happens(
     message = status(counts, **changes)
     assert message.level == level
     assert said in message.message
+
+
+def test_an_active_node_says_what_it_is_opened_for() -> None:
+    opening = BuildProgress(phase='opening for images of 640x480', fraction=None, elapsed_s=7.0)
+    message = status(Snapshot(silent_s=99.0), replace(ACTIVE, progress=opening))
+    assert message.level == DiagnosticStatus.OK
+    assert message.message == 'active: opening for images of 640x480, 7 s'
 
 
 def test_an_inactive_node_does_not_complain_of_silence() -> None:

@@ -12,6 +12,7 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, ModelError
 from depth_core.manifest import ErrorSpread, PrecisionError, read_manifest
 from depth_core.runtime.engine import EngineIdentity, EngineOptions
+from depth_ros.diagnostics import Identity
 from depth_ros.served_model import check_model, described, identity_of, open_model, precision_text
 from depth_ros.settings import settings_from
 from test.standin import write_standin_onnx
@@ -66,14 +67,12 @@ def test_the_identity_is_that_of_what_runs_not_of_what_was_asked_for(model: Path
 
 
 def test_the_log_names_the_engine_and_the_error_of_its_precision(model: Path) -> None:
-    settings = settings_from({'backend': 'onnxruntime', 'threads': 1})
-    predictor = open_model(model, settings, EngineOptions())
-    predictor.manifest = replace(predictor.manifest, precision='fp16', precision_error=HALF)
-    predictor.engine = EngineIdentity(
+    manifest = replace(read_manifest(model), precision='fp16', precision_error=HALF)
+    engine = EngineIdentity(
         key='0123456789abcdef', tensorrt='tensorrt 10.3.0', gpu='Orin', agreement='depth within 1'
     )
-    identity = replace(identity_of(predictor, settings, '/image'), precision='fp16')
-    assert list(described(identity, predictor.manifest))[1:] == [
+    identity = Identity(precision='fp16', precision_error=precision_text(HALF), engine=engine)
+    assert list(described(identity, manifest))[1:] == [
         'engine 0123456789ab of tensorrt 10.3.0 on Orin, fp16: depth within 1',
         f'fp16 differs from fp32: {HALF_TEXT}',
     ]
@@ -84,6 +83,9 @@ def test_what_cannot_be_served_is_refused_before_it_is_opened(model: Path) -> No
     inverse = replace(manifest, output=replace(manifest.output, kind=DepthKind.INVERSE))
     with pytest.raises(ModelError, match='gives inverse depth and this node publishes metres'):
         check_model(model, inverse, settings_from({}))
+    check_model(model, inverse, settings_from({'scale_source': 'sparse_depth'}))
+    with pytest.raises(ConfigError, match='the model gives metres itself'):
+        check_model(model, manifest, settings_from({'scale_source': 'sparse_depth'}))
     without_sigma = replace(manifest, output=replace(manifest.output, sigma=None))
     with pytest.raises(ConfigError, match='gives no sigma'):
         check_model(model, without_sigma, settings_from({'min_confidence': 0.5}))

@@ -1,0 +1,358 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public graphs, as stand-ins, through the node: one process serves several in turn.
+
+The pictures are those of the synthetic camera. Its camera_info reaches the node through the test,
+which holds it back or changes it; measured depth at some pixels comes from the test as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from sensor_msgs.msg import CameraInfo, Image
+
+from depth_core.presets import find
+from depth_ros.conversions import image_message
+from test.depth_ros.messages import pixels_of, stamp_ns
+from test.depth_ros.ros_processes import RELIABLE, RosSession, ros_session
+from test.foreign import STANDINS, View
+from test.foreign_rules import RULES, Camera, Scene
+
+pytestmark = pytest.mark.ros
+
+HEIGHT, WIDTH = 72, 96
+CODES = 6.0
+"""What resampling may change in the tone of a pixel that looks like its neighbours."""
+SMOOTH = 12
+"""Codes within which the neighbours of a pixel look like it."""
+INVERSE = 0.05, -0.1
+"""Scale and shift, 1 / metres, of the world of the relative model."""
+
+Measured = Callable[[Image], None]
+
+
+def hold_back(_info: CameraInfo) -> None:
+    """Let no camera_info reach the node."""
+
+
+def relay_all(info: CameraInfo) -> CameraInfo:
+    """Let every camera_info reach it as it is."""
+    return info
+
+
+def measure_nothing(_image: Image) -> None:
+    """Publish no depth of another sensor."""
+
+
+class Robot:
+    """A camera, a node that serves one model after the other, and what lies between them."""
+
+    def __init__(self, ros: RosSession) -> None:
+        self.ros = ros
+        ros.start_node(
+            'depth_ros.synthetic_camera',
+            arguments=(
+                *('--height', str(HEIGHT), '--width', str(WIDTH), '--rate_hz', '8'),
+                *('--frames', '2', '--scene', 'outdoor'),
+            ),
+        )
+        self.node = ros.start_node(
+            'depth_ros.mono_depth_node',
+            parameters={
+                'autostart': False,
+                'backend': 'onnxruntime',
+                'threads': 1,
+                'diagnostics_period_s': 0.1,
+                'input_reliability': 'reliable',
+            },
+            remappings={'image': '/camera/image_raw', 'camera_info': '/relayed/camera_info'},
+        )
+        self.images: dict[int, Image] = {}
+        self.relay: Callable[[CameraInfo], CameraInfo | None] = hold_back
+        self.measure: Measured = measure_nothing
+        self.info = CameraInfo()
+        self.relayed = ros.node.create_publisher(CameraInfo, '/relayed/camera_info', RELIABLE)
+        self.sparse = ros.node.create_publisher(Image, '/sparse_depth', RELIABLE)
+        ros.node.create_subscription(CameraInfo, '/camera/camera_info', self._on_info, RELIABLE)
+        ros.node.create_subscription(Image, '/camera/image_raw', self._on_image, RELIABLE)
+        ros.until(lambda: bool(self.images and self.info.width), 'pictures')
+
+    def _on_info(self, info: CameraInfo) -> None:
+        self.info = info
+        relayed = self.relay(copy.deepcopy(info))
+        if relayed is not None:
+            self.relayed.publish(relayed)
+
+    def _on_image(self, image: Image) -> None:
+        self.images[stamp_ns(image)] = image
+        self.measure(image)
+
+    @property
+    def camera(self) -> Camera:
+        """The camera of the pictures."""
+        fx, _, cx, _, fy, cy, *_ = self.info.k
+        return Camera(height=HEIGHT, width=WIDTH, fx=fx, fy=fy, cx=cx, cy=cy)
+
+    def set(self, **values: str | float) -> None:
+        """Set parameters of the unconfigured node."""
+        parameters = [
+            Parameter(
+                name=name,
+                value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+                if isinstance(value, str)
+                else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value),
+            )
+            for name, value in values.items()
+        ]
+        request = SetParameters.Request(parameters=parameters)
+        answer = self.ros.call(SetParameters, '/mono_depth/set_parameters', request)
+        assert all(result.successful for result in answer.results), answer.results
+
+    @contextlib.contextmanager
+    def serving(self, **values: str | float) -> Iterator[list[Image]]:
+        """Serve a model; what it publishes as depth."""
+        defaults: dict[str, str | float] = {'assumed_hfov_deg': 0.0, 'scale_source': 'none'}
+        self.set(**defaults | values)
+        assert self.ros.change_state('mono_depth', 'configure'), self.node.output
+        assert self.ros.change_state('mono_depth', 'activate'), self.node.output
+        depths: list[Image] = []
+        subscription = self.ros.node.create_subscription(
+            Image, '/depth/image_raw', depths.append, RELIABLE
+        )
+        yield depths
+        self.ros.node.destroy_subscription(subscription)
+        assert self.ros.change_state('mono_depth', 'deactivate')
+        assert self.ros.change_state('mono_depth', 'cleanup')
+
+    def refused(self, **values: str | float) -> str:
+        """What the node says of a model that cannot be configured."""
+        before = len(self.node.output)
+        self.set(**values)
+        assert not self.ros.change_state('mono_depth', 'configure')
+        assert self.ros.state('mono_depth') == 'unconfigured'
+        said = self.node.output[before:]
+        assert 'Traceback' not in said
+        return said
+
+    def answer(
+        self, depths: list[Image], *, after_ns: int = 0
+    ) -> tuple[NDArray[np.float32], Scene]:
+        """The latest depth, of a picture later than `after_ns`, and that picture."""
+        self.ros.until(
+            lambda: (
+                bool(depths)
+                and stamp_ns(depths[-1]) > after_ns
+                and stamp_ns(depths[-1]) in self.images
+            ),
+            'depth of a picture',
+        )
+        picture = pixels_of(self.images[stamp_ns(depths[-1])])
+        return pixels_of(depths[-1]), Scene(camera=self.camera, image=picture)
+
+
+@pytest.fixture(scope='module')
+def robot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Robot]:
+    with ros_session(tmp_path_factory.mktemp('foreign_models')) as ros:
+        yield Robot(ros)
+
+
+def smooth(scene: Scene) -> NDArray[np.bool_]:
+    """Where resampling changes a picture little: no edges of things near by."""
+    kernel = np.ones((5, 5), np.uint8)
+    spread = cv2.dilate(scene.image, kernel).astype(int) - cv2.erode(scene.image, kernel)
+    return (spread <= SMOOTH).all(axis=-1)
+
+
+def check_metres(found: NDArray[np.float32], rule: Callable[[Scene], Any], scene: Scene) -> None:
+    """Compare with a rule where the picture is smooth, and there are metres."""
+    ends = [
+        rule(Scene(camera=scene.camera, image=scene.image, change=sign * CODES / 255.0))
+        for sign in (-1.0, 1.0)
+    ]
+    expected = rule(scene)
+    even = smooth(scene)
+    finite = np.isfinite(expected) & even
+    assert finite.sum() > 100, 'the picture shows too little'
+    assert (found[finite] >= np.minimum(*ends)[finite]).all()
+    assert (found[finite] <= np.maximum(*ends)[finite]).all()
+
+
+def deep_blue(scene: Scene) -> NDArray[np.bool_]:
+    """Where what stand-ins take for sky is beyond doubt."""
+    return smooth(scene) & (scene.blue > 0.72)
+
+
+def test_canonical_depth_waits_for_camera_info_and_sky_is_beyond(robot: Robot) -> None:
+    ros = robot.ros
+    robot.relay = hold_back
+    model = str(STANDINS['depth_anything_3_metric'].write(ros.folder / 'canonical.onnx'))
+    with robot.serving(model=model, manifest='depth_anything_3_metric') as depths:
+        said = ros.diagnostics(lambda said: said['dropped_no_camera_info'] > '0', 'the reason')
+        assert (
+            'no camera_info yet: this model needs the focal length'
+            in (said['problem_no_camera_info'])
+        )
+        assert said['scale_state'] == 'no metres: no camera_info yet'
+        assert said['frames_out'] == '0'
+
+        def without_k(info: CameraInfo) -> CameraInfo:
+            info.k, info.p = np.zeros(9), np.zeros(12)
+            return info
+
+        def of_another_size(info: CameraInfo) -> CameraInfo:
+            info.width *= 2
+            return info
+
+        for relay, reason in ((without_k, 'uncalibrated'), (of_another_size, 'camera_info_size')):
+            robot.relay = relay
+            said = ros.diagnostics(
+                lambda said, key=f'dropped_{reason}': int(said[key]) > 2,  # type: ignore[misc]
+                reason,
+            )
+            assert said['frames_out'] == '0'
+            assert said['scale_state'] == f'no metres: {reason}'
+        ros.diagnostics(lambda said: said['level'] == '2', 'that every frame is lost')
+        assert not depths
+        robot.relay = relay_all
+        found, scene = robot.answer(depths)
+        said = ros.diagnostics(lambda said: said['frames_out'] > '0', 'a frame')
+        assert said['scale_state'] == 'metric, by the focal length of camera_info'
+        assert said['network_size'] == '504x504'
+    check_metres(found, RULES['depth_anything_3_metric'], scene)
+    sky = deep_blue(scene)
+    assert sky.sum() > 50, 'the picture shows no sky'
+    assert np.isposinf(found[sky]).all()
+    assert 'frame dropped (no_camera_info)' in robot.node.output
+
+
+def test_an_assumed_field_of_view_serves_until_camera_info_comes(robot: Robot) -> None:
+    robot.relay = hold_back
+    model = str(STANDINS['metric3d_v2'].write(robot.ros.folder / 'assumed.onnx'))
+    values: dict[str, str | float] = {'manifest': 'metric3d_v2', 'assumed_hfov_deg': 90.0}
+    with robot.serving(model=model, **values) as depths:
+        found, scene = robot.answer(depths)
+        said = robot.ros.diagnostics(lambda said: said['frames_out'] > '0', 'a frame')
+        assert said['scale_state'] == 'metric, by an assumed field of view of 90 degrees'
+        half = WIDTH / 2.0  # tan 45 degrees is 1
+        middle = {'cx': (WIDTH - 1) / 2.0, 'cy': (HEIGHT - 1) / 2.0}
+        assumed = Camera(height=HEIGHT, width=WIDTH, fx=half, fy=half, **middle)
+        check_metres(found, RULES['metric3d_v2'], Scene(camera=assumed, image=scene.image))
+        robot.relay = relay_all
+        robot.ros.diagnostics(
+            lambda said: said['scale_state'] == 'metric, by the focal length of camera_info',
+            'the camera that came',
+        )
+        later = robot.answer(depths, after_ns=max(robot.images))
+        check_metres(*_with_rule(later, 'metric3d_v2'))
+    assert 'a horizontal field of view of 90 degrees is assumed' in robot.node.output
+
+
+def _with_rule(
+    answer: tuple[NDArray[np.float32], Scene], name: str
+) -> tuple[NDArray[np.float32], Callable[[Scene], Any], Scene]:
+    found, scene = answer
+    return found, RULES[name], scene
+
+
+def test_points_are_shifted_by_the_camera_and_scaled(robot: Robot) -> None:
+    camera = robot.camera
+    view = View(
+        x=(camera.width / camera.fx, -(camera.cx + 0.5) / camera.fx),
+        y=(camera.height / camera.fy, -(camera.cy + 0.5) / camera.fy),
+    )
+    robot.relay = relay_all
+    model = str(STANDINS['moge_2'].write(robot.ros.folder / 'points.onnx', view))
+    with robot.serving(model=model, manifest='moge_2') as depths:
+        found, scene = robot.answer(depths)
+    check_metres(found, RULES['moge_2'], scene)
+    assert np.isnan(found[deep_blue(scene)]).all()
+
+
+def test_a_graph_is_given_the_camera_of_what_it_sees(robot: Robot) -> None:
+    robot.relay = relay_all
+    model = str(STANDINS['fsnet'].write(robot.ros.folder / 'projection.onnx'))
+    with robot.serving(model=model, manifest='fsnet') as depths:
+        check_metres(*_with_rule(robot.answer(depths), 'fsnet'))
+
+
+def inverse_world(scene: Scene) -> NDArray[np.float64]:
+    """Metres of a world whose inverse depth the relative stand-in sees, but for two numbers."""
+    scale, shift = INVERSE
+    metres: NDArray[np.float64] = 1.0 / (scale * scene.plain + shift)
+    return metres
+
+
+def test_relative_depth_is_fitted_to_what_was_measured(robot: Robot) -> None:
+    def measure(image: Image) -> None:
+        scene = Scene(camera=robot.camera, image=pixels_of(image))
+        measured = np.full((HEIGHT, WIDTH), np.nan, np.float32)
+        measured[::4, ::4] = inverse_world(scene)[::4, ::4]
+        measured[::12, ::12] = 60.0  # a ninth of them is wrong
+        robot.sparse.publish(image_message(measured, '32FC1', image.header))
+
+    robot.relay = hold_back  # it needs no focal length
+    model = str(STANDINS['midas_small'].write(robot.ros.folder / 'relative.onnx'))
+    values: dict[str, str | float] = {'manifest': 'midas_small', 'scale_source': 'sparse_depth'}
+    with robot.serving(model=model, **values) as depths:
+        said = robot.ros.diagnostics(lambda said: said['dropped_no_scale'] > '0', 'no scale')
+        assert '/sparse_depth' in said['problem_no_scale']
+        assert said['frames_out'] == '0'
+        robot.measure = measure
+        found, scene = robot.answer(depths)
+        said = robot.ros.diagnostics(lambda said: said['frames_out'] > '0', 'a frame')
+        assert said['scale_state'] == 'metric, by sparse depth'
+    robot.measure = measure_nothing
+    check_metres(found, inverse_world, scene)
+
+
+def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> None:
+    folder = robot.ros.folder
+    canonical = STANDINS['depth_anything_3_metric'].write(folder / 'graph.onnx')
+    robot.set(model=str(canonical), manifest='', assumed_hfov_deg=0.0, scale_source='none')
+    assert 'did you mean' in robot.refused(manifest='depth_anything_3_metrik')
+    assert 'graph.onnx has no manifest' in robot.refused(manifest='')
+    contradicting = json.loads(find('depth_anything_3_metric').read_text())
+    del contradicting['depth']['canonical_focal_px']
+    path = folder / 'contradicting.json'
+    path.write_text(json.dumps(contradicting))
+    assert 'depth.canonical_focal_px is missing' in robot.refused(manifest=str(path))
+    said = robot.refused(manifest='metric3d_v2_onnx_community')
+    assert "'image'" in said
+    assert "'pixel_values'" in said
+    assert '280, 504' in robot.refused(manifest='depth_anything_3_metric_280x504')
+    other_rank = json.loads(find('depth_anything_3_metric').read_text())
+    other_rank['depth']['rank_hint'] = 3
+    path.write_text(json.dumps(other_rank))
+    assert 'rank' in robot.refused(manifest=str(path))
+    relative = STANDINS['midas_small'].write(folder / 'unscaled.onnx')
+    said = robot.refused(model=str(relative), manifest='midas_small')
+    assert 'gives inverse depth and this node publishes metres' in said
+    said = robot.refused(
+        model=str(canonical), manifest='depth_anything_3_metric', scale_source='sparse_depth'
+    )
+    assert 'the model gives metres itself' in said
+    outside = folder / 'outside.onnx'
+    onnx.save(
+        onnx.load(canonical),
+        outside,
+        save_as_external_data=True,
+        location='weights.bin',
+        size_threshold=0,
+    )
+    (folder / 'weights.bin').unlink()
+    assert 'weights.bin' in robot.refused(model=str(outside), scale_source='none')
+    robot.relay = relay_all
+    values: dict[str, str | float] = {'manifest': 'depth_anything_3_metric'}
+    with robot.serving(model=str(canonical), **values) as depths:
+        robot.answer(depths)
