@@ -4,6 +4,8 @@
     python -m depth_ros.mono_depth_node --ros-args -p model:=/path/to/model.onnx
         -r image:=/camera/image_raw -r camera_info:=/camera/camera_info     (one line)
 
+A public graph takes `-p manifest:=depth_anything_3_metric`, or another preset.
+
 The executor takes messages, services and timers; one worker converts, predicts, converts and
 publishes. While it works the newest frame waits and older ones are dropped and counted. Outputs
 without a subscriber are not computed, and without any subscriber the network does not run.

@@ -2,9 +2,10 @@
 """Start `mono_depth` for one camera.
 
     ros2 launch depth_ros mono_depth.launch.py image:=/camera/image_raw
+    ros2 launch depth_ros mono_depth.launch.py model:=da3.onnx manifest:=depth_anything_3_metric
     ros2 launch depth_ros mono_depth.launch.py backend:=tensorrt precision:=fp16 build_only:=true
 
-The second builds the engine, or checks the one in the cache, and ends. The arguments named in
+The last builds the engine, or checks the one in the cache, and ends. The arguments named in
 `PARAMETERS` set parameters of the node; one that is not given stays as the parameter file has it.
 """
 

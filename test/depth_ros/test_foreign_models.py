@@ -171,7 +171,8 @@ def smooth(scene: Scene) -> NDArray[np.bool_]:
     """Where resampling changes a picture little: no edges of things near by."""
     kernel = np.ones((5, 5), np.uint8)
     spread = cv2.dilate(scene.image, kernel).astype(int) - cv2.erode(scene.image, kernel)
-    return (spread <= SMOOTH).all(axis=-1)
+    even: NDArray[np.bool_] = (spread <= SMOOTH).all(axis=-1)
+    return even
 
 
 def check_metres(found: NDArray[np.float32], rule: Callable[[Scene], Any], scene: Scene) -> None:

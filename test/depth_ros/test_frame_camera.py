@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ RAW = settings_from({'image_geometry': 'raw'})
 EXACT = settings_from({'image_geometry': 'raw', 'camera_info_pairing': 'exact'})
 
 
-def lens(number: int = 1, **changes: object) -> CameraInfo:
+def lens(number: int = 1, **changes: Any) -> CameraInfo:
     """A distorted lens whose K and P differ."""
     info = CameraInfo(header=header(number), height=120, width=160, distortion_model='plumb_bob')
     info.d = [0.1, 0.0, 0.0, 0.0, 0.0]
@@ -92,7 +93,7 @@ def test_region_and_binning_are_taken_into_account() -> None:
     ],
 )
 def test_a_camera_info_that_cannot_be_used_loses_frames_of_models_that_need_it(
-    changes: dict[str, object], reason: DropReason
+    changes: dict[str, Any], reason: DropReason
 ) -> None:
     bench = Bench(CANONICAL, lens(**changes))
     with pytest.raises(FrameError) as caught:
