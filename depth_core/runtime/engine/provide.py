@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import logging
 import platform
 import time
@@ -288,6 +289,7 @@ class _Work:
             'cuda': '{}.{}'.format(*info.cuda),
             'resizing': KERNEL_SHA256,
             'cuda_graph': str(self.options.cuda_graph),
+            'manifest': hashlib.sha256(self.graph.manifest.to_json().encode()).hexdigest(),
         }
 
     @property

@@ -8,9 +8,11 @@ import logging
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from depth_core.errors import BackendError, ConfigError
+from depth_core.manifest import manifest_path, read_manifest, write_manifest
 from depth_core.runtime import Predictor, backends
 from depth_core.runtime.engine import provide
 from depth_core.runtime.engine.answers import expected_answers, write_answers
@@ -107,6 +109,20 @@ def test_another_way_to_run_is_compared_again(
     monkeypatch.setattr(provide, 'KERNEL_SHA256', '0' * 64)
     built.open(report=report)
     assert (len(phases), built.builds) == (3, 0)
+
+
+def test_a_foreign_graph_is_compared_again_when_its_manifest_is_another(place: Place) -> None:
+    manifest = read_manifest(place.model)
+    foreign = onnx.load(place.model)
+    del foreign.metadata_props[:]
+    onnx.save(foreign, place.model)
+    phases: list[str] = []
+    for max_depth, compared in ((80.0, 1), (80.0, 1), (70.0, 2)):
+        output = dataclasses.replace(manifest.output, max_depth=max_depth)
+        write_manifest(manifest_path(place.model), dataclasses.replace(manifest, output=output))
+        check_answer(place.open(report=lambda progress: phases.append(progress.phase)))
+        assert phases.count('comparing with the graph') == compared
+    assert place.builds == 1
 
 
 def test_a_refusal_by_another_driver_is_no_refusal(
