@@ -70,9 +70,13 @@ def shipped_file(name: str, *, package: Path = _PACKAGE) -> Path:
 
 
 def shipped_models() -> dict[str, Path]:
-    """Return the models that come with this package, by name."""
+    """Return the models that come with this package, by name.
+
+    A graph of lower precision, `<name>.fp16.onnx`, is none: it is taken with the model beside it.
+    """
     for folder in share_folders():
-        found = {path.stem: path for path in sorted((folder / MODELS).glob(f'*{SUFFIX}'))}
+        files = sorted((folder / MODELS).glob(f'*{SUFFIX}'))
+        found = {path.stem: path for path in files if '.' not in path.stem}
         if found:
             return found
     return {}

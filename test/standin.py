@@ -3,13 +3,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
 
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
-from depth_core.manifest import METADATA_KEY, Manifest
+from depth_core.manifest import (
+    METADATA_KEY,
+    ErrorSpread,
+    Manifest,
+    PrecisionError,
+    read_manifest,
+)
 
 NEAREST_M = 2.0
 """What the stand-in answers for black, metres."""
@@ -65,4 +74,34 @@ def write_standin_onnx(
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
+    return path
+
+
+def write_sibling(model: Path, name: str, **changes: Any) -> Path:
+    """Write a graph beside `model` whose manifest says that it was made from it, in fp16.
+
+    Args:
+        model: The fp32 graph, with its manifest inside.
+        name: Of the file.
+        changes: What else its manifest says.
+    """
+    spread = ErrorSpread(mean=1e-4, p999=1e-3, max=1e-2)
+    error = PrecisionError(
+        reference=model.name,
+        reference_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        method='rounded emulation',
+        images='drawn',
+        image_count=5,
+        depth=spread,
+        sigma=spread,
+        max_p999=1.0,
+        max_max=1.0,
+    )
+    manifest = dataclasses.replace(
+        read_manifest(model), **{'precision': 'fp16', 'precision_error': error, **changes}
+    )
+    proto = onnx.load(model)
+    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
+    path = model.with_name(name)
+    onnx.save(proto, path)
     return path

@@ -30,7 +30,7 @@ def fold_large_constants(graph: ir.Graph) -> None:
     Args:
         graph: Changed in place; its constants are initializers, not Constant nodes.
     """
-    nodes = _constant_nodes(graph)
+    every = nodes = _constant_nodes(graph)
     while broadcasts := {
         node
         for node in nodes
@@ -41,7 +41,7 @@ def fold_large_constants(graph: ir.Graph) -> None:
     if not wanted:
         return
     kept: dict[tuple[object, ...], ir.Value] = {}
-    for value, array in zip(wanted, _computed(nodes, wanted, graph.opset_imports), strict=True):
+    for value, array in zip(wanted, _computed(every, wanted, graph.opset_imports), strict=True):
         key = (array.dtype, array.shape, hashlib.sha256(np.ascontiguousarray(array).data).digest())
         if key not in kept:
             kept[key] = ir.Value(name=f'{value.name}_folded', const_value=ir.tensor(array))
@@ -51,20 +51,28 @@ def fold_large_constants(graph: ir.Graph) -> None:
 
 
 def _constant_nodes(graph: ir.Graph) -> list[ir.Node]:
-    """Nodes that no input of the graph reaches, in the order in which they are run."""
+    """Nodes that no input of the graph reaches, in the order in which they are run.
+
+    Branches and loops are not among them: they take values from around them that are no inputs.
+    """
     constant = set(graph.initializers.values())
-    outputs = set(graph.outputs)
     nodes = []
     for node in graph:
         known = all(value is None or value in constant for value in node.inputs)
-        if known and node.inputs and outputs.isdisjoint(node.outputs):
+        fixed = any(value.is_graph_output() for value in node.outputs)
+        if known and node.inputs and not fixed and not _holds_graphs(node):
             nodes.append(node)
             constant.update(node.outputs)
     return nodes
 
 
+def _holds_graphs(node: ir.Node) -> bool:
+    kinds = {item.type for item in node.attributes.values()}
+    return not kinds.isdisjoint({ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS})
+
+
 def _needed_by_others(nodes: Sequence[ir.Node], *, inside: Sequence[ir.Node]) -> list[ir.Value]:
-    """What `nodes` give to any that is not `inside`."""
+    """What `nodes` give to any that is not `inside`, nodes of branches and loops included."""
     own = set(inside)
     return [
         value
@@ -75,9 +83,15 @@ def _needed_by_others(nodes: Sequence[ir.Node], *, inside: Sequence[ir.Node]) ->
 
 
 def _computed(
-    nodes: Sequence[ir.Node], wanted: Sequence[ir.Value], opsets: Mapping[str, int]
+    constant: Sequence[ir.Node], wanted: Sequence[ir.Value], opsets: Mapping[str, int]
 ) -> list[NDArray[Any]]:
-    """Run `nodes` alone. Weights are fed as inputs, which costs no copy of them."""
+    """Run what of `constant` leads to `wanted`. Weights are fed as inputs, not copied."""
+    needed: set[ir.Value | None] = set(wanted)
+    nodes: list[ir.Node] = []
+    for node in reversed(constant):
+        if not needed.isdisjoint(node.outputs):
+            nodes.insert(0, node)
+            needed.update(node.inputs)
     feeds = {
         str(value.name): value.const_value.numpy()
         for node in nodes

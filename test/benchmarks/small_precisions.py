@@ -182,19 +182,19 @@ def truth(data: Path) -> Iterator[tuple[str, DepthDataset, Any]]:
 
 
 class Some(Sequence[Sample]):
-    """Some samples of a data set, at even distances."""
+    """Some samples of a data set that have ground truth, at even distances."""
 
     def __init__(self, dataset: DepthDataset) -> None:
         self._dataset = dataset
-        self._step = max(1, len(dataset) // SCORED)
+        known: Callable[[int], bool] = getattr(dataset, 'has_depth', lambda _: True)
+        with_truth = [index for index in range(len(dataset)) if known(index)]
+        self._chosen = with_truth[:: max(1, len(with_truth) // SCORED)]
 
     def __len__(self) -> int:
-        return len(range(0, len(self._dataset), self._step))
+        return len(self._chosen)
 
     def __getitem__(self, index: Any) -> Any:
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._dataset[index * self._step]
+        return self._dataset[self._chosen[index]]
 
 
 def main() -> None:
@@ -204,7 +204,7 @@ def main() -> None:
     parser.add_argument('--calibration', help='images for the shipped model; drawn if left out')
     parser.add_argument('--output', type=Path, default=RESULT, help='JSON file to write')
     options = parser.parse_args()
-    rows = []
+    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for name, path, source in graphs(Path(folder), options.calibration):
             rows += list(measured(name, path, source, options.data))

@@ -42,6 +42,16 @@ def test_the_shipped_models_have_the_names_of_their_files(repository: Path) -> N
     assert default_model() == repository / 'trt_engines/densedepth_small.onnx'
 
 
+def test_a_graph_of_lower_precision_beside_a_model_is_no_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'trt_engines').mkdir()
+    for name in ('a.onnx', 'a.fp16.onnx', 'a.int8_cpu.onnx'):
+        (tmp_path / 'trt_engines' / name).touch()
+    monkeypatch.setattr(shipped, 'share_folders', lambda: [tmp_path])
+    assert shipped_models() == {'a': tmp_path / 'trt_engines' / 'a.onnx'}
+
+
 @pytest.mark.parametrize('name', shipped_models())
 def test_the_stored_answers_belong_to_the_shipped_graph(name: str) -> None:
     answers = read_answers(shipped_models()[name])

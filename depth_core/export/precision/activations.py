@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """How large the activations of a graph get on some images.
 
-They are reduced inside the graph or looked at one image at a time, so that a network whose
-activations would fill the memory needs no more than it takes to run.
+They are reduced inside the graph, or counted in bins, a part of the tensors of one image at a
+time: a network whose activations would fill the memory needs little more than it takes to run,
+whatever the number of images.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from depth_core.errors import ExportError
+from depth_core.errors import DataError, ExportError
 from depth_core.export.precision.graph import FLOAT, Graph
 from depth_core.export.precision.sessions import open_session
 
 _BINS: Final = 4096
+
+_TOGETHER: Final = 512 << 20
+"""Bytes of activations that are looked at in one run; a single tensor may have more."""
+
+_NO_IMAGE: Final = (
+    'there is no image to calibrate with; give a folder or data set that holds some, or leave '
+    '--calibration out to draw them.'
+)
 
 
 def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[float, float]]:
@@ -30,6 +39,7 @@ def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[flo
         inputs: What to give to its only input, one after the other.
 
     Raises:
+        DataError: There is no input.
         ExportError: A number is not finite.
     """
     names = [name for index in range(len(graph.nodes)) for name in graph.float_outputs(index)]
@@ -52,6 +62,8 @@ def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[flo
         answers = np.array(session.run(None, {given: value}), np.float64).reshape(-1, 2)
         lowest = np.minimum(lowest, answers[:, 0])
         highest = np.maximum(highest, answers[:, 1])
+    if np.isposinf(lowest).all() and np.isneginf(highest).all():
+        raise DataError(_NO_IMAGE)
     for name, low, high in zip(names, lowest, highest, strict=True):
         if not (math.isfinite(low) and math.isfinite(high)):
             message = (
@@ -77,36 +89,60 @@ def percentiles(
         inputs: What to give to its only input, one after the other.
         measured: The `extents` of the tensors to look at.
         fraction: Of the values, that are no larger, and of those that are no smaller.
+
+    Raises:
+        DataError: There is no input.
     """
+    if not inputs:
+        raise DataError(_NO_IMAGE)
     names = [name for name in measured if measured[name][0] < measured[name][1]]
-    if not names:
-        return dict(measured)
-    known = {
-        item.name: item
-        for item in (*graph.model.graph.value_info, *graph.model.graph.input)
-        if item.name in names
-    }
+    ranges = dict(measured)
+    for group in _groups(graph, names):
+        for name, counts in _counted(graph, inputs, {name: measured[name] for name in group}):
+            ranges[name] = _between(counts, measured[name], fraction)
+    return ranges
+
+
+def _groups(graph: Graph, names: Iterable[str]) -> Iterator[list[str]]:
+    """Tensors that are looked at in one run."""
+    group: list[str] = []
+    held = 0
+    for name in names:
+        size = 4 * math.prod(size or 1 for size in graph.shapes.get(name, ()))
+        if group and held + size > _TOGETHER:
+            yield group
+            group, held = [], 0
+        group.append(name)
+        held += size
+    if group:
+        yield group
+
+
+def _counted(
+    graph: Graph, inputs: Iterable[NDArray[Any]], extent: Mapping[str, tuple[float, float]]
+) -> Iterator[tuple[str, NDArray[np.int64]]]:
+    """How many values of each tensor lie in each bin of its extent."""
+    graphs = (*graph.model.graph.value_info, *graph.model.graph.input, *graph.model.graph.output)
+    known = {item.name: item for item in graphs}
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     del model.graph.output[:]
-    model.graph.output.extend(known[name] for name in names)
+    model.graph.output.extend(known[name] for name in extent)
     session = open_session(model, optimise=True)
     given = session.get_inputs()[0].name
-    counts = {name: np.zeros(_BINS, np.int64) for name in names}
+    counts = {name: np.zeros(_BINS, np.int64) for name in extent}
     for value in inputs:
-        for name, answer in zip(names, session.run(names, {given: value}), strict=True):
-            counts[name] += np.histogram(answer, _BINS, measured[name])[0]
-    return {
-        name: _between(counts[name], extent, fraction) if name in counts else extent
-        for name, extent in measured.items()
-    }
+        for name, answer in zip(extent, session.run(list(extent), {given: value}), strict=True):
+            # Rounded otherwise than where the extent was measured, a value may be outside of it.
+            counts[name] += np.histogram(np.clip(answer, *extent[name]), _BINS, extent[name])[0]
+    yield from counts.items()
 
 
 def _between(
     counts: NDArray[np.int64], extent: tuple[float, float], fraction: float
 ) -> tuple[float, float]:
     edges = np.linspace(*extent, _BINS + 1)
-    shares = np.cumsum(counts) / max(int(counts.sum()), 1)
+    shares = np.cumsum(counts) / counts.sum()
     low = int(np.searchsorted(shares, 1.0 - fraction, side='right'))
     high = int(np.searchsorted(shares, fraction, side='left'))
     return float(edges[low]), float(edges[high + 1])

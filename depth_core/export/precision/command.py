@@ -44,7 +44,7 @@ def add_precision_options(parser: CommandParser) -> None:
         metavar=('P999', 'MAX'),
         help='largest difference of 99.9%% of the pixels and of all, as fractions of the answer '
         f'in fp32; one number is for both. Left out: {limits}, or what noise of one code in the '
-        'images changes',
+        'images changes, if that is within what the parity gate lets pass',
     )
     add('--truth', help='data with ground truth, or synthetic: measures the change of AbsRel')
     add('--protocol', choices=tuple(PROTOCOLS), help='which of its pixels are scored; none')

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 
-from depth_core.export.precision.graph import FLOAT, FLOAT16, MOVES, inferred
+from depth_core.export.precision.graph import FLOAT, FLOAT16, MOVES, inferred, reduces
 
 _EXACT = MOVES | {'Abs', 'Max', 'MaxPool', 'Min', 'Neg', 'Relu', 'Where'}
 """Operators whose results on fp16 numbers are fp16 numbers."""
@@ -49,7 +49,8 @@ def emulated(model: onnx.ModelProto) -> onnx.ModelProto:
 def _rounded(node: onnx.NodeProto, half: set[str]) -> Iterator[onnx.NodeProto]:
     changed = onnx.NodeProto()
     changed.CopyFrom(node)
-    rounds = [name for name in node.output if name in half and node.op_type not in _EXACT]
+    exact = node.op_type in _EXACT and not reduces(node)
+    rounds = [name for name in node.output if name in half and not exact]
     for position, name in enumerate(node.output):
         if name in rounds:
             changed.output[position] = f'{name}_exact'

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import onnx
 import onnx.inliner
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ MOVES: Final = frozenset(
         'Unsqueeze',
     }
 )
-"""Operators whose output holds values of their input and no others."""
+"""Operators whose output holds values of their input and no others, unless one `reduces`."""
 
 
 class Graph:
@@ -165,6 +166,11 @@ def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:  # noqa: AN
     return onnx.helper.get_attribute_value(found[0]) if found else default
 
 
+def reduces(node: onnx.NodeProto) -> bool:
+    """Whether `node` sums or multiplies what it scatters, rather than moving it."""
+    return attribute(node, 'reduction', b'none') in {b'add', b'mul'}
+
+
 def inferred(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
     """Return `model` with the types and shapes of all its tensors.
 
@@ -204,8 +210,9 @@ def load_graph(path: Path) -> onnx.ModelProto:
     size = sum(_bytes_of(item) for item in model.graph.initializer)
     if size > _LARGEST:
         message = (
-            f'the weights of {path} take {size} bytes, and a graph of more than {_LARGEST} cannot '
-            'be converted; choose a smaller network.'
+            f'the weights of {path} take {size} bytes, and none of more than {_LARGEST} can be '
+            'made fp16 or int8: the tools of ONNX hold a graph as one message. Run it in fp32, or '
+            'choose a smaller network.'
         )
         raise ExportError(message)
     return model
@@ -227,14 +234,26 @@ def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
 def _turn_constants_into_initialisers(graph: onnx.GraphProto) -> None:
     kept = []
     for node in graph.node:
-        value = attribute(node, 'value', None)
-        if node.op_type != 'Constant' or value is None:
+        value = _value_of(node) if node.op_type == 'Constant' else None
+        if value is None:
             kept.append(node)
             continue
         graph.initializer.add().CopyFrom(value)
         graph.initializer[-1].name = node.output[0]
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _value_of(constant: onnx.NodeProto) -> onnx.TensorProto | None:
+    """What a Constant gives, in any of the ways to write numbers; None where it is none."""
+    tensor: onnx.TensorProto | None = attribute(constant, 'value', None)
+    if tensor is not None:
+        return tensor
+    for name, kind in (('value_float', np.float32), ('value_int', np.int64)):
+        for given in (attribute(constant, name, None), attribute(constant, f'{name}s', None)):
+            if given is not None:
+                return onnx.numpy_helper.from_array(np.array(given, kind))
+    return None
 
 
 def _drop_identities(graph: onnx.GraphProto) -> None:

@@ -40,6 +40,7 @@ from depth_core.manifest import (
     write_manifest,
 )
 from depth_core.metrics import find_protocol
+from depth_core.runtime.engine.gate import LIMITS as GATE_LIMITS
 from depth_core.runtime.engine.graph_hash import GraphHashes
 
 LowPrecision: TypeAlias = Literal['fp16', 'int8']
@@ -153,7 +154,9 @@ def _measure(
     noise_depth, noise_sigma = compare(expected, shaken, manifest.output)
     # From far to near is less, as a fraction, than from near to far: rounding may do either.
     back, _ = compare(shaken, expected, manifest.output)
-    limits = request.limits or DEFAULT_LIMITS[request.precision].or_noise(noise_depth, back)
+    limits = request.limits or DEFAULT_LIMITS[request.precision].or_noise(
+        noise_depth, back, most=GATE_LIMITS[request.precision]
+    )
     error = PrecisionError(
         reference=request.onnx.name,
         reference_sha256=GraphHashes().of(request.onnx),

@@ -45,11 +45,12 @@ class Limits:
     max: float
     """Of every pixel."""
 
-    def or_noise(self, *noise: ErrorSpread) -> Limits:
-        """Allow what noise of the image changes as well."""
+    def or_noise(self, *noise: ErrorSpread, most: ErrorSpread) -> Limits:
+        """Allow what noise of the image changes as well, and never more than `most` for that."""
+        p999 = max(spread.p999 for spread in noise)
+        largest = max(spread.max for spread in noise)
         return Limits(
-            p999=max(self.p999, *(spread.p999 for spread in noise)),
-            max=max(self.max, *(spread.max for spread in noise)),
+            p999=max(self.p999, min(p999, most.p999)), max=max(self.max, min(largest, most.max))
         )
 
 
@@ -62,8 +63,9 @@ pixel in a thousand keep to that factor, and none doubles. fp16 has three bits m
 step is an eighth, and so, rounded down, are its limits; 3 % is less than the error of the best
 networks.
 
-Some networks answer some images in two ways, as a room or as a street, and noise decides. No
-rounding is worse than a camera: what noise of one code in the image changes is always allowed."""
+Some networks answer some images in two ways, as a room or as a street, and noise decides. What
+noise of one code in the image changes is therefore allowed as well, up to the limits that no
+engine may pass: `gate.LIMITS`."""
 
 
 @dataclass(frozen=True, kw_only=True)

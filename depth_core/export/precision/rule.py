@@ -9,13 +9,23 @@ an exponential or a reciprocal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 import numpy as np
 import onnx
 
-from depth_core.export.precision.graph import HEAVY, MOVES, Graph, operator
+from depth_core.export.precision.graph import (
+    FLOAT,
+    FLOAT16,
+    HEAVY,
+    MOVES,
+    Graph,
+    attribute,
+    operator,
+    reduces,
+)
 
 LARGEST: Final = 65504.0
 """The largest number of fp16."""
@@ -26,6 +36,9 @@ SMALLEST_NORMAL: Final = 2.0**-14
 ACTIVATION_LIMIT: Final = 2.0**13
 """Largest activation on the calibration images that fp16 is given: an eighth of what it holds,
 since other images reach further."""
+
+_WINDOW: Final = 9
+"""Most values that are averaged in fp16: eight at the limit above add up to more than it holds."""
 
 _ARITHMETIC: Final = frozenset(
     {
@@ -72,6 +85,9 @@ GridSample and whatever is not known here may not."""
 _EXACT: Final = frozenset({onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.BOOL})
 """Types all of whose values fp16 holds."""
 
+_DIVISORS: Final = frozenset({'Clip', 'Div', 'Max', 'Reciprocal'})
+"""Where a small constant keeps something from being 0, and must not become 0 itself."""
+
 _SUMS: Final = frozenset(
     {'GlobalAveragePool', 'ReduceL2', 'ReduceMean', 'ReduceSum', 'ReduceSumSquare'}
 )
@@ -96,6 +112,7 @@ def nodes_in_fp32(graph: Graph, largest: Mapping[str, float]) -> dict[int, str]:
         (norms(graph), 'it is part of a norm'),
         (log_terms(graph), 'it is a term of a logarithm'),
         (coordinates(graph), 'it computes where to sample'),
+        (whole_numbers(graph), 'it computes whole numbers'),
         (out_of_range(graph, largest), 'its numbers do not fit fp16'),
     ):
         for index in chosen:
@@ -108,8 +125,20 @@ def nodes_in_fp32(graph: Graph, largest: Mapping[str, float]) -> dict[int, str]:
 
 
 def unable(graph: Graph) -> set[int]:
-    """The nodes whose operator is never given fp16, whole numbers made floating included."""
-    found = {i for i, node in enumerate(graph.nodes) if operator(node) not in FP16_OPERATORS}
+    """The nodes that sum many values or whose operator is never given fp16.
+
+    Whole numbers that are made floating are among them.
+    """
+    found = {
+        index
+        for index, node in enumerate(graph.nodes)
+        if operator(node) not in FP16_OPERATORS
+        or reduces(node)
+        or (
+            math.prod(attribute(node, 'kernel_shape', ())) > _WINDOW
+            and node.op_type == 'AveragePool'
+        )
+    }
     return found | {
         index
         for index in graph.of_type({'Cast'})
@@ -164,9 +193,31 @@ def log_terms(graph: Graph) -> set[int]:
 
 def coordinates(graph: Graph) -> set[int]:
     """The arithmetic that computes the grids of GridSample."""
-    found: set[int] = set()
     grids = [graph.nodes[index].input[1] for index in graph.of_type({'GridSample'})]
-    waiting = [graph.producers[name] for name in grids if name in graph.producers]
+    return _arithmetic_before(
+        graph, [graph.producers[name] for name in grids if name in graph.producers]
+    )
+
+
+def whole_numbers(graph: Graph) -> set[int]:
+    """The arithmetic whose result is cut to whole numbers or to true and false.
+
+    fp16 has no 2049, and rounds 2.9999 to 3.
+    """
+    floating = {FLOAT, FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE}
+    casts = [
+        index
+        for index in graph.of_type({'Cast'})
+        if graph.is_float(graph.nodes[index].input[0])
+        and attribute(graph.nodes[index], 'to', FLOAT) not in floating
+    ]
+    return _arithmetic_before(graph, casts)
+
+
+def _arithmetic_before(graph: Graph, seeds: Iterable[int]) -> set[int]:
+    """`seeds`, and what leads to them from the last convolution or matrix product on."""
+    found: set[int] = set()
+    waiting = list(seeds)
     while waiting:
         index = waiting.pop()
         if index not in found and graph.nodes[index].op_type not in HEAVY:
@@ -178,13 +229,15 @@ def coordinates(graph: Graph) -> set[int]:
 def out_of_range(graph: Graph, largest: Mapping[str, float]) -> set[int]:
     """The nodes with a constant or an activation that fp16 cannot hold."""
     found = set()
-    for index in range(len(graph.nodes)):
+    for index, node in enumerate(graph.nodes):
         names = [*graph.float_inputs(index), *graph.float_outputs(index)]
         fits = all(largest.get(name, 0.0) <= ACTIVATION_LIMIT for name in names)
         for value in graph.constants(index):
-            size = float(np.abs(value).max(initial=0.0))
-            # One small number is an epsilon; one weight of many that is nearly 0 harms nothing.
-            fits &= size <= LARGEST and not (value.size == 1 and 0.0 < size < SMALLEST_NORMAL)
+            sizes = np.abs(value[value != 0.0])
+            # One weight of many that is nearly 0 harms nothing, unless something is divided by it.
+            counts = sizes.min if node.op_type in _DIVISORS else sizes.max
+            if sizes.size:
+                fits &= bool(sizes.max() <= LARGEST and counts() >= SMALLEST_NORMAL)
         if not fits:
             found.add(index)
     return found

@@ -116,7 +116,7 @@ def limits_of(manifest: Manifest, precision: Precision) -> tuple[ErrorSpread, Er
 
     Where the manifest states what the precision costs this network on these images, that times
     `FACTOR`, but no less than fp32 is granted or noise of one code in the image changes, and no
-    more than `LIMITS` unless the network itself needs it.
+    more than `LIMITS` unless the precision costs this network more.
 
     Args:
         manifest: Of the graph that the engine is built from.
@@ -316,7 +316,7 @@ def _limit(
     def one(key: str) -> float:
         error, tipped = getattr(measured, key), getattr(noise, key)
         wanted = max(getattr(least, key), FACTOR * error, tipped)
-        return float(min(wanted, max(getattr(ceiling, key), _AT_LEAST * error, tipped)))
+        return float(min(wanted, max(getattr(ceiling, key), _AT_LEAST * error)))
 
     return ErrorSpread(mean=one('mean'), p999=one('p999'), max=one('max'))
 

@@ -81,3 +81,74 @@ def test_what_an_image_reaches_stays() -> None:
         two=np.array(2.0, np.float32),
     )
     assert [node.op_type for node in graph.node] == ['Mul', 'Add']
+
+
+def test_a_broadcast_that_a_constant_and_an_image_need_serves_both() -> None:
+    graph = _folded(
+        helper.make_node('Expand', ['one', 'shape'], ['plane']),
+        helper.make_node('Gather', ['plane', 'index'], ['row']),
+        helper.make_node('Mul', ['x', 'plane'], ['product']),
+        helper.make_node('Add', ['product', 'row'], ['y']),
+        one=np.array(3.0, np.float32),
+        shape=np.array([2, 2]),
+        index=np.array([1]),
+    )
+    assert [node.op_type for node in graph.node] == ['Expand', 'Mul', 'Add']
+    np.testing.assert_array_equal(_value(graph, graph.node[2].input[1]), [[3.0, 3.0]])
+
+
+def _branch(name: str, *nodes: onnx.NodeProto) -> onnx.GraphProto:
+    given = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.FLOAT, None)
+    return helper.make_graph(list(nodes), name, [], [given])
+
+
+def _if(taken: str) -> onnx.NodeProto:
+    """Choose by a constant between twice a value from outside and its negative."""
+    return helper.make_node(
+        'If',
+        ['chosen'],
+        ['either'],
+        then_branch=_branch('then', helper.make_node('Add', [taken, taken], ['twice'])),
+        else_branch=_branch('else', helper.make_node('Neg', [taken], ['less'])),
+    )
+
+
+def test_a_branch_that_takes_the_image_is_not_constant() -> None:
+    graph = _folded(
+        _if('x'),
+        helper.make_node('Add', ['either', 'one'], ['y']),
+        chosen=np.array(True),  # noqa: FBT003  the value of a tensor
+        one=np.array(1.0, np.float32),
+    )
+    assert [node.op_type for node in graph.node] == ['If', 'Add']
+
+
+def test_a_broadcast_that_a_branch_takes_stays() -> None:
+    graph = _folded(
+        helper.make_node('Expand', ['one', 'shape'], ['plane']),
+        _if('plane'),
+        helper.make_node('Add', ['x', 'either'], ['y']),
+        chosen=np.array(True),  # noqa: FBT003  the value of a tensor
+        one=np.array(1.0, np.float32),
+        shape=np.array([2, 2]),
+    )
+    assert [node.op_type for node in graph.node] == ['Expand', 'If', 'Add']
+
+
+def test_what_only_a_branch_takes_is_kept_for_it() -> None:
+    branches = [
+        _branch(name, helper.make_node('Mul', ['x', 'sum'], [f'{name}_out']))
+        for name in ('then', 'else')
+    ]
+    graph = _folded(
+        helper.make_node('Add', ['one', 'one'], ['sum']),
+        helper.make_node('Cast', ['first'], ['condition'], to=TensorProto.BOOL),
+        helper.make_node(
+            'If', ['condition'], ['y'], then_branch=branches[0], else_branch=branches[1]
+        ),
+        one=np.array(1.0, np.float32),
+        first=np.array(1.0, np.float32),
+    )
+    (branch,) = [node for node in graph.node if node.op_type == 'If']
+    taken = branch.attribute[0].g.node[0].input[1]
+    assert _value(graph, taken) == pytest.approx(2.0)

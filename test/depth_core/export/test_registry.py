@@ -17,7 +17,7 @@ import pytest
 from depth_core.errors import BackendError
 from depth_core.export.constants import BROADCASTS
 from depth_core.manifest import read_manifest
-from depth_core.models import FAMILIES, list_models
+from depth_core.models import list_models
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.graph_checks import check_operators
@@ -26,6 +26,9 @@ from depth_core.runtime.onnx_reader import read_graph
 from test.exports import Exports
 
 TARGET = '8.6'
+
+SMALL = tuple(name for name in list_models() if name.endswith('_small'))
+"""One of each family: test_conformance_networks.py runs their graphs on every backend."""
 
 SUPPORTED: Sequence[tuple[Flavour, tuple[int, ...]]] = (
     ('tensorrt', (10, 3, 0)),  # JetPack 6.1 and 6.2
@@ -79,7 +82,7 @@ def test_tensorrt_parses_it(name: str, exports: Exports, rtx: TensorRt) -> None:
     assert {output.dtype for output in outputs} == {rtx.module.DataType.FLOAT}
 
 
-@pytest.mark.parametrize('name', [name for name in list_models() if name.endswith('_small')])
+@pytest.mark.parametrize('name', SMALL)
 def test_tensorrt_builds_the_light_ones(name: str, exports: Exports, rtx: TensorRt) -> None:
     path = exports(name)
     plan = build_plan(
@@ -113,12 +116,8 @@ def test_nothing_is_left_that_could_have_been_computed(name: str, exports: Expor
     assert 'GatherND' not in {node.op_type for node in graph.node}
 
 
-FREE = [min(network.name for network in family.networks) for family in FAMILIES]
-"""One of each family: test_conformance_networks.py runs these graphs on every backend."""
-
-
 @pytest.mark.numeric
-@pytest.mark.parametrize('name', FREE)
+@pytest.mark.parametrize('name', SMALL)
 def test_a_free_batch_is_parsed_too(name: str, exports: Exports, rtx: TensorRt) -> None:
     path = exports(name, batch=0)
     manifest = read_manifest(path)

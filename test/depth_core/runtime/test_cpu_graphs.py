@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import logging
 from pathlib import Path
 
@@ -12,34 +11,15 @@ import onnx
 import pytest
 
 from depth_core.errors import BackendError
-from depth_core.manifest import METADATA_KEY, ErrorSpread, PrecisionError, read_manifest
+from depth_core.manifest import METADATA_KEY, read_manifest
 from depth_core.runtime import Predictor
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
-from test.standin import write_standin_onnx
+from test.standin import write_sibling, write_standin_onnx
 
 
 def write_int8(model: Path) -> Path:
     """An int8 graph for processors that says it was made from `model`."""
-    spread = ErrorSpread(mean=1e-2, p999=5e-2, max=1e-1)
-    error = PrecisionError(
-        reference=model.name,
-        reference_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        method='onnxruntime',
-        images='drawn',
-        image_count=5,
-        depth=spread,
-        sigma=spread,
-        max_p999=1.0,
-        max_max=1.0,
-    )
-    manifest = dataclasses.replace(
-        read_manifest(model), precision='int8', precision_target='cpu', precision_error=error
-    )
-    proto = onnx.load(model)
-    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
-    path = model.with_name('net.int8_cpu.onnx')
-    onnx.save(proto, path)
-    return path
+    return write_sibling(model, 'net.int8_cpu.onnx', precision='int8', precision_target='cpu')
 
 
 def test_int8_is_the_graph_beside_the_model_as_long_as_it_was_made_from_it(

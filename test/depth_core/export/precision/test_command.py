@@ -251,6 +251,15 @@ def test_a_graph_of_another_precision_is_refused(shipped: Path) -> None:
         main(['--onnx', str(half), '--precision', 'int8'])
 
 
+def test_a_graph_that_is_too_large_for_one_message_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('depth_core.export.precision.graph._LARGEST', 40)
+    path = foreign(tmp_path / 'f.onnx', [conv('image', 'depth', 'w1')])
+    with pytest.raises(ExportError, match=r'take 48 bytes, .* Run it in fp32, or choose'):
+        main(['--onnx', str(path), '--precision', 'fp16'])
+
+
 def test_a_graph_with_nothing_to_gain_is_refused(tmp_path: Path) -> None:
     path = foreign(tmp_path / 'f.onnx', [node('ReduceMean', ['image'], ['depth'])])
     with pytest.raises(ExportError, match='no convolution or matrix product whose numbers fit'):

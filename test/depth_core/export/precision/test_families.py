@@ -27,9 +27,7 @@ def test_it_keeps_the_limits_and_builds(name: str, exports: Exports, tmp_path: P
     half, manifest = write_precision(PrecisionRequest(onnx=path, precision='fp16'))
     error = manifest.precision_error
     assert error is not None
-    assert error.noise_depth is not None
-    # CLIFF-Net with random weights answers noise of one code with other depths altogether.
-    assert 0.0 < error.depth.mean < max(4e-3, error.noise_depth.mean)
+    assert 0.0 < error.depth.mean < 4e-3
     casts = [item for item in load_graph(half).graph.node if item.op_type == 'Cast']
     assert len(casts) < 110  # a norm, a softmax or a mean takes two
     pytest.importorskip('tensorrt_rtx', reason='TensorRT for RTX is for x86-64 machines')

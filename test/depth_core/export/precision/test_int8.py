@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from depth_core.errors import ConfigError, ExportError
+from depth_core.errors import ConfigError, DataError, ExportError
 from depth_core.export.precision.activations import extents, percentiles
 from depth_core.export.precision.graph import Graph
 from depth_core.export.precision.int8 import nodes_in_int8, to_int8
@@ -128,6 +128,29 @@ def test_extents_and_percentiles_are_those_of_the_images() -> None:
     inner = percentiles(graph, [ramp], {'a': (0.0, 2.0)}, fraction=0.9)
     assert inner['a'] == pytest.approx((0.2, 1.8), abs=3e-3)
     assert percentiles(graph, [ramp], {'a': (1.0, 1.0)}, fraction=0.9) == {'a': (1.0, 1.0)}
+
+
+def test_percentiles_of_parts_are_those_of_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph = Graph(network())
+    measured = extents(graph, IMAGES)
+    expected = percentiles(graph, IMAGES, measured, fraction=0.99)
+    monkeypatch.setattr('depth_core.export.precision.activations._TOGETHER', 1100)
+    assert percentiles(graph, IMAGES, measured, fraction=0.99) == expected
+
+
+def test_a_value_beyond_its_extent_counts_as_its_end() -> None:
+    graph = Graph(model([node('Neg', ['image'], ['depth'])], {}, shape=(4,)))
+    ones = [np.ones(4, np.float32)]
+    low, high = percentiles(graph, ones, {'depth': (-0.5, 0.5)}, fraction=0.9)['depth']
+    assert -0.5 <= low < high < -0.49
+
+
+def test_no_image_is_refused_in_words() -> None:
+    graph = Graph(network())
+    with pytest.raises(DataError, match='no image to calibrate with; give a folder'):
+        extents(graph, [])
+    with pytest.raises(DataError, match='no image to calibrate with; give a folder'):
+        percentiles(graph, [], {'a': (0.0, 1.0)}, fraction=0.9)
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

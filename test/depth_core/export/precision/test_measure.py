@@ -99,12 +99,13 @@ def test_limits_hold_for_depth_and_for_sigma_and_name_what_was_measured() -> Non
         check_limits('a', error(replace(good, max=float('nan')), good, DEFAULT_LIMITS['int8']))
 
 
-def test_what_noise_changes_is_allowed() -> None:
+def test_what_noise_changes_is_allowed_up_to_what_an_engine_may() -> None:
+    most = ErrorSpread(mean=0.02, p999=0.1, max=0.3)
     noise = ErrorSpread(mean=0.1, p999=0.05, max=0.09)
-    assert DEFAULT_LIMITS['fp16'].or_noise(noise) == Limits(p999=0.05, max=0.1)
-    assert Limits(p999=0.1, max=0.2).or_noise(noise, replace(noise, max=3.0)) == Limits(
-        p999=0.1, max=3.0
-    )
+    assert DEFAULT_LIMITS['fp16'].or_noise(noise, most=most) == Limits(p999=0.05, max=0.1)
+    found = Limits(p999=0.01, max=0.2).or_noise(noise, replace(noise, p999=3.0), most=most)
+    assert found == Limits(p999=0.1, max=0.2)
+    assert Limits(p999=0.2, max=0.4).or_noise(noise, most=most) == Limits(p999=0.2, max=0.4)
 
 
 @pytest.mark.parametrize('dtype', ['uint8', 'float32'])

@@ -180,6 +180,13 @@ def test_the_emulation_overflows_as_fp16_does() -> None:
     assert run(result, np.array([200.0], np.float32)) == 60000.0
 
 
+def test_the_emulation_rounds_sums_of_what_is_scattered() -> None:
+    scatter = node('ScatterND', ['image', 'index', 'c'], ['depth'], reduction='add')
+    constants = {'index': np.array([[0]]), 'c': np.array([2048.0], np.float32)}
+    result = emulated(mixed(model([scatter], constants, shape=(1,))))
+    assert run(result, np.ones(1, np.float32)) == 2048.0
+
+
 def test_logarithms_in_fp16_would_cost_percents() -> None:
     source = log_binomial()
     graph = Graph(source)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import NodeProto, TensorProto
 
 from depth_core.export.precision.graph import Graph
 from depth_core.export.precision.rule import ACTIVATION_LIMIT, nodes_in_fp32
@@ -107,6 +107,74 @@ def test_the_terms_of_logarithms_keep_fp32_between_convolution_and_softmax() -> 
 def test_a_constant_that_fp16_cannot_hold_keeps_its_node(constant: float, keeps: bool) -> None:
     nodes = [conv('image', 'a'), node('Add', ['a', 'c'], ['b']), conv('b', 'depth')]
     graph = Graph(model(nodes, SQUARE | {'c': np.float32(constant)}))
+    assert ('b' in kept(graph)) is keeps
+
+
+@pytest.mark.parametrize(
+    ('operator', 'constant', 'keeps'),
+    [
+        ('Add', [1e-8, 1e-8, 1e-7], True),  # an epsilon for each channel
+        ('Mul', [1e-6, 1e-6, 1e-6], True),  # a gain that nothing has trained yet
+        ('Mul', [1e-6, 1.0, 1.0], False),
+        ('Div', [1e-6, 1.0, 1.0], True),
+        ('Max', [1e-6, 1.0, 1.0], True),
+    ],
+)
+def test_small_constants_of_any_size_keep_their_node(
+    operator: str, constant: list[float], keeps: bool
+) -> None:
+    nodes = [conv('image', 'a'), node(operator, ['a', 'c'], ['b']), conv('b', 'depth')]
+    channels = np.array(constant, np.float32).reshape(1, 3, 1, 1)
+    assert ('b' in kept(Graph(model(nodes, SQUARE | {'c': channels})))) is keeps
+
+
+@pytest.mark.parametrize(
+    'constant',
+    [
+        node('Constant', [], ['c'], value_float=1e-8),
+        node('Constant', [], ['c'], value_floats=[1e-8]),
+    ],
+)
+def test_a_small_constant_that_is_a_node_keeps_what_takes_it(constant: NodeProto) -> None:
+    nodes = [
+        conv('image', 'a'),
+        constant,
+        node('Add', ['a', 'c'], ['b']),
+        conv('b', 'depth'),
+    ]
+    graph = Graph(model(nodes, SQUARE))
+    assert kept(graph) == {'b': 'its numbers do not fit fp16'}
+    assert 'Constant' not in {item.op_type for item in graph.nodes}
+
+
+@pytest.mark.parametrize(('side', 'keeps'), [(3, False), (4, True)])
+def test_an_average_of_many_values_keeps_fp32(side: int, keeps: bool) -> None:
+    pool = node('AveragePool', ['a'], ['b'], kernel_shape=[side, side])
+    graph = Graph(model([conv('image', 'a'), pool, conv('b', 'depth')], SQUARE))
+    assert ('b' in kept(graph)) is keeps
+
+
+def test_what_is_cut_to_whole_numbers_keeps_fp32() -> None:
+    nodes = [
+        conv('image', 'a'),
+        node('Mul', ['a', 'many'], ['scaled']),
+        node('Floor', ['scaled'], ['floor']),
+        node('Cast', ['floor'], ['index'], to=TensorProto.INT64),
+        node('Cast', ['index'], ['again'], to=TensorProto.FLOAT),
+        conv('again', 'b'),
+        node('Mul', ['b', 'many'], ['c']),
+        conv('c', 'depth'),
+    ]
+    found = kept(Graph(model(nodes, SQUARE | {'many': np.float32(1000.0)})))
+    assert set(found) == {'scaled', 'floor', 'index', 'again'}
+    assert found['scaled'] == 'it computes whole numbers'
+
+
+@pytest.mark.parametrize(('reduction', 'keeps'), [('none', False), ('add', True), ('max', False)])
+def test_sums_of_what_is_scattered_keep_fp32(reduction: str, keeps: bool) -> None:
+    scatter = node('ScatterND', ['a', 'index', 'more'], ['b'], reduction=reduction)
+    constants = {'index': np.array([[0]]), 'more': np.ones((1, 3, 8, 8), np.float32)}
+    graph = Graph(model([conv('image', 'a'), scatter, conv('b', 'depth')], SQUARE | constants))
     assert ('b' in kept(graph)) is keeps
 
 

@@ -3,20 +3,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 from pathlib import Path
-from typing import Any
 
-import onnx
 import pytest
 
 from depth_core.errors import BackendError, ModelError
-from depth_core.manifest import METADATA_KEY, ErrorSpread, PrecisionError, read_manifest
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.engine.graphs import Graph, graph_for
-from test.standin import write_standin_onnx
+from test.standin import write_sibling, write_standin_onnx
 
 
 @pytest.fixture
@@ -26,30 +21,6 @@ def model(tmp_path: Path) -> Path:
 
 def choose(path: Path, precision: Precision) -> Graph:
     return graph_for(path, precision, GraphHashes())
-
-
-def write_sibling(model: Path, name: str, **changes: Any) -> Path:
-    """A graph beside `model` that says it was made from it."""
-    spread = ErrorSpread(mean=1e-4, p999=1e-3, max=1e-2)
-    error = PrecisionError(
-        reference=model.name,
-        reference_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
-        method='rounded emulation',
-        images='drawn',
-        image_count=5,
-        depth=spread,
-        sigma=spread,
-        max_p999=1.0,
-        max_max=1.0,
-    )
-    manifest = dataclasses.replace(
-        read_manifest(model), **{'precision': 'fp16', 'precision_error': error, **changes}
-    )
-    proto = onnx.load(model)
-    onnx.helper.set_model_props(proto, {METADATA_KEY: manifest.to_json()})
-    path = model.with_name(name)
-    onnx.save(proto, path)
-    return path
 
 
 def test_fp32_is_the_model_itself(model: Path) -> None:
