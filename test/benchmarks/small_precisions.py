@@ -2,6 +2,7 @@
 """What fp16 and int8 cost the shipped model and the small networks, for docs/engines.md.
 
     python -m test.benchmarks.small_precisions     (some ten minutes)
+    python -m test.benchmarks.small_precisions --models cliffnet_small,urcdc_small
 
 The networks of the registry have random weights that are conditioned as in the tests. The shipped
 model is scored on real images too, where a folder of them is at hand; other images than drawn
@@ -22,6 +23,7 @@ from typing import Any, Final
 import onnx
 import torch
 
+from depth_core.arguments import names
 from depth_core.data import DepthDataset, detect_dataset, open_dataset
 from depth_core.data.sample import Sample
 from depth_core.errors import ExportError
@@ -122,10 +124,13 @@ VARIANTS: Final = (
 )
 
 
-def graphs(folder: Path, calibration: str | None) -> Iterator[tuple[str, Path, str | None]]:
-    """Name, file and calibration of each network."""
-    yield SHIPPED, find_model('densedepth_small'), calibration
-    for name in NETWORKS:
+def graphs(
+    folder: Path, models: Sequence[str], calibration: str | None
+) -> Iterator[tuple[str, Path, str | None]]:
+    """Name, file and calibration of each network; all when none is named."""
+    if not models:
+        yield SHIPPED, find_model('densedepth_small'), calibration
+    for name in models or NETWORKS:
         torch.manual_seed(0)
         model = conditioned(create_model(name))
         path = folder / f'{name}.onnx'
@@ -202,12 +207,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m test.benchmarks.small_precisions')
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the sets with truth')
     parser.add_argument('--calibration', help='images for the shipped model; drawn if left out')
+    parser.add_argument(
+        '--models', type=names, default=(), help='random networks, in place of all'
+    )
     parser.add_argument('--output', type=Path, default=RESULT, help='JSON file to write')
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    if options.models:
+        rows = json.loads(options.output.read_text(encoding='utf-8'))['results']
     with tempfile.TemporaryDirectory() as folder:
-        for name, path, source in graphs(Path(folder), options.calibration):
-            rows += list(measured(name, path, source, options.data))
+        for name, path, source in graphs(Path(folder), options.models, options.calibration):
+            rows = [row for row in rows if row['model'] != name]
+            rows += measured(name, path, source, options.data)
             content = json.dumps({'results': rows}, indent=1)
             write_text_atomically(options.output, content + '\n')
             sys.stdout.write(f'{name} is measured\n')
