@@ -68,11 +68,6 @@ def crop_intrinsics(
     )
 
 
-def mirror_intrinsics(intrinsics: Intrinsics) -> Intrinsics:
-    """Return the camera that sees the mirror image, left and right swapped: cx is W - 1 - cx."""
-    return replace(intrinsics, cx_px=intrinsics.width - 1.0 - intrinsics.cx_px)
-
-
 def check_camera_size(intrinsics: Intrinsics, *, height: int, width: int) -> None:
     """Refuse the camera of an image of another size.
 

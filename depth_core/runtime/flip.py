@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from depth_core.contracts import DepthKind, DepthMap, Float32Array, Intrinsics, Uint8Array
-from depth_core.geometry import mirror_intrinsics
+from depth_core.geometry import mirror_camera
 from depth_core.runtime.postprocessing import mark_ends
 
 FlipAverage: TypeAlias = Literal['none', 'mean', 'blended', 'blended_inverse']
@@ -40,7 +40,7 @@ def predict_averaged(
     plain = predict(image, intrinsics)
     if how == 'none':
         return plain
-    mirrored = None if intrinsics is None else mirror_intrinsics(intrinsics)
+    mirrored = None if intrinsics is None else mirror_camera(intrinsics)
     return average_flipped(plain, predict(mirror_image(image), mirrored), how)
 
 
