@@ -135,7 +135,7 @@ def _export(row: Row, folder: Path) -> Row:
     model = create_model(row.model).eval()
     model.load_state_dict(torch.load(folder / _WEIGHTS, weights_only=True, mmap=True))
     start, cpu = time.monotonic(), time.process_time()
-    manifest = export_onnx(model, folder / 'graph.onnx')
+    manifest = export_onnx(model, folder / 'graph.onnx', free_size=False)
     assert manifest.parity is not None
     files = [path for path in folder.iterdir() if path.suffix in ('.onnx', '.data')]
     return replace(

@@ -57,6 +57,8 @@ def _export(options: argparse.Namespace) -> str:
         height=options.height,
         width=options.width,
         batch=1 if options.batch is None else options.batch,
+        free_size=options.free_size,
+        resize=options.resize,
         training=provenance,
         licence=options.licence or str(provenance.get('licence', '')),
         seed=options.seed,
@@ -83,7 +85,7 @@ def _check(options: argparse.Namespace) -> None:
             message = '--output is missing; name the .onnx file that --checkpoint is written to.'
             raise ConfigError(message)
         return
-    for name in ('output', 'height', 'width', 'batch', 'licence'):
+    for name in ('output', 'height', 'width', 'free_size', 'resize', 'batch', 'licence'):
         if getattr(options, name) is not None:
             message = (
                 f'--{name} is for a --checkpoint; the graph of --onnx stays as it is, and what '
@@ -107,9 +109,11 @@ def summary(output: Path, manifest: Manifest) -> str:
     }
     unit = units.get(given.kind, ' in its own unit')
     images = taken.batch or 'any number'
+    proven = () if parity is None else parity.sizes
+    sizes = f', other sizes too ({_listed(proven[1:])} were proven)' if proven else ''
     lines = [
         f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
-        f'  takes image uint8 [{images}, {taken.height}, {taken.width}, 3] RGB',
+        f'  takes image uint8 [{images}, {taken.height}, {taken.width}, 3] RGB{sizes}',
         f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g}{unit}',
     ]
     if parity is not None:
@@ -120,6 +124,10 @@ def summary(output: Path, manifest: Manifest) -> str:
         )
     lines.append(f'  manifest inside it and in {manifest_path(output)}')
     return '\n'.join(lines) + '\n'
+
+
+def _listed(sizes: Sequence[tuple[int, int]]) -> str:
+    return ' and '.join(f'{height}x{width}' for height, width in sizes)
 
 
 def _batch(text: str) -> int:
@@ -143,8 +151,25 @@ def _parser() -> CommandParser:
         type=Path,
         help='.onnx file to write; <stem>.json and <stem>.answers.npz beside it',
     )
-    add('--height', type=count, help='rows of the input, pixels; as trained when left out')
-    add('--width', type=count, help='columns of the input, pixels; as trained when left out')
+    add(
+        '--height',
+        type=count,
+        help='rows of the input, pixels; left out, they are free where the network allows that, '
+        'and as trained elsewhere',
+    )
+    add('--width', type=count, help='columns of the input, pixels; likewise')
+    add(
+        '--free_size',
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help='leave height and width free, so that one graph serves cameras of every shape',
+    )
+    add(
+        '--resize',
+        choices=('keep_aspect', 'stretch'),
+        help='of a graph of free size: to the shape of the camera, as when left out, or to the '
+        'size of the network whatever the shape, as images were in training',
+    )
     add(
         '--batch',
         type=_batch,

@@ -9,13 +9,13 @@ import re
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array
-from depth_core.errors import ConfigError, DepthError
+from depth_core.contracts import Float32Array, SizeRule
+from depth_core.errors import ConfigError, DepthError, ModelError
 from depth_core.export.graph_file import embed_manifest, remove_former_data, write_graph
 from depth_core.export.parity import TOLERANCE, Recorder, measure_parity
 from depth_core.export.trace import OPSET, traced
@@ -23,7 +23,7 @@ from depth_core.files import replaced_together
 from depth_core.manifest import Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
 from depth_core.models.serving import ServingGraph, manifest_of
-from depth_core.runtime.backends import BackendRequest, open_backend
+from depth_core.runtime.backends import Backend, BackendRequest, open_backend
 from depth_core.runtime.engine.answers import answer_all, write_answers
 from depth_core.runtime.parity_images import SEED
 from depth_core.shipped import shipped_file
@@ -42,6 +42,8 @@ def export_onnx(
     height: int | None = None,
     width: int | None = None,
     batch: int = 1,
+    free_size: bool | None = None,
+    resize: Literal['stretch', 'keep_aspect'] | None = None,
     training: Mapping[str, object] | None = None,
     licence: str = '',
     seed: int = SEED,
@@ -53,10 +55,13 @@ def export_onnx(
     no other runtime is.
 
     The graph takes `image`, uint8 [batch, height, width, 3] RGB, and gives `depth` and `sigma`,
-    float32 [batch, height, width]. Height and width are fixed, and so is the batch of one unless
-    another is asked for: runtimes plan memory and kernels for exactly this size, and a camera
+    float32 [batch, height, width]. The batch of one is fixed unless another is asked for: a camera
     gives one image at a time. A free batch serves several cameras; that an image is answered in a
     batch as alone is part of the proof then.
+
+    Height and width are fixed where they are given, and free where the network allows that: one
+    graph serves cameras of every shape then, and the runtime fixes the size that it has chosen for
+    one before it plans memory and kernels. The proof is made at three sizes.
 
     Args:
         model: The network; left on the CPU in eval mode.
@@ -64,6 +69,11 @@ def export_onnx(
         height: Rows of the input, pixels; None takes the network's own size.
         width: Columns of the input, pixels; None takes the network's own size.
         batch: Images at once; 0 leaves their number free.
+        free_size: Whether height and width are left free; None leaves them free where the network
+            allows it and no size is given.
+        resize: How images are brought to the network. keep_aspect: to as many pixels as its own
+            size has, in the shape of the camera. stretch: to that very size. None keeps the aspect
+            where the size is free.
         training: Provenance of the weights, for the manifest.
         licence: Licence of the weights, for the manifest.
         seed: Seed of the images that are compared.
@@ -73,11 +83,11 @@ def export_onnx(
         The manifest, which is inside the file and beside it.
 
     Raises:
-        ConfigError: `output` does not end in `.onnx`, only one of height and width is given, or
-            the batch is negative.
+        ConfigError: `output` does not end in `.onnx`, only one of height and width is given, the
+            batch is negative, or the aspect is to be kept in a graph of one size.
         ExportError: The network cannot be exported, or the graph answers differently. Nothing
             is left under the name `output`, or what was there before.
-        ModelError: The network does not take this size.
+        ModelError: The network does not take this size, or not all of them.
         DepthError: The file cannot be written.
     """
     output = Path(output)
@@ -89,9 +99,20 @@ def export_onnx(
         raise ConfigError(message)
     model = model.cpu().eval()
     default_height, default_width = model.spec.default_size
+    free_size = _leaves_free(model, free_size, sized=height is not None)
+    if resize == 'keep_aspect' and not free_size:
+        message = (
+            'resize is keep_aspect and the graph has one size; leave its size free (free_size), '
+            'or let the runtime pad the images (Framing.keep_aspect).'
+        )
+        raise ConfigError(message)
     manifest = dataclasses.replace(
         manifest_of(
-            model, height=height or default_height, width=width or default_width, batch=batch
+            model,
+            height=height or default_height,
+            width=width or default_width,
+            batch=batch,
+            resize=resize or ('keep_aspect' if free_size else 'stretch'),
         ),
         licence=licence,
         training=training or {},
@@ -102,10 +123,10 @@ def export_onnx(
     with replaced_together(output) as folder:
         path = folder / output.name
         write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
-        write_graph(traced(reference.graph, manifest), manifest, path)
-        backend = open_backend(BackendRequest(path=path), ['onnxruntime'], strict=True).backend
-        candidate = Recorder(backend)
-        parity = measure_parity(reference, candidate, seed=seed, tolerance=tolerance)
+        write_graph(traced(reference.graph, manifest, free_size=free_size), manifest, path)
+        candidate = Recorder(_opened(path))
+        others = [_opened(path, size) for size in _other_sizes(manifest)] if free_size else []
+        parity = measure_parity(reference, candidate, *others, seed=seed, tolerance=tolerance)
         answers = answer_all(candidate.replay(), reference='the graph on ONNX Runtime', seed=seed)
         manifest = dataclasses.replace(manifest, parity=parity)
         write_manifest(manifest_path(path), manifest)
@@ -113,6 +134,37 @@ def export_onnx(
         write_answers(path, answers, seed=seed)
     remove_former_data(output)
     return manifest
+
+
+def _leaves_free(model: DepthModel, asked: bool | None, *, sized: bool) -> bool:
+    """Whether the graph of `model` is to leave height and width free.
+
+    Raises:
+        ModelError: That is asked for, and the network does not take every size.
+    """
+    if asked and not model.spec.free_size:
+        message = (
+            f'{model.spec.name} is made for the size it is exported at, and free height and width '
+            'are asked for; give the height and width that fit your camera.'
+        )
+        raise ModelError(message)
+    return model.spec.free_size and not sized if asked is None else asked
+
+
+def _opened(path: Path, size: tuple[int, int] | None = None) -> Backend:
+    request = BackendRequest(path=path, size=size)
+    return open_backend(request, ['onnxruntime'], strict=True).backend
+
+
+def _other_sizes(manifest: Manifest) -> list[tuple[int, int]]:
+    """A wide and a tall size with a quarter of the pixels, which cost less to compare."""
+    spec = manifest.input
+    rule = SizeRule(mode='pixels', target=max(spec.height * spec.width // 4, 1))
+    return [rule.choose(*shape, multiple=manifest.divisor) for shape in _SHAPES]
+
+
+_SHAPES: Final = ((375, 1242), (4, 3))
+"""(height, width) of a camera of KITTI, and of one that stands upright."""
 
 
 class _Reference:

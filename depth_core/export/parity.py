@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array, OutputSpec
+from depth_core.contracts import Float32Array, OutputSpec, Uint8Array
 from depth_core.errors import ExportError
 from depth_core.manifest import Manifest, Parity
 from depth_core.runtime.backends import Backend
@@ -68,18 +68,19 @@ def _digest(image: NDArray[Any]) -> bytes:
 def measure_parity(
     reference: Backend,
     candidate: Backend,
-    *,
+    *others: Backend,
     seed: int = SEED,
     tolerance: float = TOLERANCE,
 ) -> Parity:
-    """Compare two backends on `parity_images` of the candidate's size.
+    """Compare two backends on `parity_images` of the candidate's size, or of several.
 
-    The reference sees one image at a time. The candidate sees as many as its batch is; where that
+    The reference sees one image at a time. A candidate sees as many as its batch is; where that
     is free it sees three together and others alone, so that both are proven.
 
     Args:
-        reference: What the answer should be.
+        reference: What the answer should be; it takes images of all these sizes.
         candidate: What is to be proven; it takes uint8 RGB, NHWC, as our graphs do.
+        others: The same, opened at other sizes.
         seed: Seed of the images.
         tolerance: Largest difference allowed, as a fraction of the reference's depth.
 
@@ -89,9 +90,49 @@ def measure_parity(
     Raises:
         ExportError: An answer is not finite, or a difference is above `tolerance`.
     """
-    manifest = candidate.manifest
-    images = parity_images(seed=seed, height=manifest.input.height, width=manifest.input.width)
     depth, sigma = _Difference('depth'), _Difference('sigma')
+    digest = hashlib.sha256()
+    sizes = []
+    count = 0
+    for sized in (candidate, *others):
+        spec = sized.manifest.input
+        images = parity_images(seed=seed, height=spec.height, width=spec.width)
+        digest.update(images.tobytes())
+        sizes.append((spec.height, spec.width))
+        count += len(images)
+        _compare(reference, sized, images, (depth, sigma))
+    differing = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
+    if differing:
+        name = candidate.manifest.name
+        message = (
+            f'the exported graph does not answer as {name} does: {"; ".join(differing)}, '
+            f'on {count} images of seed {seed}; at most {tolerance:g} of the depth is '
+            'allowed. Nothing was written. Try another version of torch or onnxscript, or find '
+            'the layer that differs.'
+        )
+        raise ExportError(message)
+    return Parity(
+        images=count,
+        seed=seed,
+        inputs_sha256=digest.hexdigest(),
+        depth_max_abs=depth.largest_abs,
+        depth_max_rel=depth.largest_rel,
+        sigma_max_abs=sigma.largest_abs,
+        sigma_max_rel=sigma.largest_rel,
+        tolerance=tolerance,
+        sizes=tuple(sizes) if len(sizes) > 1 else (),
+    )
+
+
+def _compare(
+    reference: Backend,
+    candidate: Backend,
+    images: Uint8Array,
+    differences: tuple[_Difference, _Difference],
+) -> None:
+    """Take note of how depth and sigma of `candidate` differ on `images`."""
+    depth, sigma = differences
+    manifest = candidate.manifest
     expected = [_copied(reference.run(image[None])) for image in images]
     for group in _groups(len(images), manifest.input.batch):
         found_depth, found_sigma = candidate.run(images[list(group)])
@@ -102,25 +143,6 @@ def measure_parity(
             depth.update(expected_depth, found_depth[place], size)
             if expected_sigma is not None and found_sigma is not None:
                 sigma.update(expected_sigma, found_sigma[place], size)
-    differing = [str(item) for item in (depth, sigma) if not item.largest_rel <= tolerance]
-    if differing:
-        message = (
-            f'the exported graph does not answer as {manifest.name} does: {"; ".join(differing)}, '
-            f'on {len(images)} images of seed {seed}; at most {tolerance:g} of the depth is '
-            'allowed. Nothing was written. Try another version of torch or onnxscript, or find '
-            'the layer that differs.'
-        )
-        raise ExportError(message)
-    return Parity(
-        images=len(images),
-        seed=seed,
-        inputs_sha256=hashlib.sha256(images.tobytes()).hexdigest(),
-        depth_max_abs=depth.largest_abs,
-        depth_max_rel=depth.largest_rel,
-        sigma_max_abs=sigma.largest_abs,
-        sigma_max_rel=sigma.largest_rel,
-        tolerance=tolerance,
-    )
 
 
 def _groups(images: int, batch: int) -> list[tuple[int, ...]]:

@@ -26,6 +26,9 @@ class Parity:
     """Largest difference of sigma as a fraction of the network's depth."""
     tolerance: float
     """The fraction above which the export would have been refused."""
+    sizes: tuple[tuple[int, int], ...] = ()
+    """(height, width) of the images, where they were of several sizes: of a graph that leaves its
+    size free."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,9 @@ class ModelSpec:
     """Height and width of the input must be multiples of this."""
     default_size: tuple[int, int]
     """(height, width) the network is trained and exported at by default."""
+    free_size: bool = False
+    """Whether a graph of it can leave height and width free: convolutions take every size, tables
+    of positions do not."""
     canonical_focal_px: float | None = None
     """Focal length that depth of kind canonical belongs to, in pixels of the image the network
     sees; None for every other kind."""

@@ -312,6 +312,7 @@ def _spec(
         kind=DepthKind.METRIC,
         min_depth=min_depth,
         max_depth=max_depth,
+        free_size=True,
         divisor=STRIDES[-1],
         default_size=default_size,
     )

@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
 
-from depth_core.contracts import DepthKind, InputSpec, OutputSpec
+from depth_core.contracts import DepthKind, InputSpec, OutputSpec, SizeRule
 from depth_core.manifest import Manifest
 from depth_core.models.base import DepthModel
 
@@ -30,7 +30,14 @@ class ServingGraph(nn.Module):
         return prediction.depth, prediction.sigma
 
 
-def manifest_of(model: DepthModel, *, height: int, width: int, batch: int = 1) -> Manifest:
+def manifest_of(
+    model: DepthModel,
+    *,
+    height: int,
+    width: int,
+    batch: int = 1,
+    resize: Literal['stretch', 'keep_aspect'] = 'stretch',
+) -> Manifest:
     """Say what the `ServingGraph` of `model` takes and gives at this input size.
 
     Args:
@@ -38,6 +45,8 @@ def manifest_of(model: DepthModel, *, height: int, width: int, batch: int = 1) -
         height: Rows of the input, pixels.
         width: Columns of the input, pixels.
         batch: Images at once; 0 leaves their number free.
+        resize: How images are brought to it. stretch: to this very size. keep_aspect: to as many
+            pixels as it has, in the shape of the camera.
 
     Raises:
         ConfigError: The batch is negative.
@@ -45,12 +54,21 @@ def manifest_of(model: DepthModel, *, height: int, width: int, batch: int = 1) -
     """
     model.check_input(torch.empty(0, 3, height, width))
     spec = model.spec
+    keeps = resize == 'keep_aspect'
+    rule = SizeRule(mode='pixels', target=height * width) if keeps else None
     return Manifest(
         name=spec.name,
         family=spec.family,
         options=model.options,
         divisor=spec.divisor,
-        input=InputSpec(height=height, width=width, batch=batch),
+        input=InputSpec(
+            height=height,
+            width=width,
+            batch=batch,
+            size=rule,
+            multiple=1 if rule is None else spec.divisor,
+            resize=resize,
+        ),
         output=OutputSpec(
             kind=spec.kind,
             min_depth=spec.min_depth,

@@ -134,7 +134,7 @@ def graphs(
         torch.manual_seed(0)
         model = conditioned(create_model(name))
         path = folder / f'{name}.onnx'
-        export_onnx(model, path)
+        export_onnx(model, path, free_size=False)
         yield f'{name}, random', path, None
 
 

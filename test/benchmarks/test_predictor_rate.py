@@ -49,7 +49,7 @@ def graph(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         return find_model('densedepth_small')
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp('model') / f'{request.param}.onnx'
-    export_onnx(conditioned(create_model(request.param)), path)
+    export_onnx(conditioned(create_model(request.param)), path, free_size=False)
     return path
 
 

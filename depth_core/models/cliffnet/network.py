@@ -333,6 +333,7 @@ def _spec(
         kind=DepthKind.METRIC,
         min_depth=min_depth,
         max_depth=max_depth,
+        free_size=True,
         divisor=divisor,
         default_size=size,
     )

@@ -101,6 +101,7 @@ def inverse_depth_spec(
         kind=DepthKind.METRIC if metric else DepthKind.UP_TO_SCALE,
         min_depth=min_depth,
         max_depth=max_depth,
+        free_size=True,
         divisor=STRIDES[-1],
         default_size=default_size,
     )

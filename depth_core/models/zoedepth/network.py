@@ -166,7 +166,12 @@ def check_square(spec: ModelSpec, core: DptCore, images: Tensor) -> None:
 
 
 def spec_of(
-    name: str, min_depth: float, max_depth: float, *, default_size: tuple[int, int]
+    name: str,
+    min_depth: float,
+    max_depth: float,
+    *,
+    default_size: tuple[int, int],
+    free_size: bool = False,
 ) -> ModelSpec:
     """What travels with a network of this family."""
     return ModelSpec(
@@ -175,6 +180,7 @@ def spec_of(
         kind=DepthKind.METRIC,
         min_depth=min_depth,
         max_depth=max_depth,
+        free_size=free_size,
         divisor=STRIDE,
         default_size=default_size,
     )

@@ -159,6 +159,7 @@ def zoedepth_small(
         aggregation='mean',
         attraction='inv',
     )
-    spec = spec_of('zoedepth_small', min_depth, max_depth, default_size=(256, 320))
+    size = (256, 320)
+    spec = spec_of('zoedepth_small', min_depth, max_depth, default_size=size, free_size=True)
     network = TimmEncoder(encoder, weights=encoder_weights)
     return ZoeDepthSmall(spec, network, tuple(decoder_channels), bins)

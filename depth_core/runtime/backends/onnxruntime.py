@@ -212,6 +212,8 @@ def _engine_folder(path: Path, request: BackendRequest) -> Path:
             'graph': GraphHashes(folder).of(path),
             'onnxruntime': onnxruntime.__version__,
             'precision': request.precision,
+            # Engines of graphs of one size were kept before there were others.
+            **({} if request.size is None else {'size': list(request.size)}),
         }
     )
     return private_folder(folder / 'onnxruntime-tensorrt' / key[:32])

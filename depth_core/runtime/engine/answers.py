@@ -68,8 +68,12 @@ class Answers:
         return plane[:, self.rows[:, None], self.columns]
 
 
-def expected_answers(graph: Path) -> Answers:
+def expected_answers(graph: Path, *, size: tuple[int, int] | None = None) -> Answers:
     """Get the answers of the fp32 graph at `graph`.
+
+    Args:
+        graph: The ONNX file.
+        size: (height, width) of its input, where it leaves that free; None for the usual one.
 
     A runtime on the processor gives them, all pixels; where the first one is not installed, those
     stored beside the graph are taken, and where there are none, another runtime gives them.
@@ -78,8 +82,9 @@ def expected_answers(graph: Path) -> Answers:
         BackendError: There is none of these, or the graph's own answers are not finite.
     """
     reasons: list[str] = []
-    answers = _run('first', graph, reasons) or _stored(graph, reasons)
-    answers = answers or _run('last', graph, reasons)
+    request = BackendRequest(path=graph, size=size)
+    answers = _run('first', request, reasons) or _stored(graph, size, reasons)
+    answers = answers or _run('last', request, reasons)
     if answers is not None:
         return answers
     message = (
@@ -90,12 +95,12 @@ def expected_answers(graph: Path) -> Answers:
     raise BackendError(message)
 
 
-def _run(rank: str, graph: Path, reasons: list[str]) -> Answers | None:
+def _run(rank: str, request: BackendRequest, reasons: list[str]) -> Answers | None:
     """Let a runtime of this rank answer; None when none can run the graph, with the reasons."""
     for name, entry in BACKENDS.items():
         if entry.proves == rank:
             try:
-                backend = open_named(name, BackendRequest(path=graph))
+                backend = open_named(name, request)
             except BackendError as error:
                 reasons.append(f'{name}: {error}')
                 continue
@@ -103,12 +108,17 @@ def _run(rank: str, graph: Path, reasons: list[str]) -> Answers | None:
     return None
 
 
-def _stored(graph: Path, reasons: list[str]) -> Answers | None:
+def _stored(graph: Path, size: tuple[int, int] | None, reasons: list[str]) -> Answers | None:
     try:
-        return read_answers(graph)
+        answers = read_answers(graph)
     except ModelError as error:
         reasons.append(str(error))
         return None
+    height, width = answers.images.shape[1:3]
+    if size not in {None, (height, width)}:
+        reasons.append(f'{answers_path(graph).name} is of images of {height}x{width}.')
+        return None
+    return answers
 
 
 def answer_all(backend: Backend, *, reference: str, seed: int = SEED) -> Answers:

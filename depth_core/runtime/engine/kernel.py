@@ -207,8 +207,12 @@ def load_resizer(device: Device, manifest: Manifest) -> ImageResizer | None:
     """Compile and load the kernel, with the context current.
 
     Returns:
-        The kernel, or None where it cannot be had: the log says why, and the processor resizes.
+        The kernel, or None where it cannot be had: the log says why, and the processor resizes, as
+        it does for graphs that want more than stretching.
     """
+    spec = manifest.input
+    if spec.resize != 'stretch' or spec.interp != 'auto' or spec.dtype == 'float16':
+        return None
     try:
         cubin = compile_cubin(ON_GPU + SOURCE, device.info.compute_capability)
         kernel = device.load_kernel(cubin, KERNEL_NAME, ARGUMENTS)

@@ -45,6 +45,7 @@ from depth_core.runtime.engine.options import (
 )
 from depth_core.runtime.engine.session import EngineSession
 from depth_core.runtime.graph import input_shape
+from depth_core.runtime.sizes import at_size
 
 _GIB: Final = 1 << 30
 _COMMAND: Final = 'python -m depth_core.runtime.engine'
@@ -73,13 +74,23 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
     work = _Work(
         trt=trt,
         device=device,
-        graph=graph_for(request.path, request.precision, hashes, manifest=request.manifest),
+        graph=_at_size(
+            graph_for(request.path, request.precision, hashes, manifest=request.manifest),
+            request.size,
+        ),
         precision=request.precision,
         options=request.engine,
         cache=cache,
         hashes=hashes,
     )
     return work.open()
+
+
+def _at_size(graph: Graph, size: tuple[int, int] | None) -> Graph:
+    """The graph with its input fixed to (height, width) `size`."""
+    if size is None:
+        return graph
+    return dataclasses.replace(graph, manifest=at_size(graph.manifest, size))
 
 
 def _open_cache(folder: Path | None) -> EngineCache | None:
@@ -229,7 +240,8 @@ class _Work:
             BackendError: It does not answer as its graph, or cannot be compared.
         """
         self._report('comparing with the graph')
-        answers = expected_answers(self.graph.reference)
+        spec = self.graph.manifest.input
+        answers = expected_answers(self.graph.reference, size=(spec.height, spec.width))
         report = compare(session, answers, precision=self.precision, where=self._where)
         self._check_unchanged()
         parity = {**report.to_mapping(), 'summary': report.summary}

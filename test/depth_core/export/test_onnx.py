@@ -38,7 +38,9 @@ if os.environ.get('ONEDNN_MAX_CPU_ISA') == 'SSE41':
 class TinyModel(DepthModel):
     """One convolution, a resize and a range: what exporters stumble over, in milliseconds."""
 
-    def __init__(self, *, exported_factor: float = 1.0, gain: float = 1.0) -> None:
+    def __init__(
+        self, *, exported_factor: float = 1.0, gain: float = 1.0, free_size: bool = False
+    ) -> None:
         super().__init__()
         self.spec = ModelSpec(
             name='tiny',
@@ -48,6 +50,7 @@ class TinyModel(DepthModel):
             max_depth=80.0,
             divisor=8,
             default_size=(24, 32),
+            free_size=free_size,
         )
         self.options = {'gain': gain, 'sizes': (1, 2)}
         torch.manual_seed(0)
