@@ -264,7 +264,7 @@ def densedepth(
         raise ConfigError(message)
     if upsampling not in SAMPLINGS:
         raise ConfigError(unknown_name('upsampling', upsampling, SAMPLINGS))
-    spec = _spec('densedepth', min_depth, max_depth, default_size=(480, 640))
+    spec = _spec('densedepth', min_depth, max_depth, size=(480, 640))
     network = DenseNetEncoder(encoder, pretrained=pretrained)
     decoder = Decoder(
         network.channels,
@@ -298,14 +298,12 @@ def densedepth_small(
         ModelError: The encoder is unknown or gives no pyramid.
     """
     check_decoder_channels(decoder_channels)
-    spec = _spec('densedepth_small', min_depth, max_depth, default_size=(256, 320))
+    spec = _spec('densedepth_small', min_depth, max_depth, size=(256, 320))
     network = TimmEncoder(encoder, weights=encoder_weights)
     return DenseDepthSmall(spec, network, tuple(decoder_channels))
 
 
-def _spec(
-    name: str, min_depth: float, max_depth: float, *, default_size: tuple[int, int]
-) -> ModelSpec:
+def _spec(name: str, min_depth: float, max_depth: float, *, size: tuple[int, int]) -> ModelSpec:
     return ModelSpec(
         name=name,
         family='densedepth',
@@ -314,7 +312,7 @@ def _spec(
         max_depth=max_depth,
         free_size=True,
         divisor=STRIDES[-1],
-        default_size=default_size,
+        default_size=size,
     )
 
 
