@@ -17,6 +17,7 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
 from depth_core.runtime.backends.base import BackendRequest, Precision, reason
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
+from depth_core.runtime.backends.openvino_cache import cache_folder
 from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, planes_of
 from depth_core.runtime.weights_beside import refuse_missing_weights
@@ -55,8 +56,9 @@ class OpenVinoBackend:
         device = _device(request.device)
         settings = _settings(device, request)
         model = self._read(path)
+        folder = cache_folder(path, request.engine.cache_dir)
         try:
-            compiled = _compile(model, device, settings)
+            compiled = _compile_kept(model, device, settings, folder)
         except RuntimeError as error:
             message = f'openvino cannot compile the graph for {device}: {reason(error)}'
             raise BackendError(message) from error
@@ -152,6 +154,18 @@ def _settings(device: str, request: BackendRequest) -> dict[str, Any]:
     if request.threads is not None and device == _CPU:
         settings['INFERENCE_NUM_THREADS'] = request.threads
     return settings
+
+
+def _compile_kept(
+    model: openvino.Model, device: str, settings: dict[str, Any], folder: Path | None
+) -> openvino.CompiledModel:
+    """Compile, or take what was compiled before from `folder`, where there is one."""
+    if folder is not None:
+        try:
+            return _compile(model, device, {**settings, 'CACHE_DIR': str(folder)})
+        except RuntimeError as error:  # a full disk, for instance, is no reason not to run
+            _logger.info('openvino compiles without %s: %s', folder, reason(error))
+    return _compile(model, device, settings)
 
 
 def _compile(

@@ -12,9 +12,10 @@ import openvino
 import pytest
 
 from depth_core.errors import BackendError
-from depth_core.runtime.backends import BackendRequest
+from depth_core.runtime.backends import BackendRequest, openvino_cache
 from depth_core.runtime.backends import openvino as backend_module
 from depth_core.runtime.backends.openvino import OpenVinoBackend
+from depth_core.runtime.engine.options import EngineOptions
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.numeric
@@ -66,6 +67,51 @@ def test_another_complaint_of_the_compiler_is_handed_on(
     with pytest.raises(BackendError, match='cannot compile the graph for CPU: there is no memory'):
         OpenVinoBackend(BackendRequest(path=standin))
     assert len(core.settings) == 1
+
+
+def test_what_a_large_graph_is_compiled_to_is_kept_in_a_private_folder(
+    standin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = BackendRequest(
+        path=standin, threads=1, engine=EngineOptions(cache_dir=tmp_path / 'engines')
+    )
+
+    def blobs() -> list[Path]:
+        return list((tmp_path / 'engines' / 'openvino').glob('*/*.blob'))
+
+    def check() -> None:
+        depth, _ = OpenVinoBackend(request).run(np.full((1, 64, 96, 3), 51, np.uint8))
+        np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
+
+    check()
+    assert blobs() == [], 'a small graph is compiled each time'
+    monkeypatch.setattr(openvino_cache, 'WORTH_KEEPING_BYTES', 1)
+    check()
+    (kept,) = blobs()
+    assert kept.parent.stat().st_mode & 0o077 == 0
+    written = kept.stat().st_mtime_ns
+    check()
+    assert kept.stat().st_mtime_ns == written, 'it was not compiled again'
+    kept.chmod(0o600)
+    kept.write_bytes(kept.read_bytes()[:1000])
+    check()
+    monkeypatch.setattr(openvino_cache, 'LIMIT_BYTES', 0)
+    openvino_cache.cache_folder(standin, tmp_path / 'engines')
+    assert blobs() == []
+    (tmp_path / 'engines' / 'openvino').chmod(0o777)
+    assert openvino_cache.cache_folder(standin, tmp_path / 'engines') is None
+    check()
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_obstacle(
+    standin: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    missing = Path('/proc/nowhere')
+    monkeypatch.setattr(backend_module, 'cache_folder', lambda *_: missing)
+    with caplog.at_level(logging.INFO, 'depth_core'):
+        backend = OpenVinoBackend(BackendRequest(path=standin, threads=1))
+    depth, _ = backend.run(np.full((1, 64, 96, 3), 51, np.uint8))
+    np.testing.assert_allclose(depth, 4.0, rtol=1e-6)
 
 
 def test_its_processor_goes_by_its_name(standin: Path) -> None:
