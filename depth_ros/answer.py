@@ -124,13 +124,12 @@ class FrameAnswerer:
             camera = self._cameras(message.header, settings, height=height, width=width)
             self._size.prepare(height, width)
             depth = self._predictor.predict(
-                image, camera.intrinsics, stamp_ns=nanoseconds(message.header.stamp)
+                image, camera, stamp_ns=nanoseconds(message.header.stamp)
             )
             if self._scale is not None:
                 depth = self._scale(depth, message.header)
-            info = camera.info
         # Only now: a camera_info that came a little later than its image is there by now.
-        if Part.CAMERA_INFO in needed and info is None:
+        if Part.CAMERA_INFO in needed:
             info = self._fitted_info(message.header, image, settings)
         return FrameResult(
             header=message.header,

@@ -8,7 +8,7 @@ camera_info came, and none from a camera_info that cannot be used.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -26,15 +26,6 @@ from depth_ros.settings import Settings
 
 PATIENCE_S: Final = 0.1
 """How long the camera_info of an image may come after it, where only that one will do."""
-
-
-class FrameCamera(NamedTuple):
-    """What is known of the camera of an image before it is predicted."""
-
-    intrinsics: Intrinsics | None = None
-    """Pixels of the image; None when the model does without, or assumes them."""
-    info: CameraInfo | None = None
-    """The camera_info they are from, fitted to the image."""
 
 
 class FrameCameras:
@@ -60,22 +51,27 @@ class FrameCameras:
         self._infos = infos
         self._image_topic = image_topic
         self._log = log
+        self._found: tuple[tuple[object, ...], Intrinsics] | None = None
         self.state = initial_state(manifest)
         """Where the metres come from, for people."""
 
     def __call__(
         self, header: Header, settings: Settings, *, height: int, width: int
-    ) -> FrameCamera:
+    ) -> Intrinsics | None:
         """Return the camera of an image of `height` x `width`.
+
+        Returns:
+            Pixels of the image; None when the model does without, or assumes them.
 
         Raises:
             FrameError: The model needs it, and there is none that can be used.
         """
         manifest = self._manifest
         if not manifest.uses_intrinsics:
-            return FrameCamera()
+            return None
         if manifest.needs_intrinsics and self._infos.is_empty:
-            return self._assumed()
+            self._assume()
+            return None
         try:
             found = self._from_info(header, settings, height=height, width=width)
         except FrameError as error:
@@ -83,15 +79,20 @@ class FrameCameras:
                 self._enter(f'no metres: {error.reason}')
                 raise
             self._enter(initial_state(manifest))
-            return FrameCamera()
+            return None
         self._enter('metric, by the focal length of camera_info')
         return found
 
-    def _assumed(self) -> FrameCamera:
+    def _assume(self) -> None:
+        """Leave the camera to the predictor, where its manifest states one.
+
+        Raises:
+            FrameError: It states none.
+        """
         hfov_deg = self._manifest.domain.assumed_hfov_deg
         if hfov_deg is not None:
             self._enter(f'metric, by an assumed field of view of {hfov_deg:g} degrees')
-            return FrameCamera()
+            return
         message = (
             f'no camera_info yet: this model needs the focal length, and nothing arrived on '
             f'{self._infos.topic}. Remap camera_info (camera_info:=/camera/camera_info), or set '
@@ -101,19 +102,31 @@ class FrameCameras:
 
     def _from_info(
         self, header: Header, settings: Settings, *, height: int, width: int
-    ) -> FrameCamera:
+    ) -> Intrinsics:
         exact = settings.camera_info_pairing == 'exact'
         stated = self._infos.pair(header, exact=exact, patience_s=PATIENCE_S if exact else 0.0)
-        info = info_for_image(stated, header=header, height=height, width=width)
-        rectified = image_is_rectified(
-            info, topic=self._image_topic, geometry=settings.image_geometry
-        )
-        return FrameCamera(intrinsics_of(info, rectified=rectified), info)
+        key = _contents(stated), settings.image_geometry, height, width
+        if self._found is None or key != self._found[0]:  # cameras do not change
+            info = info_for_image(stated, header=header, height=height, width=width)
+            rectified = image_is_rectified(
+                info, topic=self._image_topic, geometry=settings.image_geometry
+            )
+            self._found = key, intrinsics_of(info, rectified=rectified)
+        return self._found[1]
 
     def _enter(self, state: str) -> None:
         if state != self.state:
             self.state = state
             self._log(f'depth is now {state}')
+
+
+def _contents(info: CameraInfo) -> tuple[object, ...]:
+    """What the intrinsics of an image are made from."""
+    roi = info.roi
+    return (
+        *(info.height, info.width, roi.x_offset, roi.y_offset, roi.width, roi.height),
+        *(bytes(memoryview(numbers)) for numbers in (info.k, info.p, info.d)),
+    )
 
 
 def initial_state(manifest: Manifest) -> str:

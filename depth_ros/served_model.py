@@ -38,6 +38,7 @@ def open_model(path: Path, settings: Settings, options: EngineOptions) -> Predic
         threads=settings.threads or None,
         device=settings.device or None,
         engine=options,
+        image_size=settings.image_size,
         assumed_hfov_deg=settings.assumed_hfov_deg or None,
     )
     check_model(path, predictor.manifest, settings)
@@ -94,11 +95,11 @@ def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> I
 
 def described(identity: Identity, manifest: Manifest) -> Iterator[str]:
     """Say what serves, one line a subject, for the log."""
-    spec = manifest.input
-    yield (
-        f'model {manifest.name}, {spec.width}x{spec.height}, depth from '
-        f'{manifest.output.min_depth:g} to {manifest.output.max_depth:g} m'
-    )
+    spec, output = manifest.input, manifest.output
+    size = f'{spec.width}x{spec.height}' if spec.size is None else 'sized by the camera'
+    limits = f' from {output.min_depth:g} to {output.max_depth:g} m'
+    depth = f'depth{limits}' if output.kind.is_metric else f'{output.kind} depth'
+    yield f'model {manifest.name}, {size}, {depth}'
     if identity.engine is not None:
         engine = identity.engine
         yield (

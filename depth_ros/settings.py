@@ -140,6 +140,22 @@ class Settings:
         maximum=179.0,
         unit='degrees',
     )
+    image_height: int = parameter(
+        'Rows of the images that will come, where the size of the input follows from the camera: '
+        'the model is opened at that size at once. 0 waits for the first image, and then opens it '
+        'again, which takes minutes where an engine is built.',
+        default=0,
+        minimum=0,
+        maximum=16384,
+        unit='pixels',
+    )
+    image_width: int = parameter(
+        'Columns of these images; give both or none.',
+        default=0,
+        minimum=0,
+        maximum=16384,
+        unit='pixels',
+    )
     scale_source: Literal['none', 'sparse_depth'] = parameter(
         'Where the metres of a relative model come from. none: such a model is refused. '
         'sparse_depth: each answer is fitted to the depth image on the topic sparse_depth (32FC1 '
@@ -261,6 +277,11 @@ class Settings:
         """Whether the user chose the backends, rather than leaving it to `auto`."""
         return split_names(self.backend) not in {(), (AUTO,)}
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the images that will come; None where it is not known."""
+        return (self.image_height, self.image_width) if self.image_height else None
+
     def model_file(self) -> Path:
         """Return the file of the model.
 
@@ -289,6 +310,11 @@ class Settings:
             yield (
                 f'parameter build_only is true and backend = {self.backend!r} builds no engine; '
                 f'name {" or ".join(ENGINE_BACKENDS)}, or auto.'
+            )
+        if bool(self.image_height) != bool(self.image_width):
+            yield (
+                f'parameters image_height = {self.image_height} and image_width = '
+                f'{self.image_width} are no size; give both, or 0 for both.'
             )
         near_m, far_m = self.preview_near_m, self.preview_far_m
         if 0.0 < far_m <= near_m:

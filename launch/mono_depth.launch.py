@@ -37,6 +37,8 @@ PARAMETERS = (
     'manifest',
     'assumed_hfov_deg',
     'scale_source',
+    'image_height',
+    'image_width',
     'backend',
     'strict_backend',
     'precision',

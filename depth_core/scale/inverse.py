@@ -19,8 +19,8 @@ from depth_core.contracts import Float32Array
 from depth_core.errors import DataError
 from depth_core.scale.estimate import ScaleState
 
-_PAIRS: Final = 200
-_MOST_POINTS: Final = 2000
+_PAIRS: Final = 100
+_MOST_POINTS: Final = 1000
 _AGREES: Final = 0.1
 """Relative difference of depths within which a point belongs to a fit."""
 _ROUNDS: Final = 3

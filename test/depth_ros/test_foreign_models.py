@@ -171,7 +171,7 @@ def smooth(scene: Scene) -> NDArray[np.bool_]:
     """Where resampling changes a picture little: no edges of things near by."""
     kernel = np.ones((5, 5), np.uint8)
     spread = cv2.dilate(scene.image, kernel).astype(int) - cv2.erode(scene.image, kernel)
-    even: NDArray[np.bool_] = (spread <= SMOOTH).all(axis=-1)
+    even: NDArray[np.bool_] = np.asarray(spread.max(axis=-1) <= SMOOTH, np.bool_)
     return even
 
 

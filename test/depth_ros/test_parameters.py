@@ -159,6 +159,7 @@ def test_a_build_takes_the_backends_that_build() -> None:
         ({'image_transport': 'theora'}, 'Known: compressed, raw'),
         ({'backend': 'torch,openvno'}, "'openvno'; did you mean 'openvino'? Known: onnxruntime,"),
         ({'backend': 'auto,openvino'}, 'give auto alone'),
+        ({'image_height': 480}, 'image_height = 480 and image_width = 0 are no size'),
         ({'preview_near_m': 5.0, 'preview_far_m': 4.0}, 'is not above preview_near_m = 5'),
     ],
 )

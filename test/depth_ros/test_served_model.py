@@ -15,6 +15,7 @@ from depth_core.runtime.engine import EngineIdentity, EngineOptions
 from depth_ros.diagnostics import Identity
 from depth_ros.served_model import check_model, described, identity_of, open_model, precision_text
 from depth_ros.settings import settings_from
+from test.foreign import STANDINS
 from test.standin import write_standin_onnx
 
 HALF = PrecisionError(
@@ -76,6 +77,21 @@ def test_the_log_names_the_engine_and_the_error_of_its_precision(model: Path) ->
         'engine 0123456789ab of tensorrt 10.3.0 on Orin, fp16: depth within 1',
         f'fp16 differs from fp32: {HALF_TEXT}',
     ]
+
+
+def test_a_model_is_opened_at_the_size_that_the_images_ask_for(tmp_path: Path) -> None:
+    """The preset brings the shorter side to 518, in multiples of 14."""
+    name = 'depth_anything_v2_small'
+    graph = STANDINS[name].write(tmp_path / 'graph.onnx')
+    given = {'manifest': name, 'backend': 'onnxruntime', 'scale_source': 'sparse_depth'}
+    settings = settings_from(given | {'image_height': 120, 'image_width': 240})
+    predictor = open_model(graph, settings, EngineOptions())
+    assert predictor.input_size == (518, 1036)
+    identity = identity_of(predictor, settings, '/image')
+    assert list(described(identity, predictor.manifest)) == [
+        f'model {name}, sized by the camera, inverse depth'
+    ]
+    assert identity.scale_state == 'inverse'
 
 
 def test_what_cannot_be_served_is_refused_before_it_is_opened(model: Path) -> None:
