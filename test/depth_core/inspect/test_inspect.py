@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,17 @@ def test_a_preset_is_adapted_to_another_export(
     predictor = Predictor.open(path, backend='onnxruntime')
     black = np.zeros((30, 40, 3), np.uint8)
     np.testing.assert_allclose(predictor.predict(black).depth_m, NEAREST, rtol=1e-5)
+
+
+def test_a_preset_is_adapted_to_half_precision(tmp_path: Path) -> None:
+    standin = replace(STANDINS['dpt_large'], dtype=onnx.TensorProto.FLOAT16)
+    path = standin.write(tmp_path / 'graph.onnx')
+    with pytest.raises(ModelError, match="the graph takes 'pixel_values' float16"):
+        Predictor.open(path, manifest='dpt_large', backend='onnxruntime')
+    main([str(path), '--preset', 'dpt_large', '--draft', str(tmp_path / 'graph.json')])
+    predictor = Predictor.open(path, backend='onnxruntime')
+    grey = np.full((30, 40, 3), 51, np.uint8)
+    np.testing.assert_allclose(predictor.predict(grey).depth_m, 4.8, rtol=2e-3)
 
 
 def test_a_preset_loses_inputs_that_an_export_lacks(tmp_path: Path) -> None:
