@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import BackendError, DepthError, ModelError
 from depth_core.files import replaced_atomically
-from depth_core.manifest import read_manifest
+from depth_core.manifest import Manifest, read_manifest
 from depth_core.runtime.backends import BACKENDS, Backend, BackendRequest, open_named
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.parity_images import SEED, parity_images
@@ -68,12 +68,15 @@ class Answers:
         return plane[:, self.rows[:, None], self.columns]
 
 
-def expected_answers(graph: Path, *, size: tuple[int, int] | None = None) -> Answers:
+def expected_answers(
+    graph: Path, *, size: tuple[int, int] | None = None, manifest: Manifest | None = None
+) -> Answers:
     """Get the answers of the fp32 graph at `graph`.
 
     Args:
         graph: The ONNX file.
         size: (height, width) of its input, where it leaves that free; None for the usual one.
+        manifest: What counts in place of the graph's own.
 
     A runtime on the processor gives them, all pixels; where the first one is not installed, those
     stored beside the graph are taken, and where there are none, another runtime gives them.
@@ -82,7 +85,7 @@ def expected_answers(graph: Path, *, size: tuple[int, int] | None = None) -> Ans
         BackendError: There is none of these, or the graph's own answers are not finite.
     """
     reasons: list[str] = []
-    request = BackendRequest(path=graph, size=size)
+    request = BackendRequest(path=graph, size=size, manifest=manifest)
     answers = _run('first', request, reasons) or _stored(graph, size, reasons)
     answers = answers or _run('last', request, reasons)
     if answers is not None:

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.errors import DepthError, ModelError
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import BackendRequest, Precision
 from depth_core.runtime.engine.answers import expected_answers
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
@@ -78,6 +79,7 @@ def open_engine(request: BackendRequest, flavour: Flavour) -> EngineSession:
             graph_for(request.path, request.precision, hashes, manifest=request.manifest),
             request.size,
         ),
+        described=request.manifest,
         precision=request.precision,
         options=request.engine,
         cache=cache,
@@ -109,6 +111,8 @@ class _Work:
     trt: TensorRt
     device: Device
     graph: Graph
+    described: Manifest | None
+    """The manifest that counts in place of the graph's own."""
     precision: Precision
     options: EngineOptions
     cache: EngineCache | None
@@ -241,7 +245,9 @@ class _Work:
         """
         self._report('comparing with the graph')
         spec = self.graph.manifest.input
-        answers = expected_answers(self.graph.reference, size=(spec.height, spec.width))
+        answers = expected_answers(
+            self.graph.reference, size=(spec.height, spec.width), manifest=self.described
+        )
         report = compare(session, answers, precision=self.precision, where=self._where)
         self._check_unchanged()
         parity = {**report.to_mapping(), 'summary': report.summary}

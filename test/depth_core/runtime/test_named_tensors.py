@@ -18,6 +18,7 @@ from depth_core.errors import ConfigError, DataError, ModelError
 from depth_core.geometry import intrinsics_from_hfov
 from depth_core.manifest import ExtraInput, Manifest
 from depth_core.runtime import Predictor
+from depth_core.runtime.engine.options import EngineOptions
 from depth_core.runtime.extra_inputs import ExtraInputs, FrameCamera
 from depth_core.runtime.graph import TensorInfo
 from test.conformance import HERE, open_on
@@ -202,6 +203,20 @@ def test_another_manifest_counts_in_place_of_the_one_beside_the_graph(tmp_path: 
     assert predictor.manifest.name == 'named'
     with pytest.raises(ModelError, match=r'yours\.json does not exist'):
         Predictor.open(path, manifest=tmp_path / 'yours.json')
+
+
+def test_an_engine_is_built_and_proven_by_that_manifest_too(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    request.getfixturevalue('fake_gpu')
+    path = write_named(tmp_path)
+    path.with_suffix('.json').rename(tmp_path / 'mine.json')
+    options = EngineOptions(cache_dir=tmp_path / 'engines')
+    predictor = Predictor.open(
+        path, manifest=tmp_path / 'mine.json', backend='tensorrt', strict=True, engine=options
+    )
+    depth_m = predictor.predict(IMAGE, CAMERA).depth_m
+    np.testing.assert_allclose(depth_m[:, :4], (0.2 * 19.25 + 3.0) * 200.0, rtol=1e-5)
 
 
 @pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
