@@ -141,7 +141,11 @@ def semantic_packnet(
     packnet.initialise(guidance)
     return SemanticPackNet(
         inverse_depth_spec(
-            'semantic_packnet', min_depth=min_depth, max_depth=max_depth, metric=metric
+            'semantic_packnet',
+            min_depth=min_depth,
+            max_depth=max_depth,
+            metric=metric,
+            free_size=False,
         ),
         PackNetEncoder(channels, blocks, features_3d=features_3d, dropout=dropout),
         PackNetDecoder(
@@ -202,7 +206,11 @@ def semantic_resnet18(
     network = ResNetEncoder(encoder, pretrained=pretrained)
     return SemanticResNet(
         inverse_depth_spec(
-            'semantic_resnet18', min_depth=min_depth, max_depth=max_depth, metric=metric
+            'semantic_resnet18',
+            min_depth=min_depth,
+            max_depth=max_depth,
+            metric=metric,
+            free_size=False,
         ),
         network,
         ResNetDecoder(network.channels, guided_strides=guided_strides),
