@@ -194,7 +194,7 @@ def test_a_row_is_all_that_a_backend_needs(standin: Path, monkeypatch: pytest.Mo
     row = dataclasses.replace(BACKENDS['onnxruntime'], summary='a stand-in', any_size=True)
     monkeypatch.setattr(backends, 'BACKENDS', {'another': row})
     assert backends.default_chain(standin) == ('another',)
-    name, opened, _ = backends.open_backend(backends.BackendRequest(path=standin), ('auto',))
+    name, opened, *_ = backends.open_backend(backends.BackendRequest(path=standin), ('auto',))
     assert (name, type(opened).__name__) == ('another', 'OnnxRuntimeBackend')
     assert backends.describe_backends() == 'another (a stand-in, .onnx)'
 
@@ -283,11 +283,9 @@ def test_a_graph_with_a_broken_middle_is_one_clear_error(standin: Path, tmp_path
     content[middle - 40 : middle + 10] = bytes(50)
     path = tmp_path / 'broken.onnx'
     path.write_bytes(content)
-    with pytest.raises(DepthError, match=r'broken\.onnx') as caught:
+    # The inputs are read before a runtime is asked, which need not see the damage.
+    with pytest.raises(DepthError, match=r'broken\.onnx .* is not a whole ONNX file: .* again'):
         Predictor.open(path)
-    text = str(caught.value)
-    assert 'openvino cannot load the graph' in text
-    assert 'onnxruntime cannot load the graph' in text
 
 
 @pytest.mark.parametrize('name', ['onnxruntime', 'openvino'])
