@@ -11,6 +11,10 @@ from typing import Final, Literal
 from depth_core.contracts.depth import DepthKind
 from depth_core.errors import ConfigError
 
+_SCALE: Final = 1.0 / 255.0
+_NO_MEAN: Final = (0.0, 0.0, 0.0)
+_NO_STD: Final = (1.0, 1.0, 1.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class SizeRule:
@@ -58,11 +62,11 @@ class InputSpec:
     layout: Literal['NHWC', 'NCHW'] = 'NHWC'
     dtype: Literal['uint8', 'float32', 'float16'] = 'uint8'
     channels: Literal['RGB', 'BGR'] = 'RGB'
-    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    mean: tuple[float, float, float] = _NO_MEAN
     """Subtracted from the image in [0, 1], in channel order; floating inputs only."""
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    std: tuple[float, float, float] = _NO_STD
     """Divides the image after `mean`; floating inputs only."""
-    scale: float = 1.0 / 255.0
+    scale: float = _SCALE
     """Multiplies uint8 codes before `mean`; 1 keeps codes 0..255. Floating inputs only."""
     batch: int = 1
     """Images the graph takes at once; 0 leaves their number free."""
@@ -100,6 +104,7 @@ class InputSpec:
             )
             raise ConfigError(message)
         self._check_multiple()
+        self._check_used()
         for key, values in (('std', self.std), ('scale', (self.scale,))):
             if any(value == 0.0 for value in values):
                 message = f'input.{key} is {values}; give no zero, the image would be lost.'
@@ -108,6 +113,23 @@ class InputSpec:
             self.pad_stage == 'pre_norm'
         ):
             message = f'input.pad_rgb is {self.pad_rgb}; give codes 0 to 255, one a channel.'
+            raise ConfigError(message)
+
+    def _check_used(self) -> None:
+        """Refuse what would be passed over."""
+        if self.resize == 'keep_aspect' and self.size is None:
+            message = (
+                f'input.resize is keep_aspect and input.size is fixed at {self.height}x'
+                f'{self.width}; one size keeps the aspect by letterbox or crop: give one of them, '
+                'stretch, or a rule for the size.'
+            )
+            raise ConfigError(message)
+        plain = self.mean == _NO_MEAN and self.std == _NO_STD and self.scale in {_SCALE, 1.0}
+        if self.dtype == 'uint8' and not plain:
+            message = (
+                f'input.dtype is uint8 with scale {self.scale:g}, mean {list(self.mean)} and std '
+                f'{list(self.std)}; codes are given as they are: leave scale, mean and std out.'
+            )
             raise ConfigError(message)
 
     def _check_multiple(self) -> None:
@@ -251,6 +273,11 @@ class OutputSpec:
             )
         if self.own_focal_output is not None and self.fov_output is not None:
             problems.append('own_focal_output and fov_output both state a focal length; give one')
+        if not self.kind.is_metric and (self.own_focal_output or self.fov_output):
+            problems.append(
+                f'own_focal_output or fov_output is given and the kind is {self.kind}; a focal '
+                'length scales metres alone: leave it out'
+            )
         if self.shift != 'none' and (self.channel is None or self.channel.index != _Z):
             problems.append(
                 f'shift is {self.shift} and channel is {self.channel}; the shift needs points '

@@ -79,7 +79,7 @@ def _differences(manifest: Manifest, graph: OnnxGraph) -> Iterator[str]:
     if spec.size is not None and fixed is not None:
         yield f'the graph takes {image}, of one size, and the manifest has a rule for sizes'
         height, width = fixed
-        taken = replace(spec, height=height, width=width, size=None, multiple=1)
+        taken = replace(spec, height=height, width=width, size=None, multiple=1, resize='stretch')
         manifest = replace(manifest, input=taken)
     yield from input_mismatches(manifest, graph.inputs)
     yield from output_mismatches(manifest, graph.outputs)

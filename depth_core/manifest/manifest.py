@@ -77,7 +77,12 @@ class Manifest:
         self._settle_confidence()
         if not self.domain.publish_metric and self.output.kind.is_metric:
             relative = replace(
-                self.output, kind=DepthKind.UP_TO_SCALE, canonical_focal_px=None, shift='none'
+                self.output,
+                kind=DepthKind.UP_TO_SCALE,
+                canonical_focal_px=None,
+                own_focal_output=None,
+                fov_output=None,
+                shift='none',
             )
             object.__setattr__(self, 'output', relative)
         self._check_names()
@@ -104,6 +109,14 @@ class Manifest:
         for name in inputs:
             if inputs.count(name) > 1:
                 message = f'input {name!r} is named twice; each input of a graph has its own name.'
+                raise ConfigError(message)
+        planes = {self.output.depth, self.output.sigma}
+        for key in ('own_focal_output', 'fov_output', 'scale_output'):
+            if (name := getattr(self.output, key)) is not None and name in planes:
+                message = (
+                    f'depth.{key} is {name!r}, which is the depth or its sigma too; name the '
+                    'output that holds one number for each image.'
+                )
                 raise ConfigError(message)
         for item in self.masks:
             if item.output == self.output.depth and self.output.channel is None:
@@ -148,6 +161,7 @@ class Manifest:
         return (
             not self.extra_inputs
             and spec.channel is None
+            and not self.masks
             and set(self.outputs) <= {spec.depth, spec.sigma}
         )
 

@@ -89,7 +89,8 @@ class Decoder:
             camera: Of the image the network saw; None where it is not known.
 
         Raises:
-            ModelError: An output has another size or number of values than the depth.
+            ModelError: An output has another size or number of values than the depth, or states
+                no positive number.
         """
         depth, sigma = self._decoded(
             answer.depth[place], None if answer.sigma is None else answer.sigma[place]
@@ -133,15 +134,29 @@ class Decoder:
     def _focal_factor(self, answer: Answer, place: int, camera: Intrinsics | None) -> float:
         """What the focal length of the image the network saw multiplies the depth with."""
         spec = self._spec
-        own_px = self._own(answer, spec.own_focal_output, place, otherwise=math.nan)
-        if spec.fov_output is not None:
-            fov_deg = self._own(answer, spec.fov_output, place, otherwise=math.nan)
-            own_px = 0.5 * self._manifest.input.width / math.tan(math.radians(fov_deg) / 2.0)
-        seen_px = own_px if camera is None else focal_length_px(camera, spec.focal)
+        seen_px = None if camera is None else focal_length_px(camera, spec.focal)
         if spec.kind is DepthKind.CANONICAL:
             assert spec.canonical_focal_px is not None  # noqa: S101  held by OutputSpec
+            if seen_px is None:
+                seen_px = self._own_focal_px(answer, place)
             return seen_px / spec.canonical_focal_px
-        return 1.0 if math.isnan(own_px) or camera is None else seen_px / own_px
+        if seen_px is None or (spec.own_focal_output is None and spec.fov_output is None):
+            return 1.0
+        return seen_px / self._own_focal_px(answer, place)
+
+    def _own_focal_px(self, answer: Answer, place: int) -> float:
+        """The focal length that the graph states of the image it saw."""
+        spec = self._spec
+        if spec.fov_output is None:
+            return self._own(answer, spec.own_focal_output, place, otherwise=math.nan)
+        fov_deg = self._own(answer, spec.fov_output, place, otherwise=math.nan)
+        if fov_deg >= _HALF_TURN_DEG:
+            message = (
+                f'output {spec.fov_output!r} states {fov_deg:g} degrees; a field of view is below '
+                '180: correct depth.fov_output of the manifest.'
+            )
+            raise ModelError(message)
+        return 0.5 * self._manifest.input.width / math.tan(math.radians(fov_deg) / 2.0)
 
     def _own(self, answer: Answer, name: str | None, place: int, *, otherwise: float) -> float:
         """The number that an output states for an image."""
@@ -155,7 +170,14 @@ class Decoder:
                 f'{images} images is wanted; correct the manifest.'
             )
             raise ModelError(message)
-        return float(values[place % values.size])
+        value = float(values[place % values.size])
+        if not (value > 0.0 and math.isfinite(value)):
+            message = (
+                f'output {name!r} states {value:g} for an image; only a positive number says how '
+                'large the depth is: correct the manifest, or use another precision.'
+            )
+            raise ModelError(message)
+        return value
 
     def _range(self, factor: float) -> tuple[float, float]:
         spec = self._spec
@@ -252,6 +274,7 @@ class _Shift:
         return self._weights
 
 
+_HALF_TURN_DEG: Final = 180.0
 _COORDINATES: Final = 3
 _ON_AXIS: Final = 1e-12
 """A ray nearer to the optical axis does not tell the shift."""

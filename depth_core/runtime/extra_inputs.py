@@ -49,7 +49,7 @@ class ExtraInputs:
             inputs: All inputs of the graph; that the names agree has been checked.
 
         Raises:
-            ModelError: An input has a number of axes that its kind cannot have.
+            ModelError: An input has axes or a type that its kind, or its value, cannot have.
         """
         self._manifest = manifest
         by_name = {info.name: info for info in inputs}
@@ -58,6 +58,8 @@ class ExtraInputs:
         self._filled: dict[str, NDArray[Any]] = {}
         for item, info in zip(manifest.extra_inputs, self._infos, strict=True):
             _check_axes(item, info)
+            _check_rays(item, info, manifest)
+            _check_number(item, info)
 
     def usual(self, images: int) -> Mapping[str, NDArray[Any]]:
         """What fits a camera that is as good as any other, by name."""
@@ -152,8 +154,49 @@ def _check_axes(item: ExtraInput, info: TensorInfo) -> None:
     )
     if wrong or (allowed is not None and len(info.shape) not in allowed):
         rule = f'{" or ".join(map(str, allowed or ()))} axes'
+        if sizes is not None:
+            rule += f', the last two {sizes[0]} and {sizes[1]}'
         message = (
             f'input {info} cannot be filled: {item.kind} has {rule}; correct kind in '
             'extra_inputs of the manifest.'
         )
         raise ModelError(message)
+
+
+def _check_rays(item: ExtraInput, info: TensorInfo, manifest: Manifest) -> None:
+    """Rays are as many as pixels of the input, with their planes where `layout` says."""
+    if item.kind != 'rays_unit' or info.shape is None:
+        return
+    sides: tuple[int, ...] = manifest.input.height, manifest.input.width
+    wanted = (3, *sides) if item.layout == 'NCHW' else (*sides, 3)
+    pairs = zip(info.shape[-3:], wanted, strict=True)
+    if any(found is not None and found != size for found, size in pairs):
+        message = (
+            f'input {info} cannot be filled: rays_unit with layout {item.layout} is '
+            f'{list(wanted)} for each image, a ray for each pixel; correct extra_inputs of the '
+            'manifest.'
+        )
+        raise ModelError(message)
+
+
+def _check_number(item: ExtraInput, info: TensorInfo) -> None:
+    """A focal length is one number for each image, and a constant one that the type holds."""
+    if item.kind == 'focal' and any(size not in {None, 1} for size in (info.shape or ())[1:]):
+        message = (
+            f'input {info} cannot be filled: focal is one number for each image; correct kind in '
+            'extra_inputs of the manifest.'
+        )
+        raise ModelError(message)
+    if item.value is not None and not _holds(info.dtype, item.value):
+        message = (
+            f'input {info} cannot be filled with the const {item.value:g}, which its type does '
+            'not hold; correct value in extra_inputs of the manifest.'
+        )
+        raise ModelError(message)
+
+
+def _holds(dtype: str, value: float) -> bool:
+    if not np.issubdtype(dtype, np.integer):
+        return not np.issubdtype(dtype, np.floating) or abs(value) <= float(np.finfo(dtype).max)
+    limits = np.iinfo(dtype)
+    return value == int(value) and limits.min <= value <= limits.max

@@ -167,6 +167,23 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
         ({'input': {'size': {'fixd': [2, 2]}}}, ("did you mean 'input.size.fixed'",)),
         ({'input': {'height': 5}}, ("'input.height'", 'input.size')),
         ({'input': {'std': [1, 0, 1]}}, ('input.std', 'no zero')),
+        (
+            {'input': {'resize': 'keep_aspect'}},
+            ('input.resize is keep_aspect', 'fixed at 280x504', 'letterbox or crop'),
+        ),
+        (
+            {'input': {'dtype': 'uint8', 'mean': [0.5, 0.5, 0.5]}},
+            ('input.dtype is uint8', 'mean [0.5, 0.5, 0.5]', 'leave scale, mean and std out'),
+        ),
+        ({'input': {'dtype': 'uint8', 'scale': 0.5}}, ('input.dtype is uint8 with scale 0.5,',)),
+        (
+            {'depth': {'kind': 'inverse_affine', 'canonical_focal_px': None, 'fov_output': 'f'}},
+            ('fov_output is given and the kind is inverse', 'metres alone'),
+        ),
+        (
+            {'depth': {'own_focal_output': 'depth'}},
+            ("depth.own_focal_output is 'depth'", 'one number for each image'),
+        ),
         ({'input': {'dtype': 'int8'}}, ('input.dtype is "int8"', "'float16'")),
         ({'input': {'pad_rgb': [0, 0, 256]}}, ('input.pad_rgb', '0 to 255')),
         ({'extra_inputs': [{'name': 'k', 'kind': 'K4x4'}]}, ('extra_inputs[0].kind is "K4x4"',)),

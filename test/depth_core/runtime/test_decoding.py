@@ -165,6 +165,28 @@ def test_a_field_of_view_is_a_focal_length_of_the_input() -> None:
     )
 
 
+@pytest.mark.parametrize('value', [0.0, -600.0, np.nan, np.inf])
+@pytest.mark.parametrize('key', ['own_focal_output', 'fov_output', 'scale_output'])
+def test_what_is_no_positive_number_scales_nothing(key: str, value: float) -> None:
+    stated: dict[str, Any] = {key: 'own'}
+    with pytest.raises(ModelError, match=f"'own' states {value:g} for an image; only a positive"):
+        decoded(manifest(**stated), CAMERA, depth=plane(2.0), own=np.array([value]))
+
+
+def test_half_a_turn_is_no_field_of_view() -> None:
+    with pytest.raises(ModelError, match=r"'own' states 180 degrees; .* is below 180"):
+        decoded(manifest(fov_output='own'), CAMERA, depth=plane(2.0), own=np.array([180.0]))
+
+
+def test_an_own_focal_length_that_is_not_needed_is_not_read() -> None:
+    own = np.array([np.nan])
+    canonical = manifest(kind=DepthKind.CANONICAL, canonical_focal_px=1.5, fov_output='own')
+    # 2 * 300 / 1.5 is beyond 200 m; the mean of 450 and 150 is 300.
+    np.testing.assert_allclose(metres(canonical, CAMERA, depth=plane(0.5), own=own)[0], 100.0)
+    metric = manifest(own_focal_output='own')
+    np.testing.assert_allclose(metres(metric, depth=plane(2.0), own=own)[0], 2.0)
+
+
 def test_a_number_too_many_is_refused() -> None:
     with pytest.raises(ModelError, match=r"'s' has shape \[2\], and one number for each of 1"):
         decoded(manifest(scale_output='s'), depth=plane(2.0), s=np.ones(2, np.float32))

@@ -161,7 +161,36 @@ def test_without_a_camera_it_is_refused_in_words_or_one_is_assumed(
         ({'depth': MANIFEST['depth'] | {'rank_hint': 3}}, ('has 4 axes', 'rank_hint is 3')),
         (
             {'extra_inputs': [{'name': 'rays', 'kind': 'K3x3'}, *MANIFEST['extra_inputs'][::2]]},
-            ("'rays' float32 [1, 3, 8, 12] cannot be filled: K3x3 has 2 or 3 axes",),
+            (
+                "'rays' float32 [1, 3, 8, 12] cannot be filled: K3x3 has 2 or 3 axes",
+                'the last two 3 and 3',
+            ),
+        ),
+        (
+            {
+                'extra_inputs': [
+                    MANIFEST['extra_inputs'][0],
+                    {'name': 'rays', 'kind': 'rays_unit', 'layout': 'NHWC'},
+                    MANIFEST['extra_inputs'][2],
+                ]
+            },
+            ("'rays' float32 [1, 3, 8, 12] cannot be filled", 'layout NHWC is [8, 12, 3]'),
+        ),
+        (
+            {'extra_inputs': [{'name': 'K', 'kind': 'focal'}, *MANIFEST['extra_inputs'][1:]]},
+            ("'K' float32 [1, 3, 3] cannot be filled", 'focal is one number'),
+        ),
+        *(
+            (
+                {
+                    'extra_inputs': [
+                        *MANIFEST['extra_inputs'][:2],
+                        {'name': 'tokens', 'kind': 'const', 'value': value},
+                    ]
+                },
+                ("'tokens' int64 [1] cannot be filled", said, 'its type does not hold'),
+            )
+            for value, said in ((1.5, 'const 1.5'), (1e30, 'const 1e+30'))
         ),
         (
             {'masks': [MANIFEST['masks'][0] | {'output': 'scale'}]},
@@ -277,7 +306,8 @@ def test_what_each_kind_is_filled_with(
 
 
 def test_rays_have_length_one_and_point_where_the_pixel_is() -> None:
-    manifest = Manifest.from_json(json.dumps(MANIFEST))
+    size = {'name': 'x', 'size': {'fixed': [2, 3]}}
+    manifest = Manifest.from_json(json.dumps(MANIFEST | {'input': size}))
     shapes: dict[Literal['NCHW', 'NHWC'], tuple[int, ...]] = {
         'NCHW': (1, 3, 2, 3), 'NHWC': (1, 2, 3, 3)
     }  # fmt: skip
