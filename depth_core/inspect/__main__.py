@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from depth_core.arguments import CommandParser
-from depth_core.errors import ConfigError, ModelError, run_command
+from depth_core.errors import ConfigError, DepthError, ModelError, run_command
 from depth_core.files import write_text_atomically
 from depth_core.inspect.draft import adapt_preset, draft_manifest
 from depth_core.inspect.fits import Fit, file_size_mb, presets_for
@@ -25,6 +25,7 @@ _ADAPT: Final = (
     'If the graph is another export of one of them, --preset NAME --draft FILE writes it with the '
     'sizes, types and ranks of this graph.'
 )
+_COMPLETE: Final = 'It needs no preset and no other manifest.'
 _NEAREST: Final = 3
 """How many presets that do not fit are named, with what differs."""
 
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = find_model(options.model)
     graph = read_graph(path)
     fits = presets_for(path, graph)
+    complete = options.preset is None and options.draft is None and _is_complete(path)
     if options.preset is None:
         draft = draft_manifest(path.stem, graph)
     else:
@@ -42,13 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = json.dumps(draft, indent=2) + '\n'
     if options.json:
         sys.stdout.write(json.dumps(_content(path, graph, fits, draft), indent=2) + '\n')
+    elif complete:
+        sys.stdout.write(f'{describe(path, graph)}\n{_COMPLETE}\n')
     else:
         sys.stdout.write(f'{describe(path, graph)}\n{describe_fits(fits)}\n')
     if options.draft is not None:
         write_text_atomically(options.draft, text)
         todo = 'check it' if options.preset else 'fill it in'
         sys.stderr.write(f'{options.draft} is written: {todo}, and give it as --manifest.\n')
-    elif not options.json and not any(fit.fits for fit in fits):
+    elif not options.json and not complete and not any(fit.fits for fit in fits):
         sys.stdout.write(
             f'A manifest to fill in, for {manifest_path(path).name} beside the graph or for '
             f'--manifest:\n{text}'
@@ -87,6 +91,14 @@ def _own_manifest(path: Path) -> str:
     except ConfigError as error:
         return f'not valid: {error}'
     return f'{manifest.name}, {manifest.output.kind}'
+
+
+def _is_complete(path: Path) -> bool:
+    try:
+        read_manifest(path)
+    except DepthError:
+        return False
+    return True
 
 
 def describe_fits(fits: Sequence[Fit]) -> str:

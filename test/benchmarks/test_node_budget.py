@@ -132,9 +132,11 @@ def test_one_frame(ros: RosSession, benchmark: Any, case: Case) -> None:
         predictor=Predictor(NullBackend(), name='null', path=Path('null')),
         outputs=outputs,
         infos=infos,
+        sparse=None,
         statistics=statistics,
         image_topic='image',
         clock=node.get_clock(),
+        log=pytest.fail,
         warn=pytest.fail,
     )
     listener = ros.start('-c', LISTENER, *topics)

@@ -17,6 +17,7 @@ from depth_core.inspect import BLANK
 from depth_core.inspect.__main__ import main
 from depth_core.manifest import Manifest
 from depth_core.runtime import Predictor
+from depth_core.shipped import shipped_models
 from test.foreign import NEAREST, STANDINS, UNIT, Standin, camera_guess, plane, points_first, sky
 
 
@@ -148,6 +149,12 @@ def filled(draft: dict[str, Any]) -> dict[str, Any]:
         'output': 'range', 'kind': 'up_to_scale', 'unit_m': 1, 'min_m': 0.1, 'max_m': 100,
     }  # fmt: skip
     return draft
+
+
+def test_a_graph_with_its_manifest_needs_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    said = said_of(next(iter(shipped_models().values())), capsys)
+    assert 'needs no preset' in said
+    assert BLANK not in said
 
 
 def test_a_filled_draft_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
