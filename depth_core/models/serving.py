@@ -26,7 +26,8 @@ class ServingGraph(nn.Module):
         """Predict from `image`, [N, H, W, 3] uint8 RGB: depth and sigma, [N, H, W]."""
         # TensorRT takes uint8 at its door only: the cast stands before everything else.
         images = image.to(torch.float32).permute(0, 3, 1, 2) / _WHITE  # [N, 3, H, W]
-        prediction = self.model(images)
+        # With channels last in memory, group norms on a CPU sum so that PackNet rounds by 1e-3.
+        prediction = self.model(images.contiguous())
         return prediction.depth, prediction.sigma
 
 
