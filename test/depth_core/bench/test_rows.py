@@ -27,6 +27,7 @@ def chosen(model: Path, **options: object) -> Rows:
         'batch': 1,
         'device': None,
         'cuda_graph': False,
+        'manifest': None,
         'image_height': 48,
         'focal_px': None,
         'hfov_deg': None,
