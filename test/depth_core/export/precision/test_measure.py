@@ -111,8 +111,7 @@ def test_what_noise_changes_is_allowed_up_to_what_an_engine_may() -> None:
 @pytest.mark.parametrize('dtype', ['uint8', 'float32'])
 def test_noise_is_one_code_at_most(dtype: str) -> None:
     code = 1.0 if dtype == 'uint8' else 1.0 / 255.0 / 0.5
-    manifest = BYTES if dtype == 'uint8' else MANIFEST
-    spec = replace(manifest.input, std=(0.5, 0.5, 0.5))
+    spec = BYTES.input if dtype == 'uint8' else replace(MANIFEST.input, std=(0.5, 0.5, 0.5))
     shape = (1, 32, 32, 3) if dtype == 'uint8' else (1, 3, 32, 32)
     value = np.full(shape, 100, dtype)
     (shaken,) = noisy(ImageSet(description='', inputs=(value,)), spec)
