@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from depth_core.contracts import Channel
 from depth_core.errors import ConfigError
+
+_RELEASE: Final = re.compile(r'[0-9]{1,6}(\.[0-9]{1,6}){0,3}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +19,12 @@ class SelfCheck:
     """How a new engine for the graph is compared with the graph."""
 
     rtol: float = 1e-2
-    """Largest difference, as a fraction of the depth."""
+    """Largest difference, as a fraction of the depth; it can only tighten the usual limits."""
+
+    def __post_init__(self) -> None:
+        if not self.rtol > 0.0:
+            message = f'graph.selfcheck.rtol is {self.rtol:g}; give a fraction above 0.'
+            raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +52,14 @@ class GraphSection:
     """Files of weights that belong beside it."""
     unsure: tuple[str, ...] = ()
     """What this manifest says without proof."""
+
+    def __post_init__(self) -> None:
+        if self.min_trt and not _RELEASE.fullmatch(self.min_trt):
+            message = (
+                f'graph.min_trt is {self.min_trt!r}; give numbers with dots between them, as '
+                '10.16.1.'
+            )
+            raise ConfigError(message)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,6 +28,7 @@ from depth_core.runtime.backends.base import (
     Precision,
     ResizesImages,
     RunsNamed,
+    check_allowed_precision,
     computed_precision,
     nvidia_driver_loads,
 )
@@ -260,6 +261,8 @@ def open_backend(
     for name, wanted in _in_turn(tried, request) if automatic else _as_named(tried, request):
         try:
             backend = open_warm(name, wanted)
+            computed = computed_precision(request.precision, backend.manifest)
+            check_allowed_precision(computed, backend.manifest)
         except BuildCancelledError:
             raise
         except BackendError as error:
@@ -269,7 +272,6 @@ def open_backend(
                 log = _logger.info if usual else _logger.warning
                 log('backend %s is passed over for %s: %s', name, request.path, error)
             continue
-        computed = computed_precision(request.precision, backend.manifest)
         _logger.info('%s runs on backend %s, %s', request.path, name, computed)
         return OpenedBackend(name, backend, tuple(reasons), wanted)
     listed = [f'{name}: {problem}' for name, problem in reasons]

@@ -141,6 +141,21 @@ def computed_precision(asked: Precision, manifest: Manifest) -> Precision:
     return manifest.precision if asked == 'fp32' else asked
 
 
+def check_allowed_precision(precision: Precision, manifest: Manifest) -> None:
+    """Refuse a precision that the manifest of a graph does not allow it to be computed in.
+
+    Raises:
+        BackendError: Names those that are allowed.
+    """
+    allowed = manifest.graph.precision
+    if allowed and precision not in allowed:
+        message = (
+            f'graph.precision of {manifest.name} allows {" or ".join(allowed)}, not {precision}: '
+            'it is known to answer wrong there; ask for another precision.'
+        )
+        raise BackendError(message)
+
+
 def nvidia_driver_loads() -> bool:
     """Whether the library of the NVIDIA driver is here; asked before a large runtime is loaded."""
     try:

@@ -12,12 +12,16 @@ from typing import Final
 
 from depth_core.errors import BackendError, ConfigError
 from depth_core.manifest import Manifest
-from depth_core.runtime.backends.base import Precision
+from depth_core.runtime.backends.base import (
+    Precision,
+    check_allowed_precision,
+    computed_precision,
+)
 from depth_core.runtime.engine.api import TensorRt
 from depth_core.runtime.engine.builder import BUILDING, PARSING, BuildRequest
 from depth_core.runtime.engine.builder_process import BuilderProcess
 from depth_core.runtime.engine.device import DeviceInfo
-from depth_core.runtime.engine.graph_checks import check_operators
+from depth_core.runtime.engine.graph_checks import check_oldest, check_operators
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
 from depth_core.runtime.engine.timings import timings_path
 from depth_core.runtime.graph import TensorInfo, check_graph
@@ -99,7 +103,9 @@ def prepare(
     onnx = Path(onnx).absolute()
     graph = read_graph(onnx)
     check_graph(onnx, manifest, graph.inputs, graph.outputs)
+    check_allowed_precision(computed_precision(precision, manifest), manifest)
     _check_precision(graph, precision)
+    check_oldest(manifest, flavour=trt.flavour, release=trt.release)
     check_operators(graph, flavour=trt.flavour, release=trt.release, precision=precision)
     if targets is not None and not trt.chooses_targets:
         message = f'{trt} builds for the GPU that is here; leave out targets {", ".join(targets)}.'

@@ -122,13 +122,25 @@ def limits_of(manifest: Manifest, precision: Precision) -> tuple[ErrorSpread, Er
         manifest: Of the graph that the engine is built from.
         precision: What it computes in.
     """
-    error, ceiling = manifest.precision_error, LIMITS[precision]
+    error, ceiling = manifest.precision_error, _ceiling(manifest, precision)
     if error is None or error.gate is None:
         return ceiling, ceiling
     measured = error.gate
     return (
         _limit(measured.depth, measured.noise_depth, ceiling),
         _limit(measured.sigma, measured.noise_sigma, ceiling),
+    )
+
+
+def _ceiling(manifest: Manifest, precision: Precision) -> ErrorSpread:
+    """The limits of the precision, as far as the manifest does not ask for less."""
+    limit, check = LIMITS[precision], manifest.graph.selfcheck
+    if check is None:
+        return limit
+    return ErrorSpread(
+        mean=min(limit.mean, check.rtol),
+        p999=min(limit.p999, check.rtol),
+        max=min(limit.max, check.rtol),
     )
 
 

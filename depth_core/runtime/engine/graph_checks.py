@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from depth_core.errors import BackendError
+from depth_core.manifest import Manifest
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine import graph_patterns as patterns
 from depth_core.runtime.engine.graph_patterns import LARGEST_TOPK, Pattern, Subject
@@ -202,6 +203,22 @@ LIMITS: Final[tuple[Limit, ...]] = (
         remedy='name the axes, or use MatMul',
     ),
 )
+
+
+def check_oldest(manifest: Manifest, *, flavour: Flavour, release: Release) -> None:
+    """Refuse a graph whose manifest asks for a later TensorRT; RTX has numbers of its own.
+
+    Raises:
+        BackendError: Names the release that is needed.
+    """
+    oldest = manifest.graph.min_trt
+    if flavour == 'tensorrt' and oldest and release < tuple(map(int, oldest.split('.'))):
+        message = (
+            f'graph.min_trt of {manifest.name} is {oldest}, and TensorRT '
+            f'{".".join(map(str, release))} is older: it is known to compute the graph wrong; '
+            'install that or a later one, or take another backend.'
+        )
+        raise BackendError(message)
 
 
 def check_operators(

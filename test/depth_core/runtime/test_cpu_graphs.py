@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from depth_core.errors import BackendError
-from depth_core.manifest import METADATA_KEY, read_manifest
+from depth_core.manifest import METADATA_KEY, GraphSection, read_manifest
 from depth_core.runtime import Predictor
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from test.standin import write_sibling, write_standin_onnx
@@ -57,3 +57,15 @@ def test_a_graph_in_fp16_is_said_to_be_one(
         predictor = Predictor.open(path, backend='onnxruntime', threads=1)
     assert predictor.precision == 'fp16'
     assert f'{path} runs on backend onnxruntime, fp16' in caplog.text
+
+
+def test_a_precision_that_the_manifest_does_not_allow_is_refused(tmp_path: Path) -> None:
+    path = write_standin_onnx(tmp_path / 'net.onnx')
+    graph = GraphSection(precision=('fp16', 'int8'))
+    manifest = dataclasses.replace(read_manifest(path), graph=graph)
+    with pytest.raises(
+        BackendError, match=r'graph\.precision of .* allows fp16 or int8, not fp32'
+    ):
+        Predictor.open(path, manifest=manifest, backend='onnxruntime', threads=1)
+    manifest = dataclasses.replace(manifest, graph=GraphSection(precision=('fp32',)))
+    Predictor.open(path, manifest=manifest, backend='onnxruntime', threads=1)

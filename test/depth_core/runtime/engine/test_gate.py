@@ -14,7 +14,15 @@ import numpy as np
 import pytest
 
 from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec, Uint8Array
-from depth_core.manifest import ErrorSpread, GateError, Manifest, PrecisionError
+from depth_core.errors import ConfigError
+from depth_core.manifest import (
+    ErrorSpread,
+    GateError,
+    GraphSection,
+    Manifest,
+    PrecisionError,
+    SelfCheck,
+)
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.answers import Answers
 from depth_core.runtime.engine.gate import (
@@ -345,6 +353,18 @@ def test_what_a_network_was_measured_to_lose_sets_its_limits(
     depth, sigma = limits_of(measured(error, noise), 'fp16')
     assert dataclasses.astuple(depth) == pytest.approx(dataclasses.astuple(limit))
     assert sigma == LIMITS['fp16']  # not measured
+
+
+def test_a_manifest_may_ask_for_closer_answers_and_not_for_looser() -> None:
+    def limit(rtol: float) -> ErrorSpread:
+        graph = GraphSection(selfcheck=SelfCheck(rtol=rtol))
+        return limits_of(dataclasses.replace(MANIFEST, graph=graph), 'fp16')[0]
+
+    usual = LIMITS['fp16']
+    assert limit(0.05) == ErrorSpread(mean=usual.mean, p999=0.05, max=0.05)
+    assert limit(1.0) == usual
+    with pytest.raises(ConfigError, match=r'selfcheck\.rtol'):
+        SelfCheck(rtol=0.0)
 
 
 def test_a_report_can_be_kept_and_counts_only_for_the_same_comparison() -> None:
