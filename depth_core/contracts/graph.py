@@ -12,6 +12,7 @@ from depth_core.contracts.depth import DepthKind
 from depth_core.errors import ConfigError
 
 _SCALE: Final = 1.0 / 255.0
+_LONGEST: Final = 16
 _NO_MEAN: Final = (0.0, 0.0, 0.0)
 _NO_STD: Final = (1.0, 1.0, 1.0)
 
@@ -33,7 +34,19 @@ class SizeRule:
             raise ConfigError(message)
 
     def choose(self, height: int, width: int, *, multiple: int = 1) -> tuple[int, int]:
-        """(height, width) of the input for images of `height` x `width`, multiples both."""
+        """(height, width) of the input for images of `height` x `width`, multiples both.
+
+        Raises:
+            ConfigError: The shorter side is to be brought to a size, and the longer one would
+                be more than `_LONGEST` times that.
+        """
+        if self.mode == 'short' and max(height, width) > _LONGEST * min(height, width):
+            message = (
+                f'images of {height}x{width} have a side more than {_LONGEST} times as long as '
+                f'the other, of which {self.target} pixels are to be made; cut them, or use a rule '
+                'for the longer side or for all pixels.'
+            )
+            raise ConfigError(message)
         side = {'short': min(height, width), 'long': max(height, width)}.get(self.mode)
         scale = math.sqrt(self.target / (height * width)) if side is None else self.target / side
         rounded = _ROUNDINGS[self.round]

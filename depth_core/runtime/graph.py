@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,12 +119,23 @@ def output_mismatches(manifest: Manifest, outputs: Sequence[TensorInfo]) -> Iter
             yield f'mask {mask} is of another size than the depth {depth}'
 
 
+_PLANE_AXES: Final = {3: (0, 2), 4: (1, 3)}
+"""Where planes may stand in an output of so many axes: before rows and columns, or behind."""
+
+
 def _channel_mismatches(key: str, channel: Channel | None, found: TensorInfo) -> Iterator[str]:
     if channel is None or found.shape is None:
         return
     rank = len(found.shape)
     if not -rank <= channel.axis < rank:
         yield f'output {found} has {rank} axes, {key} says axis {channel.axis}'
+        return
+    if rank in _PLANE_AXES and channel.axis % rank not in _PLANE_AXES[rank]:
+        first, last = _PLANE_AXES[rank]
+        yield (
+            f'axis {channel.axis} of output {found} holds images, rows or columns, {key} has to '
+            f'say {first} or {last}'
+        )
         return
     size = found.shape[channel.axis]
     if size is not None and channel.index >= size:

@@ -123,6 +123,14 @@ def test_the_size_of_a_camera(
     assert rule.choose(*image, multiple=14) == expected
 
 
+def test_a_strip_does_not_become_an_input_of_any_length() -> None:
+    rule = SizeRule(mode='short', target=518)
+    assert rule.choose(10, 160, multiple=14) == (518, 8288)
+    with pytest.raises(ConfigError, match='images of 10x161 have a side more than 16 times'):
+        rule.choose(10, 161, multiple=14)
+    assert SizeRule(mode='pixels', target=196 * 100).choose(8, 2000, multiple=14) == (14, 2212)
+
+
 def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
     stated = {'output': 'sigma', 'meaning': 'sigma_m'}
     manifest = Manifest.from_json(text(confidence=stated))

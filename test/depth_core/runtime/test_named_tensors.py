@@ -158,6 +158,13 @@ def test_without_a_camera_it_is_refused_in_words_or_one_is_assumed(
             {'depth': MANIFEST['depth'] | {'channel': {'axis': 4, 'index': 2}}},
             ('has 4 axes', 'depth.channel says axis 4'),
         ),
+        *(
+            (
+                {'depth': MANIFEST['depth'] | {'channel': {'axis': axis, 'index': 0}}},
+                ('holds images, rows or columns', 'depth.channel has to say 1 or 3'),
+            )
+            for axis in (0, 2, -2)
+        ),
         ({'depth': MANIFEST['depth'] | {'rank_hint': 3}}, ('has 4 axes', 'rank_hint is 3')),
         (
             {'extra_inputs': [{'name': 'rays', 'kind': 'K3x3'}, *MANIFEST['extra_inputs'][::2]]},
