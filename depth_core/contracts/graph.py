@@ -43,8 +43,8 @@ class SizeRule:
         if self.mode == 'short' and max(height, width) > _LONGEST * min(height, width):
             message = (
                 f'images of {height}x{width} have a side more than {_LONGEST} times as long as '
-                f'the other, of which {self.target} pixels are to be made; cut them, or use a rule '
-                'for the longer side or for all pixels.'
+                f'the other, which {self.target} pixels are to be made of; cut them, or use a '
+                'rule for the longer side or for all pixels.'
             )
             raise ConfigError(message)
         side = {'short': min(height, width), 'long': max(height, width)}.get(self.mode)
