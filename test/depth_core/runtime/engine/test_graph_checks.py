@@ -14,15 +14,12 @@ import onnx
 import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from depth_core.contracts import DepthKind, InputSpec, OutputSpec
-from depth_core.errors import BackendError, ConfigError
-from depth_core.manifest import GraphSection, Manifest
+from depth_core.errors import BackendError
 from depth_core.runtime.backends.base import Precision
 from depth_core.runtime.engine.graph_checks import (
     LIMITS,
     OPSETS,
     Release,
-    check_oldest,
     check_operators,
 )
 from depth_core.runtime.engine.options import Flavour
@@ -381,24 +378,3 @@ def test_our_shipped_graph_is_taken_by_every_version_that_knows_its_opset(
             if opset >= graph.opset:
                 assert not check(graph, (flavour, release), 'fp32'), (flavour, release)
         assert not check(graph, (flavour, NEWEST[flavour]), 'fp32')
-
-
-def test_a_manifest_asks_for_a_later_tensorrt() -> None:
-    manifest = Manifest(
-        name='plain',
-        input=InputSpec(height=32, width=48),
-        output=OutputSpec(kind=DepthKind.METRIC, min_depth=0.5, max_depth=80.0),
-        graph=GraphSection(min_trt='10.12'),
-    )
-    for release in ((10, 3, 0), (9, 13), (10, 11, 9)):
-        with pytest.raises(BackendError, match=r'min_trt of plain is 10\.12.* is older'):
-            check_oldest(manifest, flavour='tensorrt', release=release)
-    for release in ((10, 12), (10, 12, 1), (11, 0)):
-        check_oldest(manifest, flavour='tensorrt', release=release)
-    check_oldest(manifest, flavour='tensorrt-rtx', release=(1, 7))  # numbers of its own
-
-
-@pytest.mark.parametrize('words', ['new', '10.', '10.3-rc1', '10,3'])
-def test_what_is_no_release_is_refused(words: str) -> None:
-    with pytest.raises(ConfigError, match=r'graph\.min_trt'):
-        GraphSection(min_trt=words)
