@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,17 +82,22 @@ class Bench:
         return self.ros.diagnostics(lambda said: int(said[key]) == value, f'{key} = {value}')
 
 
-@pytest.fixture(scope='module')
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    folder = tmp_path_factory.mktemp('mono_depth')
+@contextlib.contextmanager
+def open_bench(folder: Path) -> Iterator[Bench]:
     with ros_session(folder) as ros:
         yield Bench(ros, write_standin_onnx(folder / 'standin.onnx'))
 
 
-def test_nothing_is_computed_while_nobody_listens(bench: Bench) -> None:
-    assert not bench.received, 'this test comes first'
-    bench.ask()
-    said = bench.counted('dropped_no_subscriber', 1)
+@pytest.fixture(scope='module')
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with open_bench(tmp_path_factory.mktemp('mono_depth')) as bench:
+        yield bench
+
+
+def test_nothing_is_computed_while_nobody_listens(tmp_path: Path) -> None:
+    with open_bench(tmp_path) as bench:
+        bench.ask()
+        said = bench.counted('dropped_no_subscriber', 1)
     assert said['frames_in'] == '1'
     assert said['frames_out'] == '0'
     assert said['level'] == '0'
