@@ -18,9 +18,10 @@ from depth_core.errors import DepthError
 from depth_core.runtime import Predictor
 from depth_ros.camera_info import CameraInfoStore, image_is_rectified, info_for_image
 from depth_ros.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
-from depth_ros.diagnostics import FrameStatistics, FrameTimes, Identity
 from depth_ros.drops import DropReason, FrameError
 from depth_ros.frame_camera import FrameCameras
+from depth_ros.frame_statistics import FrameStatistics, FrameTimes
+from depth_ros.identity import Identity
 from depth_ros.opened_size import OpenedSize
 from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
 from depth_ros.point_cloud import RayCache

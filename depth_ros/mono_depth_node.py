@@ -15,7 +15,6 @@ Opening the model, which may build an engine for minutes, blocks nothing.
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,26 +24,23 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
-from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.arguments import CommandParser
-from depth_ros.camera_info import CameraInfoStore
-from depth_ros.diagnostics import FrameStatistics, Identity, status_message
-from depth_ros.drops import DropReason
+from depth_ros.diagnostics import status_message
+from depth_ros.frame_statistics import FrameStatistics
+from depth_ros.identity import Identity
 from depth_ros.memory import keep_freed_memory
-from depth_ros.newest_frame import NewestFrameWorker
 from depth_ros.opening import Opening
 from depth_ros.outputs import Outputs
 from depth_ros.parameter_fields import When
 from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
-from depth_ros.qos import DIAGNOSTICS_QOS, input_events, input_qos
-from depth_ros.scale import SparseDepthStore
+from depth_ros.qos import DIAGNOSTICS_QOS
 from depth_ros.served_model import described, identity_of, open_model
+from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
 
 NODE_NAME: Final = 'mono_depth'
@@ -74,9 +70,7 @@ class MonoDepthNode(StartableNode):
         self._opening: Opening[Predictor] | None = None
         self._predictor: Predictor | None = None
         self._outputs: Outputs | None = None
-        self._answerer: FrameAnswerer | None = None
-        self._worker: NewestFrameWorker[Frame] | None = None
-        self._inputs: list[Any] = []
+        self._serving: Serving | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS_QOS)
         self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
 
@@ -184,66 +178,29 @@ class MonoDepthNode(StartableNode):
 
     def _begin(self) -> None:
         with self._changing:
-            self._subscribe()
-
-    def _subscribe(self) -> None:
-        if self._predictor is None or self._outputs is None:
-            message = 'the node is not configured; configure it before activating it.'
-            raise ConfigError(message)
-        self._end()  # what an activation that failed halfway may have left
-        settings = self._settings
-        info_topic = self.resolve_topic_name('camera_info')
-        infos = CameraInfoStore(info_topic)
-        sparse: SparseDepthStore | None = None
-        inputs: list[tuple[Any, str, Callable[[Any], None]]] = [
-            (CameraInfo, info_topic, infos.add),
-        ]
-        if settings.scale_source == 'sparse_depth':
-            sparse = SparseDepthStore(self.resolve_topic_name('sparse_depth'))
-            inputs.append((Image, sparse.topic, sparse.add))
-        image = CompressedImage if settings.image_transport == 'compressed' else Image
-        inputs.append((image, self._identity.image_topic, self._on_image))
-        self._answerer = FrameAnswerer(
-            settings=settings,
-            predictor=self._predictor,
-            outputs=self._outputs,
-            infos=infos,
-            sparse=sparse,
-            statistics=self._statistics,
-            image_topic=self._identity.image_topic,
-            clock=self.get_clock(),
-            log=self.get_logger().info,
-            warn=self.get_logger().warning,
-        )
-        self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
-        qos = input_qos(settings.input_reliability, settings.queue_depth)
-        for kind, topic, callback in inputs:
-            events = input_events(topic, self.get_logger().warning)
-            self._inputs.append(
-                self.create_subscription(kind, topic, callback, qos, event_callbacks=events)
+            if self._predictor is None or self._outputs is None:
+                message = 'the node is not configured; configure it before activating it.'
+                raise ConfigError(message)
+            self._end()  # what an activation that failed halfway may have left
+            self._serving = Serving(
+                self,
+                settings=self._settings,
+                predictor=self._predictor,
+                outputs=self._outputs,
+                statistics=self._statistics,
+                image_topic=self._identity.image_topic,
             )
-        self._statistics.restart_clock()
-        self.get_logger().info(f'subscribed to images on {self._identity.image_topic}')
 
     def _end(self) -> None:
         with self._changing:
-            for subscription in self._inputs:
-                self.destroy_subscription(subscription)
-            self._inputs.clear()
-            if self._worker is not None and self._worker.stop() is not None:
-                self._statistics.dropped(DropReason.DEACTIVATED)
-            self._worker = self._answerer = None
+            if self._serving is not None:
+                self._serving.stop()
+            self._serving = None
 
     def _undo(self) -> None:
         with self._changing:
             self._end()
             self._close()
-
-    def _on_image(self, message: Any) -> None:  # noqa: ANN401 Image or CompressedImage
-        self._statistics.arrived()
-        frame, worker = Frame(message, time.monotonic()), self._worker
-        if worker is not None and worker.offer(frame) is not None:
-            self._statistics.dropped(DropReason.SUPERSEDED)
 
     def _image_topic(self, transport: str) -> str:
         """Topic of the images; remapping `image` remaps its transports too."""
@@ -273,8 +230,8 @@ class MonoDepthNode(StartableNode):
                 )
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if self._answerer is not None:
-                self._answerer.settings = self._settings
+            if self._serving is not None:
+                self._serving.settings = self._settings
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
@@ -289,8 +246,8 @@ class MonoDepthNode(StartableNode):
         opening = self._opening if self.state == 'configuring' else None
         progress = opening.progress if opening is not None and opening.is_running else None
         identity = replace(self._identity, state=self.state, progress=progress)
-        if self._answerer is not None:
-            identity = self._answerer.described(identity)
+        if self._serving is not None:
+            identity = self._serving.described(identity)
         return status_message(
             self.get_fully_qualified_name().lstrip('/'),
             identity,

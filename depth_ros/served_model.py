@@ -11,8 +11,8 @@ from depth_core.manifest import ErrorSpread, Manifest, PrecisionError, read_mani
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import EngineOptions
 from depth_core.runtime.sized_model import chosen_manifest
-from depth_ros.diagnostics import KEY_CHARACTERS, Identity
 from depth_ros.frame_camera import initial_state
+from depth_ros.identity import KEY_CHARACTERS, Identity
 from depth_ros.settings import Settings
 
 

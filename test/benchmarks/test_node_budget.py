@@ -23,7 +23,7 @@ from depth_core.manifest import Manifest
 from depth_core.runtime import Predictor
 from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.camera_info import CameraInfoStore
-from depth_ros.diagnostics import FrameStatistics
+from depth_ros.frame_statistics import FrameStatistics
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import Outputs
 from depth_ros.settings import Settings

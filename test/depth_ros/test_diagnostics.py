@@ -10,15 +10,10 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
-from depth_ros.diagnostics import (
-    REPEAT_S,
-    FrameStatistics,
-    FrameTimes,
-    Identity,
-    Snapshot,
-    status_message,
-)
+from depth_ros.diagnostics import status_message
 from depth_ros.drops import DropReason
+from depth_ros.frame_statistics import REPEAT_S, FrameStatistics, FrameTimes, Snapshot
+from depth_ros.identity import Identity
 
 ACTIVE = Identity(state='active', model='net', image_topic='/camera/image_raw', backend='openvino')
 
@@ -42,7 +37,7 @@ def test_counts_are_totals_and_rates_are_since_the_last_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = [100.0]
-    monkeypatch.setattr('depth_ros.diagnostics.time.monotonic', lambda: now_s[0])
+    monkeypatch.setattr('depth_ros.frame_statistics.time.monotonic', lambda: now_s[0])
     statistics = FrameStatistics()
     for _ in range(20):
         statistics.arrived()
@@ -68,7 +63,7 @@ def test_counts_are_totals_and_rates_are_since_the_last_snapshot(
 
 def test_a_reason_is_logged_first_and_then_now_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [100.0]
-    monkeypatch.setattr('depth_ros.diagnostics.time.monotonic', lambda: now_s[0])
+    monkeypatch.setattr('depth_ros.frame_statistics.time.monotonic', lambda: now_s[0])
     statistics = FrameStatistics()
     assert statistics.dropped(DropReason.SIZE, 'wrong')
     assert not statistics.dropped(DropReason.SIZE, 'wrong')

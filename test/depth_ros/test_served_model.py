@@ -12,7 +12,7 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, ModelError
 from depth_core.manifest import ErrorSpread, PrecisionError, read_manifest
 from depth_core.runtime.engine import EngineIdentity, EngineOptions
-from depth_ros.diagnostics import Identity
+from depth_ros.identity import Identity
 from depth_ros.served_model import check_model, described, identity_of, open_model, precision_text
 from depth_ros.settings import settings_from
 from test.foreign import STANDINS

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happened to the frames of an active node: counts, times, and the problems of late."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from depth_ros.drops import DropReason
+
+WINDOW_FRAMES: Final = 200
+"""Percentiles are taken over so many of the latest frames."""
+
+REPEAT_S: Final = 10.0
+"""A reason that goes on is logged again after so long."""
+
+NORMAL: Final = frozenset(
+    {DropReason.SUPERSEDED, DropReason.NO_SUBSCRIBER, DropReason.DEACTIVATED}
+)
+"""Normal operation: the camera is faster than the model, or no output has a subscriber."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameTimes:
+    """How long one published frame took, seconds."""
+
+    waiting_s: float
+    """From its arrival to the beginning of the work."""
+    inference_s: float
+    """Inside the backend."""
+    latency_s: float
+    """From its arrival to the return of the last publish."""
+    age_s: float
+    """From its stamp to the return of the last publish; as good as the camera's clock."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The counts at one moment, and the rates since the snapshot before."""
+
+    frames_in: int = 0
+    frames_out: int = 0
+    dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    """Totals since configure."""
+    newly_dropped: Mapping[DropReason, int] = field(default_factory=dict)
+    """Since the snapshot before."""
+    newly_lost: int = 0
+    """Whole frames among these that are no normal operation."""
+    rate_in_hz: float = 0.0
+    rate_out_hz: float = 0.0
+    silent_s: float = 0.0
+    """Since the last frame arrived, or since the counting began."""
+    times: tuple[FrameTimes, ...] = ()
+    problems: Mapping[DropReason, str] = field(default_factory=dict)
+    """The latest message of each reason."""
+
+
+class FrameStatistics:
+    """Counts what happens to frames; every method may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        now_s = time.monotonic()
+        self._frames_in = self._frames_out = 0
+        self._dropped: Counter[DropReason] = Counter()
+        self._lost = 0
+        self._problems: dict[DropReason, str] = {}
+        self._logged_s: dict[DropReason, float] = {}
+        self._times: deque[FrameTimes] = deque(maxlen=WINDOW_FRAMES)
+        self._last_in_s = now_s
+        self._before = (now_s, 0, 0, 0, Counter[DropReason]())
+
+    def restart_clock(self) -> None:
+        """Begin to wait for a frame now."""
+        with self._lock:
+            self._last_in_s = time.monotonic()
+
+    def arrived(self) -> None:
+        """Count a frame that came in."""
+        with self._lock:
+            self._frames_in += 1
+            self._last_in_s = time.monotonic()
+
+    def published(self, times: FrameTimes) -> None:
+        """Count a frame that went out."""
+        with self._lock:
+            self._frames_out += 1
+            self._times.append(times)
+
+    def dropped(self, reason: DropReason, problem: str = '', *, whole: bool = True) -> bool:
+        """Count what was not published.
+
+        Args:
+            reason: Why.
+            problem: The same in words, where there is more to say.
+            whole: Whether the whole frame is lost; else only an output of it.
+
+        Returns:
+            True when `problem` should be logged: it is the first of its reason, or `REPEAT_S`
+            have passed since this was answered last.
+        """
+        now_s = time.monotonic()
+        with self._lock:
+            self._dropped[reason] += 1
+            self._lost += whole and reason not in NORMAL
+            if not problem:
+                return False
+            self._problems[reason] = problem
+            due = now_s - self._logged_s.get(reason, -REPEAT_S) >= REPEAT_S
+            if due:
+                self._logged_s[reason] = now_s
+            return due
+
+    def snapshot(self) -> Snapshot:
+        """Return the counts, and the rates since this was called last."""
+        now_s = time.monotonic()
+        with self._lock:
+            then_s, frames_in, frames_out, lost, dropped = self._before
+            totals = self._frames_in, self._frames_out, self._lost, self._dropped.copy()
+            self._before = (now_s, *totals)
+            elapsed_s = max(now_s - then_s, 1e-9)
+            return Snapshot(
+                frames_in=self._frames_in,
+                frames_out=self._frames_out,
+                dropped=dict(self._dropped),
+                newly_dropped=dict(self._dropped - dropped),
+                newly_lost=self._lost - lost,
+                rate_in_hz=(self._frames_in - frames_in) / elapsed_s,
+                rate_out_hz=(self._frames_out - frames_out) / elapsed_s,
+                silent_s=now_s - self._last_in_s,
+                times=tuple(self._times),
+                problems=dict(self._problems),
+            )
