@@ -87,7 +87,7 @@ format: setup  ## let ruff format the code and mend what it can
 docs: setup  ## renew the tables of the docs and the file of the node's parameters from the code
 	@$(BIN)/python -m depth_ros.parameters --yaml > .setup-parameters
 	@mv .setup-parameters config/mono_depth.yaml
-	@{ sed '/^|/,$$d' docs/parameters.md; $(BIN)/python -m depth_ros.parameters; } > .setup-parameters
+	@{ sed '/^| parameter/,$$d' docs/parameters.md; $(BIN)/python -m depth_ros.parameters; } > .setup-parameters
 	@mv .setup-parameters docs/parameters.md
 	@{ sed '/^|/,$$d' docs/data.md; $(BIN)/python -c \
 	  'from depth_core.data.registry import dataset_table; print(dataset_table())'; } > .setup-data

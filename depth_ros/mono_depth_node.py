@@ -42,6 +42,7 @@ from depth_ros.qos import DIAGNOSTICS_QOS
 from depth_ros.served_model import described, identity_of, open_model
 from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
+from depth_ros.topics import transport_topic
 
 NODE_NAME: Final = 'mono_depth'
 SILENCE_PERIODS: Final = 3.0
@@ -159,7 +160,7 @@ class MonoDepthNode(StartableNode):
         with self._changing:
             self._settings.check(predictor.manifest)  # live ones may have changed
             self._statistics = FrameStatistics()
-            topic = self._image_topic(settings.image_transport)
+            topic = transport_topic(self, 'image', settings.image_transport)
             self._identity = identity_of(predictor, settings, topic)
             if settings.build_only and predictor.engine is not None:
                 predictor.engine.check_kept()
@@ -201,16 +202,6 @@ class MonoDepthNode(StartableNode):
         with self._changing:
             self._end()
             self._close()
-
-    def _image_topic(self, transport: str) -> str:
-        """Topic of the images; remapping `image` remaps its transports too."""
-        if transport == 'raw':
-            return str(self.resolve_topic_name('image'))
-        own = f'image/{transport}'
-        resolved = str(self.resolve_topic_name(own))
-        if resolved != self.resolve_topic_name(own, only_expand=True):
-            return resolved
-        return f'{self.resolve_topic_name("image")}/{transport}'
 
     def _on_set_parameters(self, changes: list[Parameter[Any]]) -> SetParametersResult:
         for change in changes:

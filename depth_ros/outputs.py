@@ -15,16 +15,23 @@ from enum import Flag, auto
 from typing import Any, Final
 
 from rclpy.lifecycle import LifecycleNode
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 
 from depth_core.contracts import DepthMap, Float32Array, Uint8Array
 from depth_core.preview import colour_depth
+from depth_ros.compressed import (
+    CodedRange,
+    compressed_colours,
+    compressed_depth,
+    compressed_millimetres,
+)
 from depth_ros.conversions import image_message, millimetres
 from depth_ros.point_cloud import point_cloud
 from depth_ros.process import StartableNode
 from depth_ros.qos import output_events, output_qos
 from depth_ros.settings import Settings
+from depth_ros.topics import transport_topic
 
 DEPTH: Final = 'depth/image_raw'
 CAMERA_INFO: Final = 'depth/camera_info'
@@ -32,6 +39,15 @@ SIGMA: Final = 'sigma/image_raw'
 CONFIDENCE: Final = 'confidence/image_raw'
 PREVIEW: Final = 'depth/color'
 POINTS: Final = 'points'
+
+COMPRESSED_DEPTH: Final = 'compressedDepth'
+"""Ending of the topics that a subscriber with the transport of this name reads."""
+COMPRESSED: Final = 'compressed'
+
+SIGMA_FINEST_M: Final = 0.01
+"""Smallest sigma that a compressed one states, metres; smaller ones are stated as this."""
+CODED_CONFIDENCE: Final = CodedRange(0.01, 1.0, saturates=True)
+"""Confidence that a compressed one states, to 0.0008; no confidence at all is no value."""
 
 
 class Part(Flag):
@@ -99,6 +115,14 @@ class Output:
     needs: Part
     make: Callable[[FrameResult], Any]
     """Makes the message; it may raise `FrameError` to withhold this one."""
+    of: str = ''
+    """The topic of the same image uncompressed, where this one is compressed."""
+
+    def name_for(self, node: LifecycleNode | StartableNode) -> str:
+        """Name that the publisher takes; remapping an image remaps its transports too."""
+        if not self.of:
+            return self.topic
+        return transport_topic(node, self.of, self.topic.removeprefix(f'{self.of}/'))
 
     @property
     def type_text(self) -> str:
@@ -142,6 +166,40 @@ def _points(result: FrameResult) -> PointCloud2:
     )
 
 
+def _compressed_depth(result: FrameResult) -> CompressedImage:
+    depth_m, options = result.depth_map.depth_m, result.settings.compressed
+    if result.settings.depth_encoding == '16UC1':
+        return compressed_millimetres(
+            millimetres(depth_m), header=result.header, png_level=options.png_level
+        )
+    coded = CodedRange(options.depth_min_m, options.depth_max_m)
+    return compressed_depth(depth_m, coded, header=result.header, png_level=options.png_level)
+
+
+def _compressed_sigma(result: FrameResult) -> CompressedImage:
+    options = result.settings.compressed
+    coded = CodedRange(SIGMA_FINEST_M, options.depth_max_m, saturates=True)
+    return compressed_depth(
+        result.depth_map.sigma_m, coded, header=result.header, png_level=options.png_level
+    )
+
+
+def _compressed_confidence(result: FrameResult) -> CompressedImage:
+    return compressed_depth(
+        result.depth_map.confidence,
+        CODED_CONFIDENCE,
+        header=result.header,
+        png_level=result.settings.compressed.png_level,
+    )
+
+
+def _compressed_preview(result: FrameResult) -> CompressedImage:
+    depth, settings = result.depth_map, result.settings
+    colours = colour_depth(depth.depth_m, settings.preview_scale(depth.depth_range))
+    quality = settings.compressed.jpeg_quality
+    return compressed_colours(colours, header=result.header, jpeg_quality=quality)
+
+
 OUTPUTS: Final = (
     Output(  # the first, so that it is there when the images arrive
         topic=CAMERA_INFO,
@@ -183,6 +241,42 @@ OUTPUTS: Final = (
         make=_preview,
     ),
     Output(
+        topic=f'{DEPTH}/{COMPRESSED_DEPTH}',
+        of=DEPTH,
+        kind=CompressedImage,
+        encoding='16-bit PNG',
+        sentence='the same depth for slow links, see docs/parameters.md; unknown beyond its range',
+        needs=Part.DEPTH,
+        make=_compressed_depth,
+    ),
+    Output(
+        topic=f'{SIGMA}/{COMPRESSED_DEPTH}',
+        of=SIGMA,
+        kind=CompressedImage,
+        encoding='16-bit PNG',
+        sentence='the same, at least 0.01 m',
+        needs=Part.DEPTH,
+        make=_compressed_sigma,
+    ),
+    Output(
+        topic=f'{CONFIDENCE}/{COMPRESSED_DEPTH}',
+        of=CONFIDENCE,
+        kind=CompressedImage,
+        encoding='16-bit PNG',
+        sentence='the same, at least 0.01 or unknown',
+        needs=Part.DEPTH,
+        make=_compressed_confidence,
+    ),
+    Output(
+        topic=f'{PREVIEW}/{COMPRESSED}',
+        of=PREVIEW,
+        kind=CompressedImage,
+        encoding='JPEG',
+        sentence='the same preview',
+        needs=Part.DEPTH,
+        make=_compressed_preview,
+    ),
+    Output(
         topic=POINTS,
         kind=PointCloud2,
         sentence='organised, xyz with rgb and confidence on request',
@@ -205,7 +299,7 @@ class Outputs:
         self._publishers: dict[str, Any] = {
             output.topic: node.create_lifecycle_publisher(
                 output.kind,
-                output.topic,
+                output.name_for(node),
                 output_qos(reliability),
                 event_callbacks=output_events(output.topic, node.get_logger().warning),
             )

@@ -20,6 +20,7 @@ from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
 from depth_core.runtime.engine import EngineOptions
 from depth_core.shipped import default_model, find_model
+from depth_ros.compressed_options import CompressedOptions
 from depth_ros.parameter_fields import (
     ParameterField,
     When,
@@ -246,6 +247,7 @@ class Settings:
         when=When.LIVE,
     )
     cloud: CloudOptions = CloudOptions()
+    compressed: CompressedOptions = CompressedOptions()
     autostart: bool = parameter(
         'Configure and activate at start; false leaves both to a lifecycle manager.',
         default=True,
@@ -322,6 +324,7 @@ class Settings:
                 f'parameter preview_far_m = {far_m:g} is not above preview_near_m = {near_m:g}; '
                 'give a larger one, or 0 for the largest depth of the model.'
             )
+        yield from self.compressed.contradictions()
         if model is not None and model.output.kind.is_metric and self.scale_source != 'none':
             yield (
                 f'parameter scale_source is {self.scale_source} and the model gives metres '

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.contracts import DepthMap
 from depth_core.preview import ColourScale, colour_depth
@@ -39,6 +39,10 @@ def test_the_public_topics_and_types() -> None:
         'sigma/image_raw': Image,
         'confidence/image_raw': Image,
         'depth/color': Image,
+        'depth/image_raw/compressedDepth': CompressedImage,
+        'sigma/image_raw/compressedDepth': CompressedImage,
+        'confidence/image_raw/compressedDepth': CompressedImage,
+        'depth/color/compressed': CompressedImage,
         'points': PointCloud2,
     }
     assert len(BY_TOPIC) == len(OUTPUTS)
@@ -49,7 +53,8 @@ def test_a_message_is_made_from_what_the_row_needs(output: Output) -> None:
     message = output.make(result(output.needs))
     assert isinstance(message, output.kind)
     assert message.header == header(3)
-    assert (message.height, message.width) == (2, 2)
+    if not isinstance(message, CompressedImage):
+        assert (message.height, message.width) == (2, 2)
     if isinstance(message, Image):
         assert message.encoding in output.encoding.split(' or ')
     for part in Part:
