@@ -119,7 +119,8 @@ def test_every_input_stamp_gets_one_answer_with_the_predictors_values(bench: Ben
         )
         for messages in found.values():
             assert messages[0].header == header(number)
-            assert (messages[0].height, messages[0].width) == (120, 160)
+            if not isinstance(messages[0], CompressedImage):
+                assert (messages[0].height, messages[0].width) == (120, 160)
         assert_array_equal(pixels_of(found['depth/image_raw'][0]), expected.depth_m)
         assert_array_equal(pixels_of(found['sigma/image_raw'][0]), expected.sigma_m)
         assert_array_equal(pixels_of(found['confidence/image_raw'][0]), expected.confidence)
