@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import math
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import Header
@@ -27,6 +30,10 @@ from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
 from depth_ros.point_cloud import RayCache
 from depth_ros.scale import SparseDepthStore, SparseScale
 from depth_ros.settings import Settings
+from depth_ros.watchdog import InferenceRecord, first_line
+
+MEASURED_PIXELS: Final = 16384
+"""About so many pixels of a depth map tell how many have an estimate."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,18 @@ class FrameAnswerer:
         )
         self._scale = None if sparse is None else SparseScale(sparse, log)
         self._size = OpenedSize(predictor)
+        self._retired = threading.Event()
+        self.record = InferenceRecord()
+        """What the backend does."""
+
+    @property
+    def is_retired(self) -> bool:
+        """Whether it publishes nothing any more."""
+        return self._retired.is_set()
+
+    def retire(self) -> None:
+        """Publish nothing from here on, whatever is still in work."""
+        self._retired.set()
 
     def described(self, identity: Identity) -> Identity:
         """What is known of the model and of what it answers by now."""
@@ -91,8 +110,9 @@ class FrameAnswerer:
             self._drop(error.reason, str(error), of='frame')
         except DepthError as error:
             self._drop(DropReason.PREDICTION, str(error), of='frame')
-        except Exception:  # noqa: BLE001 one frame must not take the node down
-            self._drop(DropReason.INTERNAL, traceback.format_exc(), of='frame')
+        except Exception as error:  # noqa: BLE001 one frame must not take the node down
+            trace = traceback.format_exc()
+            self._drop(DropReason.INTERNAL, first_line(error), of='frame', details=trace)
 
     def _answer(self, frame: Frame) -> None:
         begun_s = time.monotonic()
@@ -101,6 +121,8 @@ class FrameAnswerer:
             self._statistics.dropped(DropReason.NO_SUBSCRIBER)
             return
         result = self._result(frame, parts_needed(wanted))
+        if self._retired.is_set():
+            return
         self._publish(wanted, result)
         done_s = time.monotonic()
         age_ns = self._clock.now().nanoseconds - nanoseconds(result.header.stamp)
@@ -110,7 +132,8 @@ class FrameAnswerer:
                 inference_s=result.depth.inference_s if result.depth is not None else 0.0,
                 latency_s=done_s - frame.arrived_s,
                 age_s=age_ns * 1e-9,
-            )
+            ),
+            valid_fraction=None if result.depth is None else _valid_fraction(result.depth.depth_m),
         )
 
     def _result(self, frame: Frame, needed: Part) -> FrameResult:
@@ -124,9 +147,10 @@ class FrameAnswerer:
             height, width = image.shape[:2]
             camera = self._cameras(message.header, settings, height=height, width=width)
             self._size.prepare(height, width)
-            depth = self._predictor.predict(
-                image, camera, stamp_ns=nanoseconds(message.header.stamp)
-            )
+            with self.record.inference():
+                depth = self._predictor.predict(
+                    image, camera, stamp_ns=nanoseconds(message.header.stamp)
+                )
             if self._scale is not None:
                 depth = self._scale(depth, message.header)
         # Only now: a camera_info that came a little later than its image is there by now.
@@ -167,7 +191,23 @@ class FrameAnswerer:
         )
         return self._rays(info, rectified=rectified, stride=settings.cloud.stride)
 
-    def _drop(self, reason: DropReason, problem: str, *, of: Literal['frame', 'output']) -> None:
+    def _drop(
+        self,
+        reason: DropReason,
+        problem: str,
+        *,
+        of: Literal['frame', 'output'],
+        details: str = '',
+    ) -> None:
+        """Count what is lost; the log gets the details too, now and then."""
+        if self._retired.is_set():
+            return
         if self._statistics.dropped(reason, problem, whole=of == 'frame'):
             lost = 'frame dropped' if of == 'frame' else 'output withheld'
-            self._warn(f'{lost} ({reason}): {problem}')
+            self._warn(f'{lost} ({reason}): {details or problem}')
+
+
+def _valid_fraction(depth_m: Float32Array) -> float:
+    """Fraction of the pixels that have an estimate, from a grid of them."""
+    step = max(1, math.isqrt(depth_m.size // MEASURED_PIXELS))
+    return 1.0 - float(np.isnan(depth_m[::step, ::step]).mean())

@@ -1,117 +1,350 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Diagnostics of the node: one status message of what happens."""
+"""Diagnostics of the node: one status of the whole, and one of each of its parts.
+
+The parts are `input`, `inference`, `outputs` and `model`. The status of the whole bears the name
+of the node, the worst level of the parts with what they say, and all of their values.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
 from depth_ros.drops import DropReason
-from depth_ros.frame_statistics import NORMAL, Snapshot
+from depth_ros.frame_statistics import NORMAL, WINDOW_FRAMES, Snapshot
+from depth_ros.health_options import HealthOptions
 from depth_ros.identity import KEY_CHARACTERS, Identity
 from depth_ros.opening import progress_text
+from depth_ros.qos import Sender
+from depth_ros.silence import silence_text
+
+PARTS: Final = ('input', 'inference', 'outputs', 'model')
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+RATE_WINDOW_S: Final = 5.0
+RATE_FRAMES: Final = 3.0
+"""The rate that min_rate_hz is compared with is that of so long, or of the time in which so many
+frames are due, whichever is more."""
+
+_OF_INFERENCE: Final = frozenset(
+    {
+        DropReason.PREDICTION,
+        DropReason.INTERNAL,
+        DropReason.NO_SCALE,
+        DropReason.SUPERSEDED,
+        DropReason.NO_SUBSCRIBER,
+        DropReason.DEACTIVATED,
+        DropReason.REOPENING,
+    }
+)
+"""The other reasons are those of the input."""
 
 
-def status_message(
-    name: str,
-    identity: Identity,
-    counts: Snapshot,
-    *,
-    publishers: int,
-    wanted: Iterable[str],
-    silence_s: float,
-) -> DiagnosticStatus:
-    """Return the status of the node.
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """What the node sees at the moment of a report."""
+
+    identity: Identity
+    """What is running."""
+    counts: Snapshot
+    """What happened."""
+    health: HealthOptions
+    """The limits."""
+    senders: Sequence[Sender] = ()
+    """Publishers of the image topic."""
+    reliability: str = 'best_effort'
+    """What is requested of them."""
+    wanted: Sequence[str] = ()
+    """Outputs that have a subscriber."""
+    wanted_s: float = 0.0
+    """For how long any has had one."""
+    silence_s: float
+    """Without an image for so long, an active node warns."""
+    clock_stands: bool = False
+    """Whether the node takes its time from /clock, and none came."""
+
+    @property
+    def is_working(self) -> bool:
+        """Whether it is active, and its model open."""
+        return self.identity.state == 'active' and self.identity.progress is None
+
+    @property
+    def silence(self) -> str:
+        """Why no image comes; empty when they come, or are not expected."""
+        if not self.is_working or self.counts.silent_s <= self.silence_s:
+            return ''
+        return silence_text(
+            self.identity.image_topic,
+            self.senders,
+            transport=self.identity.transport,
+            reliability=self.reliability,
+            frames_in=self.counts.frames_in,
+            silent_s=self.counts.silent_s,
+        )
+
+
+@dataclass(kw_only=True)
+class _Part:
+    """One status in the making."""
+
+    level: bytes = OK
+    texts: list[str] = field(default_factory=list)
+    usual: str = ''
+    """What is said when nothing is wrong."""
+    values: list[tuple[str, str]] = field(default_factory=list)
+
+    def add(self, level: bytes, text: str) -> None:
+        """Say what is wrong; what is worse hides what is less so."""
+        if level > self.level:
+            self.level, self.texts = level, []
+        if level == self.level:
+            self.texts.append(text)
+
+    @property
+    def message(self) -> str:
+        """Everything that is wrong, or the usual."""
+        return '; '.join(self.texts) if self.level > OK else self.usual
+
+    def status(self, name: str, model: str) -> DiagnosticStatus:
+        """The message."""
+        return DiagnosticStatus(
+            level=self.level,
+            name=name,
+            message=self.message,
+            hardware_id=model,
+            values=[KeyValue(key=key, value=value) for key, value in self.values],
+        )
+
+
+def status_messages(name: str, seen: Observed) -> list[DiagnosticStatus]:
+    """Return the status of the node, and those of its parts.
 
     Args:
-        name: Name of the status, the node's own.
-        identity: What is running.
-        counts: What happened.
-        publishers: Publishers of the image topic that the node sees.
-        wanted: Outputs that have a subscriber.
-        silence_s: Without a frame for so long, an active node warns.
+        name: Name of the node; parts are called `name: part`.
+        seen: What is to be said.
     """
-    level, summary = _summary(identity, counts, publishers=publishers, silence_s=silence_s)
-    values = [
-        ('state', identity.state),
-        ('model', identity.model),
-        ('model_file', identity.model_file),
-        ('weights_sha256', identity.weights_sha256),
+    parts = {
+        'model': _model(seen),
+        'inference': _inference(seen),
+        'outputs': _outputs(seen),
+        'input': _input(seen),
+    }
+    worst = max(part.level for part in parts.values())
+    said = [part.message for part in parts.values() if part.level == worst]
+    if worst == OK:
+        said = [parts['outputs' if seen.is_working else 'model'].message]
+    whole = _Part(level=worst, texts=said, usual=said[0])
+    whole.values = [value for part in parts.values() for value in part.values]
+    model = seen.identity.model
+    return [
+        whole.status(name, model),
+        *(parts[part].status(f'{name}: {part}', model) for part in PARTS),
+    ]
+
+
+def _input(seen: Observed) -> _Part:
+    identity, counts = seen.identity, seen.counts
+    part = _Part(usual=f'{counts.rate_in_hz:.1f} images a second')
+    if not seen.is_working:
+        part.usual = 'not in use'
+    elif silence := seen.silence:
+        part.add(WARN, silence)
+    else:
+        _add_headers(part, seen)
+    _add_drops(part, seen, set(DropReason) - _OF_INFERENCE)
+    part.values = [
+        ('image_topic', identity.image_topic),
+        ('image_transport', identity.transport),
+        ('image_publishers', str(len(seen.senders))),
+        ('rate_in_hz', f'{counts.rate_in_hz:.2f}'),
+        ('frames_in', str(counts.frames_in)),
+        ('last_image_age_s', f'{counts.silent_s:.1f}' if counts.frames_in else ''),
+        ('input_stamp_age_s', _seconds(counts.stamp_age_s)),
+        ('frame_id', counts.frame_id or ''),
+        *_drops(counts, set(DropReason) - _OF_INFERENCE),
+    ]
+    return part
+
+
+def _add_headers(part: _Part, seen: Observed) -> None:
+    """Say what is wrong with the headers of the images."""
+    age_s, limit_s = seen.counts.stamp_age_s, seen.health.max_age_s
+    if seen.counts.frame_id == '':
+        part.add(WARN, 'frame_id of the images is empty, so tf cannot place what is published')
+    if seen.clock_stands:
+        part.add(WARN, 'use_sim_time is true and no time came on /clock')
+    elif age_s is not None and limit_s > 0.0 and abs(age_s) > limit_s:
+        where = 'old' if age_s > 0.0 else 'ahead of the clock'
+        part.add(
+            WARN,
+            f'stamps of the images are {abs(age_s):.1f} s {where} (max_age_s = {limit_s:g}): '
+            'synchronise the clocks, or set use_sim_time for a recording that is played',
+        )
+
+
+def _inference(seen: Observed) -> _Part:
+    identity, counts = seen.identity, seen.counts
+    watch, rate = identity.watch, f'{counts.rate_out_hz:.1f} depth maps a second'
+    part = _Part(usual=f'on {identity.backend}' if identity.backend else 'not in use')
+    if seen.is_working:
+        if watch.at_work:
+            part.add(ERROR, watch.at_work)
+        elif watch.first_backend not in {'', identity.backend}:
+            problem = f': {watch.last_problem}' if watch.last_problem else ''
+            part.add(
+                WARN, f'{rate} on {identity.backend}, in place of {watch.first_backend}{problem}'
+            )
+        elif identity.fell_back:
+            names = ', '.join(identity.passed_over)
+            part.add(WARN, f'{rate} on {identity.backend}, in place of {names}')
+    _add_drops(part, seen, _OF_INFERENCE - NORMAL - {DropReason.REOPENING})
+    part.values = [
         ('backend', identity.backend),
         ('device', identity.device),
         ('precision', identity.precision),
         ('precision_error', identity.precision_error),
         *_engine(identity.engine),
         *((f'passed_over_{name}', reason) for name, reason in identity.passed_over.items()),
-        *_progress(identity.progress),
-        ('failure', identity.failure),
-        ('scale_state', identity.scale_state),
         ('network_size', identity.network_size),
-        ('image_topic', identity.image_topic),
-        ('image_transport', identity.transport),
-        ('image_publishers', str(publishers)),
-        ('outputs_wanted', ' '.join(sorted(wanted))),
-        ('rate_in_hz', f'{counts.rate_in_hz:.2f}'),
-        ('rate_out_hz', f'{counts.rate_out_hz:.2f}'),
-        ('frames_in', str(counts.frames_in)),
-        ('frames_out', str(counts.frames_out)),
-        *_percentiles('latency', (times.latency_s for times in counts.times)),
+        ('scale_state', identity.scale_state),
+        ('inference_running_s', f'{watch.running_s:.1f}'),
+        ('inference_failed_in_row', str(watch.failed_in_row)),
+        ('watchdog_state', watch.at_work or ('watching' if seen.is_working else '')),
+        ('watchdog_reopened', str(watch.reopened)),
+        ('watchdog_problem', watch.last_problem),
+        ('watchdog_problem_age_s', f'{watch.last_problem_age_s:.0f}' * bool(watch.last_problem)),
         *_percentiles('queue_age', (times.waiting_s for times in counts.times)),
         *_percentiles('inference', (times.inference_s for times in counts.times)),
-        *_percentiles('stamp_age', (times.age_s for times in counts.times)),
-        *((f'dropped_{reason}', str(counts.dropped.get(reason, 0))) for reason in DropReason),
-        *((f'problem_{reason}', problem) for reason, problem in counts.problems.items()),
+        *_drops(counts, _OF_INFERENCE),
     ]
-    status = DiagnosticStatus()
-    status.level = level
-    status.name = name
-    status.message = summary
-    status.hardware_id = identity.model
-    status.values = [KeyValue(key=key, value=value) for key, value in values]
-    return status
+    return part
 
 
-def _summary(
-    identity: Identity, counts: Snapshot, *, publishers: int, silence_s: float
-) -> tuple[bytes, str]:
-    if identity.state != 'active' or identity.progress is not None:
-        return _inactive(identity)
-    if counts.silent_s > silence_s:
-        topic = identity.image_topic
-        if publishers == 0:
-            hint = f'{topic} has no publisher; remap image (image:=/camera/image_raw)'
-        else:
-            hint = (
-                f'{topic} has {publishers} publisher(s) but nothing arrives: compare the QoS, and '
-                'give both sides a Fast DDS profile whose shared memory holds images '
-                '(FASTDDS_DEFAULT_PROFILES_FILE, config/fastdds.xml)'
-            )
-        return DiagnosticStatus.WARN, f'no image for {counts.silent_s:.0f} s: {hint}'
-    bad = {reason: n for reason, n in counts.newly_dropped.items() if reason not in NORMAL}
-    if bad:
-        text = '; '.join(
-            f'{n} x {reason}: {counts.problems.get(reason, "")}' for reason, n in bad.items()
+def _outputs(seen: Observed) -> _Part:
+    counts = seen.counts
+    part = _Part(usual=f'{counts.rate_out_hz:.1f} depth maps a second')
+    if not seen.is_working:
+        part.usual = 'not in use'
+    elif not seen.wanted or (
+        counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0
+    ):
+        part.usual = 'idle: no output has a subscriber'
+    if seen.is_working and seen.wanted:
+        _add_lack(part, seen)
+        _add_valid(part, seen)
+        _add_rate(part, seen)
+        _add_age(part, seen)
+    part.values = [
+        ('outputs_wanted', ' '.join(sorted(seen.wanted))),
+        ('rate_out_hz', f'{counts.rate_out_hz:.2f}'),
+        ('frames_out', str(counts.frames_out)),
+        ('last_output_age_s', f'{counts.out_ages_s[-1]:.1f}' if counts.out_ages_s else ''),
+        ('valid_fraction', _fraction(counts.valid_fraction)),
+        *_percentiles('latency', (times.latency_s for times in counts.times)),
+        *_percentiles('stamp_age', (times.age_s for times in counts.times)),
+    ]
+    return part
+
+
+def _add_lack(part: _Part, seen: Observed) -> None:
+    """Say that nothing comes out, where images come in and somebody listens."""
+    lack_s = min(seen.counts.unanswered_s, seen.wanted_s)
+    if lack_s < seen.health.output_timeout_s or seen.counts.silent_s > seen.silence_s:
+        return
+    running_s = seen.identity.watch.running_s
+    why = f': an inference runs for {running_s:.1f} s' if running_s > 1.0 else ''
+    part.add(ERROR, f'nothing was published for {lack_s:.1f} s, and images arrive{why}')
+
+
+def _add_valid(part: _Part, seen: Observed) -> None:
+    """Say that depth maps are empty, or nearly so."""
+    found, least = seen.counts.valid_fraction, seen.health.min_valid_fraction
+    if found is None or found >= least:
+        return
+    text = (
+        f'{found:.1%} of the pixels have an estimate of depth (min_valid_fraction = {least:g}): '
+        'look at the image'
+    )
+    part.add(ERROR if found == 0.0 else WARN, text)
+
+
+def _add_rate(part: _Part, seen: Observed) -> None:
+    """Say that depth comes too slowly."""
+    least_hz = seen.health.min_rate_hz
+    if least_hz == 0.0:
+        return
+    window_s = max(RATE_WINDOW_S, RATE_FRAMES / least_hz)
+    if seen.wanted_s < window_s:
+        return
+    ages_s = seen.counts.out_ages_s
+    recent = sum(age_s <= window_s for age_s in ages_s)
+    if recent >= WINDOW_FRAMES:  # there may have been more
+        window_s = max(ages_s[0], 1e-3)
+    if (rate_hz := recent / window_s) < least_hz:
+        part.add(WARN, f'{rate_hz:.2f} depth maps a second (min_rate_hz = {least_hz:g})')
+
+
+def _add_age(part: _Part, seen: Observed) -> None:
+    """Say that depth is published long after its image was taken."""
+    limit_s, times = seen.health.max_age_s, seen.counts.times
+    if not times or limit_s == 0.0 or seen.clock_stands:
+        return
+    taken_s = times[-1].latency_s
+    if taken_s > limit_s:
+        part.add(
+            WARN,
+            f'depth is published {taken_s:.1f} s after its image arrived (max_age_s = '
+            f'{limit_s:g}): take a smaller model, or a faster backend',
         )
-        lost_all = counts.rate_out_hz == 0.0 and counts.newly_lost > 0
-        return (DiagnosticStatus.ERROR if lost_all else DiagnosticStatus.WARN), text
-    if counts.newly_dropped.get(DropReason.NO_SUBSCRIBER) and counts.rate_out_hz == 0.0:
-        return DiagnosticStatus.OK, 'idle: no output has a subscriber'
-    rate = f'{counts.rate_out_hz:.1f} depth maps a second'
-    if identity.fell_back:
-        names = ', '.join(identity.passed_over)
-        return DiagnosticStatus.WARN, f'{rate} on {identity.backend}, in place of {names}'
-    return DiagnosticStatus.OK, rate
 
 
-def _inactive(identity: Identity) -> tuple[bytes, str]:
+def _model(seen: Observed) -> _Part:
+    identity = seen.identity
+    part = _Part(usual=f'{identity.state}: {identity.model or "no model"}')
     if identity.progress is not None:
-        return DiagnosticStatus.OK, f'{identity.state}: {progress_text(identity.progress)}'
-    if identity.failure:
-        return DiagnosticStatus.ERROR, f'{identity.state}: {identity.failure}'
-    return DiagnosticStatus.OK, f'{identity.state}: not subscribed to images'
+        part.usual = f'{identity.state}: {progress_text(identity.progress)}'
+    elif identity.failure:
+        part.add(ERROR, f'{identity.state}: {identity.failure}')
+    elif identity.state != 'active':
+        part.usual = f'{identity.state}: not subscribed to images'
+    part.values = [
+        ('state', identity.state),
+        ('model', identity.model),
+        ('model_file', identity.model_file),
+        ('weights_sha256', identity.weights_sha256),
+        *_progress(identity.progress),
+        ('failure', identity.failure),
+    ]
+    return part
+
+
+def _add_drops(part: _Part, seen: Observed, reasons: Iterable[DropReason]) -> None:
+    """Say what was lost since the last report, and why."""
+    counts = seen.counts
+    if not seen.is_working:
+        return
+    lost_all = counts.rate_out_hz == 0.0 and counts.newly_lost > 0
+    for reason in DropReason:
+        if reason in reasons and (count := counts.newly_dropped.get(reason)):
+            text = counts.problems.get(reason, '')
+            said = f'{count} x {reason}: {text}' if text else f'{count} x {reason}'
+            part.add(ERROR if lost_all else WARN, said)
+
+
+def _drops(counts: Snapshot, reasons: Iterable[DropReason]) -> Iterable[tuple[str, str]]:
+    chosen = [reason for reason in DropReason if reason in reasons]
+    for reason in chosen:
+        yield f'dropped_{reason}', str(counts.dropped.get(reason, 0))
+    for reason in chosen:
+        if reason in counts.problems:
+            yield f'problem_{reason}', counts.problems[reason]
+            yield f'problem_{reason}_age_s', f'{counts.problem_ages_s.get(reason, 0.0):.1f}'
 
 
 def _engine(engine: EngineIdentity | None) -> list[tuple[str, str]]:
@@ -128,12 +361,19 @@ def _engine(engine: EngineIdentity | None) -> list[tuple[str, str]]:
 def _progress(progress: BuildProgress | None) -> list[tuple[str, str]]:
     if progress is None:
         return [('build_phase', ''), ('build_fraction', ''), ('build_elapsed_s', '')]
-    fraction = '' if progress.fraction is None else f'{progress.fraction:.3f}'
     return [
         ('build_phase', progress.phase),
-        ('build_fraction', fraction),
+        ('build_fraction', _fraction(progress.fraction)),
         ('build_elapsed_s', f'{progress.elapsed_s:.1f}'),
     ]
+
+
+def _fraction(value: float | None) -> str:
+    return '' if value is None else f'{value:.3f}'
+
+
+def _seconds(value: float | None) -> str:
+    return '' if value is None else f'{value:.1f}'
 
 
 def _percentiles(name: str, seconds: Iterable[float]) -> list[tuple[str, str]]:

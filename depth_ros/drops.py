@@ -27,6 +27,8 @@ class DropReason(str, Enum):
     """The backend refused the frame."""
     NO_SCALE = 'no_scale'
     """The model gives relative depth, and nothing measured makes metres of this frame."""
+    REOPENING = 'reopening'
+    """The backend hung or failed, and is being opened again."""
     INTERNAL = 'internal'
     """A defect of this package; the log holds the traceback."""
     NO_CAMERA_INFO = 'no_camera_info'

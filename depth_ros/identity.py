@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
+from depth_ros.watchdog import WatchState
 
 KEY_CHARACTERS: Final = 12
 """So much of the key of an engine is shown; it tells the entries of a cache apart."""
@@ -45,4 +46,6 @@ class Identity:
     progress: BuildProgress | None = None
     """How far the opening of the model is; None when none is going on."""
     failure: str = ''
-    """Why the latest transition failed."""
+    """Why the latest transition failed, in one line."""
+    watch: WatchState = field(default_factory=WatchState)
+    """What the watchdog says."""

@@ -15,13 +15,16 @@ Opening the model, which may build an engine for minutes, blocks nothing.
 from __future__ import annotations
 
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ROSClock
+from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
@@ -29,8 +32,8 @@ from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
-from depth_ros.diagnostics import status_message
-from depth_ros.frame_statistics import FrameStatistics
+from depth_ros.diagnostics import Observed, status_messages
+from depth_ros.frame_statistics import REPEAT_S, FrameStatistics
 from depth_ros.identity import Identity
 from depth_ros.memory import keep_freed_memory
 from depth_ros.opening import Opening
@@ -38,11 +41,12 @@ from depth_ros.outputs import Outputs
 from depth_ros.parameter_fields import When
 from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
-from depth_ros.qos import DIAGNOSTICS_QOS
-from depth_ros.served_model import described, identity_of, open_model
+from depth_ros.qos import DIAGNOSTICS_QOS, senders_of
+from depth_ros.served_model import backends_left, described, identity_of, open_model
 from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
 from depth_ros.topics import transport_topic
+from depth_ros.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
 
 NODE_NAME: Final = 'mono_depth'
 SILENCE_PERIODS: Final = 3.0
@@ -72,8 +76,16 @@ class MonoDepthNode(StartableNode):
         self._predictor: Predictor | None = None
         self._outputs: Outputs | None = None
         self._serving: Serving | None = None
+        self._watchdog: Watchdog | None = None
+        self._ended: list[Serving] = []
+        """Former ones, some with a thread that hangs."""
+        self._wanted_since_s: float | None = None
+        self._silence_logged_s = -REPEAT_S
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS_QOS)
-        self.create_timer(self._settings.diagnostics_period_s, self._publish_diagnostics)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on without /clock
+        period_s = self._settings.diagnostics_period_s
+        self.create_timer(period_s, self._publish_diagnostics, clock=steady)
+        self.create_timer(CHECK_S, self._watch, clock=steady)
 
     @property
     def autostart(self) -> bool:
@@ -87,8 +99,10 @@ class MonoDepthNode(StartableNode):
 
     @property
     def left_behind(self) -> bool:
-        """Whether a model is still being opened that nobody waits for."""
-        return self._opening is not None and self._opening.is_running
+        """Whether a model is still being opened or at work that nobody waits for."""
+        opening = self._opening is not None and self._opening.is_running
+        reopening = self._watchdog is not None and self._watchdog.left_behind
+        return opening or reopening or any(former.left_behind for former in self._ended)
 
     def give_up(self) -> None:
         """Cancel the opening of a model; the node ends."""
@@ -132,9 +146,11 @@ class MonoDepthNode(StartableNode):
             self.get_logger().info(f'{what} {error}')
         except DepthError as error:
             self._fail(f'{what} failed: {error}')
-        except Exception:  # noqa: BLE001 rclpy would hide it
-            self._fail(f'{what} failed with an internal error:\n{traceback.format_exc()}')
+        except Exception as error:  # noqa: BLE001 rclpy would hide it
+            self._fail(f'{what} failed with an internal error: {first_line(error)}')
+            self.get_logger().error(traceback.format_exc())
         else:
+            self._identity = replace(self._identity, failure='')
             return managed(state)
         return TransitionCallbackReturn.FAILURE
 
@@ -167,6 +183,14 @@ class MonoDepthNode(StartableNode):
             if not settings.build_only:
                 self._outputs = Outputs(self, reliability=settings.output_reliability)
                 self._predictor = predictor
+                self._watchdog = Watchdog(
+                    lambda name, options: open_model(path, settings.on_backend(name), options),
+                    settings.engine.options,
+                    backend=predictor.backend,
+                    chain=backends_left(path, predictor, settings),
+                    cancelled=self._ending,
+                    log=self.get_logger().error,
+                )
         for line in described(self._identity, predictor.manifest):
             log(line)
 
@@ -174,7 +198,7 @@ class MonoDepthNode(StartableNode):
         if self._outputs is not None:
             self._outputs.destroy()
         self._outputs = None
-        self._predictor = None
+        self._predictor = self._watchdog = None
         self._identity = Identity()
 
     def _begin(self) -> None:
@@ -196,6 +220,8 @@ class MonoDepthNode(StartableNode):
         with self._changing:
             if self._serving is not None:
                 self._serving.stop()
+                self._ended = [former for former in self._ended if former.left_behind]
+                self._ended.append(self._serving)
             self._serving = None
 
     def _undo(self) -> None:
@@ -225,27 +251,70 @@ class MonoDepthNode(StartableNode):
                 self._serving.settings = self._settings
         return SetParametersResult(successful=True)
 
+    def _watch(self) -> None:
+        """Have the backend opened again where it hangs or fails, and use it once it is open."""
+        with self._changing:
+            serving, watchdog = self._serving, self._watchdog
+            if serving is None or watchdog is None or self._ending.is_set():
+                return
+            if not watchdog.is_busy:
+                watchdog.steady(serving.record.answered)
+                if trouble := serving.trouble:
+                    serving.pause()
+                    watchdog.report(trouble)
+            elif not self._given_up and (predictor := watchdog.opened()) is not None:
+                self._predictor = predictor
+                topic = self._identity.image_topic
+                self._identity = identity_of(predictor, self._settings, topic)
+                serving.resume(predictor)
+
+    @property
+    def _given_up(self) -> bool:
+        """Whether so many threads hang that no other is begun."""
+        return self._serving is not None and self._serving.left_behind >= MOST_LEFT_BEHIND
+
     def _publish_diagnostics(self) -> None:
         with self._changing:
-            array = DiagnosticArray(status=[self._status()])
+            seen = self._observed()
+            name = self.get_fully_qualified_name().lstrip('/')
+            array = DiagnosticArray(status=status_messages(name, seen))
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
+        now_s, silence = time.monotonic(), seen.silence
+        if silence and now_s - self._silence_logged_s >= REPEAT_S:
+            self._silence_logged_s = now_s
+            self.get_logger().warning(silence)
 
-    def _status(self) -> DiagnosticStatus:
-        topic = self._identity.image_topic
-        wanted = self._outputs.wanted() if self._outputs is not None else ()
+    def _observed(self) -> Observed:
+        now_s, topic = time.monotonic(), self._identity.image_topic
+        outputs = self._outputs.wanted() if self._outputs is not None else ()
+        wanted = [output.topic for output in outputs] if self._serving is not None else []
+        if not wanted:
+            self._wanted_since_s = None
+        elif self._wanted_since_s is None:
+            self._wanted_since_s = now_s
         opening = self._opening if self.state == 'configuring' else None
         progress = opening.progress if opening is not None and opening.is_running else None
         identity = replace(self._identity, state=self.state, progress=progress)
         if self._serving is not None:
             identity = self._serving.described(identity)
-        return status_message(
-            self.get_fully_qualified_name().lstrip('/'),
-            identity,
-            self._statistics.snapshot(),
-            publishers=self.count_publishers(topic) if topic else 0,
-            wanted=[output.topic for output in wanted],
+        if self._watchdog is not None:
+            record = self._serving.record if self._serving is not None else None
+            watch = self._watchdog.state(record, given_up=self._given_up)
+            identity = replace(identity, watch=watch)
+        clock = self.get_clock()
+        return Observed(
+            identity=identity,
+            counts=self._statistics.snapshot(),
+            health=self._settings.health,
+            senders=senders_of(self, topic) if topic else (),
+            reliability=self._settings.input_reliability,
+            wanted=wanted,
+            wanted_s=0.0 if self._wanted_since_s is None else now_s - self._wanted_since_s,
             silence_s=SILENCE_PERIODS * self._settings.diagnostics_period_s,
+            clock_stands=isinstance(clock, ROSClock)
+            and clock.ros_time_is_active
+            and clock.now().nanoseconds == 0,
         )
 
 

@@ -44,13 +44,23 @@ class NewestFrameWorker(Generic[Frame]):
             self._changed.notify()
         return superseded
 
-    def stop(self) -> Frame | None:
-        """Finish the frame in work, end the thread, and return the frame that still waited."""
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread is there; it ends with `stop`, and when the work raises."""
+        return self._thread.is_alive()
+
+    def stop(self, patience_s: float | None = None) -> Frame | None:
+        """Finish the frame in work, end the thread, and return the frame that still waited.
+
+        Args:
+            patience_s: How long the frame in work may take, seconds; then its thread is left
+                behind, and `is_alive` says so. None waits for it.
+        """
         with self._changed:
             self._stopping = True
             left, self._waiting = self._waiting, None
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(patience_s)
         return left
 
     def _run(self) -> None:

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
+from rclpy.node import Node
 from rclpy.qos import (
     DurabilityPolicy,
     HistoryPolicy,
@@ -67,6 +69,30 @@ def output_events(topic: str, warn: Callable[[str], object]) -> PublisherEventCa
         'Set the parameter output_reliability to reliable and its durability to volatile.'
     )
     return PublisherEventCallbacks(incompatible_qos=_warning(text, warn))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """A publisher of the image topic."""
+
+    kind: str
+    """Type of its messages."""
+    reliability: str
+    """What it offers."""
+
+    def __str__(self) -> str:
+        return f'{self.kind}, {self.reliability}'
+
+
+def senders_of(node: Node, topic: str) -> tuple[Sender, ...]:
+    """The publishers of a topic that the node has found."""
+    return tuple(
+        Sender(
+            kind=info.topic_type,
+            reliability=str(ReliabilityPolicy(info.qos_profile.reliability).name).lower(),
+        )
+        for info in node.get_publishers_info_by_topic(topic)
+    )
 
 
 def _warning(text: str, warn: Callable[[str], object]) -> Callable[[Any], None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from depth_core.errors import ModelError
 from depth_core.manifest import ErrorSpread, Manifest, PrecisionError, read_manifest
 from depth_core.runtime import Predictor
+from depth_core.runtime.backends import default_chain
 from depth_core.runtime.engine import EngineOptions
 from depth_core.runtime.sized_model import chosen_manifest
 from depth_ros.frame_camera import initial_state
@@ -91,6 +92,15 @@ def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> I
         image_topic=image_topic,
         transport=settings.image_transport,
     )
+
+
+def backends_left(path: Path, predictor: Predictor, settings: Settings) -> tuple[str, ...]:
+    """The backends that may run the model should the one in use fail, the preferred one first."""
+    if settings.strict_backend:
+        return (predictor.backend,)
+    names = settings.backends if settings.names_backends else default_chain(path)
+    refused = dict(predictor.passed_over)
+    return tuple(name for name in names if name not in refused)
 
 
 def described(identity: Identity, manifest: Manifest) -> Iterator[str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.runtime import Predictor
 from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.camera_info import CameraInfoStore
+from depth_ros.conversions import nanoseconds
 from depth_ros.drops import DropReason
 from depth_ros.frame_statistics import FrameStatistics
 from depth_ros.identity import Identity
@@ -21,6 +22,10 @@ from depth_ros.process import StartableNode
 from depth_ros.qos import input_events, input_qos
 from depth_ros.scale import SparseDepthStore
 from depth_ros.settings import Settings
+from depth_ros.watchdog import InferenceRecord
+
+STOP_S: Final = 1.0
+"""How long the frame in work may take once its answer is not wanted any more."""
 
 
 class Serving:
@@ -38,30 +43,21 @@ class Serving:
     ) -> None:
         """Subscribe, and start the worker."""
         self._node = node
+        self._outputs = outputs
         self._statistics = statistics
-        infos = CameraInfoStore(node.resolve_topic_name('camera_info'))
-        sparse: SparseDepthStore | None = None
+        self._image_topic = image_topic
+        self._infos = CameraInfoStore(node.resolve_topic_name('camera_info'))
+        self._sparse: SparseDepthStore | None = None
         inputs: list[tuple[Any, str, Callable[[Any], None]]] = [
-            (CameraInfo, infos.topic, infos.add),
+            (CameraInfo, self._infos.topic, self._infos.add),
         ]
         if settings.scale_source == 'sparse_depth':
-            sparse = SparseDepthStore(node.resolve_topic_name('sparse_depth'))
-            inputs.append((Image, sparse.topic, sparse.add))
+            self._sparse = SparseDepthStore(node.resolve_topic_name('sparse_depth'))
+            inputs.append((Image, self._sparse.topic, self._sparse.add))
         image = CompressedImage if settings.image_transport == 'compressed' else Image
         inputs.append((image, image_topic, self._on_image))
-        self._answerer = FrameAnswerer(
-            settings=settings,
-            predictor=predictor,
-            outputs=outputs,
-            infos=infos,
-            sparse=sparse,
-            statistics=statistics,
-            image_topic=image_topic,
-            clock=node.get_clock(),
-            log=node.get_logger().info,
-            warn=node.get_logger().warning,
-        )
-        self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
+        self._left_behind: list[NewestFrameWorker[Frame]] = []
+        self._begin(predictor, settings)
         qos = input_qos(settings.input_reliability, settings.queue_depth)
         self._inputs = [
             node.create_subscription(
@@ -85,19 +81,68 @@ class Serving:
     def settings(self, settings: Settings) -> None:
         self._answerer.settings = settings
 
+    @property
+    def record(self) -> InferenceRecord:
+        """What the backend does."""
+        return self._answerer.record
+
+    @property
+    def left_behind(self) -> int:
+        """How many threads of former workers hang."""
+        return sum(worker.is_alive for worker in self._left_behind)
+
+    @property
+    def trouble(self) -> str:
+        """Why the backend is to be opened again; empty when all is well."""
+        if not self._worker.is_alive:
+            return 'the thread that answers frames has ended; the log says why'
+        return self.record.trouble(self.settings.health.inference_limit_s)
+
     def described(self, identity: Identity) -> Identity:
         """What is known of the model and of what it answers by now."""
         return self._answerer.described(identity)
 
+    def pause(self) -> None:
+        """Answer nothing until `resume`; a thread that hangs is left behind."""
+        self._answerer.retire()
+        self._worker.stop(0.0)
+        self._left_behind.append(self._worker)
+
+    def resume(self, predictor: Predictor) -> None:
+        """Answer the next frames with another model."""
+        self._begin(predictor, self.settings)
+
     def stop(self) -> None:
-        """Unsubscribe, and finish the frame in work."""
+        """Unsubscribe, and finish the frame in work, unless that takes longer than `STOP_S`."""
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
         self._inputs.clear()
-        if self._worker.stop() is not None:
+        if self._worker.stop(STOP_S) is not None:
             self._statistics.dropped(DropReason.DEACTIVATED)
+        self._answerer.retire()
+        self._left_behind.append(self._worker)
+
+    def _begin(self, predictor: Predictor, settings: Settings) -> None:
+        self._answerer = FrameAnswerer(
+            settings=settings,
+            predictor=predictor,
+            outputs=self._outputs,
+            infos=self._infos,
+            sparse=self._sparse,
+            statistics=self._statistics,
+            image_topic=self._image_topic,
+            clock=self._node.get_clock(),
+            log=self._node.get_logger().info,
+            warn=self._node.get_logger().warning,
+        )
+        self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
 
     def _on_image(self, message: Any) -> None:  # noqa: ANN401 Image or CompressedImage
-        self._statistics.arrived()
+        now_ns, header = self._node.get_clock().now().nanoseconds, message.header
+        self._statistics.arrived(
+            stamp_age_s=(now_ns - nanoseconds(header.stamp)) * 1e-9, frame_id=header.frame_id
+        )
         if self._worker.offer(Frame(message, time.monotonic())) is not None:
-            self._statistics.dropped(DropReason.SUPERSEDED)
+            stopped = self._answerer.is_retired
+            reason = DropReason.REOPENING if stopped else DropReason.SUPERSEDED
+            self._statistics.dropped(reason)

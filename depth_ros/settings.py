@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
 from depth_core.runtime.engine import EngineOptions
 from depth_core.shipped import default_model, find_model
 from depth_ros.compressed_options import CompressedOptions
+from depth_ros.health_options import HealthOptions
 from depth_ros.parameter_fields import (
     ParameterField,
     When,
@@ -248,6 +249,7 @@ class Settings:
     )
     cloud: CloudOptions = CloudOptions()
     compressed: CompressedOptions = CompressedOptions()
+    health: HealthOptions = HealthOptions()
     autostart: bool = parameter(
         'Configure and activate at start; false leaves both to a lifecycle manager.',
         default=True,
@@ -283,6 +285,10 @@ class Settings:
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the images that will come; None where it is not known."""
         return (self.image_height, self.image_width) if self.image_height else None
+
+    def on_backend(self, name: str) -> Settings:
+        """The same on the backend of that name alone."""
+        return replace(self, backend=name, strict_backend=True)
 
     def model_file(self) -> Path:
         """Return the file of the model.

@@ -191,7 +191,7 @@ class Monitor:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             values = {entry.key: entry.value for entry in status.values}
-            if 'backend' in values:
+            if 'frames_out' in values and 'backend' in values:  # of the whole node
                 self.diagnostics = values
 
 

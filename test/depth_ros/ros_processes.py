@@ -234,7 +234,9 @@ class RosSession:
         return STATES[answer.current_state.id]
 
     def diagnostics(self, accept: Callable[[dict[str, str]], bool], what: str) -> dict[str, str]:
-        """Return the values of the first status of mono_depth that `accept` returns true for.
+        """Return the values of the first status of a mono_depth that `accept` returns true for.
+
+        That of the whole node, which holds the values of its parts.
 
         The name, the level and the message are under `name`, `level` and `message`.
         """
@@ -242,6 +244,8 @@ class RosSession:
 
         def look(message: DiagnosticArray) -> None:
             for status in message.status:
+                if ': ' in status.name:  # of a part
+                    continue
                 values = {item.key: item.value for item in status.values}
                 values['name'] = status.name
                 values['level'] = str(int.from_bytes(status.level, 'little'))

@@ -10,17 +10,39 @@ import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
-from depth_ros.diagnostics import status_message
+from depth_ros.diagnostics import PARTS, Observed, status_messages
 from depth_ros.drops import DropReason
 from depth_ros.frame_statistics import REPEAT_S, FrameStatistics, FrameTimes, Snapshot
+from depth_ros.health_options import HealthOptions
 from depth_ros.identity import Identity
+from depth_ros.qos import Sender
+from depth_ros.watchdog import WatchState
 
-ACTIVE = Identity(state='active', model='net', image_topic='/camera/image_raw', backend='openvino')
+ACTIVE = Identity(
+    state='active',
+    model='net',
+    image_topic='/camera/image_raw',
+    transport='raw',
+    backend='openvino',
+)
+CAMERA = Sender(kind='sensor_msgs/msg/Image', reliability='best_effort')
+
+
+def statuses(
+    counts: Snapshot, identity: Identity = ACTIVE, **changes: Any
+) -> dict[str, DiagnosticStatus]:
+    options: dict[str, Any] = {
+        'senders': (CAMERA,),
+        'silence_s': 3.0,
+        'health': HealthOptions(),
+        **changes,
+    }
+    messages = status_messages('mono_depth', Observed(counts=counts, identity=identity, **options))
+    return {message.name: message for message in messages}
 
 
 def status(counts: Snapshot, identity: Identity = ACTIVE, **changes: Any) -> DiagnosticStatus:
-    options: dict[str, Any] = {'publishers': 1, 'wanted': (), 'silence_s': 3.0, **changes}
-    return status_message('mono_depth', identity, counts, **options)
+    return statuses(counts, identity, **changes)['mono_depth']
 
 
 def values(message: DiagnosticStatus) -> dict[str, str]:
@@ -85,8 +107,13 @@ def test_percentiles_are_those_of_the_frames() -> None:
 @pytest.mark.parametrize(
     ('counts', 'changes', 'level', 'said'),
     [
-        (Snapshot(rate_out_hz=9.96), {}, DiagnosticStatus.OK, '10.0 depth maps a second'),
-        (Snapshot(silent_s=4.0), {'publishers': 0}, DiagnosticStatus.WARN, 'has no publisher'),
+        (
+            Snapshot(rate_out_hz=9.96),
+            {'wanted': ('points',)},
+            DiagnosticStatus.OK,
+            '10.0 depth maps a second',
+        ),
+        (Snapshot(silent_s=4.0), {'senders': ()}, DiagnosticStatus.WARN, 'has no publisher'),
         (Snapshot(silent_s=4.0), {}, DiagnosticStatus.WARN, 'FASTDDS_DEFAULT_PROFILES_FILE'),
         (
             Snapshot(
@@ -110,7 +137,7 @@ def test_percentiles_are_those_of_the_frames() -> None:
         ),
         (
             Snapshot(rate_out_hz=5.0, newly_dropped={DropReason.SUPERSEDED: 20}),
-            {},
+            {'wanted': ('points',)},
             DiagnosticStatus.OK,
             '5.0 depth maps',
         ),
@@ -197,3 +224,131 @@ def test_falling_back_from_what_was_named_is_a_warning() -> None:
     message = status(counts, replace(passed, fell_back=True))
     assert message.level == DiagnosticStatus.WARN
     assert message.message == '5.0 depth maps a second on openvino, in place of tensorrt'
+
+
+LISTENED: dict[str, Any] = {'wanted': ('depth/image_raw',), 'wanted_s': 60.0}
+
+
+@pytest.mark.parametrize(
+    ('counts', 'changes', 'part', 'level', 'said'),
+    [
+        (
+            Snapshot(unanswered_s=7.25, rate_in_hz=9.0),
+            LISTENED,
+            'outputs',
+            DiagnosticStatus.ERROR,
+            'nothing was published for 7.2 s, and images arrive',
+        ),
+        (Snapshot(unanswered_s=7.25), {}, 'outputs', DiagnosticStatus.OK, 'idle'),
+        (
+            Snapshot(unanswered_s=7.25),
+            {**LISTENED, 'wanted_s': 1.0},
+            'outputs',
+            DiagnosticStatus.OK,
+            '0.0 depth maps',
+        ),
+        (
+            Snapshot(valid_fraction=0.0, rate_out_hz=5.0),
+            LISTENED,
+            'outputs',
+            DiagnosticStatus.ERROR,
+            '0.0% of the pixels have an estimate',
+        ),
+        (
+            Snapshot(valid_fraction=0.04, rate_out_hz=5.0),
+            LISTENED,
+            'outputs',
+            DiagnosticStatus.WARN,
+            '4.0% of the pixels have an estimate of depth (min_valid_fraction = 0.05)',
+        ),
+        (
+            Snapshot(out_ages_s=(5.5, 4.0, 3.0, 2.0, 1.0)),
+            {**LISTENED, 'health': HealthOptions(min_rate_hz=1.0)},
+            'outputs',
+            DiagnosticStatus.WARN,
+            '0.80 depth maps a second (min_rate_hz = 1)',
+        ),
+        (
+            Snapshot(out_ages_s=(5.5, 4.0, 3.0, 2.0, 1.0)),
+            {**LISTENED, 'health': HealthOptions(min_rate_hz=0.8)},
+            'outputs',
+            DiagnosticStatus.OK,
+            '0.0 depth maps',
+        ),
+        (
+            Snapshot(stamp_age_s=30.0, frame_id='camera'),
+            {},
+            'input',
+            DiagnosticStatus.WARN,
+            'stamps of the images are 30.0 s old (max_age_s = 5)',
+        ),
+        (
+            Snapshot(stamp_age_s=-30.0, frame_id='camera'),
+            {},
+            'input',
+            DiagnosticStatus.WARN,
+            '30.0 s ahead of the clock',
+        ),
+        (
+            Snapshot(stamp_age_s=30.0, frame_id='camera'),
+            {'health': HealthOptions(max_age_s=0.0)},
+            'input',
+            DiagnosticStatus.OK,
+            '0.0 images a second',
+        ),
+        (Snapshot(frame_id=''), {}, 'input', DiagnosticStatus.WARN, 'frame_id of the images is'),
+        (
+            Snapshot(stamp_age_s=-1e9, frame_id='camera'),
+            {'clock_stands': True},
+            'input',
+            DiagnosticStatus.WARN,
+            'no time came on /clock',
+        ),
+    ],
+)
+def test_each_part_says_its_own_and_the_whole_the_worst(
+    counts: Snapshot, changes: dict[str, Any], part: str, level: bytes, said: str
+) -> None:
+    found = statuses(counts, **changes)
+    assert set(found) == {'mono_depth', *(f'mono_depth: {name}' for name in PARTS)}
+    assert found[f'mono_depth: {part}'].level == level
+    assert said in found[f'mono_depth: {part}'].message
+    assert found['mono_depth'].level == level
+    others = [found[f'mono_depth: {name}'].level for name in PARTS if name != part]
+    assert others == [DiagnosticStatus.OK] * 3
+    if level != DiagnosticStatus.OK:
+        assert said in found['mono_depth'].message
+
+
+def test_what_the_watchdog_does_is_said_where_inference_is() -> None:
+    busy = WatchState(first_backend='openvino', at_work='it hangs; opening openvino')
+    found = statuses(Snapshot(), replace(ACTIVE, watch=busy))['mono_depth: inference']
+    assert (found.level, found.message) == (DiagnosticStatus.ERROR, 'it hangs; opening openvino')
+    other = WatchState(first_backend='tensorrt', reopened=2, last_problem='it hung')
+    found = statuses(Snapshot(rate_out_hz=3.0), replace(ACTIVE, watch=other))[
+        'mono_depth: inference'
+    ]
+    assert found.level == DiagnosticStatus.WARN
+    assert found.message == '3.0 depth maps a second on openvino, in place of tensorrt: it hung'
+    assert values(found)['watchdog_reopened'] == '2'
+
+
+def test_texts_of_problems_go_when_they_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = [100.0]
+    monkeypatch.setattr('depth_ros.frame_statistics.time.monotonic', lambda: now_s[0])
+    statistics = FrameStatistics()
+    statistics.arrived(stamp_age_s=0.1, frame_id='camera')
+    statistics.dropped(DropReason.SIZE, 'wrong')
+    now_s[0] += 4.0
+    counts = statistics.snapshot()
+    assert counts.problem_ages_s == {DropReason.SIZE: 4.0}
+    assert counts.unanswered_s == 4.0
+    said = values(status(counts))
+    assert (said['problem_size'], said['problem_size_age_s']) == ('wrong', '4.0')
+    statistics.published(times(0.02), valid_fraction=1.0)
+    now_s[0] += REPEAT_S
+    counts = statistics.snapshot()
+    assert (counts.unanswered_s, counts.out_ages_s) == (0.0, (REPEAT_S,))
+    said = values(status(counts))
+    assert 'problem_size' not in said
+    assert said['dropped_size'] == '1', 'the count stays'

@@ -40,6 +40,7 @@ class Bench:
                 'queue_depth': 50,
                 'diagnostics_period_s': 0.2,
                 'cloud.confidence': True,
+                'max_age_s': 0.0,  # the stamps are old
             },
             remappings={'image': '/camera/image_raw', 'camera_info': '/camera/camera_info'},
         )
