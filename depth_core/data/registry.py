@@ -64,6 +64,15 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
             'seed': Option(kind=int, help='seed, one that training did not use'),
         },
     ),
+    'varied': DatasetRow(
+        target='depth_core.data.synthetic:VariedDataset',
+        summary='rendered scenes of all kinds, near and far, through any camera; needs no files',
+        offers=('depth', 'intrinsics', 'labels', 'poses'),
+        options={
+            'scenes': Option(help='varied, near, indoor, outdoor or a scene class'),
+            'seed': Option(kind=int, help='seed, one that training did not use'),
+        },
+    ),
     'bag': DatasetRow(
         target='depth_core.data.bag.dataset:BagDataset',
         summary='recordings of ROS 2 (mcap, sqlite3) and ROS 1: camera, lidar, odometry',

@@ -10,13 +10,17 @@ from depth_core.data.synthetic.dataset import (
     SyntheticSequence,
 )
 from depth_core.data.synthetic.motion import Pace
+from depth_core.data.synthetic.varied import VARIED_CLASSES, VARIED_SETS, VariedDataset
 
 __all__ = [
     'CAMERAS',
     'FRAME_S',
     'SCENE_CLASSES',
     'SCENE_SETS',
+    'VARIED_CLASSES',
+    'VARIED_SETS',
     'Pace',
     'SyntheticDataset',
     'SyntheticSequence',
+    'VariedDataset',
 ]

@@ -48,7 +48,7 @@ FRAME_S = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Take:
+class Take:
     """Everything that was drawn for one scene."""
 
     scene: Scene
@@ -68,7 +68,7 @@ def _draw(
     leaders: float = 0.0,
     wrap: bool = False,
     hfov_deg: tuple[float, float] | None = None,
-) -> _Take:
+) -> Take:
     # Seeding by a string goes through SHA-512: equal on every machine and in every process.
     source = Random(identity)  # noqa: S311 - scenes are drawn, no secrets
     name = source.choice(SCENE_SETS[scenes])
@@ -86,7 +86,7 @@ def _draw(
         add_leader(scene, own)
     # Cameras on cars keep the sky in mind: real drives are darker than rooms.
     sensor = draw_sensor(source, exposure=0.075 if name in STREET_KINDS else 0.12)
-    return _Take(
+    return Take(
         scene=scene,
         scene_class=SCENE_CLASSES.index(name),
         intrinsics=intrinsics,
@@ -125,8 +125,8 @@ def _view(hfov_deg: float | Sequence[float] | None) -> tuple[float, float] | Non
     return view
 
 
-def _sample(
-    take: _Take,
+def take_sample(
+    take: Take,
     *,
     key: str,
     time_s: float,
@@ -136,6 +136,18 @@ def _sample(
     device: str,
     supersampling: int = 1,
 ) -> Sample:
+    """Render a scene at one moment, with neighbours, as a sample.
+
+    Args:
+        take: The scene, its camera and sensor.
+        key: Of the sample.
+        time_s: The moment.
+        frame_s: Time from frame to frame.
+        step: Number of the frame, which with the take gives its noise.
+        neighbours: Offsets of further frames.
+        device: Where to render.
+        supersampling: Rays along each side of a pixel, odd.
+    """
     target = torch.device(device)
 
     def shoot(moment_s: float) -> Render:
@@ -154,7 +166,7 @@ def _sample(
     return Sample(
         image=expose(frame, step),
         depth_m=frame.depth_m,
-        valid=torch.isfinite(frame.depth_m),
+        valid=_valid(frame),
         intrinsics=torch.from_numpy(take.intrinsics.matrix.astype(np.float32)).to(target),
         key=key,
         pose=_pose(frame, target),
@@ -169,6 +181,11 @@ def _sample(
         neighbour_dt_s=torch.tensor(neighbours, device=target) * frame_s if others else None,
         speed_mps=torch.tensor(speeds, device=target) if others else None,
     )
+
+
+def _valid(frame: Render) -> Tensor:
+    finite = torch.isfinite(frame.depth_m)
+    return finite if frame.behind_glass is None else finite & ~frame.behind_glass
 
 
 def _pose(frame: Render, device: torch.device) -> Tensor:
@@ -249,7 +266,7 @@ class SyntheticDataset:
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`; negative indices count from the end."""
         place = self._place(index)
-        return _sample(
+        return take_sample(
             self._take(place),
             key=f'synthetic/{self.seed}/{place}',
             time_s=0.0,
@@ -278,7 +295,7 @@ class SyntheticDataset:
             raise IndexError(message)
         return place % self.length
 
-    def _take(self, place: int) -> _Take:
+    def _take(self, place: int) -> Take:
         return _draw(
             f'{self.seed}/{place}',
             scenes=self.scenes,
@@ -360,7 +377,7 @@ class SyntheticSequence:
 
     def frame(self, index: int) -> Sample:
         """The sample of frame `index`, at `index / rate_hz` seconds of the scene."""
-        return _sample(
+        return take_sample(
             self._take,
             key=f'synthetic/sequence/{self.seed}/{index}',
             time_s=index / self.rate_hz,

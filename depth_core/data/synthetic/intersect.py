@@ -18,6 +18,14 @@ from depth_core.data.synthetic.scene import Shape
 NEAR_M = 0.05
 """A hit nearer than this does not count."""
 
+_RING_INSIDE = 0.86
+"""Radius of the hole of a ring."""
+_BARS = 16
+_BAR_SHARE = 0.36
+"""Share of the space from bar to bar that a bar fills."""
+_RAIL_FROM = 0.88
+"""Height, in units of half the box, from which it is solid."""
+
 _FOLIAGE_CELLS = 64
 _FOLIAGE_DENSITY = 0.8
 """Noise plus half chord at which leaves begin; less makes denser crowns."""
@@ -31,6 +39,10 @@ def intersect(shape: Shape, origin: Tensor, direction: Tensor) -> Tensor:
         return _cylinder(origin, direction)
     if shape is Shape.FOLIAGE:
         return _foliage(origin, direction)
+    if shape is Shape.RING:
+        return _ring(origin, direction)
+    if shape is Shape.BARS:
+        return _bars(origin, direction)
     return _ellipsoid(origin, direction)
 
 
@@ -88,6 +100,21 @@ def _cylinder(origin: Tensor, direction: Tensor) -> Tensor:
     low, high = _slab(origin[1], direction[1])
     near, far = torch.maximum(middle - reach, low), torch.minimum(middle + reach, high)
     return _entry(near, far).masked_fill_(miss, torch.inf)
+
+
+def _ring(origin: Tensor, direction: Tensor) -> Tensor:
+    hit = _cylinder(origin, direction)
+    x = torch.addcmul(origin[0], direction[0], hit)
+    z = torch.addcmul(origin[2], direction[2], hit)
+    return hit.masked_fill_(x.square_().add_(z.square_()) < _RING_INSIDE**2, torch.inf)
+
+
+def _bars(origin: Tensor, direction: Tensor) -> Tensor:
+    hit = _box(origin, direction)
+    x = torch.addcmul(origin[0], direction[0], hit)
+    y = torch.addcmul(origin[1], direction[1], hit)
+    place = x.add_(1.0).mul_(0.5 * _BARS).add_(0.5 * _BAR_SHARE).frac_()
+    return hit.masked_fill_((place > _BAR_SHARE) & (y.abs_() < _RAIL_FROM), torch.inf)
 
 
 def _foliage(origin: Tensor, direction: Tensor) -> Tensor:

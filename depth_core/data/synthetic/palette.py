@@ -264,3 +264,26 @@ def books(source: Random) -> Material:
         tint=0.22,
         noise=0.05,
     )
+
+
+def vivid(source: Random) -> Colour:
+    """Return a saturated colour, as on tarpaulins, doors and plastic."""
+    hue = source.randrange(6)
+    strong, weak = source.uniform(0.3, 0.7), source.uniform(0.01, 0.08)
+    between = source.uniform(weak, strong)
+    order = ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))[hue]
+    values = (strong, between, weak)
+    return values[order[0]], values[order[1]], values[order[2]]
+
+
+def poster(source: Random, width_m: float, height_m: float) -> Material:
+    """Print: a picture of `width_m` by `height_m` that covers the face again and again."""
+    return Material(
+        colour=(1.0, 1.0, 1.0),
+        cell=(1.0, 1.0, 1.0),
+        cell_m=(width_m, height_m),
+        joint=(0.0, 0.0),
+        noise=0.04,
+        gloss=source.choice((0.0, 0.2)),
+        picture=source.getrandbits(24),
+    )

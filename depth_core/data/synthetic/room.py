@@ -116,7 +116,7 @@ def make_room(name: str, source: Random) -> Scene:
         sway_rad=source.choice((0.0, 0.02)),
     )
     _furnish(scene, source, kind, room)
-    _light(scene, source, room)
+    light_room(scene, source, room)
     return scene
 
 
@@ -174,7 +174,8 @@ def _furnish(scene: Scene, source: Random, kind: RoomKind, room: placing.RoomBou
         placing.add_rug(scene, source, room)
 
 
-def _light(scene: Scene, source: Random, room: placing.RoomBounds) -> None:
+def light_room(scene: Scene, source: Random, room: placing.RoomBounds) -> None:
+    """Hang a lamp of any strength and warmth."""
     lamp = (
         source.uniform(0.7 * room.left_m, 0.7 * room.right_m),
         -room.height_m + source.uniform(0.08, 0.4),

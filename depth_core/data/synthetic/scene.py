@@ -26,7 +26,7 @@ NO_LABEL = 255
 
 
 class Label(IntEnum):
-    """Cityscapes train ids that scenes use."""
+    """Cityscapes train ids that scenes use, and after them the classes of rooms."""
 
     ROAD = 0
     SIDEWALK = 1
@@ -40,9 +40,19 @@ class Label(IntEnum):
     TERRAIN = 9
     SKY = 10
     PERSON = 11
+    RIDER = 12
     CAR = 13
     TRUCK = 14
     BUS = 15
+    TRAIN = 16
+    MOTORCYCLE = 17
+    BICYCLE = 18
+    FLOOR = 19
+    ROOM = 20
+    """Walls and ceiling of a room, doors, and what lies flat on them."""
+    FURNITURE = 21
+    OBJECT = 22
+    """Small things: books, cups, screens, lamps."""
 
 
 class Shape(IntEnum):
@@ -54,6 +64,10 @@ class Shape(IntEnum):
     """An ellipsoid shell with holes, so that its outline is ragged like a tree's crown."""
     CYLINDER = 3
     """Round around its own y axis, with flat ends."""
+    RING = 4
+    """A flat cylinder whose middle is open: the wheel of a bicycle."""
+    BARS = 5
+    """A box of upright bars between a rail below and one above: a fence, the back of a chair."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +96,8 @@ class Material:
     """Share of the sky or lamp mirrored at grazing angles."""
     emission: float = 0.0
     """Light the surface gives off, in units of its own albedo."""
+    picture: int = -1
+    """Index of a picture that covers each cell, modulo how many there are; -1 = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,6 +210,19 @@ class Primitive:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Pane:
+    """A sheet of glass or a mirror, which no depth is known of: an upright rectangle."""
+
+    centre: Vector
+    """In the world, metres."""
+    half: tuple[float, float]
+    """Half width and half height, metres."""
+    yaw_rad: float
+    """Of its normal, from z to the right."""
+    mirror: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrimitiveArrays:
     """The primitives of a scene as columns; P of them."""
 
@@ -226,6 +255,9 @@ class Scene:
     primitives: list[Primitive] = field(default_factory=list)
     zones: list[GroundZone] = field(default_factory=list)
     markings: list[Marking] = field(default_factory=list)
+    panes: list[Pane] = field(default_factory=list)
+    pictures: str | None = None
+    """Folder of photographs that materials with a picture take; None = drawn ones."""
 
     def add_material(self, material: Material) -> int:
         """Store a material and return its index."""

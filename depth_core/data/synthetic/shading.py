@@ -13,11 +13,20 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.synthetic.motion import camera_pose, place
+from depth_core.data.synthetic.panes import add_panes
+from depth_core.data.synthetic.pictures import picture_table
 from depth_core.data.synthetic.raster import local_rays, rasterise
 from depth_core.data.synthetic.scene import Scene, Sky
 from depth_core.data.synthetic.shadow import ShadowMap, shadow_map
 from depth_core.data.synthetic.surface import Surface, View, visible_surface
-from depth_core.data.synthetic.texture import albedo, lookup, material_table, noise_table, paint
+from depth_core.data.synthetic.texture import (
+    albedo,
+    lookup,
+    material_table,
+    noise_table,
+    paint,
+    print_pictures,
+)
 from depth_core.geometry import resize_intrinsics
 
 
@@ -35,6 +44,8 @@ class Render:
     """[4, 4] camera-to-world."""
     primitive: Tensor
     """[H, W] int32 index of the primitive that is seen, -1 for the sky."""
+    behind_glass: Tensor | None = None
+    """[H, W] bool, where a pane or a mirror is in front of it; None = nowhere."""
 
 
 def render(scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.device) -> Render:
@@ -60,12 +71,15 @@ def render(scene: Scene, intrinsics: Intrinsics, time_s: float, device: torch.de
     colour = _colour(scene, surface, values)
     light = _light(scene, surface, view, shadow, emission=values[17])
     radiance = _air(scene.sky, surface, view, colour.mul_(light), gloss=values[16])
+    radiance = radiance.view(3, intrinsics.height, intrinsics.width)
+    hidden = add_panes(scene, radiance, seen.depth_m, view)
     return Render(
-        radiance=radiance.view(3, intrinsics.height, intrinsics.width),
+        radiance=radiance,
         depth_m=seen.depth_m,
         label=surface.label.view(intrinsics.height, intrinsics.width),
         pose=view.pose,
         primitive=seen.primitive,
+        behind_glass=hidden,
     )
 
 
@@ -88,11 +102,14 @@ def render_averaged(
         label=fine.label[middle, middle].contiguous(),
         pose=fine.pose,
         primitive=fine.primitive[middle, middle].contiguous(),
+        behind_glass=None
+        if fine.behind_glass is None
+        else fine.behind_glass[middle, middle].contiguous(),
     )
 
 
 def _material_values(scene: Scene, surface: Surface) -> Tensor:
-    """[18, N] numbers of the material of every pixel."""
+    """[19, N] numbers of the material of every pixel."""
     materials = [*scene.materials, *(zone.material for zone in scene.zones)]
     table = material_table(materials, surface.depth.device)
     return table.index_select(1, surface.material)
@@ -101,6 +118,11 @@ def _material_values(scene: Scene, surface: Surface) -> Tensor:
 def _colour(scene: Scene, surface: Surface, values: Tensor) -> Tensor:
     """[3, N] albedo."""
     colour = albedo(values, surface.u, surface.v, surface.owner, surface.footprint)
+    if any(item.picture >= 0 for item in scene.materials):
+        table = picture_table(scene.pictures, colour.device)
+        print_pictures(
+            colour, values, surface.u, surface.v, footprint=surface.footprint, table=table
+        )
     ground = surface.ground
     if ground is not None and scene.markings:
         footprint = surface.footprint.index_select(0, ground.index)

@@ -30,13 +30,18 @@ FAR_M = 300.0
 
 def make_street(name: str, source: Random) -> Scene:
     """Return a street of the kind `name`, a key of `STREET_KINDS`."""
+    return furnish_street(name, source).scene
+
+
+def furnish_street(name: str, source: Random, *, empty: bool = False) -> Site:
+    """Build a street of the kind `name`; without traffic where it is to be `empty`."""
     kind = STREET_KINDS[name]
     scene = Scene()
     bend = source.choice((0.0, source.uniform(-kind.bend_1_m, kind.bend_1_m)))
     scene.curvature_1_m = bend if abs(bend) > 1e-4 else 0.0
     layout = draw_layout(kind, source)
     site = Site(scene=scene, source=source, kit=stock(scene, source), layout=layout)
-    _light(scene, source)
+    light_street(scene, source)
     ego_lane = source.randrange(layout.lanes)
     ego = (ego_lane + 0.5) * layout.lane_m + source.gauss(0.0, 0.2)
     speed = source.uniform(*kind.speed_m_s)
@@ -52,13 +57,15 @@ def make_street(name: str, source: Random) -> Scene:
     _ground(scene, source, layout)
     for side in (-1.0, 1.0):
         roadside(site, side)
-    traffic(site, ego_lane, speed)
+    if not empty:
+        traffic(site, ego_lane, speed)
     if source.random() < kind.bridges:
         bridge(site, source.uniform(20.0, 90.0))
-    return scene
+    return site
 
 
-def _light(scene: Scene, source: Random) -> None:
+def light_street(scene: Scene, source: Random) -> None:
+    """Draw sun, sky and haze: sunny or overcast."""
     azimuth = source.uniform(-math.pi, math.pi)
     sunny = source.random() < 0.7
     # An overcast sky lights from above and leaves it dark under the cars.

@@ -121,7 +121,7 @@ def visible_surface(
         local.addcmul_(axes[:, axis], point[axis])
     size = local.abs()
     ball = (shape == int(Shape.ELLIPSOID)) | (shape == int(Shape.FOLIAGE))
-    tube = shape == int(Shape.CYLINDER)
+    tube = (shape == int(Shape.CYLINDER)) | (shape == int(Shape.RING))
     side = tube & ((local[0].square() + local[2].square()).sqrt_() > size[1])
     on_y = torch.where(tube, ~side, (size[1] >= size[0]) & (size[1] >= size[2]))
     on_x = ~on_y & (size[0] >= size[2])

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depth_core.data.synthetic.pictures import LEVELS, SIDE, level_offsets
 from depth_core.data.synthetic.scene import Marking, Material
 
 _NOISE_SIZE = 512
@@ -52,7 +53,7 @@ def _byte(bits: Tensor, shift: int) -> Tensor:
 
 
 def material_table(materials: Sequence[Material], device: torch.device) -> Tensor:
-    """[18, M] float32: the numbers of every material as columns."""
+    """[19, M] float32: the numbers of every material as columns."""
     rows = []
     for item in materials:
         cell = item.cell or item.colour
@@ -73,6 +74,7 @@ def material_table(materials: Sequence[Material], device: torch.device) -> Tenso
                 1.0 / item.grain_m[1],
                 item.gloss,
                 item.emission,
+                float(item.picture),
             )
         )
     return torch.tensor(rows, dtype=torch.float32).T.contiguous().to(device)
@@ -82,7 +84,7 @@ def albedo(values: Tensor, u: Tensor, v: Tensor, owner: Tensor, footprint: Tenso
     """[3, N] linear albedo of N pixels.
 
     Args:
-        values: [18, N] columns of `material_table` for every pixel.
+        values: [19, N] columns of `material_table` for every pixel.
         u: [N] position along the face, metres.
         v: [N] position across the face, metres.
         owner: [N] int32 index of the primitive, so that equal materials do not look equal.
@@ -118,6 +120,37 @@ def albedo(values: Tensor, u: Tensor, v: Tensor, owner: Tensor, footprint: Tenso
     for channel, shift in enumerate((8, 14, 20)):
         colour[channel].addcmul_(_byte(bits, shift), spread)
     return colour.mul_(bright).clamp_(0.005, 1.0)
+
+
+def print_pictures(
+    colour: Tensor, values: Tensor, u: Tensor, v: Tensor, *, footprint: Tensor, table: Tensor
+) -> None:
+    """Print pictures over the [3, N] albedo of what has one, in place.
+
+    Args:
+        colour: [3, N] albedo, in which a picture is white.
+        values: [19, N] columns of `material_table` for every pixel.
+        u: [N] position along the face, metres from its middle.
+        v: [N] position across the face, metres from its middle.
+        footprint: [N] size of the pixel on the surface, metres.
+        table: [3, K * pixels] as `picture_table`.
+    """
+    index = (values[18] >= 0.0).nonzero()[:, 0]
+    if not len(index):
+        return
+    own = values.index_select(1, index)
+    offsets = torch.tensor(level_offsets(), device=colour.device)
+    count = table.shape[1] // int(offsets[-1])
+    along = (u.index_select(0, index) * own[6]).add_(0.5).remainder_(1.0)
+    across = (v.index_select(0, index) * own[7]).add_(0.5).remainder_(1.0)
+    finest = footprint.index_select(0, index) * torch.maximum(own[6], own[7]) * SIDE
+    level = finest.clamp_(min=1.0).log2_().round_().clamp_(max=LEVELS - 1).to(torch.int64)
+    side = SIDE >> level
+    column = torch.minimum((along * side).to(torch.int64), side - 1)
+    row = torch.minimum((across * side).to(torch.int64), side - 1)
+    first = own[18].to(torch.int64).remainder_(count) * offsets[-1] + offsets[level]
+    printed = table.index_select(1, first + row * side + column)
+    colour[:, index] = colour.index_select(1, index).mul_(printed)
 
 
 def paint(
