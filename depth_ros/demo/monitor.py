@@ -11,21 +11,21 @@ from typing import Any, Final
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from numpy.typing import NDArray
 from rclpy.node import Node
-from sensor_msgs.msg import Image, PointCloud2
+from sensor_msgs.msg import Image
 
-from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.contracts import Float32Array
 from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
+from depth_ros.answered import Answered, answered
 from depth_ros.conversions import nanoseconds, rgb_from_compressed
-from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, INFO, TRUTH
-from depth_ros.outputs import CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
+from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, TRUTH
+from depth_ros.outputs import CAMERA_INFO, CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
 from depth_ros.qos import input_qos
 
 NODE_TOPICS: Final = {
     output.topic: output.kind
     for output in OUTPUTS
-    if output.topic in (DEPTH, SIGMA, CONFIDENCE, POINTS)
+    if output.topic in (CAMERA_INFO, DEPTH, SIGMA, CONFIDENCE, POINTS)
 }
 
 SCORED_STEP: Final = 4
@@ -34,22 +34,6 @@ SCORED_STEP: Final = 4
 _QUEUE_DEPTH: Final = 5
 _STAMPS_KEPT: Final = 8
 _RATE_WINDOW_S: Final = 3.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Everything that is known about one image."""
-
-    image: Uint8Array
-    """[H, W, 3] RGB."""
-    depth_m: Float32Array
-    truth_m: Float32Array
-    sigma_m: Float32Array
-    confidence: Float32Array
-    points_m: Float32Array
-    """[N, 3] the finite points of the cloud, camera frame."""
-    matrix: NDArray[np.float64]
-    """[3, 3] camera matrix, pixels."""
 
 
 @dataclass(kw_only=True)
@@ -140,19 +124,14 @@ class Monitor:
             return 0.0
         return (len(arrivals_s) - 1) / max(arrivals_s[-1] - arrivals_s[0], 1e-3)
 
-    def answer(self) -> Answer | None:
+    def answer(self) -> Answered | None:
         """The latest image that everything has arrived of; None before the first."""
         if self.complete is None:
             return None
-        found = self.complete
-        return Answer(
-            image=rgb_from_compressed(found[IMAGE]),
-            depth_m=float_image(found[DEPTH]),
-            truth_m=float_image(found[TRUTH]),
-            sigma_m=float_image(found[SIGMA]),
-            confidence=float_image(found[CONFIDENCE]),
-            points_m=finite_points(found[POINTS]),
-            matrix=np.array(found[INFO].k, np.float64).reshape(3, 3),
+        return answered(
+            self.complete,
+            image=rgb_from_compressed(self.complete[IMAGE]),
+            truth_m=float_image(self.complete[TRUTH]),
         )
 
     def _keeper(self, topic: str) -> Callable[[Any], None]:
@@ -199,11 +178,3 @@ def float_image(message: Image) -> Float32Array:
     """View a 32FC1 image of this machine's byte order as [H, W]."""
     pixels = np.frombuffer(message.data, np.float32)
     return pixels.reshape(message.height, message.step // 4)[:, : message.width]
-
-
-def finite_points(message: PointCloud2) -> Float32Array:
-    """The [N, 3] finite points of a cloud whose first three fields are x, y and z."""
-    values = np.frombuffer(message.data, np.float32)
-    points_m = values.reshape(-1, message.point_step // 4)[:, :3]
-    finite: Float32Array = points_m[np.isfinite(points_m).all(axis=1)]
-    return finite

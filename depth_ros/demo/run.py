@@ -13,7 +13,7 @@ import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +26,7 @@ from depth_core.errors import DepthError, terminated_cleanly
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
 from depth_core.runtime.backends import AUTO
+from depth_ros.answered import Answered
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import (
     CAMERA,
@@ -41,6 +42,7 @@ from depth_ros.demo.monitor import Monitor, Score
 from depth_ros.fastdds import fitting_profile, profile_variable
 from depth_ros.memory import keep_freed_memory
 from depth_ros.outputs import DEPTH
+from depth_ros.rerun_file import HELP, check_rerun, rerun_file
 from depth_ros.session import ros_node, signals_held
 from depth_ros.settings import BY_NAME, Settings
 
@@ -53,6 +55,8 @@ SUFFICIENT: Final = 0.8
 TABLE_PERIOD_S: Final = 0.25
 LINE_PERIOD_S: Final = 2.0
 WAITING_PERIOD_S: Final = 10.0
+RECORD_PERIOD_S: Final = 1.0
+"""Time between two answers in the file for Rerun, of which each takes megabytes."""
 LAST_ANSWERS_S: Final = 2.0
 """How long answers to the last images are waited for."""
 
@@ -65,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     options = _parser().parse_command(arguments)
     check_camera(options)
+    check_rerun(options.rerun)
     model = Settings(model=options.model).model_file()
     make_folder(options.output_dir)
     profile = fitting_profile(options.output_dir, processes=PROCESSES)
@@ -72,9 +77,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.update(environment)
     display = Display(options)
     with terminated_cleanly():
-        with children_ended() as children:
+        with children_ended() as children, rerun_file(options.rerun) as record:
             start(children, options, model, environment)
-            monitor, score = measure(options, children, display)
+            monitor, score = measure(options, children, display, Recorder(record))
         display.finish(monitor, score)
         draw(options, model, monitor, score)
         check_flow(score, options, children)
@@ -128,7 +133,7 @@ def start(
 
 
 def measure(
-    options: Namespace, children: Sequence[Child], display: Display
+    options: Namespace, children: Sequence[Child], display: Display, recorder: Recorder
 ) -> tuple[Monitor, Score]:
     """Listen until everything flows, then count for the time asked for.
 
@@ -160,6 +165,7 @@ def measure(
         end_s = time.monotonic() + options.duration_s
         while time.monotonic() < end_s:
             listen()
+            recorder.offer(monitor)
             display.show(monitor, score)
         last_s = time.monotonic() + LAST_ANSWERS_S
         while score.drops > 0 and time.monotonic() < last_s:
@@ -198,12 +204,29 @@ def draw(options: Namespace, model: Path, monitor: Monitor, score: Score) -> Non
     answer = monitor.answer()
     if answer is None:
         return
-    from depth_ros.demo.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
+    from depth_ros.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
 
     path = options.output_dir / 'demo.png'
     scale = scale_for(read_manifest(model).output) if model.suffix == '.onnx' else None
     draw_answer(answer, title=line(monitor, score), path=path, scale=scale)
     sys.stdout.write(f'picture: {path}\n')
+
+
+class Recorder:
+    """Passes an answer on every now and then, of the images of which everything has arrived."""
+
+    def __init__(self, record: Callable[[Answered], None] | None) -> None:
+        self._record = record
+        self._next_s = -math.inf
+
+    def offer(self, monitor: Monitor) -> None:
+        """Record the latest answer when it is time again."""
+        if self._record is None or time.monotonic() < self._next_s:
+            return
+        answer = monitor.answer()
+        if answer is not None:
+            self._record(answer)
+            self._next_s = time.monotonic() + RECORD_PERIOD_S
 
 
 class Display:
@@ -320,5 +343,6 @@ def _parser() -> CommandParser:
     add('--output_dir', type=Path, default=Path('demo_output'), help='folder of picture and logs')
     add('--domain_id', type=count, help='ROS domain; one that is free when absent')
     add('--ready_timeout_s', type=positive, default=60.0, help='longest silence at the start, s')
+    add('--rerun', type=Path, metavar='FILE', help=f'{HELP}; an answer a second')
     add_camera_options(parser)
     return parser

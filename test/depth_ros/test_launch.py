@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The launch files, where a ROS installation brings launch; the RViz file everywhere."""
+"""The launch files, where a ROS installation brings launch."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ament_index_python.packages import get_package_share_directory
 from sensor_msgs.msg import Image
 
-from depth_ros.outputs import CONFIDENCE, DEPTH, POINTS, PREVIEW, SIGMA
 from depth_ros.settings import BY_NAME
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
 from test.standin import write_standin_onnx
@@ -110,11 +108,3 @@ def test_the_demo_really_starts(tmp_path: Path) -> None:
         assert launched.wait() == 0, launched.output
     assert (depth[0].height, depth[0].width) == (60, 80)
     assert 'fastdds.xml' in launched.output
-
-
-def test_rviz_shows_what_the_node_publishes() -> None:
-    text = (REPOSITORY / 'rviz' / 'mono_depth.rviz').read_text(encoding='utf-8')
-    displays = yaml.safe_load(text)['Visualization Manager']['Displays']
-    shown = {item['Topic']['Value'] for item in displays if 'Topic' in item}
-    assert shown == {f'/{topic}' for topic in (POINTS, PREVIEW, CONFIDENCE, SIGMA)}
-    assert f'/{DEPTH}' not in shown, 'the coloured preview stands for it'

@@ -22,7 +22,7 @@ PARTS = (
     'trt_engines',
 )
 FILES = ('package.xml', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE')
-EXECUTABLES = {'demo', 'mono_depth', 'play_bag', 'synthetic_camera'}
+EXECUTABLES = {'demo', 'mono_depth', 'play_bag', 'snapshot', 'synthetic_camera'}
 
 
 @pytest.fixture(scope='module')
@@ -75,7 +75,9 @@ def test_both_packages_are_installed_whole(repository: Path, installed: Path) ->
             assert theirs == ours
 
 
-@pytest.mark.parametrize('folder', ['launch', 'config', 'recordings', 'rviz', 'trt_engines'])
+@pytest.mark.parametrize(
+    'folder', ['launch', 'config', 'foxglove', 'recordings', 'rviz', 'trt_engines']
+)
 def test_the_files_a_robot_needs_are_installed(
     repository: Path, installed: Path, folder: str
 ) -> None:

@@ -24,6 +24,7 @@ IMPORT_NAMES = {
     'PyYAML': 'yaml',
     'nvidia-ml-py': 'pynvml',
     'pillow': 'PIL',
+    'rerun-sdk': 'rerun',
 }
 """Where the name that is imported is not the name that is installed, less a leading `ros-`."""
 
@@ -51,10 +52,11 @@ EXTRAS = {
     'pycuda',
     'bench',
     'pretrained',
+    'rerun',
     'dev',
 }
 
-NO_ROSDEP_KEY = {'matplotlib', 'rich', 'rosbags'}
+NO_ROSDEP_KEY = {'matplotlib', 'rerun', 'rich', 'rosbags'}
 """Imported by commands of depth_ros that need the pip extra; the node does without."""
 
 WHERE_INSTALLED = {'modelopt'}
