@@ -225,7 +225,29 @@ def gradient_matching(
         scales: Resolutions.
     """
     prediction, target = aligned(prediction, target, valid, alignment)
-    residual = prediction - target
+    return _gradients_of(prediction - target, valid, scales=scales)
+
+
+def log_gradient_matching(
+    prediction: Tensor, target: Tensor, valid: Tensor | None = None, *, scales: int = 4
+) -> Tensor:
+    """The edge term of MiDaS on the logarithm of metric depth, which needs no alignment.
+
+    Gradients of ln prediction - ln target at several resolutions, counted as in
+    `gradient_matching`. A common factor, and any error that changes slowly, costs little; an edge
+    that is blurred or missing costs its whole height at each resolution.
+
+    Args:
+        prediction: [B, H, W] positive depth.
+        target: The same shape, positive where valid.
+        valid: See the package.
+        scales: Resolutions.
+    """
+    prediction, target, mask = cleaned(prediction, target, valid, fill=1.0)
+    return _gradients_of(prediction.log() - target.log(), mask, scales=scales)
+
+
+def _gradients_of(residual: Tensor, valid: Tensor | None, *, scales: int) -> Tensor:
     mask = torch.ones_like(residual, dtype=torch.bool) if valid is None else valid
     total = residual.new_zeros(())
     for scale in range(scales):

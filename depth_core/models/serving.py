@@ -28,7 +28,8 @@ class ServingGraph(nn.Module):
         images = image.to(torch.float32).permute(0, 3, 1, 2) / _WHITE  # [N, 3, H, W]
         # With channels last in memory, group norms on a CPU sum so that PackNet rounds by 1e-3.
         prediction = self.model(images.contiguous())
-        return prediction.depth, prediction.sigma
+        calibrated = self.model.spec.sigma_calibration(prediction.depth, prediction.sigma)
+        return prediction.depth, calibrated
 
 
 def manifest_of(

@@ -11,14 +11,14 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor
 
-from depth_core.errors import CheckpointError
+from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel, make_canonical
+from depth_core.models.base import DepthModel, SigmaCalibration, make_canonical
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import CHECKPOINT
 from depth_core.tensor_files.tensors import refuse_unusable
@@ -55,6 +55,20 @@ class Checkpoint:
         focal_px = (self.provenance or {}).get('canonical_focal_px')
         return float(focal_px) if isinstance(focal_px, (int, float)) else None
 
+    @property
+    def sigma_calibration(self) -> SigmaCalibration:
+        """How its sigma is corrected when it is served.
+
+        Raises:
+            CheckpointError: What the file states of it is none.
+        """
+        stated = (self.provenance or {}).get('sigma_calibration', {})
+        try:
+            return SigmaCalibration(**cast('Mapping[str, Any]', stated))
+        except (ConfigError, TypeError) as error:
+            message = f'sigma_calibration of the checkpoint is {stated!r}: {error}'
+            raise CheckpointError(message) from error
+
 
 def save_model(
     path: Path | str,
@@ -70,7 +84,7 @@ def save_model(
         model: Network made by `create_model`.
         training: State to resume from: tensors, numbers, strings, and containers of these.
         provenance: How it was made: the same kinds of value. The focal length of canonical depth
-            is added.
+            is added, and the calibration of sigma.
 
     Raises:
         CheckpointError: The network does not say how to rebuild it, or `training` or
@@ -85,6 +99,9 @@ def save_model(
         raise CheckpointError(message)
     if model.spec.canonical_focal_px is not None:
         provenance = {**(provenance or {}), 'canonical_focal_px': model.spec.canonical_focal_px}
+    if model.spec.sigma_calibration != SigmaCalibration():
+        stated = dataclasses.asdict(model.spec.sigma_calibration)
+        provenance = {**(provenance or {}), 'sigma_calibration': stated}
     CHECKPOINT.write(
         Path(path),
         name=model.spec.name,
@@ -121,6 +138,7 @@ def load_model(path: Path | str, device: torch.device | str = 'cpu') -> DepthMod
     load_weights(model, checkpoint.state, source=str(path))
     if checkpoint.trained_size is not None:
         model.spec = dataclasses.replace(model.spec, default_size=checkpoint.trained_size)
+    model.spec = dataclasses.replace(model.spec, sigma_calibration=checkpoint.sigma_calibration)
     if checkpoint.canonical_focal_px is not None:
         make_canonical(model, checkpoint.canonical_focal_px)
     return model.eval().to(device)

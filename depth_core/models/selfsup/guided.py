@@ -17,6 +17,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from depth_core.models.backbones import EncoderWeights
 from depth_core.models.base import ModelSpec
 from depth_core.models.selfsup import packnet
 from depth_core.models.selfsup import resnet as selfsup_resnet
@@ -155,13 +156,13 @@ def semantic_packnet(
             min_depth=min_depth,
             guided_strides=guided_strides,
         ),
-        semantics=_semantics(
+        semantics=frozen_semantics(
             semantic_encoder,
             channels=semantic_channels,
             head_channels=semantic_head_channels,
             classes=semantic_classes,
             weights=semantic_weights,
-            pretrained=pretrained,
+            encoder_weights='download' if pretrained else 'none',
         ),
         guidance=guidance,
     )
@@ -214,13 +215,13 @@ def semantic_resnet18(
         ),
         network,
         ResNetDecoder(network.channels, guided_strides=guided_strides),
-        semantics=_semantics(
+        semantics=frozen_semantics(
             semantic_encoder,
             channels=semantic_channels,
             head_channels=semantic_head_channels,
             classes=semantic_classes,
             weights=semantic_weights,
-            pretrained=pretrained,
+            encoder_weights='download' if pretrained else 'none',
         ),
         guidance=SemanticGuidance(
             semantic_channels,
@@ -231,21 +232,31 @@ def semantic_resnet18(
     )
 
 
-def _semantics(
+def frozen_semantics(
     encoder: str,
     *,
     channels: int,
     head_channels: int,
     classes: int,
     weights: str | Path | None,
-    pretrained: bool,
+    encoder_weights: EncoderWeights,
 ) -> FrozenSemantics:
+    """Build the semantic network of a guided one, frozen.
+
+    Args:
+        encoder: As `SemanticNetwork` has it, and so are the next three.
+        channels: Width of the pyramid.
+        head_channels: Width of the head.
+        classes: Number of classes.
+        weights: File of a trained one; None leaves it untrained.
+        encoder_weights: Where the encoder of an untrained one starts from.
+    """
     network = SemanticNetwork(
         encoder,
         classes=classes,
         channels=channels,
         head_channels=head_channels,
-        pretrained=pretrained and weights is None,
+        weights=encoder_weights if weights is None else 'none',
     )
     if weights is not None:
         load_semantic_weights(network, weights)

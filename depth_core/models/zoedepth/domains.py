@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
 from depth_core.models.base import DepthModel, ModelSpec
+from depth_core.models.blocks import resize_bilinear
 from depth_core.models.zoedepth.dpt import HEAD_CHANNELS, DptCore, DptFeatures
 from depth_core.models.zoedepth.dpt_encoders import LEVELS
 from depth_core.models.zoedepth.metric_bins import (
@@ -23,6 +24,7 @@ from depth_core.models.zoedepth.metric_bins import (
     Attraction,
     BinEmbedding,
     BinHead,
+    Bins,
     CentresType,
     SpreadCalibration,
 )
@@ -57,7 +59,7 @@ class ZoeDepthNK(DepthModel):
     def __init__(
         self,
         spec: ModelSpec,
-        core: DptCore,
+        core: nn.Module,
         embedding: BinEmbedding,
         heads: Mapping[str, BinHead],
         router: DomainRouter,
@@ -111,7 +113,10 @@ class ZoeDepthNK(DepthModel):
         else:
             known = (*self.domains, 'vote', 'blend')
             raise ModelError(unknown_name('head', head, known))
-        return predict(self.spec, depth, sigma, relative=features.relative, domain_logits=logits)
+        depth, sigma, relative = (
+            _at_size_of(images, x) for x in (depth, sigma, features.relative.unsqueeze(1))
+        )
+        return predict(self.spec, depth, sigma, relative=relative.squeeze(1), domain_logits=logits)
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the authors' network on RGB in [0, 1] that is at network size already.
@@ -152,7 +157,8 @@ class ZoeDepthNK(DepthModel):
     def check_input(self, images: Tensor) -> None:
         """Refuse a size the network cannot take."""
         super().check_input(images)
-        check_square(self.spec, self.core, images)
+        if isinstance(self.core, DptCore):
+            check_square(self.spec, self.core, images)
 
     def _answers(
         self,
@@ -164,15 +170,25 @@ class ZoeDepthNK(DepthModel):
         """Depth and sigma of the named heads."""
         depths, sigmas = [], []
         for name in names:
-            bins = self.heads[name](x, embeddings, features.last)
+            bins = self._bins(name, x, embeddings, features.last)
             depth = bins.mean()
             depths.append(depth)
             spread, number = bins.spread(depth), self.domains.index(name)
             sigmas.append(self.calibration(spread, clipped(self.spec, depth), number))
         return depths, sigmas
 
+    def _bins(self, name: str, x: Tensor, embeddings: Sequence[Tensor], last: Tensor) -> Bins:
+        """Bins of the head called `name`, centres in metres."""
+        bins: Bins = self.heads[name](x, embeddings, last)
+        return bins
+
     def _route(self, logits: Tensor) -> Tensor:
         return domain_of_batch(logits) if self.routing == 'batch' else domain_of_each(logits)
+
+
+def _at_size_of(images: Tensor, x: Tensor) -> Tensor:
+    size = (images.shape[-2], images.shape[-1])
+    return x if x.shape[-2:] == size else resize_bilinear(x, size, 'half_pixel')
 
 
 def _select(maps: Sequence[Tensor], index: Tensor) -> Tensor:
@@ -240,13 +256,8 @@ def zoedepth_nk(
         ModelError: The encoder is unknown.
     """
     names = tuple(domains)
-    _check_domains(names, domain_max_depths, routing, min_depth=min_depth, max_depth=max_depth)
-    if bin_embedding_dim % (2 * _ROUTER_HEADS):
-        message = (
-            f'bin_embedding_dim is {bin_embedding_dim}; give a multiple of {2 * _ROUTER_HEADS}, '
-            f'for the router has {_ROUTER_HEADS} heads of whole channel pairs.'
-        )
-        raise ConfigError(message)
+    check_domains(names, domain_max_depths, routing, min_depth=min_depth, max_depth=max_depth)
+    check_router_channels(bin_embedding_dim)
     core = CoreOptions(
         encoder=encoder,
         encoder_options=encoder_options,
@@ -289,7 +300,7 @@ def zoedepth_nk(
     return ZoeDepthNK(spec, core.build(), embedding, heads, router, routing=routing)
 
 
-def _check_domains(
+def check_domains(
     names: Sequence[str],
     highest: Sequence[float],
     routing: str,
@@ -297,6 +308,11 @@ def _check_domains(
     min_depth: float,
     max_depth: float,
 ) -> None:
+    """Refuse domains of which no network can be built.
+
+    Raises:
+        ConfigError: They are too few, alike, of depths that do not fit, or routed nowhere.
+    """
     if len(names) < 2 or len(set(names)) < len(names) or len(highest) != len(names):  # noqa: PLR2004
         message = (
             f'domains {list(names)} with domain_max_depths {list(highest)}: give two or more '
@@ -311,3 +327,17 @@ def _check_domains(
         raise ConfigError(message)
     if routing not in (*ROUTINGS, *names):
         raise ConfigError(unknown_name('routing', routing, (*ROUTINGS, *names)))
+
+
+def check_router_channels(bin_embedding_dim: int) -> None:
+    """Refuse a width that the heads of the router cannot share.
+
+    Raises:
+        ConfigError: It is no multiple of 8.
+    """
+    if bin_embedding_dim % (2 * _ROUTER_HEADS):
+        message = (
+            f'bin_embedding_dim is {bin_embedding_dim}; give a multiple of {2 * _ROUTER_HEADS}, '
+            f'for the router has {_ROUTER_HEADS} heads of whole channel pairs.'
+        )
+        raise ConfigError(message)

