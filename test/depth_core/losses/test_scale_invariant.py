@@ -130,6 +130,30 @@ def test_gradient_matching_by_hand() -> None:
     assert both.item() == pytest.approx(0.5 + 2.0 / 2.0)  # columns 0 and 2 of row 0
 
 
+def test_log_gradient_matching_by_hand() -> None:
+    # The logarithmic error is 0 in columns 0 and 1 and ln 2 in columns 2 and 3 of each of 2 rows.
+    target = torch.tensor([[[4.0, 4.0, 8.0, 8.0], [4.0, 4.0, 8.0, 8.0]]])
+    flat = torch.full_like(target, 4.0)
+    full = losses.log_gradient_matching(flat, target, scales=1)
+    assert full.item() == pytest.approx(2 * math.log(2.0) / 8.0)  # two steps, eight pixels
+    both = losses.log_gradient_matching(flat, target, scales=2)
+    assert both.item() == pytest.approx(full.item() + math.log(2.0) / 2.0)  # columns 0, 2 of row 0
+
+
+def test_log_gradients_ignore_a_common_factor_and_what_is_not_valid() -> None:
+    target = 1.0 + torch.arange(32.0).reshape(1, 4, 8)
+    assert losses.log_gradient_matching(3.0 * target, target).item() == pytest.approx(0, abs=1e-5)
+    valid = torch.ones_like(target, dtype=torch.bool)
+    valid[:, 1, 2:5] = False
+    prediction = torch.where(valid, 3.0 * target, 0.0).requires_grad_()
+    holes = torch.where(valid, target, float('nan'))
+    loss = losses.log_gradient_matching(prediction, holes, valid)
+    assert loss.item() == pytest.approx(0.0, abs=1e-5)
+    (2.0 * loss).backward()
+    assert prediction.grad is not None
+    assert torch.isfinite(prediction.grad).all()
+
+
 @pytest.mark.parametrize('alignment', get_args(Alignment))
 @pytest.mark.parametrize('loss', ALIGNED)
 def test_scale_and_shift_change_nothing(

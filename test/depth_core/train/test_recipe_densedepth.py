@@ -57,13 +57,15 @@ def test_conventions_differ_by_the_edges(model: DepthModel, sample: Sample) -> N
 
 def test_terms_are_weighted(model: DepthModel, sample: Sample) -> None:
     recipe = DenseDepthRecipe(
-        reciprocal_weight=0.0, log_l1_weight=2.0, silog_weight=0.5, sigma_weight=3.0
-    )
+        reciprocal_weight=0.0, log_l1_weight=2.0, silog_weight=0.5, sigma_weight=3.0,
+        log_gradient_weight=0.25,
+    )  # fmt: skip
     terms = recipe.open(model).losses(sample, 0)
     prediction = model(sample.image)
     expected = {
         'log_l1': 2.0 * losses.log_l1(prediction.depth, sample.depth_m),
         'silog': 0.5 * losses.silog(prediction.depth, sample.depth_m),
+        'log_gradient': 0.25 * losses.log_gradient_matching(prediction.depth, sample.depth_m),
         'sigma': 3.0 * losses.laplace_nll(prediction.depth, prediction.sigma, sample.depth_m),
     }
     assert set(terms) == set(expected)
@@ -86,7 +88,7 @@ def test_sigma_cannot_move_the_depth(model: DepthModel, sample: Sample) -> None:
 def test_what_is_not_valid_changes_nothing(
     model: DepthModel, sample: Sample, unknown: float
 ) -> None:
-    recipe = DenseDepthRecipe(log_l1_weight=1.0, silog_weight=1.0)
+    recipe = DenseDepthRecipe(log_l1_weight=1.0, silog_weight=1.0, log_gradient_weight=1.0)
     valid = sample.valid.clone()
     valid[:, 16:48] = False
     known = recipe.open(model).losses(replace(sample, valid=valid), 0)

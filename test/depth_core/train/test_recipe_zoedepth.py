@@ -296,3 +296,50 @@ def test_relative_contradictions_are_named(model: DepthModel) -> None:
     assert [problem.split(' is ')[0] for problem in problems] == [
         'recipe.trim', 'recipe.gradient_weight', 'recipe.gradient_scales'
     ]  # fmt: skip
+
+
+def test_two_small_heads_and_their_router_are_trained(sample: Sample) -> None:
+    options = {**SMALL, 'domains': ['rooms', 'streets'], 'domain_max_depths': [10.0, 50.0]}
+    torch.manual_seed(0)
+    model = create_model('zoedepth_small', **options).eval()
+    assert isinstance(model, ZoeDepthNK)
+    recipe = ZoeDepthRecipe(domain_weight=0.2)
+    assert recipe.problems(model) == []
+    streets = replace(sample, domain=torch.ones(len(sample.key), dtype=torch.long))
+    terms = recipe.open(model).losses(streets, 0)
+    assert set(terms) == {'sigma', 'silog', 'domain'}
+    prediction = model(sample.image)
+    assert prediction.depth.shape == sample.depth_m.shape
+    assert prediction.domain_logits is not None
+    entropy = torch.nn.functional.cross_entropy(prediction.domain_logits, streets.domain)
+    torch.testing.assert_close(terms['domain'], 0.2 * entropy)
+
+
+def test_small_heads_answer_alone_as_the_router_says() -> None:
+    options = {**SMALL, 'domains': ['rooms', 'streets'], 'domain_max_depths': [10.0, 50.0]}
+    model = create_model('zoedepth_small', **options).eval()
+    assert isinstance(model, ZoeDepthNK)
+    images = torch.rand(3, 3, 64, 64)
+    with torch.no_grad():
+        routed = model(images)
+        assert routed.domain_logits is not None
+        heads = [model(images, head=name).depth for name in model.domains]
+        for index, domain in enumerate(routed.domain_logits.argmax(dim=1).tolist()):
+            torch.testing.assert_close(routed.depth[index], heads[domain][index])
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        ({'domains': ['rooms'], 'domain_max_depths': [10.0]}, 'give two or more'),
+        ({'domain_max_depths': [10.0]}, 'give two or more'),
+        ({'domains': ['a', 'b'], 'domain_max_depths': [10.0, 80.0]}, 'do not lie between'),
+        (
+            {'domains': ['a', 'b'], 'domain_max_depths': [9.0, 50.0], 'bin_embedding_dim': 12},
+            'multiple of 8',
+        ),
+    ],
+)
+def test_small_domains_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        create_model('zoedepth_small', **{**SMALL, **options})

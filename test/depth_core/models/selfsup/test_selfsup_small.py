@@ -60,3 +60,35 @@ def test_it_is_up_to_scale_and_its_size_that_of_a_robots_camera() -> None:
 def test_channels_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ConfigError, match='give 5 positive numbers, for strides 32, 16, 8, 4, 2'):
         _small(decoder_channels=(32, 16, 8, 8))
+
+
+GUIDED = {
+    'guided_strides': (8, 4),
+    'semantic_encoder': 'tu-mobilenetv3_small_050',
+    'semantic_channels': 16,
+    'semantic_head_channels': 32,
+}
+
+
+def test_the_semantic_network_guides_and_stays_frozen() -> None:
+    model = _small(**GUIDED).train()
+    assert model.semantics is not None
+    assert not any(weight.requires_grad for weight in model.semantics.parameters())
+    images = torch.rand(2, 3, 64, 96)
+    sum(inverse.mean() for inverse in model(images).inv_depths).backward()
+    assert model.guidance is not None
+    moved = [weight.grad is not None for weight in model.guidance.parameters()]
+    assert all(moved)
+    model.eval()
+    with torch.no_grad():
+        before = model(images).depth
+        for weight in model.semantics.parameters():
+            weight.mul_(1.5)
+        assert not torch.allclose(model(images).depth, before)
+
+
+def test_guidance_is_refused_where_it_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r'give some of \[16, 8, 4, 2\]'):
+        _small(**{**GUIDED, 'guided_strides': (32,)})
+    with pytest.raises(ConfigError, match='guided_strides is empty: nothing would use it'):
+        _small(semantic_weights='semantic.ckpt')

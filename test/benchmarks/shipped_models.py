@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the shipped models reach, for the table of docs/models.md.
+
+    python -m test.benchmarks.shipped_models --data FOLDER      (some minutes a model)
+
+FOLDER holds `nyu_mini`, `sevenscenes_mini` and `kitti_raw_mini`; data that is not there is left
+out. Each model is scored through its graph as it is served, and timed from 640x480 pixels on.
+What was found goes to docs/results/shipped_models.json, model by model, and the table is made of
+that: `--models NAME` measures some again, `--models` with no name only writes the table anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from depth_core.bench import main as bench
+from depth_core.contracts import DepthKind
+from depth_core.data import open_dataset
+from depth_core.data.sample import DepthDataset, Sample
+from depth_core.data.synthetic import SyntheticDataset
+from depth_core.evaluate.run import Run, evaluate_dataset
+from depth_core.files import write_text_atomically
+from depth_core.manifest import Manifest
+from depth_core.metrics import Align, find_protocol
+from depth_core.models import create_model
+from depth_core.runtime import Predictor
+from depth_core.shipped import find_model, shipped_models
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+RESULT: Final = ROOT / 'docs' / 'results' / 'shipped_models.json'
+PAGE: Final = ROOT / 'docs' / 'models.md'
+HEADING: Final = '## The shipped models'
+END: Final = '\n## '
+SEED: Final = 1_000_000
+"""Of the held-out scenes; no configuration trains on it or chooses a checkpoint by it."""
+
+GROUND, OBSTACLE, THIN, EDGE = 'ground', 'obstacle', 'thin', 'edges'
+_KINDS: Final[Mapping[str, tuple[int, ...]]] = {
+    GROUND: (0, 1, 9, 19),
+    OBSTACLE: (*range(11, 19), 21, 22),
+    THIN: (4, 5, 6, 7),
+}
+"""Semantic ids of the scenes, of streets and rooms, by kind; walls, trees and sky are of none."""
+_JUMP: Final = 1.1
+"""Depth of neighbours differs by more than this factor at an edge."""
+
+
+def kinds_of(label: Tensor) -> Tensor:
+    """The number of the kind of each pixel, in the order ground, obstacle, thin; -1 where none."""
+    kinds = torch.full_like(label, -1)
+    for number, ids in enumerate(_KINDS.values()):
+        kinds[torch.isin(label, torch.tensor(ids, dtype=label.dtype))] = number
+    return kinds
+
+
+def edges_of(depth_m: Tensor) -> Tensor:
+    """Pixels one of whose four neighbours is farther or nearer by more than a factor of 1.1.
+
+    Args:
+        depth_m: [H, W]; infinite is far.
+    """
+    log_depth = depth_m.nan_to_num(1.0, posinf=1e4).clamp(min=1e-3).log()
+    edges = torch.zeros_like(depth_m, dtype=torch.bool)
+    for axis in (0, 1):
+        jump = log_depth.diff(dim=axis).abs() > float(torch.tensor(_JUMP).log())
+        size = depth_m.shape[axis]
+        edges.narrow(axis, 0, size - 1).logical_or_(jump)
+        edges.narrow(axis, 1, size - 1).logical_or_(jump)
+    return edges
+
+
+@dataclass(frozen=True)
+class Relabelled:
+    """Samples whose labels are kinds of pixels, or 0 at edges and -1 elsewhere."""
+
+    samples: Sequence[Sample]
+    edges: bool
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = self.samples[index]
+        if self.edges:
+            return replace(sample, semantic=edges_of(sample.depth_m).long() - 1)
+        assert sample.semantic is not None
+        return replace(sample, semantic=kinds_of(sample.semantic.long()))
+
+
+@dataclass(frozen=True)
+class Source:
+    """Real frames: where they are, and how they are scored."""
+
+    column: str
+    protocol: str
+    name: str
+    folder: str
+    options: Mapping[str, Any]
+    drive: str | None = None
+    """Of KITTI, the drive whose frames are taken."""
+
+    def open(self, root: Path, scratch: Path) -> DepthDataset | None:
+        """Open it; None where the folder is not there."""
+        folder = root / self.folder
+        if not folder.is_dir():
+            return None
+        split = None
+        if self.drive is not None:
+            split = scratch / f'{self.drive}.txt'
+            frames = sorted(folder.glob(f'*/{self.drive}/image_02/data/*'))
+            lines = [f'{f.parts[-5]}/{self.drive} {int(f.stem)} l' for f in frames]
+            split.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+        return open_dataset(self.name, root=folder, split=split, **self.options)
+
+
+GARG: Final = 'kitti_eigen_garg_80m'
+DRIVE: Final = '2011_09_26_drive_{}_sync'
+REAL: Final = (
+    Source('NYU mini', 'nyu_eigen', 'nyu', 'nyu_mini', {}),
+    Source('7-Scenes mini', 'none', 'folder', 'sevenscenes_mini', {'depth_unit_m': 0.001}),
+    Source('KITTI 0052', GARG, 'kitti', 'kitti_raw_mini', {}, DRIVE.format('0052')),
+    Source(
+        'KITTI 0023', GARG, 'kitti', 'kitti_raw_mini', {'ground_truth': 'proj_depth'},
+        DRIVE.format('0023'),
+    ),
+)  # fmt: skip
+
+
+def numbers_of(run: Run) -> dict[str, Any]:
+    """What is kept of a run."""
+    evaluation = run.evaluation
+    assert evaluation.mean is not None
+    kept: dict[str, Any] = {
+        'images': evaluation.images_scored,
+        'abs_rel': round(evaluation.mean.abs_rel, 4),
+        'rmse': round(evaluation.mean.rmse, 3),
+        'a1': round(evaluation.mean.a1, 4),
+    }
+    if evaluation.constant_mean is not None:
+        kept['constant_abs_rel'] = round(evaluation.constant_mean.abs_rel, 4)
+    if evaluation.uncertainty is not None:
+        pooled = evaluation.uncertainty.pooled
+        kept['stated_within'] = round(pooled.expected_within, 3)
+        kept['observed_within'] = round(pooled.observed_within, 3)
+        kept['calibration_error'] = round(pooled.calibration_error, 3)
+    return kept
+
+
+def score(predictor: Predictor, dataset: DepthDataset, protocol: str, align: Align) -> Run:
+    """Score a model; the range of synthetic depth and of 7-Scenes is what cameras see."""
+    limits = {'min_depth_m': 0.3, 'max_depth_m': 80.0} if protocol == 'none' else {}
+    chosen = find_protocol(protocol, **limits)
+    return evaluate_dataset(predictor, dataset, protocol=chosen, align=align, panels=0)
+
+
+def measure_synthetic(predictor: Predictor, samples: Sequence[Sample], align: Align) -> Any:
+    """The held-out scenes: all, by kind and edges, by class."""
+    listed: Any = samples
+    whole = score(predictor, listed, 'none', align)
+    kinds = score(predictor, Relabelled(samples, edges=False), 'none', align)
+    edges = score(predictor, Relabelled(samples, edges=True), 'none', align)
+    names = tuple(_KINDS)
+    by_kind = {
+        names[item.train_id]: round(item.metrics.abs_rel, 4) for item in kinds.evaluation.by_class
+    }
+    for item in edges.evaluation.by_class:
+        by_kind[EDGE] = round(item.metrics.abs_rel, 4)
+    by_class = {item.name: round(item.metrics.abs_rel, 4) for item in whole.evaluation.by_class}
+    return {**numbers_of(whole), 'by_kind': by_kind, 'by_class': by_class}
+
+
+def frames_per_s(graph: Path, scratch: Path, threads: int) -> dict[str, float]:
+    """Frames a second of the whole predictor at 640x480, by backend, fp32."""
+    output = scratch / 'bench.json'
+    bench(
+        [
+            *('--model', str(graph), '--backends', 'openvino,onnxruntime', '--hfov_deg', '70'),
+            *('--threads', str(threads), '--frames', '60', '--rounds', '3'),
+            *('--output', str(output)),
+        ]
+    )
+    rows = json.loads(output.read_text(encoding='utf-8'))['results']
+    return {row['backend']: round(row['frames_per_s'], 1) for row in rows}
+
+
+def parameters_of(manifest: Manifest) -> int:
+    """Weights of the network, those that serve training alone included."""
+    with torch.device('meta'):
+        model = create_model(manifest.name, **manifest.options)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def measure(name: str, samples: Sequence[Sample], data: Path, threads: int) -> dict[str, Any]:
+    """Score and time one model."""
+    graph = find_model(name)
+    predictor = Predictor.open(name, backend='onnxruntime')
+    manifest = predictor.manifest
+    up_to_scale = manifest.output.kind is DepthKind.UP_TO_SCALE
+    found: dict[str, Any] = {
+        'family': manifest.family,
+        'kind': str(manifest.output.kind),
+        'parameters': parameters_of(manifest),
+        'megabytes': round(graph.stat().st_size / 1e6, 1),
+        'input': [manifest.input.height, manifest.input.width],
+        'calibration': manifest.training.get('calibration'),
+    }
+    aligns: tuple[Align, ...] = ('median',) if up_to_scale else ('none', 'median')
+    with tempfile.TemporaryDirectory() as scratch:
+        found['frames_per_s'] = frames_per_s(graph, Path(scratch), threads)
+        found['synthetic'] = {
+            align: measure_synthetic(predictor, samples, align) for align in aligns
+        }
+        for source in REAL:
+            dataset = source.open(data, Path(scratch))
+            if dataset is not None:
+                found[source.column] = {
+                    align: numbers_of(score(predictor, dataset, source.protocol, align))
+                    for align in aligns
+                }
+    return found
+
+
+def table(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The section of docs/models.md: one row a model."""
+    columns = [source.column for source in REAL]
+    head = ['model', 'synthetic', *(GROUND, OBSTACLE, THIN, EDGE), *columns]
+    head += ['frames/s', 'parameters', 'calibration']
+    lines = [_row(head), _row(['---'] * len(head))]
+    lines += [_row(_cells(name, found, columns)) for name, found in sorted(results.items())]
+    return '\n'.join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def _cells(name: str, found: Mapping[str, Any], columns: Sequence[str]) -> Iterator[str]:
+    yield f'`{name}`'
+    yield _pair(found.get('synthetic'))
+    shown = found['synthetic'].get('none', found['synthetic']['median'])['by_kind']
+    for kind in (GROUND, OBSTACLE, THIN, EDGE):
+        yield f'{shown[kind]:.3f}' if kind in shown else '-'
+    for column in columns:
+        yield _pair(found.get(column))
+    yield f'{max(found["frames_per_s"].values()):.0f}'
+    yield f'{found["parameters"] / 1e6:.2f} M'
+    calibration = found['calibration']
+    if calibration is None:
+        shown_error = found['synthetic'].get('none', found['synthetic']['median'])
+        yield f'{shown_error["calibration_error"]:.3f} (none made)'
+    else:
+        yield f'{calibration["error_before"]:.3f} -> {calibration["error_after"]:.3f}'
+
+
+def _pair(scores: Mapping[str, Any] | None) -> str:
+    """AbsRel as the model states metres, and with each image scaled to its median."""
+    if scores is None:
+        return '-'
+    cells = [f'{scores[a]["abs_rel"]:.3f}' if a in scores else '-' for a in ('none', 'median')]
+    return ' / '.join(cells)
+
+
+def renew(page: Path, text: str) -> None:
+    """Put `text` behind the heading of the page, in the place of what stands there."""
+    content = page.read_text(encoding='utf-8')
+    before, _, rest = content.partition(f'{HEADING}\n')
+    behind = rest.partition(END)[2]
+    write_text_atomically(page, f'{before}{HEADING}\n\n{text}\n{END}{behind}')
+
+
+INTRODUCTION: Final = """\
+AbsRel, unaligned / each image scaled to the median of its truth; held-out rendered scenes by kind
+of pixel too, unaligned where the model states metres. Frames a second of the whole predictor at
+640x480, fp32, {threads} CPU thread(s), the faster of OpenVINO and ONNX Runtime. Calibration error
+of the confidence before and after it was corrected on held-out scenes. Made by
+`python -m test.benchmarks.shipped_models --data FOLDER`; more numbers, and those of classes, in
+[results/shipped_models.json](results/shipped_models.json).
+
+"""
+
+
+def main() -> None:
+    """Measure the models that are asked for, and write the table."""
+    parser = argparse.ArgumentParser(prog='python -m test.benchmarks.shipped_models')
+    parser.add_argument('--data', type=Path, default=Path('data'), help='folder of real frames')
+    parser.add_argument('--models', nargs='*', default=sorted(shipped_models()), help='names')
+    parser.add_argument('--images', type=int, default=100, help='held-out synthetic images')
+    parser.add_argument('--threads', type=int, default=2, help='CPU threads when timed')
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    content: dict[str, Any] = {'models': {}}
+    if RESULT.is_file():
+        content = json.loads(RESULT.read_text(encoding='utf-8'))
+    if options.models:
+        content |= {'images': options.images, 'seed': SEED, 'threads': options.threads}
+        dataset = SyntheticDataset(seed=SEED, length=options.images, height=480, width=640)
+        samples = [dataset[index] for index in range(len(dataset))]
+    for name in options.models:
+        content['models'][name] = measure(name, samples, options.data, options.threads)
+        write_text_atomically(RESULT, json.dumps(content, indent=1) + '\n')
+    introduction = INTRODUCTION.format(threads=content['threads'])
+    renew(PAGE, introduction + table(content['models']))
+    print(table(content['models']))
+
+
+if __name__ == '__main__':
+    main()
