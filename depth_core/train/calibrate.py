@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 import numpy as np
 import torch
@@ -213,7 +213,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add('--output', type=Path, required=True, help='checkpoint to write, for depth_core.export')
     add('--config', type=Path, help='its data.validation is looked at; that of the run by default')
     add('--images', type=count, default=200, help='how many of the images held out')
-    return cast('argparse.Namespace', parser.parse_command(arguments))
+    return parser.parse_command(arguments)
 
 
 if __name__ == '__main__':

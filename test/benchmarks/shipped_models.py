@@ -235,7 +235,7 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     head = ['model', 'synthetic', *(GROUND, OBSTACLE, THIN, EDGE), *columns]
     head += ['frames/s', 'parameters', 'calibration']
     lines = [_row(head), _row(['---'] * len(head))]
-    lines += [_row(_cells(name, found, columns)) for name, found in sorted(results.items())]
+    lines += [_row([*_cells(name, found, columns)]) for name, found in sorted(results.items())]
     return '\n'.join(lines)
 
 

@@ -305,13 +305,14 @@ def test_two_small_heads_and_their_router_are_trained(sample: Sample) -> None:
     assert isinstance(model, ZoeDepthNK)
     recipe = ZoeDepthRecipe(domain_weight=0.2)
     assert recipe.problems(model) == []
-    streets = replace(sample, domain=torch.ones(len(sample.key), dtype=torch.long))
+    domain = torch.ones(len(sample.key), dtype=torch.long)
+    streets = replace(sample, domain=domain)
     terms = recipe.open(model).losses(streets, 0)
     assert set(terms) == {'sigma', 'silog', 'domain'}
     prediction = model(sample.image)
     assert prediction.depth.shape == sample.depth_m.shape
     assert prediction.domain_logits is not None
-    entropy = torch.nn.functional.cross_entropy(prediction.domain_logits, streets.domain)
+    entropy = torch.nn.functional.cross_entropy(prediction.domain_logits, domain)
     torch.testing.assert_close(terms['domain'], 0.2 * entropy)
 
 
