@@ -17,6 +17,7 @@ class BenchResult:
 
     backend: str
     precision: Precision
+    """What was computed in: that of the graph, where it is in another than the one asked for."""
     frames: int
     """Calls that were measured."""
     open_s: float

@@ -24,6 +24,7 @@ from depth_core.bench.statistics import median_ms, paired_ratio, percentiles, tu
 from depth_core.bench.subject import open_subject
 from depth_core.bench.worker import Ready, Turn, take_turn
 from depth_core.errors import BackendError, ConfigError
+from depth_core.runtime import Precision
 
 _LARGEST_DIFFERENCE: Final = 0.15
 """Mean relative difference of depth to which INT8 may bring a network, and other weights not."""
@@ -76,7 +77,7 @@ def measure(request: BenchRequest) -> BenchResult:
     subject = open_subject(request)
     turn = take_turn(subject, request.frames)
     named = replace(request, backend=subject.backend)
-    return _result(named, open_s=subject.open_s, turns=[turn])
+    return _result(named, subject.precision, open_s=subject.open_s, turns=[turn])
 
 
 def measure_apart(request: BenchRequest) -> BenchResult:
@@ -211,9 +212,8 @@ def _metered(row: _Row, plan: Plan, frames: int) -> Turn:
 
 def _finished(request: BenchRequest, rows: Mapping[str, _Row], plan: Plan) -> BenchResult:
     row = rows[request.label]
-    result = _result(
-        replace(request, backend=row.ready.backend), open_s=row.ready.open_s, turns=row.turns
-    )
+    named = replace(request, backend=row.ready.backend)
+    result = _result(named, row.ready.precision, open_s=row.ready.open_s, turns=row.turns)
     length_s = sum(turn.took_s for turn in (*row.turns, *row.again))
     others = None
     if row.others_cpu_s is not None:
@@ -242,7 +242,9 @@ def _finished(request: BenchRequest, rows: Mapping[str, _Row], plan: Plan) -> Be
     )
 
 
-def _result(request: BenchRequest, *, open_s: float, turns: Sequence[Turn]) -> BenchResult:
+def _result(
+    request: BenchRequest, precision: Precision, *, open_s: float, turns: Sequence[Turn]
+) -> BenchResult:
     latencies_s = [latency for turn in turns for latency in turn.latencies_s]
     stages = [stage for turn in turns for stage in turn.stages]
     p50_ms, p90_ms, p99_ms = percentiles(latencies_s)
@@ -253,7 +255,7 @@ def _result(request: BenchRequest, *, open_s: float, turns: Sequence[Turn]) -> B
     return BenchResult(
         label=request.label,
         backend=request.backend,
-        precision=request.precision,
+        precision=precision,
         threads=request.threads,
         batch=request.batch,
         loop=request.loop,

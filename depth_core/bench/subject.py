@@ -12,8 +12,8 @@ import numpy as np
 from depth_core.bench.raw import open_raw
 from depth_core.bench.request import BenchRequest
 from depth_core.contracts import Float32Array, Uint8Array
-from depth_core.runtime import Predictor, StageTimes
-from depth_core.runtime.backends import Backend, open_backend
+from depth_core.runtime import Precision, Predictor, StageTimes
+from depth_core.runtime.backends import Backend, computed_precision, open_backend
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +21,8 @@ class Subject:
     """A model that is ready to answer the same images again and again."""
 
     backend: str
+    precision: Precision
+    """What is computed in: of the graph, where that is in another than the one asked for."""
     answer: Callable[[], None]
     """Answers all images of one call."""
     stages: Callable[[], StageTimes]
@@ -59,6 +61,7 @@ def open_subject(request: BenchRequest) -> Subject:
     depth_m = predictor.predict_batch(images, cameras)[0].depth_m
     return Subject(
         backend=predictor.backend,
+        precision=predictor.precision,
         answer=answer,
         stages=lambda: predictor.stage_times,
         open_s=time.perf_counter() - start,
@@ -77,8 +80,10 @@ def _raw(request: BenchRequest, start: float) -> Subject:
         loop()
         taken[0] = time.perf_counter() - before
 
+    stated = request.stated() if request.model.suffix == '.onnx' else None
     return Subject(
         backend=request.backend,
+        precision=computed_precision(request.precision, stated) if stated else request.precision,
         answer=answer,
         stages=lambda: StageTimes(inference_s=taken[0]),
         open_s=open_s,

@@ -61,6 +61,7 @@ def _columns(results: Sequence[BenchResult]) -> list[tuple[str, _Cell]]:
     meters = sorted({name for result in results for name in result.energy_j})
     return [
         ('backend', lambda one: one.label or one.backend),
+        ('precision', lambda one: one.precision),
         ('p50', lambda one: f'{one.p50_ms:.2f}'),
         ('p90', lambda one: f'{one.p90_ms:.2f}'),
         ('p99', lambda one: f'{one.p99_ms:.2f}'),

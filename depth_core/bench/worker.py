@@ -18,7 +18,7 @@ from depth_core.bench.request import BenchRequest
 from depth_core.bench.subject import Subject, open_subject
 from depth_core.contracts import Float32Array
 from depth_core.errors import DepthError
-from depth_core.runtime import StageTimes
+from depth_core.runtime import Precision, StageTimes
 
 _WARM_UP: Final = 10
 """Calls before the first that is measured."""
@@ -36,6 +36,7 @@ class Ready:
     """When, by `time.monotonic`, which all processes of a machine share."""
     open_s: float
     backend: str
+    precision: Precision
     depth_m: Float32Array | None
 
 
@@ -77,6 +78,7 @@ def serve(descriptor: int, parent: int) -> None:
             at_s=time.monotonic(),
             open_s=subject.open_s,
             backend=subject.backend,
+            precision=subject.precision,
             depth_m=subject.depth_m,
         )
     )

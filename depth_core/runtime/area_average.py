@@ -75,15 +75,6 @@ class AreaAverage:
         rows.put_in_order(self._result, target)
 
 
-@dataclass(frozen=True)
-class _Average:
-    """Which rows of a group one average covers."""
-
-    whole: tuple[int, ...]
-    parts: tuple[tuple[int, np.uint16], ...]
-    """Row and weight of those that it shares with a neighbour."""
-
-
 class _Groups:
     """How the rows of one axis are grouped: each `takes` of them give `gives` averages.
 
@@ -113,34 +104,67 @@ class _Groups:
     def add(self, rows: NDArray[Any], sums: NDArray[np.uint16]) -> None:
         """Write the weighted sums of `rows`, both by place."""
         if self._product is None:
-            self._product = np.empty_like(sums[0])
-            self._plan = [self._average(place) for place in range(self.gives)]
-        for average, total in zip(self._plan, sums, strict=True):
-            _add(average, np.uint16(self.gives), rows, total, self._product)
+            self._product = np.empty_like(sums[:2])
+            self._plan = [self._pair(place) for place in range(-(-self.gives // 2))]
+        for pair in self._plan:
+            total = sums[pair.averages]
+            _add(pair, np.uint16(self.gives), rows, total, self._product[: len(total)])
 
-    def _average(self, place: int) -> _Average:
+    def _pair(self, place: int) -> _Pair:
+        """The average at `place`, and the one as far from the other end of the group."""
         begin, end = place * self.takes, (place + 1) * self.takes
         covered = range(begin // self.gives, -(-end // self.gives))
         weights = {
             row: min(end, (row + 1) * self.gives) - max(begin, row * self.gives) for row in covered
         }
-        return _Average(
-            whole=tuple(row for row in covered if weights[row] == self.gives),
+        alone = 2 * place == self.gives - 1
+        return _Pair(
+            averages=slice(place, place + 1) if alone else _mirrored(place, self.gives),
+            whole=tuple(
+                slice(row, row + 1) if alone else _mirrored(row, self.takes)
+                for row in covered
+                if weights[row] == self.gives
+            ),
             parts=tuple(
-                (row, np.uint16(weights[row])) for row in covered if weights[row] < self.gives
+                (
+                    slice(row, row + 1) if alone else _mirrored(row, self.takes),
+                    np.uint16(weights[row]),
+                )
+                for row in covered
+                if weights[row] < self.gives
             ),
         )
 
 
+@dataclass(frozen=True)
+class _Pair:
+    """An average and its mirror image, which are added at once: one call for both."""
+
+    averages: slice
+    whole: tuple[slice, ...]
+    """Which rows of a group they cover."""
+    parts: tuple[tuple[slice, np.uint16], ...]
+    """Those that they share with a neighbour, and the weight."""
+
+
+def _mirrored(place: int, size: int) -> slice:
+    """One of `size` places and the one as far from the other end; the one in the middle alone."""
+    other = size - 1 - place
+    if place == other:
+        return slice(place, place + 1)
+    stop = other + (1 if other > place else -1)
+    return slice(place, None if stop < 0 else stop, other - place)
+
+
 def _add(
-    average: _Average,
+    pair: _Pair,
     whole_weight: np.uint16,
     rows: NDArray[Any],
     total: NDArray[np.uint16],
     product: NDArray[np.uint16],
 ) -> None:
-    """Write one weighted sum to `total`; `product` is scratch of its size."""
-    whole, parts = average.whole, average.parts
+    """Write two weighted sums to `total`; `product` is scratch of its size."""
+    whole, parts = pair.whole, pair.parts
     if not whole:
         (first, weight), parts = parts[0], parts[1:]
         np.multiply(rows[first], weight, out=total, dtype=np.uint16)

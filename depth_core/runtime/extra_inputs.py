@@ -63,6 +63,8 @@ class ExtraInputs:
 
     def usual(self, images: int) -> Mapping[str, NDArray[Any]]:
         """What fits a camera that is as good as any other, by name."""
+        if not self._infos:
+            return self._filled
         return self.fill([usual_camera(self._manifest)], images)
 
     def fill(self, cameras: Sequence[FrameCamera], images: int) -> Mapping[str, NDArray[Any]]:

@@ -46,7 +46,8 @@ class Postprocessor:
         depth = decoded.depth
         if factor != 1.0:
             depth = np.multiply(depth, factor, out=self._pool.take(*depth.shape))
-        if self._ranged:
+        ends = self._ranged and _reaches_an_end(depth, decoded.depth_range)
+        if ends:
             own = depth is not decoded.depth
             bounded = depth if own else self._pool.take(*depth.shape)
             depth = np.clip(depth, *decoded.depth_range, out=bounded)
@@ -59,7 +60,7 @@ class Postprocessor:
             placement.restore(np.where(hidden, np.float32(0.0), depth), depth_m)
             if hidden.shape != placement.image:  # else no pixel is of both
                 np.divide(depth_m, np.maximum(shown_m, _HALF), out=depth_m)
-        if self._ranged and _reaches_an_end(depth, decoded.depth_range):
+        if ends:
             mark_ends(depth_m, decoded.depth_range)
         taken = None
         if shown_m is not None:

@@ -191,6 +191,11 @@ def refuse_device(device: str | None, only: str) -> None:
         raise BackendError(message)
 
 
+def is_same_memory(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    """Whether two arrays are the same memory, of one shape and type."""
+    return bool(one.__array_interface__ == other.__array_interface__)
+
+
 def reason(error: Exception) -> str:
     """The last line of what a runtime complains of, shortened to be read in a log."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

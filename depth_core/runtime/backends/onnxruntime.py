@@ -20,6 +20,7 @@ from depth_core.runtime.backends.base import (
     reason,
     refuse_device,
 )
+from depth_core.runtime.backends.compiled_files import ONNXRUNTIME_TENSORRT
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.onnxruntime_binding import Binding
 from depth_core.runtime.backends.onnxruntime_placement import (
@@ -216,7 +217,7 @@ def _engine_folder(path: Path, request: BackendRequest) -> Path:
             **({} if request.size is None else {'size': list(request.size)}),
         }
     )
-    return private_folder(folder / 'onnxruntime-tensorrt' / key[:32])
+    return private_folder(folder / ONNXRUNTIME_TENSORRT / key[:32])
 
 
 def _info(item: onnxruntime.NodeArg) -> TensorInfo:

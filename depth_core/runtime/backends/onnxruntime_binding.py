@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from depth_core.runtime.backends.base import is_same_memory
+
 
 class Binding:
     """Runs a session without a copy on the CPU, or through memory of its own on a device.
@@ -74,7 +76,7 @@ class Binding:
                 self._inputs[name] = self._on_device(array)
                 self._bound.bind_ortvalue_input(name, self._inputs[name])
             self._inputs[name].update_inplace(array)
-        elif name not in self._arrays or not _same_memory(array, self._arrays[name]):
+        elif name not in self._arrays or not is_same_memory(array, self._arrays[name]):
             self._arrays[name] = array  # what is bound has to live
             self._inputs[name] = onnxruntime.OrtValue.ortvalue_from_numpy(array)
             self._bound.bind_ortvalue_input(name, self._inputs[name])
@@ -83,9 +85,3 @@ class Binding:
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(
             like.shape, like.dtype.type, self._device, self._number
         )
-
-
-def _same_memory(one: NDArray[Any], other: NDArray[Any]) -> bool:
-    """Whether two arrays of one shape and type are the same memory."""
-    first, second = one.__array_interface__, other.__array_interface__
-    return bool(first['data'] == second['data'] and first['strides'] == second['strides'])

@@ -15,7 +15,12 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.runtime.backends.base import BackendRequest, Precision, reason
+from depth_core.runtime.backends.base import (
+    BackendRequest,
+    Precision,
+    is_same_memory,
+    reason,
+)
 from depth_core.runtime.backends.cpu_graphs import cpu_graph
 from depth_core.runtime.backends.openvino_cache import cache_folder
 from depth_core.runtime.extra_inputs import ExtraInputs
@@ -62,7 +67,9 @@ class OpenVinoBackend:
         except RuntimeError as error:
             message = f'openvino cannot compile the graph for {device}: {reason(error)}'
             raise BackendError(message) from error
+        self._outputs = self.manifest.outputs
         self._request = compiled.create_infer_request()
+        self._bound: dict[str, NDArray[Any]] = {}
 
     def run(self, images: NDArray[Any]) -> tuple[Float32Array, Float32Array | None]:
         """Compute a batch."""
@@ -74,12 +81,19 @@ class OpenVinoBackend:
         """Compute a batch from all inputs."""
         try:
             for name, array in inputs.items():
-                self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
-            self._request.infer()
+                self._bind(name, array)
+            self._request.infer(share_outputs=True)  # else all outputs are copied
         except RuntimeError as error:
             message = f'openvino failed while computing: {reason(error)}'
             raise BackendError(message) from error
-        return {name: self._request.get_tensor(name).data for name in self.manifest.outputs}
+        return {name: self._request.get_tensor(name).data for name in self._outputs}
+
+    def _bind(self, name: str, array: NDArray[Any]) -> None:
+        """Let an input be read from `array`; only where it is another, for that takes a while."""
+        if name in self._bound and is_same_memory(array, self._bound[name]):
+            return
+        self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
+        self._bound[name] = array  # what is bound has to live
 
     def _read(self, path: Path) -> openvino.Model:
         """Read the graph, check it against its manifest, and fix its sizes."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.errors import BackendError
+from depth_core.runtime.backends.compiled_files import OPENVINO
 from depth_core.runtime.engine.folder import default_folder, private_folder
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from depth_core.runtime.onnx_reader import read_graph
@@ -41,7 +42,7 @@ def cache_folder(graph: Path, cache_dir: Path | None) -> Path | None:
         return None
     try:
         folder = private_folder(cache_dir or default_folder())
-        kept = private_folder(folder / 'openvino')
+        kept = private_folder(folder / OPENVINO)
         _evict(kept)
         return private_folder(kept / GraphHashes(folder).of(graph)[:32])
     except BackendError as error:

@@ -14,10 +14,11 @@ from depth_core.arguments import CommandParser, count, not_negative
 from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.backends import default_chain
+from depth_core.runtime.backends.compiled_files import delete_compiled
 from depth_core.runtime.engine.ahead import FLAVOURS, build_ahead
 from depth_core.runtime.engine.api import TensorRt, load_tensorrt
 from depth_core.runtime.engine.cache import EngineCache
-from depth_core.runtime.engine.device import Device, open_device
+from depth_core.runtime.engine.device import Device, open_devices
 from depth_core.runtime.engine.entry import Entry
 from depth_core.runtime.engine.execution import load_engine, open_runtime
 from depth_core.runtime.engine.folder import default_folder
@@ -74,8 +75,8 @@ def list_engines(arguments: Sequence[str]) -> None:
 
 
 def verify(arguments: Sequence[str]) -> None:
-    """Compare every plan with its record, and open those made for this GPU."""
-    text = 'Compare every engine with its record; open those that were built for the GPU here.'
+    """Compare every plan with its record, and open those made for a GPU here."""
+    text = 'Compare every engine with its record; open those that were built for a GPU here.'
     options = _parser('verify', text).parse_command(arguments)
     cache = EngineCache(options.cache_dir)
     results = cache.verify(_Opener().complaint)
@@ -92,8 +93,12 @@ def verify(arguments: Sequence[str]) -> None:
 
 
 def clear(arguments: Sequence[str]) -> None:
-    """Delete engines."""
-    parser = _parser('clear', 'Delete engines; those that a process has loaded stay.')
+    """Delete engines, and what other runtimes keep beside them."""
+    text = (
+        'Delete engines, those that a process has loaded excepted, and what OpenVINO and ONNX '
+        'Runtime have compiled into the same folder.'
+    )
+    parser = _parser('clear', text)
     parser.add_argument(
         '--older_than_days',
         type=not_negative,
@@ -110,6 +115,11 @@ def clear(arguments: Sequence[str]) -> None:
     deleted, left = cache.clear(older_than=age)
     size = sum(entry.size for entry in deleted)
     sys.stdout.write(f'{len(deleted)} engines deleted, {size / 1e6:.1f} MB\n')
+    files, size = delete_compiled(cache.folder, older_than=age)
+    if files:
+        sys.stdout.write(
+            f'{files} files that other runtimes compiled deleted, {size / 1e6:.1f} MB\n'
+        )
     for entry in left:
         sys.stdout.write(f'in use, and left: {_row(entry)[0]} ({entry.stem})\n')
 
@@ -140,29 +150,31 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Opener:
-    """Opens plans on the GPU that is here, those that were made for it."""
+    """Opens plans on the GPUs that are here, those that were made for one of them."""
 
     @cached_property
-    def _device(self) -> Device | None:
+    def _devices(self) -> Sequence[Device]:
         try:
-            return open_device()
+            return open_devices()
         except DepthError as error:
             sys.stdout.write(f'no engine is opened: {error}\n')
-            return None
+            return []
 
     def complaint(self, entry: Entry, plan: bytes) -> str | None:
         """What is wrong with a plan; None when nothing is, or it is not for here."""
         trt = self._tensorrt_of(entry)
-        if self._device is None or trt is None:
-            return None
-        if entry.fields.get('gpu') != self._device.info.name:
-            return None
-        try:
-            with self._device.current():
-                load_engine(trt, open_runtime(trt, self._device.info.cuda), plan)
-        except BackendError as error:
-            return str(error)
-        return None
+        found = None
+        for device in self._devices if trt is not None else ():
+            if device.info.name != entry.fields.get('gpu'):
+                continue
+            try:
+                with device.current():
+                    load_engine(trt, open_runtime(trt, device.info.cuda), plan)
+            except BackendError as error:
+                found = str(error)
+            else:
+                return None
+        return found
 
     def _tensorrt_of(self, entry: Entry) -> TensorRt | None:
         """The TensorRT that built it, where it is installed."""

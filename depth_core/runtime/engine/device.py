@@ -14,6 +14,7 @@ No GPU was at hand where this was written: it is tested against stand-ins for bo
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import re
@@ -43,6 +44,10 @@ _INSTALL: Final = (
 
 class OutOfDeviceMemoryError(BackendError):
     """The GPU, or the machine that shares its memory with it, has too little of it left."""
+
+
+class NoSuchGpuError(BackendError):
+    """There are GPUs, and none of the number that was asked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,6 +238,19 @@ def open_device(index: int = 0, *, to_record: bool = False) -> Device:
     raise BackendError(message)
 
 
+def open_devices() -> list[Device]:
+    """Open every GPU that this process sees.
+
+    Raises:
+        BackendError: As `open_device`, of any of them.
+    """
+    devices = [open_device()]
+    with contextlib.suppress(NoSuchGpuError):
+        while True:
+            devices.append(open_device(len(devices)))
+    return devices
+
+
 def device_index(name: str | None) -> int:
     """The number of the GPU called `name`: None and `cuda` are the first, `cuda:1` the second.
 
@@ -306,7 +324,7 @@ def check_count(count: int, index: int) -> None:
         raise BackendError(message)
     if not 0 <= index < count:
         message = f'GPU {index} was asked for, and there are {count}, counted from 0.'
-        raise BackendError(message)
+        raise NoSuchGpuError(message)
 
 
 def version_of(number: int) -> tuple[int, int]:

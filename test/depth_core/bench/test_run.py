@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from depth_core.bench.children import Child, children_ended
 from depth_core.bench.energy import Power
 from depth_core.bench.request import BenchRequest
-from depth_core.bench.run import Plan, measure_rows
-from test.standin import write_standin_onnx
+from depth_core.bench.run import Plan, measure, measure_rows
+from test.standin import write_sibling, write_standin_onnx
 
 
 @pytest.fixture(scope='module')
@@ -71,6 +72,16 @@ def test_an_engine_is_built_cold_and_taken_from_the_cache_after(
     for stage in turn.stages:
         assert stage.copy_s is not None
         assert 0.0 < stage.copy_s < stage.inference_s
+
+
+@pytest.mark.parametrize('loop', ['predictor', 'raw'])
+def test_a_row_says_the_precision_of_a_graph_that_has_one_of_its_own(
+    request_of_one: BenchRequest, loop: Literal['predictor', 'raw']
+) -> None:
+    half = write_sibling(request_of_one.model, 'half.onnx')
+    row = measure(dataclasses.replace(request_of_one, model=half, loop=loop, frames=1))
+    assert row.precision == 'fp16'
+    assert measure(dataclasses.replace(request_of_one, loop=loop, frames=1)).precision == 'fp32'
 
 
 def test_energy_is_that_of_one_image(request_of_one: BenchRequest) -> None:

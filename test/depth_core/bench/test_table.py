@@ -28,6 +28,7 @@ CPU = BenchResult(
 GPU = dataclasses.replace(
     CPU,
     backend='tensorrt',
+    precision='fp16',
     label='tensorrt/fp16',
     cpu_ms=3.25,
     copy_ms=0.5,
@@ -49,20 +50,20 @@ def words(line: str) -> str:
 
 def test_the_table_is_aligned_and_has_no_empty_columns() -> None:
     head, row = table([CPU]).splitlines()
-    assert words(head) == 'backend p50 p90 p99 min pre infer post fps MB'
-    assert words(row) == 'openvino 9.50 10.50 123.46 9.00 1.00 8.00 0.50 104.2 164'
+    assert words(head) == 'backend precision p50 p90 p99 min pre infer post fps MB'
+    assert words(row) == 'openvino fp32 9.50 10.50 123.46 9.00 1.00 8.00 0.50 104.2 164'
     assert len(head) == len(row)
 
 
 def test_what_only_one_row_tells_is_a_dash_in_the_other() -> None:
     head, cpu, gpu = table([CPU, GPU]).splitlines()
     assert words(head) == (
-        'backend p50 p90 p99 min spread pre copy compute post cpu fps MB GPU MB cold cached '
-        'J GPU 0 ratio chance'
+        'backend precision p50 p90 p99 min spread pre copy compute post cpu fps MB GPU MB cold '
+        'cached J GPU 0 ratio chance'
     )
     assert words(cpu).endswith('9.00 - 1.00 - 8.00 0.50 - 104.2 164 - - - - - -')
     assert words(gpu).startswith(
-        'tensorrt/fp16 9.50 10.50 123.46 9.00 20.0% 1.00 0.50 7.50 0.50 3.25'
+        'tensorrt/fp16 fp16 9.50 10.50 123.46 9.00 20.0% 1.00 0.50 7.50 0.50 3.25'
     )
     assert words(gpu).endswith('104.2 164 321 61.50 1.25 0.125 0.500 0.980-1.020')
     assert len(head) == len(cpu) == len(gpu)

@@ -13,6 +13,7 @@ from depth_core.contracts import DepthKind, Float32Array, InputSpec, OutputSpec
 from depth_core.errors import ExportError
 from depth_core.export import measure_parity, parity_images
 from depth_core.export.__main__ import summary
+from depth_core.export.parity import Recorder
 from depth_core.manifest import Manifest
 
 pytestmark = pytest.mark.numeric
@@ -77,6 +78,21 @@ def test_what_was_measured_is_stated() -> None:
     assert parity.depth_max_rel == pytest.approx(0.0005, rel=1e-3)
     assert parity.sigma_max_abs == pytest.approx(0.002, rel=1e-3)
     assert parity.sigma_max_rel == pytest.approx(0.0005, rel=1e-3)
+
+
+def test_some_images_may_be_left_out_and_are_answered_when_they_are_asked_for() -> None:
+    candidate = Crowded()
+    recorder = Recorder(candidate)
+    parity = measure_parity(Plain(), recorder, seed=9, places=(1, 3, 4))
+    images = parity_images(seed=9, height=16, width=24)
+    assert parity.images == 3
+    assert parity.inputs_sha256 == hashlib.sha256(images[[1, 3, 4]].tobytes()).hexdigest()
+    replay = recorder.replay()
+    for image in images:
+        depth, sigma = replay.run(image[None])
+        np.testing.assert_array_equal(depth, Plain().run(image[None])[0])
+        assert sigma is not None
+    assert candidate.seen == [1, 1, 1, 1, 1], 'each image once'
 
 
 def test_one_pixel_above_the_tolerance_is_refused_with_its_size() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import openvino
 import pytest
+from numpy.typing import NDArray
 
 from depth_core.errors import BackendError
 from depth_core.runtime.backends import BackendRequest, openvino_cache
@@ -67,6 +68,26 @@ def test_another_complaint_of_the_compiler_is_handed_on(
     with pytest.raises(BackendError, match='cannot compile the graph for CPU: there is no memory'):
         OpenVinoBackend(BackendRequest(path=standin))
     assert len(core.settings) == 1
+
+
+def test_an_input_is_read_anew_wherever_it_is(standin: Path) -> None:
+    backend = OpenVinoBackend(BackendRequest(path=standin, threads=1))
+
+    def depth(images: NDArray[np.uint8]) -> float:
+        return float(backend.run(images)[0][0, 5, 5])
+
+    one = np.full((1, 64, 96, 3), 51, np.uint8)
+    other = np.full((1, 64, 96, 3), 102, np.uint8)
+    first, second = depth(one), depth(other)
+    assert first == pytest.approx(4.0, rel=1e-6)
+    assert second != pytest.approx(first, rel=1e-3)
+    one[...] = 102  # the same memory
+    assert depth(one) == second
+    assert depth(one) == second
+    one[...] = 51
+    assert depth(one) == first
+    del one
+    assert depth(np.full((1, 64, 96, 3), 102, np.uint8)) == second
 
 
 def test_what_a_large_graph_is_compiled_to_is_kept_in_a_private_folder(

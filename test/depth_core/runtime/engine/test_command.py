@@ -141,6 +141,47 @@ def test_an_engine_that_tensorrt_refuses_is_found(
     assert 'none damaged' in said
 
 
+def test_an_engine_is_opened_on_the_gpu_that_it_was_built_for(
+    capsys: pytest.CaptureFixture[str],
+    folder: Path,
+    model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv('FAKE_GPU_COUNT', '2')
+    monkeypatch.setenv('FAKE_GPU_CC', '9.0,8.6')  # no engine of one runs on the other
+    run(capsys, 'build', model, '--cache_dir', folder, '--device', 'cuda:1')
+    assert 'none damaged' in run(capsys, 'verify', '--cache_dir', folder)
+    monkeypatch.setenv('FAKE_GPU_CC', '9.0,8.9')
+    with pytest.raises(BackendError, match='1 of 1 engines'):
+        main(['verify', '--cache_dir', str(folder)])
+
+
+def test_what_other_runtimes_compiled_is_cleared_with_the_engines(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    run(capsys, 'list', '--cache_dir', folder)
+    files = [
+        folder / runtime / graph / name
+        for runtime, graph, name in (
+            ('openvino', 'a' * 32, 'old.blob'),
+            ('openvino', 'b' * 32, 'new.blob'),
+            ('onnxruntime-tensorrt', 'a' * 32, 'new.engine'),
+        )
+    ]
+    for file in files:
+        file.parent.mkdir(parents=True)
+        file.write_bytes(bytes(1_500_000))
+    written = files[0].stat().st_mtime - 3 * 24 * 3600
+    os.utime(files[0], (written, written))
+    said = run(capsys, 'clear', '--cache_dir', folder, '--older_than_days', 2)
+    assert '1 files that other runtimes compiled deleted, 1.5 MB' in said
+    assert [file.exists() for file in files] == [False, True, True]
+    assert not files[0].parent.exists()
+    said = run(capsys, 'clear', '--cache_dir', folder)
+    assert '2 files that other runtimes compiled deleted, 3.0 MB' in said
+    assert not any(file.exists() for file in files)
+
+
 def test_engines_are_verified_as_they_are_served(
     capsys: pytest.CaptureFixture[str],
     folder: Path,
