@@ -7,7 +7,8 @@
 One network at a time, each step in a process of its own, whose memory is measured. What was found
 is written to docs/results/engine_builds.json after every network, so that an interrupted run goes
 on where it was. Weights are random and conditioned (`test.conditioned`): they change no time and
-no size. Plans are built by TensorRT for RTX, for GPUs of compute capability 8.6; none runs here.
+no size. Small networks are built in int8 too. Plans are built by TensorRT for RTX, for GPUs of
+compute capability 8.6; none runs here.
 """
 
 from __future__ import annotations
@@ -24,13 +25,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Final
 
+import onnx
 import torch
 
 from depth_core.arguments import CommandParser, names
 from depth_core.errors import ConfigError, DepthError, run_command, unknown_name
 from depth_core.export import export_onnx
+from depth_core.export.precision.graph import Graph, load_graph
+from depth_core.export.precision.image_sets import image_sets
+from depth_core.export.precision.int8 import to_int8
 from depth_core.files import write_text_atomically
-from depth_core.manifest import read_manifest
+from depth_core.manifest import METADATA_KEY, read_manifest
 from depth_core.models import create_model, list_models
 from depth_core.runtime.engine.api import load_tensorrt
 from depth_core.runtime.engine.build import build_plan
@@ -42,6 +47,7 @@ TABLE: Final = Path(__file__).resolve().parents[1] / 'docs' / 'results' / 'engin
 TARGET: Final = '8.6'
 
 _WEIGHTS: Final = 'weights.pt'
+_SMALL: Final = '_small'
 _TOOLS: Final = ('torch', 'onnxscript', 'onnxruntime', 'tensorrt_rtx')
 
 
@@ -67,6 +73,9 @@ class Row:
     build_s: float | None = None
     """The process of the builder included."""
     plan_mb: float | None = None
+    int8_build_s: float | None = None
+    """Of small networks: the graph with Q/DQ for TensorRT, calibrated on drawn images."""
+    int8_plan_mb: float | None = None
     unsupported: tuple[str, ...] = ()
     """What TensorRT or an earlier step complained of."""
     versions: str = ''
@@ -180,7 +189,38 @@ def _build(row: Row, folder: Path) -> Row:
     )
 
 
-_STEPS: Final = {'weights': _make_weights, 'export': _export, 'build': _build}
+def _build_int8(row: Row, folder: Path) -> Row:
+    if not row.model.endswith(_SMALL):
+        return row
+    source, path = folder / 'graph.onnx', folder / 'graph.int8.onnx'
+    manifest = replace(
+        read_manifest(source), precision='int8', precision_target='tensorrt', parity=None
+    )
+    images, _ = image_sets(None, manifest)
+    converted = to_int8(Graph(load_graph(source)), images.inputs, 'tensorrt')
+    onnx.helper.set_model_props(converted, {METADATA_KEY: manifest.to_json()})
+    onnx.save(converted, path)
+    trt = load_tensorrt('tensorrt-rtx')
+    start = time.monotonic()
+    try:
+        plan = build_plan(
+            trt, path, manifest, precision='int8', options=EngineOptions(), targets=[TARGET]
+        )
+    except DepthError as error:
+        return replace(row, unsupported=(f'int8: {error}',))
+    return replace(
+        row,
+        int8_build_s=round(time.monotonic() - start, 1),
+        int8_plan_mb=round(len(plan) / 1e6, 1),
+    )
+
+
+_STEPS: Final = {
+    'weights': _make_weights,
+    'export': _export,
+    'build': _build,
+    'int8': _build_int8,
+}
 
 
 def _parser() -> CommandParser:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gc
 import hashlib
 import re
 from collections.abc import Mapping
@@ -125,7 +124,6 @@ def export_onnx(
         path = folder / output.name
         write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
         write_graph(traced(reference.graph, manifest, free_size=free_size), manifest, path)
-        gc.collect()  # the traced graph is full of cycles, and has weights of its own
         candidate = Recorder(_opened(path))
         others = [_opened(path, size) for size in _other_sizes(manifest)] if free_size else []
         parity = measure_parity(

@@ -106,17 +106,17 @@ def _gate() -> str:
 def _builds() -> str:
     head = (
         'network', 'input', 'export, s', 'of a processor, s', 'memory, GB', 'graph, MB',
-        'parse, s', 'build, s', 'plan, MB', 'what is wrong',
+        'parse, s', 'build, s', 'plan, MB', 'int8 build, s', 'int8 plan, MB', 'what is wrong',
     )  # fmt: skip
     numbers = (
         *('export_s', 'export_cpu_s', 'export_peak_gb', 'graph_mb'),
-        *('parse_s', 'build_s', 'plan_mb'),
+        *('parse_s', 'build_s', 'plan_mb', 'int8_build_s', 'int8_plan_mb'),
     )
     rows = (
         (
             f'`{one["model"]}`',
             one['size'],
-            *('-' if one[name] is None else f'{one[name]:g}' for name in numbers),
+            *('-' if one.get(name) is None else f'{one[name]:g}' for name in numbers),
             '; '.join(one['unsupported']) or 'nothing',
         )
         for one in results('engine_builds')['results']

@@ -163,8 +163,10 @@ class _Opener:
     def complaint(self, entry: Entry, plan: bytes) -> str | None:
         """What is wrong with a plan; None when nothing is, or it is not for here."""
         trt = self._tensorrt_of(entry)
+        if trt is None:
+            return None
         found = None
-        for device in self._devices if trt is not None else ():
+        for device in self._devices:
             if device.info.name != entry.fields.get('gpu'):
                 continue
             try:
