@@ -46,6 +46,7 @@ PARAMETERS = (
     'threads',
     'build_only',
     'image_transport',
+    'image_geometry',
     'depth_encoding',
     'autostart',
 )
@@ -147,6 +148,7 @@ def generate_launch_description() -> LaunchDescription:
     rviz = Node(
         package='rviz2',
         executable='rviz2',
+        namespace=LaunchConfiguration('namespace'),  # its file has relative names
         arguments=[
             *('-d', str(SHARE / 'rviz' / 'mono_depth.rviz')),
             *('-f', LaunchConfiguration('rviz_frame')),

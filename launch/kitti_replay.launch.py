@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Replay a bag of the KITTI data set through `mono_depth`, in its own recorded time.
+
+    ros2 launch depth_ros kitti_replay.launch.py bag:=2011_09_26_drive_0001 rviz:=true
+
+Any rosbag2 with images and camera_info will do; the defaults are those of the usual converters.
+The arguments of mono_depth.launch.py that are not set here hold for the node, `model:=` for one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription
+from launch.actions import (
+    DeclareLaunchArgument,
+    IncludeLaunchDescription,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.launch_description_entity import LaunchDescriptionEntity
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+SHARE = Path(get_package_share_directory('depth_ros'))
+BOOLEANS = ['true', 'false']
+
+ARGUMENTS = (
+    DeclareLaunchArgument('bag', description='The rosbag2: a folder, or its .mcap or .db3 file.'),
+    DeclareLaunchArgument(
+        'image',
+        default_value='/kitti/camera_color_left/image_raw',
+        description='Topic of the images in the bag, without its transport.',
+    ),
+    DeclareLaunchArgument(
+        'image_transport',
+        default_value='raw',
+        choices=['raw', 'compressed'],
+        description='How the bag holds the images.',
+    ),
+    DeclareLaunchArgument(
+        'image_geometry',
+        default_value='rectified',
+        choices=['auto', 'rectified', 'raw'],
+        description='Whether P holds for the images, or K and D. The images of KITTI are '
+        'rectified, whatever their topic is called: with K their scale is wrong by a third.',
+    ),
+    DeclareLaunchArgument(
+        'rate', default_value='1.0', description='Speed; 2 plays twice as fast as recorded.'
+    ),
+    DeclareLaunchArgument(
+        'loop',
+        default_value='false',
+        choices=BOOLEANS,
+        description='Start again at the end, until Ctrl-C.',
+    ),
+    DeclareLaunchArgument(
+        'rviz', default_value='false', choices=BOOLEANS, description='Start RViz too.'
+    ),
+    DeclareLaunchArgument(
+        'rviz_frame',
+        default_value='camera_color_left',
+        description='Fixed frame of RViz: frame_id of the images, or any other frame of tf.',
+    ),
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Declare the arguments and start everything; the end of the bag ends the rest."""
+    node = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
+        launch_arguments={
+            'image': LaunchConfiguration('image'),
+            'image_transport': LaunchConfiguration('image_transport'),
+            'image_geometry': LaunchConfiguration('image_geometry'),
+            'use_sim_time': 'true',
+            'fastdds_profile': 'one_machine',
+            'rviz': LaunchConfiguration('rviz'),
+            'rviz_frame': LaunchConfiguration('rviz_frame'),
+        }.items(),
+    )
+    local = SetEnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    # The node comes before the player: its file names the Fast DDS profile that both need.
+    return LaunchDescription([*ARGUMENTS, local, node, OpaqueFunction(function=_player)])
+
+
+def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The player, which waits until the node listens to the images."""
+    image = LaunchConfiguration('image').perform(context)
+    if LaunchConfiguration('image_transport').perform(context) == 'compressed':
+        image = f'{image}/compressed'
+    loop = ['--loop'] if LaunchConfiguration('loop').perform(context) == 'true' else []
+    player = Node(
+        package='depth_ros',
+        executable='play_bag',
+        arguments=[
+            LaunchConfiguration('bag').perform(context),
+            *('--rate', LaunchConfiguration('rate'), '--clock', *loop),
+            *('--wait_for_subscribers', image, '--ready_timeout_s', '600'),
+        ],
+        output='screen',
+        on_exit=Shutdown(reason='the bag has ended'),
+    )
+    return [player]
