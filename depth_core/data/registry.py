@@ -73,6 +73,13 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
             'seed': Option(kind=int, help='seed, one that training did not use'),
         },
     ),
+    'rendered': DatasetRow(
+        target='depth_core.data.rendered:RenderedDataset',
+        summary='varied scenes that `python -m depth_core.data.render` has stored',
+        offers=('depth', 'intrinsics', 'labels', 'poses'),
+        folders=('part_*/cache.json',),
+        options={'parts': Option(kind=int, help='how many parts to read, from the first on')},
+    ),
     'bag': DatasetRow(
         target='depth_core.data.bag.dataset:BagDataset',
         summary='recordings of ROS 2 (mcap, sqlite3) and ROS 1: camera, lidar, odometry',

@@ -120,7 +120,7 @@ def _shell(scene: Scene, source: Random, room: RoomBounds) -> None:
         wall = palette.bricks(source)
     elif pick < 0.22:
         wall = palette.tiles(source)
-    elif pick < 0.3:
+    elif pick < 0.26:
         wall = palette.poster(source, source.uniform(0.3, 1.0), source.uniform(0.3, 1.0))
     else:
         tint = (
