@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from depth_core.data.transforms import (
+    CameraFaults,
     CanonicalFocal,
     CenterCrop,
     ChannelPermutation,
@@ -84,6 +85,17 @@ def zoom_jitter(height: int, width: int) -> Steps:
     """
     zoom = RandomZoom(height=height, width=width, largest=_LARGEST_ZOOM)
     return Steps(first=(zoom,), last=jitter(height, width).last)
+
+
+def faults(height: int, width: int) -> Steps:
+    """Mirror (0.5); what cameras do wrong (exposure, glare, blur, noise, JPEG …): our own."""
+    del height, width
+    return Steps(last=(HorizontalFlip(), CameraFaults()))
+
+
+def zoom_faults(height: int, width: int) -> Steps:
+    """The windows of `zoom_jitter`, then `faults` at the size the network sees: our own."""
+    return Steps(first=zoom_jitter(height, width).first, last=faults(height, width).last)
 
 
 def zoedepth_nyu(height: int, width: int) -> Steps:
@@ -171,6 +183,8 @@ AUGMENTATIONS: Final[Mapping[str, Callable[[int, int], Steps]]] = {
     'jitter': jitter,
     'strong_jitter': strong_jitter,
     'zoom_jitter': zoom_jitter,
+    'faults': faults,
+    'zoom_faults': zoom_faults,
     'zoedepth_nyu': zoedepth_nyu,
     'zoedepth_kitti': zoedepth_kitti,
     'urcdc_nyu': urcdc_nyu,
@@ -181,13 +195,14 @@ AUGMENTATIONS: Final[Mapping[str, Callable[[int, int], Steps]]] = {
 }
 """The steps of each augmentation for a network that sees (height, width)."""
 
-ZOOMING: Final = frozenset({'zoom_jitter'})
+ZOOMING: Final = frozenset({'zoom_jitter', 'zoom_faults'})
 """Those that change the focal length and not the depth."""
 
 _ENLARGED: Final[Mapping[str, tuple[float, float]]] = {
     'urcdc_kitti': (1.0, 1216 / 1120),
     'cliffnet': (480 / 456, 640 / 608),
     'zoom_jitter': (1.5, 1.5),
+    'zoom_faults': (1.5, 1.5),
 }
 """How much taller and wider a sample is opened for those that cut a window out of it."""
 

@@ -23,6 +23,7 @@ from depth_core.data.transforms.colour import (
     HueJitter,
     densedepth_augmentation,
 )
+from depth_core.data.transforms.faults import CameraFaults
 from depth_core.data.transforms.framing import (
     KB_WINDOW,
     BottomCentreCrop,
@@ -39,6 +40,7 @@ __all__ = [
     'CHANNEL_ORDERS',
     'KB_WINDOW',
     'BottomCentreCrop',
+    'CameraFaults',
     'CanonicalFocal',
     'CenterCrop',
     'ChannelPermutation',

@@ -32,6 +32,7 @@ def test_a_sample_depends_on_seed_and_number_alone() -> None:
 @pytest.mark.parametrize('scenes', VARIED_CLASSES[11:])
 def test_every_new_scene_has_depth_labels_and_camera(scenes: str) -> None:
     sample = varied(scenes=scenes)[0]
+    assert sample.scene_class is not None
     assert int(sample.scene_class) == VARIED_CLASSES.index(scenes)
     assert sample.valid.float().mean() > 0.25
     depth = sample.depth_m[sample.valid]
