@@ -26,7 +26,7 @@ DOCUMENTS = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), *ROOT.glob('*/R
 COMMAND = re.compile(r'(?:python|torchrun .*?) -m (depth_(?:core|ros)(?:\.\w+)+)([^\n]*)')
 PATH = re.compile(r'(?<![\w./])((?:config|launch|docs|examples|test|docker)/[\w./-]*\w)')
 LINK = re.compile(r'\]\(([^)#]+)\)')
-LAUNCH = re.compile(r'(\w+\.launch\.py)((?: \w+:=\S+)*)')
+LAUNCH = re.compile(r'((?:examples/)?\w+\.launch\.py)((?: \w+:=\S+)*)')
 TARGET = re.compile(r'\bmake ([a-z]+)\b')
 
 
@@ -105,7 +105,7 @@ def test_make_targets_that_are_named_exist(document: Path) -> None:
 def test_launch_files_have_the_arguments_they_are_shown_with() -> None:
     unknown = []
     for file, given in LAUNCH.findall(text_of(ROOT / 'README.md')):
-        declared = launch_arguments(ROOT / 'launch' / file)
+        declared = launch_arguments(ROOT / ('' if '/' in file else 'launch') / file)
         assert declared, f'{file} declares nothing'
         unknown += [name for name in re.findall(r'(\w+):=', given) if name not in declared]
     assert unknown == []
