@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -29,6 +30,17 @@ def pytest_configure() -> None:
     os.environ.setdefault('DEPTH_ROS_MEASURE', '0')
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def _levels_of_loggers() -> None:
+    """Start each test with the levels of a fresh process: a command sets those it shows.
+
+    What a test logs is compared, and goes into its report.
+    """
+    logging.getLogger().setLevel(logging.WARNING)
+    for name in ('depth_core', 'depth_ros'):
+        logging.getLogger(name).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope='session')

@@ -3,7 +3,8 @@
 
 PyTorch, oneDNN and MKL choose their kernels by what the processor can do, and these add in another
 order. Each library can be made to take the kernels of an older processor, which shows on one
-machine what a test would find on another.
+machine what a test would find on another. Settings of several libraries are tried in one run where
+a comma joins them, as an old processor has the old kernels of all of them.
 """
 
 from __future__ import annotations
@@ -47,26 +48,29 @@ def settings_of(capability: str) -> list[str]:
     return [setting for setting in SETTINGS if setting not in missing]
 
 
-def run(setting: str) -> bool:
-    """Run the numeric tests under a setting, print one line or why it failed, and say if it did.
+def run(joined: str) -> bool:
+    """Run the numeric tests under settings, print one line or why it failed, and say if it did.
 
     Nothing else of `SETTINGS` that the caller has set counts.
+
+    Args:
+        joined: Settings, with commas between them.
     """
-    name, _, value = setting.partition('=')
+    chosen = dict(setting.split('=') for setting in joined.split(','))
     others = {other.partition('=')[0] for other in SETTINGS}
     environment = {key: value for key, value in os.environ.items() if key not in others}
     finished = subprocess.run(
         [sys.executable, '-m', 'pytest', '-q', '-m', 'numeric', '-n', 'auto',
          '--maxprocesses', '4', '--dist', 'worksteal'],
         cwd=REPOSITORY,
-        env={**environment, name: value},
+        env=environment | chosen,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )  # fmt: skip
     passed = finished.returncode == 0
-    print(f'{setting:28}', finished.stdout.rstrip().rpartition('\n')[2], flush=True)
+    print(f'{joined:28}', finished.stdout.rstrip().rpartition('\n')[2], flush=True)
     if not passed:
         print(finished.stdout)
     return passed
@@ -76,9 +80,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit status is 1 when the tests fail under any of the settings."""
     parser = argparse.ArgumentParser(prog='python -m test.processors', description=__doc__)
     known = settings_of(torch.backends.cpu.get_cpu_capability())
-    parser.add_argument('setting', nargs='*', help=f'some of {" ".join(known)}; all when absent')
+    parser.add_argument(
+        'setting',
+        nargs='*',
+        help=f'some of {" ".join(known)}, joined by commas '
+        'for one run; all, one after the other, when absent',
+    )
     chosen: list[str] = parser.parse_args(arguments).setting
-    unknown = [setting for setting in chosen if setting not in known]
+    unknown = [item for joined in chosen for item in joined.split(',') if item not in known]
     if unknown:
         parser.error(f'{unknown[0]} is none of {" ".join(known)}')
     return int(False in [run(setting) for setting in chosen or known])

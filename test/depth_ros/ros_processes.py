@@ -36,7 +36,7 @@ from depth_ros.demo.children import (
 from depth_ros.fastdds import fitting_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 """How long a condition may take on a machine that is busy with other things."""
 
 MOST_PROCESSES = 4
@@ -106,7 +106,7 @@ class NodeProcess:
     def end(self) -> None:
         """Wait a while for its own end, then kill it."""
         try:
-            self.process.wait(10.0)
+            self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

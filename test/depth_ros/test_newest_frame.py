@@ -9,7 +9,7 @@ import time
 
 from depth_ros.newest_frame import NewestFrameWorker
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 class Work:

@@ -46,7 +46,7 @@ def test_the_progress_is_known_and_logged(monkeypatch: pytest.MonkeyPatch) -> No
         assert options.report is not None
         options.report(BuildProgress(phase='building', fraction=0.25, elapsed_s=99.0))
         reported.set()
-        goes_on.wait(30.0)
+        goes_on.wait(240.0)
         return 'done'
 
     lines: list[str] = []
@@ -56,7 +56,7 @@ def test_the_progress_is_known_and_logged(monkeypatch: pytest.MonkeyPatch) -> No
         goes_on.set()
 
     attempt = opening(build)
-    assert reported.wait(30.0)
+    assert reported.wait(240.0)
     progress = attempt.progress
     assert (progress.phase, progress.fraction) == ('building', 0.25)
     assert progress.elapsed_s < 99.0, 'the time is that of this attempt'
@@ -70,7 +70,7 @@ def test_a_build_that_listens_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 
     def build(options: EngineOptions) -> str:
         assert options.cancelled is not None
-        options.cancelled.wait(30.0)
+        options.cancelled.wait(240.0)
         stopped.set()
         message = 'cancelled'
         raise BuildCancelledError(message)
@@ -87,7 +87,7 @@ def test_a_build_that_listens_is_given_up(monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_does_not_listen_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr('depth_ros.opening.GRACE_S', 0.01)
     cancelled, end = threading.Event(), threading.Event()
-    attempt = opening(lambda _options: str(end.wait(30.0)), cancelled)
+    attempt = opening(lambda _options: str(end.wait(240.0)), cancelled)
     cancelled.set()
     with pytest.raises(BuildCancelledError, match='because the node ends'):
         attempt.model(str)

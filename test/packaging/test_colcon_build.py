@@ -109,7 +109,7 @@ def test_an_installed_executable_runs_the_installed_code(
         env={**os.environ, 'PYTHONPATH': str(site_packages), 'PATH': path},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=False,
     )
     assert finished.returncode == 0, finished.stderr

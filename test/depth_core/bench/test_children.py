@@ -18,7 +18,7 @@ from depth_core.bench.request import BenchRequest
 from depth_core.errors import BackendError
 from test.standin import write_standin_onnx
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 @pytest.fixture(scope='module')

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from depth_core.convert import convert_state_dict, main, read_official
-from depth_core.errors import CheckpointError, ConfigError
+from depth_core.errors import CheckpointError, ConfigError, run_command
 from depth_core.models import create_model
 from depth_core.weights.checkpoint import load_model, read_checkpoint, save_model
 
@@ -241,14 +240,16 @@ def test_a_refused_file_leaves_no_output(tmp_path: Path) -> None:
 
 
 def test_the_command_ends_with_status_two_and_one_message(
-    tmp_path: Path, repository: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = [sys.executable, '-m', 'depth_core.convert', '--family', 'densedepth']
-    command += ['--source', 'absent.h5', '--output', str(tmp_path / 'out.ckpt')]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.startswith('error: weight file absent.h5')
-    assert 'Traceback' not in result.stderr
+    given = ['convert', '--family', 'densedepth', '--source', 'absent.h5']
+    monkeypatch.setattr(sys, 'argv', [*given, '--output', str(tmp_path / 'out.ckpt')])
+    with pytest.raises(SystemExit) as end:
+        run_command(main)
+    assert end.value.code == 2
+    said = capsys.readouterr()
+    assert said.err.startswith('error: weight file absent.h5')
+    assert said.out == ''
 
 
 def test_help_states_the_options_and_their_units(capsys: pytest.CaptureFixture[str]) -> None:

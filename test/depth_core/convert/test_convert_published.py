@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from depth_core.convert import convert_state_dict, main
 from depth_core.errors import CheckpointError
-from depth_core.models import FAMILIES, Network, create_model
+from depth_core.models import FAMILIES, NETWORKS, DepthModel, Network, create_model
 from depth_core.models.selfsup.keys import poseresnet_key, resnet_key
 from depth_core.models.selfsup.pose import create_pose_network
 from depth_core.weights.checkpoint import load_model, save_model
@@ -29,8 +30,9 @@ State = Mapping[str, Any]
 OFFICIAL = [network for family in FAMILIES for network in family.networks if network.official]
 
 
-def published(network: Network) -> dict[str, Tensor]:
-    """Weights of the tiny form by the names of the authors."""
+@cache
+def _published(name: str) -> dict[str, Tensor]:
+    network = NETWORKS[name]
     torch.manual_seed(0)
     model = create_model(network.name, **network.tiny)
     own = model.own_state()
@@ -39,6 +41,11 @@ def published(network: Network) -> dict[str, Tensor]:
         for key, value in model.state_dict().items()
         if key not in own
     }
+
+
+def published(network: Network) -> dict[str, Tensor]:
+    """Weights of the tiny form by the names of the authors; the tensors are not to be changed."""
+    return dict(_published(network.name))
 
 
 @pytest.mark.parametrize('network', OFFICIAL, ids=lambda network: network.name)
@@ -66,16 +73,19 @@ def test_weights_that_are_not_finite_become_no_checkpoint(network: Network, wron
         convert_state_dict(network.name, broken, **network.tiny)
 
 
+@cache
+def networks_of_monodepth2() -> tuple[DepthModel, nn.Module]:
+    """A ResNet-18 and its pose network, whose weights are not to be changed."""
+    torch.manual_seed(0)
+    return create_model('selfsup_resnet18'), create_pose_network('monodepth2_resnet18')
+
+
 def monodepth2(folder: Path, change: Callable[[dict[str, Any]], State]) -> Path:
     """The folder of a ResNet-18 as monodepth2 writes it, each file passed through `change`."""
-    torch.manual_seed(0)
-    model = create_model('selfsup_resnet18')
+    model, pose_network = networks_of_monodepth2()
     own = model.own_state()
     state = {resnet_key(key): value for key, value in model.state_dict().items() if key not in own}
-    pose = {
-        poseresnet_key(key): value
-        for key, value in create_pose_network('monodepth2_resnet18').state_dict().items()
-    }
+    pose = {poseresnet_key(key): value for key, value in pose_network.state_dict().items()}
     parts = {
         'encoder.pth': (state, 'encoder.'),
         'depth.pth': (state, 'decoder.'),
@@ -122,8 +132,7 @@ def test_a_folder_of_monodepth2_as_people_publish_it(tmp_path: Path, change: str
     output, pose_output = tmp_path / 'a.ckpt', tmp_path / 'pose.ckpt'
     main(['--family', 'selfsup', '--source', str(source), '--output', str(output),
           '--pose_output', str(pose_output)])  # fmt: skip
-    torch.manual_seed(0)
-    expected = create_model('selfsup_resnet18').state_dict()
+    expected = networks_of_monodepth2()[0].state_dict()
     found = load_model(output).state_dict()
     key = 'encoder.stages.0.0.conv1.weight'
     exact = change != 'half'

@@ -7,7 +7,6 @@ import pickle
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -120,17 +119,19 @@ def test_an_interrupted_build_goes_on(tmp_path: Path) -> None:
 def test_a_killed_build_goes_on(repository: Path, tmp_path: Path) -> None:
     folder = tmp_path / 'cache'
     program = (
-        'import time; from depth_core.data.cache import cached;'
+        'from depth_core.data.cache import cached;'
         'from test.depth_core.data.test_cache import Counting;'
         f'cached(Counting(length=250, size=4), {str(folder)!r}, progress=lambda done, total:'
-        ' (print(done, flush=True), time.sleep(0.002)))'
+        ' done < 70 or (print(done, flush=True), input()))'  # where it stays until it is killed
     )
     with subprocess.Popen(
-        [sys.executable, '-c', program], cwd=repository, stdout=subprocess.PIPE
+        [sys.executable, '-c', program],
+        cwd=repository,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as process:
         assert process.stdout is not None
-        while int(process.stdout.readline()) < 70:
-            time.sleep(0.0)
+        assert int(process.stdout.readline()) == 70
         process.send_signal(signal.SIGKILL)
     done: list[int] = []
     source = Counting(length=250, size=4)

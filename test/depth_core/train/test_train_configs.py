@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix('')) for path in FOLDER.rglob('*.yaml'))
 
 
+@cache
 def read(name: str) -> TrainSettings:
     return parse(['--config', str(FOLDER / f'{name}.yaml')])
 

@@ -100,7 +100,7 @@ def test_all_processes_but_the_first_wait_for_the_list_and_compare_nothing(
     waiting.join(0.3)
     assert waiting.is_alive()
     (tmp_path / 'frames.jsonl').touch()
-    waiting.join(30.0)
+    waiting.join(240.0)
     assert not waiting.is_alive()
     assert _compare(settings, tmp_path, run, run) is None
     assert [path.name for path in tmp_path.iterdir()] == ['frames.jsonl']
