@@ -55,8 +55,10 @@ EXTRAS = {
     'ros': (
         f'ros-rclpy[fastrtps]>=7.1.6,<10; {WHEELS}',
         f'ros-diagnostic-msgs>=5.3.6,<6; {WHEELS}',
+        f'ros-nav-msgs>=5.3.6,<6; {WHEELS}',
         f'ros-sensor-msgs>=5.3.6,<6; {WHEELS}',
         f'ros-std-msgs>=5.3.6,<6; {WHEELS}',
+        f'ros-std-srvs>=5.3.6,<6; {WHEELS}',
         'matplotlib>=3.7,<4',
         'rich>=13.7,<16',
         *BAGS,

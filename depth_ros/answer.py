@@ -13,23 +13,26 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from rclpy.clock import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage
+from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import Header
 
-from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.errors import DepthError
-from depth_core.runtime import Predictor
-from depth_ros.camera_info import CameraInfoStore, image_is_rectified, info_for_image
+from depth_core.runtime import Grid, Predictor
+from depth_ros.camera_info import CameraInfoStore
 from depth_ros.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
 from depth_ros.drops import DropReason, FrameError
-from depth_ros.frame_camera import FrameCameras
+from depth_ros.frame_depth import FrameDepth
+from depth_ros.frame_result import FrameResult, Part
 from depth_ros.frame_statistics import FrameStatistics, FrameTimes
 from depth_ros.identity import Identity
+from depth_ros.metric_scale import metric_scale
+from depth_ros.odometry import OdometryStore
 from depth_ros.opened_size import OpenedSize
-from depth_ros.outputs import FrameResult, Output, Outputs, Part, parts_needed
-from depth_ros.point_cloud import RayCache
-from depth_ros.scale import SparseDepthStore, SparseScale
+from depth_ros.outputs import Output, Outputs, parts_needed
+from depth_ros.rates import RateLimiter
 from depth_ros.settings import Settings
+from depth_ros.sparse_depth import SparseDepthStore
 from depth_ros.watchdog import InferenceRecord, first_line
 
 MEASURED_PIXELS: Final = 16384
@@ -59,7 +62,8 @@ class FrameAnswerer:
         predictor: Predictor,
         outputs: Outputs,
         infos: CameraInfoStore,
-        sparse: SparseDepthStore | None,
+        sparse: SparseDepthStore | None = None,
+        odometry: OdometryStore | None = None,
         statistics: FrameStatistics,
         image_topic: str,
         clock: Clock,
@@ -71,15 +75,21 @@ class FrameAnswerer:
         self._outputs = outputs
         self._infos = infos
         self._statistics = statistics
-        self._image_topic = image_topic
         self._clock = clock
         self._warn = warn
-        self._rays = RayCache()
-        self._cameras = FrameCameras(
-            manifest=predictor.manifest, infos=infos, image_topic=image_topic, log=log
-        )
-        self._scale = None if sparse is None else SparseScale(sparse, log)
+        self._rates = RateLimiter()
         self._size = OpenedSize(predictor)
+        self._scale = metric_scale(
+            settings, predictor.manifest.output.kind, sparse=sparse, odometry=odometry, log=log
+        )
+        self._depth = FrameDepth(
+            manifest=predictor.manifest,
+            infos=infos,
+            scale=self._scale,
+            size=self._size,
+            image_topic=image_topic,
+            log=log,
+        )
         self._retired = threading.Event()
         self.record = InferenceRecord()
         """What the backend does."""
@@ -97,10 +107,19 @@ class FrameAnswerer:
         """What is known of the model and of what it answers by now."""
         return replace(
             identity,
-            scale_state=self._cameras.state if self._scale is None else self._scale.state,
+            scale_state=self._depth.scale_state,
+            scale=None if self._scale is None else self._scale.reading,
+            rectification=self._depth.rectification,
             network_size=self._size.network,
             progress=self._size.progress,
         )
+
+    def reset_scale(self) -> bool:
+        """Forget the scale found so far; whether there is a source of one."""
+        if self._scale is None:
+            return False
+        self._scale.reset()
+        return True
 
     def __call__(self, frame: Frame) -> None:
         """Answer `frame`; never raises."""
@@ -117,10 +136,17 @@ class FrameAnswerer:
     def _answer(self, frame: Frame) -> None:
         begun_s = time.monotonic()
         wanted = self._outputs.wanted()
-        if not wanted:
+        scale_wanted = self._outputs.scale_is_wanted
+        if not wanted and not scale_wanted:
             self._statistics.dropped(DropReason.NO_SUBSCRIBER)
             return
-        result = self._result(frame, parts_needed(wanted))
+        stamp_ns = nanoseconds(frame.message.header.stamp)
+        wanted = self._rates.due(wanted, stamp_ns, self.settings.rate)
+        if not wanted and not scale_wanted:
+            self._statistics.dropped(DropReason.RATE_LIMITED)
+            return
+        needed = parts_needed(wanted) | (Part.DEPTH if scale_wanted else Part(0))
+        result = self._result(frame, needed)
         if self._retired.is_set():
             return
         self._publish(wanted, result)
@@ -138,32 +164,29 @@ class FrameAnswerer:
 
     def _result(self, frame: Frame, needed: Part) -> FrameResult:
         """Decode the image and compute the parts that are needed."""
-        settings, message = self.settings, frame.message
+        message = frame.message
         compressed = isinstance(message, CompressedImage)
         decode = rgb_from_compressed if compressed else rgb_from_image
         image = decode(message, max_pixels=self._infos.max_pixels())
-        depth = info = None
-        if Part.DEPTH in needed:
-            height, width = image.shape[:2]
-            camera = self._cameras(message.header, settings, height=height, width=width)
-            self._size.prepare(height, width)
-            with self.record.inference():
-                depth = self._predictor.predict(
-                    image, camera, stamp_ns=nanoseconds(message.header.stamp)
-                )
-            if self._scale is not None:
-                depth = self._scale(depth, message.header)
-        # Only now: a camera_info that came a little later than its image is there by now.
-        if Part.CAMERA_INFO in needed:
-            info = self._fitted_info(message.header, image, settings)
-        return FrameResult(
-            header=message.header,
-            rgb=image,
-            settings=settings,
-            rays=lambda fitted: self._pixel_rays(fitted, settings),
-            depth=depth,
-            camera_info=info,
-        )
+        try:
+            return self._depth(
+                message.header,
+                image,
+                needed,
+                self.settings,
+                predict=self._predict,
+                withhold=lambda error: self._drop(error.reason, str(error), of='output'),
+            )
+        finally:
+            if self._scale is not None and Part.DEPTH in needed and not self.is_retired:
+                self._outputs.publish_scale(self._scale.reading.scale)
+
+    def _predict(
+        self, image: Uint8Array, camera: Intrinsics | None, header: Header, grid: Grid
+    ) -> DepthMap:
+        stamp_ns = nanoseconds(header.stamp)
+        with self.record.inference():
+            return self._predictor.predict(image, camera, stamp_ns=stamp_ns, grid=grid)
 
     def _publish(self, wanted: Sequence[Output], result: FrameResult) -> None:
         for output in wanted:
@@ -173,23 +196,6 @@ class FrameAnswerer:
                 self._outputs.publish(output, result)
             except FrameError as error:
                 self._drop(error.reason, str(error), of='output')
-
-    def _fitted_info(
-        self, header: Header, image: Uint8Array, settings: Settings
-    ) -> CameraInfo | None:
-        """Return the calibration of the image; without one there is still depth."""
-        try:
-            info = self._infos.pair(header, exact=settings.camera_info_pairing == 'exact')
-            return info_for_image(info, header=header, height=image.shape[0], width=image.shape[1])
-        except FrameError as error:
-            self._drop(error.reason, str(error), of='output')
-            return None
-
-    def _pixel_rays(self, info: CameraInfo, settings: Settings) -> Float32Array:
-        rectified = image_is_rectified(
-            info, topic=self._image_topic, geometry=settings.image_geometry
-        )
-        return self._rays(info, rectified=rectified, stride=settings.cloud.stride)
 
     def _drop(
         self,

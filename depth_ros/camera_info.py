@@ -112,7 +112,7 @@ def calibration_of(info: CameraInfo) -> Calibration:
         FrameError: A number is not finite.
     """
     roi = info.roi
-    with _frame_errors():
+    with frame_errors():
         return Calibration(
             height=info.height,
             width=info.width,
@@ -140,7 +140,7 @@ def info_for_image(info: CameraInfo, *, header: Header, height: int, width: int)
         FrameError: No region, binning or resize makes `info` one of such an image, or a number is
             not finite.
     """
-    with _frame_errors():
+    with frame_errors():
         calibration = calibration_of(info).fitted(height=height, width=width)
     fitted = copy.copy(info)
     fitted.header = header
@@ -150,6 +150,31 @@ def info_for_image(info: CameraInfo, *, header: Header, height: int, width: int)
     fitted.k = calibration.k.ravel()
     fitted.p = calibration.p.ravel()
     return fitted
+
+
+def resized_info(info: CameraInfo, *, height: int, width: int) -> CameraInfo:
+    """Return the camera_info of a fitted one's image, stretched to `height` x `width`."""
+    if (info.height, info.width) == (height, width):
+        return info
+    resized = copy.copy(info)
+    resized.height, resized.width = height, width
+    if info.width:
+        calibration = calibration_of(info).resized(height=height, width=width)
+        resized.k, resized.p = calibration.k.ravel(), calibration.p.ravel()
+    return resized
+
+
+def rectified_info(info: CameraInfo, camera: Intrinsics) -> CameraInfo:
+    """Return the camera_info of the rectified view of `info`: that of `camera`, nothing else."""
+    rectified = copy.copy(info)
+    rectified.distortion_model = 'plumb_bob'
+    rectified.d = [0.0] * 5
+    rectified.r = np.eye(3).ravel()
+    rectified.k = camera.matrix.ravel()
+    projection = np.array(info.p, np.float64).reshape(3, 4)
+    projection[:, :3] = camera.matrix  # the fourth column, of a stereo camera, stays
+    rectified.p = projection.ravel()
+    return rectified
 
 
 def image_is_rectified(info: CameraInfo, *, topic: str, geometry: str) -> bool:
@@ -178,7 +203,7 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool) -> Intrinsics:
     Raises:
         FrameError: It is not calibrated.
     """
-    with _frame_errors():
+    with frame_errors():
         return calibration_of(info).intrinsics(rectified=rectified)
 
 
@@ -195,12 +220,12 @@ def rays(info: CameraInfo, *, rectified: bool) -> Float32Array:
     Raises:
         FrameError: It is not calibrated, or the distortion model is unknown.
     """
-    with _frame_errors():
+    with frame_errors():
         return camera.rays(calibration_of(info), rectified=rectified)
 
 
 @contextlib.contextmanager
-def _frame_errors() -> Iterator[None]:
+def frame_errors() -> Iterator[None]:
     """Give errors of a calibration the reason they are counted under."""
     try:
         yield

@@ -39,6 +39,7 @@ _OF_INFERENCE: Final = frozenset(
         DropReason.NO_SCALE,
         DropReason.SUPERSEDED,
         DropReason.NO_SUBSCRIBER,
+        DropReason.RATE_LIMITED,
         DropReason.DEACTIVATED,
         DropReason.REOPENING,
     }
@@ -213,6 +214,8 @@ def _inference(seen: Observed) -> _Part:
         *((f'passed_over_{name}', reason) for name, reason in identity.passed_over.items()),
         ('network_size', identity.network_size),
         ('scale_state', identity.scale_state),
+        *identity.scale_values,
+        ('rectification', identity.rectification),
         ('inference_running_s', f'{watch.running_s:.1f}'),
         ('inference_failed_in_row', str(watch.failed_in_row)),
         ('watchdog_state', watch.at_work or ('watching' if seen.is_working else '')),

@@ -15,6 +15,8 @@ class DropReason(str, Enum):
     """A newer frame arrived while this one waited."""
     NO_SUBSCRIBER = 'no_subscriber'
     """No output has a subscriber, so nothing was computed."""
+    RATE_LIMITED = 'rate_limited'
+    """No output that has a subscriber is due, by the parameters rate.*."""
     DEACTIVATED = 'deactivated'
     """The node was deactivated while the frame waited."""
     ENCODING = 'encoding'
@@ -26,7 +28,7 @@ class DropReason(str, Enum):
     PREDICTION = 'prediction'
     """The backend refused the frame."""
     NO_SCALE = 'no_scale'
-    """The model gives relative depth, and nothing measured makes metres of this frame."""
+    """The parameter scale_source asks for a scale, and there is none for this frame."""
     REOPENING = 'reopening'
     """The backend hung or failed, and is being opened again."""
     INTERNAL = 'internal'

@@ -27,6 +27,8 @@ from depth_ros.settings import Settings
 PATIENCE_S: Final = 0.1
 """How long the camera_info of an image may come after it, where only that one will do."""
 
+BY_INFO: Final = 'metric, by the focal length of camera_info'
+
 
 class FrameCameras:
     """Finds the camera of each image, and says where the metres come from."""
@@ -56,9 +58,22 @@ class FrameCameras:
         """Where the metres come from, for people."""
 
     def __call__(
-        self, header: Header, settings: Settings, *, height: int, width: int
+        self,
+        header: Header,
+        settings: Settings,
+        *,
+        height: int,
+        width: int,
+        view: Intrinsics | None = None,
     ) -> Intrinsics | None:
         """Return the camera of an image of `height` x `width`.
+
+        Args:
+            header: Of the image.
+            settings: The parameters.
+            height: Rows of the image.
+            width: Columns of the image.
+            view: The camera, where the node has rectified the image; None where it has not.
 
         Returns:
             Pixels of the image; None when the model does without, or assumes them.
@@ -69,6 +84,9 @@ class FrameCameras:
         manifest = self._manifest
         if not manifest.uses_intrinsics:
             return None
+        if view is not None:
+            self._enter(BY_INFO)
+            return view
         if manifest.needs_intrinsics and self._infos.is_empty:
             self._assume()
             return None
@@ -80,7 +98,7 @@ class FrameCameras:
                 raise
             self._enter(initial_state(manifest))
             return None
-        self._enter('metric, by the focal length of camera_info')
+        self._enter(BY_INFO)
         return found
 
     def _assume(self) -> None:

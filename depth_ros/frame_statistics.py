@@ -19,9 +19,14 @@ REPEAT_S: Final = 10.0
 """A reason that goes on is logged again after so long."""
 
 NORMAL: Final = frozenset(
-    {DropReason.SUPERSEDED, DropReason.NO_SUBSCRIBER, DropReason.DEACTIVATED}
+    {
+        DropReason.SUPERSEDED,
+        DropReason.NO_SUBSCRIBER,
+        DropReason.RATE_LIMITED,
+        DropReason.DEACTIVATED,
+    }
 )
-"""Normal operation: the camera is faster than the model, or no output has a subscriber."""
+"""Normal operation: the camera is faster than the model or a limit, or nobody listens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +81,14 @@ class FrameStatistics:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._clear()
+
+    def reset(self) -> None:
+        """Begin to count anew."""
+        with self._lock:
+            self._clear()
+
+    def _clear(self) -> None:
         now_s = time.monotonic()
         self._frames_in = self._frames_out = 0
         self._dropped: Counter[DropReason] = Counter()

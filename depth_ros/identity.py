@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
+from depth_core.scale import TrackedScale
 from depth_ros.watchdog import WatchState
 
 KEY_CHARACTERS: Final = 12
@@ -29,6 +31,10 @@ class Identity:
     precision: str = ''
     scale_state: str = ''
     """Where the metres come from; `metric` when the model itself gives them."""
+    scale: TrackedScale | None = None
+    """The scale of the last image; None where the model gives metres itself."""
+    rectification: str = ''
+    """What is done to images before the network sees them."""
     network_size: str = ''
     """Columns and rows of what the network sees of an image; empty before the first."""
     precision_error: str = ''
@@ -49,3 +55,18 @@ class Identity:
     """Why the latest transition failed, in one line."""
     watch: WatchState = field(default_factory=WatchState)
     """What the watchdog says."""
+
+    @property
+    def scale_values(self) -> list[tuple[str, str]]:
+        """What the diagnostics say of the scale; empty texts for what is not known."""
+        scale = self.scale
+        values = (math.nan,) * 3 if scale is None else (scale.scale, scale.residual, scale.age_s)
+        return [
+            ('scale_tracking', '' if scale is None else str(scale.state)),
+            *(
+                (f'scale_{name}', f'{value:.5g}' if math.isfinite(value) else '')
+                for name, value in zip(('factor', 'residual', 'age_s'), values, strict=True)
+            ),
+            ('scale_points', '' if scale is None else str(scale.points)),
+            ('scale_estimates', '' if scale is None else str(scale.estimates)),
+        ]

@@ -43,6 +43,7 @@ from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
 from depth_ros.qos import DIAGNOSTICS_QOS, senders_of
 from depth_ros.served_model import backends_left, described, identity_of, open_model
+from depth_ros.services import create_reset_services
 from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
 from depth_ros.topics import transport_topic
@@ -81,6 +82,7 @@ class MonoDepthNode(StartableNode):
         """Former ones, some with a thread that hangs."""
         self._wanted_since_s: float | None = None
         self._silence_logged_s = -REPEAT_S
+        create_reset_services(self, statistics=self._reset_statistics, scale=self._reset_scale)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS_QOS)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on without /clock
         period_s = self._settings.diagnostics_period_s
@@ -181,7 +183,11 @@ class MonoDepthNode(StartableNode):
             if settings.build_only and predictor.engine is not None:
                 predictor.engine.check_kept()
             if not settings.build_only:
-                self._outputs = Outputs(self, reliability=settings.output_reliability)
+                self._outputs = Outputs(
+                    self,
+                    reliability=settings.output_reliability,
+                    scale=settings.scale_source != 'none',
+                )
                 self._predictor = predictor
                 self._watchdog = Watchdog(
                     lambda name, options: open_model(path, settings.on_backend(name), options),
@@ -272,6 +278,15 @@ class MonoDepthNode(StartableNode):
     def _given_up(self) -> bool:
         """Whether so many threads hang that no other is begun."""
         return self._serving is not None and self._serving.left_behind >= MOST_LEFT_BEHIND
+
+    def _reset_statistics(self) -> str:
+        self._statistics.reset()
+        return 'counts, rates and latencies begin anew'
+
+    def _reset_scale(self) -> str:
+        with self._changing:
+            done = self._serving is not None and self._serving.reset_scale()
+        return 'the scale found so far is forgotten' if done else ''
 
     def _publish_diagnostics(self) -> None:
         with self._changing:

@@ -56,3 +56,12 @@ class OpenedSize:
             self._opening = None
         self._image = image
         self.network = f'{columns}x{rows}'
+
+    def seen(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) of images of `height` x `width` as the network sees them.
+
+        Raises:
+            DepthError: The model cannot be opened for them.
+        """
+        self.prepare(height, width)
+        return self._predictor.prepare(height, width).answered_at(None).image

@@ -11,14 +11,13 @@ import functools
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Flag, auto
 from typing import Any, Final
 
+import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
-from std_msgs.msg import Header
+from std_msgs.msg import Float64
 
-from depth_core.contracts import DepthMap, Float32Array, Uint8Array
 from depth_core.preview import colour_depth
 from depth_ros.compressed import (
     CodedRange,
@@ -27,10 +26,10 @@ from depth_ros.compressed import (
     compressed_millimetres,
 )
 from depth_ros.conversions import image_message, millimetres
+from depth_ros.frame_result import FrameResult, Part
 from depth_ros.point_cloud import point_cloud
 from depth_ros.process import StartableNode
 from depth_ros.qos import output_events, output_qos
-from depth_ros.settings import Settings
 from depth_ros.topics import transport_topic
 
 DEPTH: Final = 'depth/image_raw'
@@ -39,6 +38,7 @@ SIGMA: Final = 'sigma/image_raw'
 CONFIDENCE: Final = 'confidence/image_raw'
 PREVIEW: Final = 'depth/color'
 POINTS: Final = 'points'
+SCALE: Final = 'scale'
 
 COMPRESSED_DEPTH: Final = 'compressedDepth'
 """Ending of the topics that a subscriber with the transport of this name reads."""
@@ -48,56 +48,6 @@ SIGMA_FINEST_M: Final = 0.01
 """Smallest sigma that a compressed one states, metres; smaller ones are stated as this."""
 CODED_CONFIDENCE: Final = CodedRange(0.01, 1.0, saturates=True)
 """Confidence that a compressed one states, to 0.0008; no confidence at all is no value."""
-
-
-class Part(Flag):
-    """What is computed for a frame only where an output needs it."""
-
-    DEPTH = auto()
-    """The answer of the network."""
-    CAMERA_INFO = auto()
-    """The calibration, fitted to the image."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameResult:
-    """Everything that a message can be made from; the parts that are not needed are None."""
-
-    header: Header
-    """Stamp and frame of the input."""
-    rgb: Uint8Array
-    """[H, W, 3] the image."""
-    settings: Settings
-    rays: Callable[[CameraInfo], Float32Array]
-    """Rays of the pixels that become points, from a fitted camera_info; raises `FrameError`."""
-    depth: DepthMap | None = None
-    camera_info: CameraInfo | None = None
-
-    @property
-    def parts(self) -> Part:
-        """The parts that are here."""
-        found = Part(0)
-        if self.depth is not None:
-            found |= Part.DEPTH
-        if self.camera_info is not None:
-            found |= Part.CAMERA_INFO
-        return found
-
-    @property
-    def depth_map(self) -> DepthMap:
-        """The depth, for an output that needs `Part.DEPTH`."""
-        if self.depth is None:
-            message = 'an output uses the depth and its row does not need it'
-            raise LookupError(message)
-        return self.depth
-
-    @property
-    def fitted_info(self) -> CameraInfo:
-        """The calibration, for an output that needs `Part.CAMERA_INFO`."""
-        if self.camera_info is None:
-            message = 'an output uses camera_info and its row does not need it'
-            raise LookupError(message)
-        return self.camera_info
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +63,8 @@ class Output:
     sentence: str
     """What the messages hold."""
     needs: Part
+    rate: str = 'depth_hz'
+    """The limit that it obeys, an attribute of `RateOptions`."""
     make: Callable[[FrameResult], Any]
     """Makes the message; it may raise `FrameError` to withhold this one."""
     of: str = ''
@@ -131,8 +83,8 @@ class Output:
 
 
 def _depth(result: FrameResult) -> Image:
-    depth_m, encoding = result.depth_map.depth_m, result.settings.depth_encoding
-    array = millimetres(depth_m) if encoding == '16UC1' else depth_m
+    encoding = result.settings.depth_encoding
+    array = millimetres(result.shown_m) if encoding == '16UC1' else result.shown_m
     return image_message(array, encoding, result.header)
 
 
@@ -149,8 +101,8 @@ def _confidence(result: FrameResult) -> Image:
 
 
 def _preview(result: FrameResult) -> Image:
-    depth = result.depth_map
-    colours = colour_depth(depth.depth_m, result.settings.preview_scale(depth.depth_range))
+    scale = result.settings.preview_scale(result.depth_map.depth_range)
+    colours = colour_depth(result.shown_m, scale)
     return image_message(colours, 'rgb8', result.header)
 
 
@@ -161,13 +113,14 @@ def _points(result: FrameResult) -> PointCloud2:
         result.rays(result.fitted_info),
         header=result.header,
         options=options,
-        rgb=result.rgb,
+        rgb=result.colours if options.color else None,
         confidence=depth.confidence if options.needs_confidence else None,
+        keep=np.isfinite(result.shown_m) if result.settings.depth.filters else None,
     )
 
 
 def _compressed_depth(result: FrameResult) -> CompressedImage:
-    depth_m, options = result.depth_map.depth_m, result.settings.compressed
+    depth_m, options = result.shown_m, result.settings.compressed
     if result.settings.depth_encoding == '16UC1':
         return compressed_millimetres(
             millimetres(depth_m), header=result.header, png_level=options.png_level
@@ -194,8 +147,9 @@ def _compressed_confidence(result: FrameResult) -> CompressedImage:
 
 
 def _compressed_preview(result: FrameResult) -> CompressedImage:
-    depth, settings = result.depth_map, result.settings
-    colours = colour_depth(depth.depth_m, settings.preview_scale(depth.depth_range))
+    settings = result.settings
+    scale = settings.preview_scale(result.depth_map.depth_range)
+    colours = colour_depth(result.shown_m, scale)
     quality = settings.compressed.jpeg_quality
     return compressed_colours(colours, header=result.header, jpeg_quality=quality)
 
@@ -222,6 +176,7 @@ OUTPUTS: Final = (
         encoding='32FC1',
         sentence='standard deviation, metres',
         needs=Part.DEPTH,
+        rate='sigma_hz',
         make=_sigma,
     ),
     Output(
@@ -230,6 +185,7 @@ OUTPUTS: Final = (
         encoding='32FC1',
         sentence='probability that the depth is within a factor of 1.25',
         needs=Part.DEPTH,
+        rate='confidence_hz',
         make=_confidence,
     ),
     Output(
@@ -238,6 +194,7 @@ OUTPUTS: Final = (
         encoding='rgb8',
         sentence='a preview for people',
         needs=Part.DEPTH,
+        rate='color_hz',
         make=_preview,
     ),
     Output(
@@ -256,6 +213,7 @@ OUTPUTS: Final = (
         encoding='16-bit PNG',
         sentence='the same, at least 0.01 m',
         needs=Part.DEPTH,
+        rate='sigma_hz',
         make=_compressed_sigma,
     ),
     Output(
@@ -265,6 +223,7 @@ OUTPUTS: Final = (
         encoding='16-bit PNG',
         sentence='the same, at least 0.01 or unknown',
         needs=Part.DEPTH,
+        rate='confidence_hz',
         make=_compressed_confidence,
     ),
     Output(
@@ -274,13 +233,15 @@ OUTPUTS: Final = (
         encoding='JPEG',
         sentence='the same preview',
         needs=Part.DEPTH,
+        rate='color_hz',
         make=_compressed_preview,
     ),
     Output(
         topic=POINTS,
         kind=PointCloud2,
-        sentence='organised, xyz with rgb and confidence on request',
+        sentence='organised or dense, xyz with rgb and confidence on request',
         needs=Part.DEPTH | Part.CAMERA_INFO,
+        rate='points_hz',
         make=_points,
     ),
 )
@@ -294,8 +255,25 @@ def parts_needed(outputs: Sequence[Output]) -> Part:
 class Outputs:
     """The lifecycle publishers of one configured node."""
 
-    def __init__(self, node: LifecycleNode | StartableNode, *, reliability: str) -> None:
+    def __init__(
+        self, node: LifecycleNode | StartableNode, *, reliability: str, scale: bool = False
+    ) -> None:
+        """Create the topics.
+
+        Args:
+            node: Theirs.
+            reliability: What they offer.
+            scale: Whether there is one for the scale too.
+        """
         self._node = node
+        self._scale: Any = None
+        if scale:
+            self._scale = node.create_lifecycle_publisher(
+                Float64,
+                SCALE,
+                output_qos(reliability),
+                event_callbacks=output_events(SCALE, node.get_logger().warning),
+            )
         self._publishers: dict[str, Any] = {
             output.topic: node.create_lifecycle_publisher(
                 output.kind,
@@ -311,6 +289,19 @@ class Outputs:
         for publisher in self._publishers.values():
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
+        if self._scale is not None:
+            self._node.destroy_lifecycle_publisher(self._scale)
+        self._scale = None
+
+    @property
+    def scale_is_wanted(self) -> bool:
+        """Whether the scale has a subscriber right now."""
+        return self._scale is not None and self._scale.get_subscription_count() > 0
+
+    def publish_scale(self, scale: float) -> None:
+        """Publish the scale of a frame, NaN where it has none."""
+        if self.scale_is_wanted:
+            self._scale.publish(Float64(data=scale))
 
     def wanted(self) -> tuple[Output, ...]:
         """Return the outputs that have a subscriber right now."""

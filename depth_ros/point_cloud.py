@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 
 from depth_core.contracts import BoolArray, Float32Array, Uint8Array
 from depth_ros.camera_info import rays
-from depth_ros.settings import CloudOptions
+from depth_ros.output_options import CloudOptions
 
 _NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
 
@@ -56,6 +56,7 @@ def point_cloud(
     options: CloudOptions,
     rgb: Uint8Array | None = None,
     confidence: Float32Array | None = None,
+    keep: BoolArray | None = None,
 ) -> PointCloud2:
     """Return the organised cloud of a depth map.
 
@@ -66,13 +67,18 @@ def point_cloud(
         options: Fields, filters and stride.
         rgb: [H, W, 3] the image; needed when `options.color`.
         confidence: [H, W]; needed when `options.needs_confidence`.
+        keep: [H, W] pixels that may become points; None where all may.
 
     Returns:
         H' x W' points: float32 x, y, z, then `rgb` (0xRRGGBB in the bits of a float32, as PCL
-        and rviz read it) and `confidence` where asked for. Not dense: filtered points are NaN.
+        and rviz read it) and `confidence` where asked for. Filtered points are NaN; where the
+        options want no organised cloud they are left out, and the others stand in one row.
     """
     every = (slice(None, None, options.stride),) * 2
-    z = np.where(_usable(depth_m, confidence, options)[every], depth_m[every], np.float32(np.nan))
+    usable = _usable(depth_m, confidence, options)
+    if keep is not None:
+        usable &= keep
+    z = np.where(usable[every], depth_m[every], np.float32(np.nan))
     planes = [pixel_rays[0] * z, pixel_rays[1] * z, z]
     names = ['x', 'y', 'z']
     if options.color and rgb is not None:
@@ -82,10 +88,12 @@ def point_cloud(
         planes.append(np.ascontiguousarray(confidence[every]))
         names.append('confidence')
     points = np.asarray(cv2.merge(planes))  # [H', W', fields]
+    if not options.organized:
+        points = points[np.isfinite(points[..., :3]).all(axis=-1)][None]
 
     message = PointCloud2()
     message.header = header
-    message.height, message.width = z.shape
+    message.height, message.width = points.shape[:2]
     message.fields = [
         PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
         for index, name in enumerate(names)
@@ -93,8 +101,8 @@ def point_cloud(
     message.is_bigendian = sys.byteorder == 'big'
     message.point_step = 4 * len(names)
     message.row_step = message.point_step * message.width
-    message.is_dense = False
-    message.data.frombytes(points.data.cast('B'))
+    message.is_dense = not options.organized
+    message.data.frombytes(points.reshape(-1).view(np.uint8).data)
     return message
 
 

@@ -39,6 +39,15 @@ def input_qos(reliability: str, depth: int) -> QoSProfile:
     return _keep_last(reliability, depth)
 
 
+def every_qos() -> QoSProfile:
+    """What the node requests of images that it is to answer every one of."""
+    return QoSProfile(
+        history=HistoryPolicy.KEEP_ALL,
+        reliability=ReliabilityPolicy.RELIABLE,
+        durability=DurabilityPolicy.VOLATILE,
+    )
+
+
 def output_qos(reliability: str) -> QoSProfile:
     """What the node offers: a reliable publisher serves reliable and best-effort subscribers."""
     return _keep_last(reliability, OUTPUT_DEPTH)

@@ -67,7 +67,8 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
         message = (
             f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
             'publishes metres; choose a metric model, or set scale_source to sparse_depth where '
-            'another sensor measures depth at some pixels.'
+            'another sensor measures depth at some pixels; up_to_scale depth also takes '
+            'ground_plane, speed and fixed.'
         )
         raise ModelError(message)
     settings.check(manifest)

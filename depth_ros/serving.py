@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.runtime import Predictor
@@ -14,15 +15,22 @@ from depth_ros.answer import Frame, FrameAnswerer
 from depth_ros.camera_info import CameraInfoStore
 from depth_ros.conversions import nanoseconds
 from depth_ros.drops import DropReason
+from depth_ros.every_frame import EveryFrameWorker
 from depth_ros.frame_statistics import FrameStatistics
 from depth_ros.identity import Identity
 from depth_ros.newest_frame import NewestFrameWorker
+from depth_ros.odometry import OdometryStore
 from depth_ros.outputs import Outputs
 from depth_ros.process import StartableNode
-from depth_ros.qos import input_events, input_qos
-from depth_ros.scale import SparseDepthStore
+from depth_ros.qos import every_qos, input_events, input_qos
 from depth_ros.settings import Settings
+from depth_ros.sparse_depth import SparseDepthStore
 from depth_ros.watchdog import InferenceRecord
+
+Worker: TypeAlias = NewestFrameWorker[Frame] | EveryFrameWorker[Frame]
+
+WORKER: Final = 'mono_depth frames'
+"""Name of its thread."""
 
 STOP_S: Final = 1.0
 """How long the frame in work may take once its answer is not wanted any more."""
@@ -54,11 +62,17 @@ class Serving:
         if settings.scale_source == 'sparse_depth':
             self._sparse = SparseDepthStore(node.resolve_topic_name('sparse_depth'))
             inputs.append((Image, self._sparse.topic, self._sparse.add))
+        self._odometry: OdometryStore | None = None
+        if settings.scale_source == 'speed':
+            self._odometry = OdometryStore(node.resolve_topic_name('odometry'))
+            inputs.append((Odometry, self._odometry.topic, self._odometry.add))
         image = CompressedImage if settings.image_transport == 'compressed' else Image
         inputs.append((image, image_topic, self._on_image))
-        self._left_behind: list[NewestFrameWorker[Frame]] = []
+        self._left_behind: list[Worker] = []
         self._begin(predictor, settings)
         qos = input_qos(settings.input_reliability, settings.queue_depth)
+        if settings.policy == 'every':
+            qos = every_qos()
         self._inputs = [
             node.create_subscription(
                 kind,
@@ -102,6 +116,10 @@ class Serving:
         """What is known of the model and of what it answers by now."""
         return self._answerer.described(identity)
 
+    def reset_scale(self) -> bool:
+        """Forget the scale found so far; whether there is a source of one."""
+        return self._answerer.reset_scale()
+
     def pause(self) -> None:
         """Answer nothing until `resume`; a thread that hangs is left behind."""
         self._answerer.retire()
@@ -117,7 +135,8 @@ class Serving:
         for subscription in self._inputs:
             self._node.destroy_subscription(subscription)
         self._inputs.clear()
-        if self._worker.stop(STOP_S) is not None:
+        left = self._worker.stop(STOP_S)
+        for _ in left if isinstance(left, list) else filter(None, (left,)):
             self._statistics.dropped(DropReason.DEACTIVATED)
         self._answerer.retire()
         self._left_behind.append(self._worker)
@@ -129,13 +148,19 @@ class Serving:
             outputs=self._outputs,
             infos=self._infos,
             sparse=self._sparse,
+            odometry=self._odometry,
             statistics=self._statistics,
             image_topic=self._image_topic,
             clock=self._node.get_clock(),
             log=self._node.get_logger().info,
             warn=self._node.get_logger().warning,
         )
-        self._worker = NewestFrameWorker(self._answerer, name='mono_depth frames')
+        self._worker: Worker
+        if settings.policy == 'every':
+            depth = settings.queue_depth
+            self._worker = EveryFrameWorker(self._answerer, name=WORKER, depth=depth)
+        else:
+            self._worker = NewestFrameWorker(self._answerer, name=WORKER)
 
     def _on_image(self, message: Any) -> None:  # noqa: ANN401 Image or CompressedImage
         now_ns, header = self._node.get_clock().now().nanoseconds, message.header

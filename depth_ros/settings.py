@@ -13,15 +13,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError
 from depth_core.manifest import Manifest
 from depth_core.preview import ColourScale, scale_of_range
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
-from depth_core.runtime.engine import EngineOptions
 from depth_core.shipped import default_model, find_model
 from depth_ros.compressed_options import CompressedOptions
+from depth_ros.engine_parameters import EngineParameters
 from depth_ros.health_options import HealthOptions
+from depth_ros.output_options import CloudOptions, DepthOptions, RateOptions
 from depth_ros.parameter_fields import (
     ParameterField,
     When,
@@ -30,94 +32,22 @@ from depth_ros.parameter_fields import (
     split_names,
     with_values,
 )
+from depth_ros.scale_options import ScaleOptions, ScaleSource
 
 Reliability: TypeAlias = Literal['best_effort', 'reliable']
 
 ENGINE_BACKENDS: Final = tuple(name for name, entry in BACKENDS.items() if entry.builds_engine)
 """Those that build an engine before they run."""
 
-MEBIBYTE: Final = 1024 * 1024
+OUTPUT_SIZES: Final = ('camera', 'network')
+LEAST_COLUMNS: Final = 16
+MOST_COLUMNS: Final = 16384
+
+_FOR_INVERSE: Final = ('none', 'sparse_depth')
+"""Sources of scale for inverse depth; none is refused, or published as relative, elsewhere."""
 
 USUAL_RANGE_M: Final = (0.5, 100.0)
 """Depths that a preview shows of a model that states no range."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CloudOptions:
-    """What a cloud holds and which pixels become points."""
-
-    min_confidence: float = parameter(
-        'Points of less confidence become NaN; 0 keeps all. Images are not filtered.',
-        default=0.0,
-        minimum=0.0,
-        maximum=1.0,
-        when=When.LIVE,
-        name='min_confidence',
-    )
-    stride: int = parameter(
-        'Every n-th row and column becomes a point; the cloud stays organised.',
-        default=1,
-        minimum=1,
-        maximum=64,
-        unit='pixels',
-        when=When.LIVE,
-    )
-    color: bool = parameter('Give points the field rgb.', default=True, when=When.LIVE)
-    confidence: bool = parameter(
-        'Give points the field confidence.', default=False, when=When.LIVE
-    )
-    edge_ratio: float = parameter(
-        'Relative depth step within 3x3 pixels that makes a flying pixel, which becomes NaN; '
-        '0 keeps all.',
-        default=0.1,
-        minimum=0.0,
-        maximum=10.0,
-        when=When.LIVE,
-    )
-    max_range_m: float = parameter(
-        'Points farther than this become NaN; 0 keeps all.',
-        default=0.0,
-        minimum=0.0,
-        maximum=10000.0,
-        unit='m',
-        when=When.LIVE,
-    )
-
-    @property
-    def needs_confidence(self) -> bool:
-        """Whether the cloud takes the confidence map."""
-        return self.confidence or self.min_confidence > 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class EngineParameters:
-    """How TensorRT engines are built, kept and run."""
-
-    cache_dir: str = parameter(
-        'Folder for the engines built on this machine (a path), which nobody else may write to; '
-        'without one, the cache folder of the user.',
-        default='',
-    )
-    workspace_mb: int = parameter(
-        'Most GPU memory that building an engine may use for scratch; 0 leaves it to TensorRT.',
-        default=0,
-        minimum=0,
-        maximum=1048576,
-        unit='MiB',
-    )
-    cuda_graph: bool = parameter(
-        'Record the work of one inference as a CUDA graph and replay it, which saves launches.',
-        default=False,
-    )
-
-    @property
-    def options(self) -> EngineOptions:
-        """What the runtime takes."""
-        return EngineOptions(
-            cache_dir=Path(self.cache_dir).expanduser() if self.cache_dir else None,
-            workspace_bytes=self.workspace_mb * MEBIBYTE or None,
-            cuda_graph=self.cuda_graph,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,12 +88,16 @@ class Settings:
         maximum=16384,
         unit='pixels',
     )
-    scale_source: Literal['none', 'sparse_depth'] = parameter(
-        'Where the metres of a relative model come from. none: such a model is refused. '
-        'sparse_depth: each answer is fitted to the depth image on the topic sparse_depth (32FC1 '
-        'or 16UC1, pixel by pixel that of the camera, NaN or 0 where nothing was measured).',
+    scale_source: ScaleSource = parameter(
+        'Where metres come from, or what corrects them. none: the model gives them itself, and a '
+        'relative one is refused. fixed: scale.factor. ground_plane: the ground in the lower '
+        'image, at scale.camera_height_m. sparse_depth: each answer is fitted to the depth image '
+        'on the topic sparse_depth (32FC1 or 16UC1, pixel by pixel that of the camera, NaN or 0 '
+        'where nothing was measured). speed: how far the camera moved by the topic odometry, and '
+        'how far by the images. Inverse depth takes sparse_depth only.',
         default='none',
     )
+    scale: ScaleOptions = ScaleOptions()
     backend: str = parameter(
         f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes a '
         'GPU where one can be used, else the runtime of the processor that answers fastest here.',
@@ -207,9 +141,16 @@ class Settings:
         'Reliability that the outputs offer; reliable works with every subscriber.',
         default='reliable',
     )
+    policy: Literal['newest', 'every'] = parameter(
+        'What happens to images that come faster than they are answered. newest: the newest '
+        'waits, older ones are dropped. every: each is answered in turn, for recordings; '
+        'queue_depth of them wait in the node, then it takes no more, its subscriptions are '
+        'reliable and keep the rest.',
+        default='newest',
+    )
     queue_depth: int = parameter(
         'History depth of the subscriptions. The node takes images at once and keeps the newest, '
-        'so a larger one adds no latency.',
+        'so a larger one adds no latency. With policy every, images that wait.',
         default=5,
         minimum=1,
         maximum=100,
@@ -224,6 +165,18 @@ class Settings:
         'Whether P holds for the images (rectified) or K and D do (raw). auto: rectified when '
         'rect or rectified is a whole word of the image topic, or D is zero.',
         default='auto',
+    )
+    rectify: Literal['auto', 'on', 'off'] = parameter(
+        'Whether raw images of a lens with distortion are undistorted before the network sees '
+        'them; every output is then that of the rectified view, P. auto: where a camera_info says '
+        'how. on: images without such a camera_info are dropped. off: outputs keep the raw view.',
+        default='auto',
+    )
+    output_size: str = parameter(
+        'Size of the outputs: camera (that of the images), network (what the network sees of '
+        'them), or a number of columns, 16 to 16384; rows follow, and no output is larger than '
+        'its image.',
+        default='camera',
     )
     depth_encoding: Literal['32FC1', '16UC1'] = parameter(
         'Depth in metres (32FC1, NaN unknown, +inf beyond) or in millimetres (16UC1, 0 unknown).',
@@ -247,9 +200,11 @@ class Settings:
         unit='m',
         when=When.LIVE,
     )
+    depth: DepthOptions = DepthOptions()
     cloud: CloudOptions = CloudOptions()
     compressed: CompressedOptions = CompressedOptions()
     health: HealthOptions = HealthOptions()
+    rate: RateOptions = RateOptions()
     autostart: bool = parameter(
         'Configure and activate at start; false leaves both to a lifecycle manager.',
         default=True,
@@ -289,6 +244,14 @@ class Settings:
     def on_backend(self, name: str) -> Settings:
         """The same on the backend of that name alone."""
         return replace(self, backend=name, strict_backend=True)
+
+    @property
+    def output_columns(self) -> int | None:
+        """Columns of the outputs, where `output_size` is a number of them."""
+        if not (self.output_size.isascii() and self.output_size.isdecimal()):
+            return None
+        columns = int(self.output_size)
+        return columns if LEAST_COLUMNS <= columns <= MOST_COLUMNS else None
 
     def model_file(self) -> Path:
         """Return the file of the model.
@@ -331,16 +294,42 @@ class Settings:
                 'give a larger one, or 0 for the largest depth of the model.'
             )
         yield from self.compressed.contradictions()
-        if model is not None and model.output.kind.is_metric and self.scale_source != 'none':
+        if self.output_size not in OUTPUT_SIZES and self.output_columns is None:
             yield (
-                f'parameter scale_source is {self.scale_source} and the model gives metres '
-                'itself; set it to none.'
+                f'parameter output_size = {self.output_size!r} is no size; give '
+                f'{" or ".join(OUTPUT_SIZES)}, or a number of columns from {LEAST_COLUMNS} to '
+                f'{MOST_COLUMNS}.'
             )
-        if model is not None and not model.gives_sigma and self.cloud.min_confidence > 0.0:
+        if 0.0 < self.depth.max_m <= self.depth.min_m:
             yield (
-                f'parameter min_confidence = {self.cloud.min_confidence:g} and the model gives '
-                'no sigma, so every point would be removed; set it to 0.'
+                f'parameter depth.max_m = {self.depth.max_m:g} is not above depth.min_m = '
+                f'{self.depth.min_m:g}, so every depth would be removed; give a larger one, or 0.'
             )
+        if self.scale_source == 'ground_plane' and self.scale.camera_height_m == 0.0:
+            yield (
+                'parameter scale.camera_height_m is 0 and scale_source is ground_plane; give the '
+                'height of the camera above the ground, metres.'
+            )
+        if model is not None:
+            yield from self._contradictions_of_model(model)
+
+    def _contradictions_of_model(self, model: Manifest) -> Iterator[str]:
+        if model.output.kind is DepthKind.INVERSE and self.scale_source not in _FOR_INVERSE:
+            yield (
+                f'parameter scale_source is {self.scale_source} and the model gives inverse depth '
+                'of unknown scale and shift, which one factor does not settle; set it to '
+                'sparse_depth.'
+            )
+        confidences = {
+            'min_confidence': self.cloud.min_confidence,
+            'depth.min_confidence': self.depth.min_confidence,
+        }
+        for name, least in confidences.items():
+            if not model.gives_sigma and least > 0.0:
+                yield (
+                    f'parameter {name} = {least:g} and the model gives no sigma, so every point '
+                    'would be removed; set it to 0.'
+                )
 
 
 PARAMETERS: Final[tuple[ParameterField, ...]] = tuple(parameters_of(Settings))

@@ -37,6 +37,8 @@ PARAMETERS = (
     'manifest',
     'assumed_hfov_deg',
     'scale_source',
+    'scale.camera_height_m',
+    'scale.factor',
     'image_height',
     'image_width',
     'backend',
@@ -47,7 +49,12 @@ PARAMETERS = (
     'build_only',
     'image_transport',
     'image_geometry',
+    'input_reliability',
+    'policy',
+    'rectify',
+    'output_size',
     'depth_encoding',
+    'depth.upsampling',
     'autostart',
 )
 """Arguments that set the parameter of the same name, described by its field of the settings."""
@@ -87,6 +94,11 @@ ARGUMENTS = (
         'sparse_depth',
         default_value='sparse_depth',
         description='Topic of depth images from another sensor, where scale_source takes them.',
+    ),
+    DeclareLaunchArgument(
+        'odometry',
+        default_value='/odom',
+        description='Topic of nav_msgs/Odometry, where scale_source is speed.',
     ),
     *(parameter_argument(name) for name in PARAMETERS),
     DeclareLaunchArgument(
@@ -206,6 +218,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ('image', image),
             ('camera_info', camera_info),
             ('sparse_depth', LaunchConfiguration('sparse_depth')),
+            ('odometry', LaunchConfiguration('odometry')),
         ],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),

@@ -11,5 +11,6 @@ from depth_core.runtime.backends import BACKENDS, Precision
 from depth_core.runtime.framing import Framing
 from depth_core.runtime.predictor import Predictor
 from depth_core.runtime.stage_times import StageTimes
+from depth_core.runtime.upsampling import Grid
 
-__all__ = ['BACKENDS', 'Framing', 'Precision', 'Predictor', 'StageTimes']
+__all__ = ['BACKENDS', 'Framing', 'Grid', 'Precision', 'Predictor', 'StageTimes']

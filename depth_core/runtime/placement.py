@@ -7,7 +7,7 @@ Pixel centres are at integers (`depth_core.geometry`), so that a pixel u of the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import cv2
@@ -94,6 +94,17 @@ class Placement:
         rows = _inside(self.image[0], self.scale_y, self.offset_y, self.network[0])
         columns = _inside(self.image[1], self.scale_x, self.offset_x, self.network[1])
         return Rectangle(rows[0], columns[0], rows[1] - rows[0], columns[1] - columns[0])
+
+    def answered_at(self, size: tuple[int, int] | None) -> Placement:
+        """The same view answered with another number of pixels.
+
+        Args:
+            size: (height, width) of the answer; None takes the pixels of the network. With a
+                border, which is whole pixels of the camera, only the camera's own size serves.
+        """
+        if self.border != (0, 0):
+            return self
+        return replace(self, image=size or self.resized)
 
     def intrinsics(self, camera: Intrinsics) -> Intrinsics:
         """The camera matrix of the image that the network sees.

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from depth_core.contracts import DepthKind, DepthMap, Intrinsics, Uint8Array
+from depth_core.contracts import DepthKind, DepthMap, Float32Array, Intrinsics, Uint8Array
 from depth_core.errors import DataError
 from depth_core.geometry import check_camera_size, intrinsics_from_hfov, mirror_camera
 from depth_core.manifest import Manifest
@@ -23,6 +23,7 @@ from depth_core.runtime.backends import (
     computed_precision,
     open_backend,
 )
+from depth_core.runtime.decoding import Decoded
 from depth_core.runtime.engine.options import EngineIdentity, EngineOptions, RunsEngine
 from depth_core.runtime.flip import average_flipped, mirror_image
 from depth_core.runtime.framing import Framing
@@ -32,6 +33,7 @@ from depth_core.runtime.postprocessing import Postprocessor
 from depth_core.runtime.preprocessing import check_image
 from depth_core.runtime.sized_model import SizedModel, chosen_manifest
 from depth_core.runtime.stage_times import StageTimes
+from depth_core.runtime.upsampling import Grid, sharpen_edges
 from depth_core.shipped import find_model
 
 _logger = logging.getLogger(__name__)
@@ -207,6 +209,7 @@ class Predictor:
         intrinsics: Intrinsics | None = None,
         *,
         stamp_ns: int = 0,
+        grid: Grid = Grid(),
     ) -> DepthMap:
         """Predict the depth of `image`.
 
@@ -215,16 +218,18 @@ class Predictor:
                 and `framing` say.
             intrinsics: The camera of `image`, pixels of it.
             stamp_ns: Handed through to the answer, nanoseconds.
+            grid: The pixels that the answer is wanted at.
 
         Returns:
-            Depth, sigma (NaN when the model gives none) and confidence at the size of `image`.
+            Depth, sigma (NaN when the model gives none) and confidence at the size of `image`,
+            unless `grid` says otherwise.
 
         Raises:
             DataError: `image` is not such an array, the intrinsics belong to an image of another
                 size, or there are none and the model cannot do without.
             BackendError: The backend failed.
         """
-        return self.predict_batch([image], [intrinsics], stamps_ns=[stamp_ns])[0]
+        return self.predict_batch([image], [intrinsics], stamps_ns=[stamp_ns], grid=grid)[0]
 
     def predict_batch(
         self,
@@ -232,6 +237,7 @@ class Predictor:
         intrinsics: Sequence[Intrinsics | None] | None = None,
         *,
         stamps_ns: Sequence[int] = (),
+        grid: Grid = Grid(),
     ) -> list[DepthMap]:
         """Predict the depth of several images, of several cameras for instance.
 
@@ -243,6 +249,7 @@ class Predictor:
             images: [H, W, 3] uint8 RGB, each of any size.
             intrinsics: The camera of each image, or None for those that are not known.
             stamps_ns: Handed through to the answers, nanoseconds: as many as images, or none.
+            grid: The pixels that the answers are wanted at.
 
         Returns:
             What `predict` gives, for each image in turn. `inference_s` of those that were
@@ -262,11 +269,12 @@ class Predictor:
         how = self.framing.flip_average
         with self._lock:
             self.stage_times = StageTimes()
-            plain = self._pass(pixels, cameras, stamps)
+            plain = self._pass(pixels, cameras, stamps, grid)
             if how == 'none':
                 return plain
             mirrored = [None if camera is None else mirror_camera(camera) for camera in cameras]
-            flipped = self._pass([mirror_image(image) for image in pixels], mirrored, stamps)
+            turned = [mirror_image(image) for image in pixels]
+            flipped = self._pass(turned, mirrored, stamps, grid)
         return [average_flipped(*both, how) for both in zip(plain, flipped, strict=True)]
 
     def _cameras(
@@ -304,6 +312,7 @@ class Predictor:
         images: Sequence[Uint8Array],
         cameras: Sequence[Intrinsics | None],
         stamps_ns: Sequence[int],
+        grid: Grid,
     ) -> list[DepthMap]:
         """Answer all images, as many at a time as the graph takes."""
         answers: dict[int, DepthMap] = {}
@@ -319,6 +328,7 @@ class Predictor:
                 [images[place] for place in group],
                 [cameras[place] for place in group],
                 [stamps_ns[place] for place in group],
+                grid,
             )
             answers.update(zip(group, found, strict=True))
             waiting = [place for place in waiting if place not in answers]
@@ -330,6 +340,7 @@ class Predictor:
         images: Sequence[Uint8Array],
         cameras: Sequence[Intrinsics | None],
         stamps_ns: Sequence[int],
+        grid: Grid,
     ) -> list[DepthMap]:
         """Answer one batch."""
         start = time.perf_counter()
@@ -347,7 +358,10 @@ class Predictor:
             pipeline.decode(answer, place, camera and camera.network)
             for place, camera in enumerate(seen)
         ]
-        planes = list(map(self._postprocess, decoded, placements))
+        planes = [
+            self._planes(plane, placement, image, grid)
+            for plane, placement, image in zip(decoded, placements, images, strict=True)
+        ]
         self.stage_times = self.stage_times.plus(
             StageTimes(
                 preprocess_s=prepared - start,
@@ -369,3 +383,16 @@ class Predictor:
             )
             for one, (depth_m, sigma_m), stamp_ns in zip(decoded, planes, stamps_ns, strict=True)
         ]
+
+    def _planes(
+        self, decoded: Decoded, placement: Placement, image: Uint8Array, grid: Grid
+    ) -> tuple[Float32Array, Callable[[], Float32Array]]:
+        """Depth, and what makes sigma, at the pixels that are wanted."""
+        if grid.size != 'camera':
+            size = None if grid.size == 'network' else grid.size
+            placement = placement.answered_at(size)
+        depth_m, sigma_m = self._postprocess(decoded, placement)
+        coarse = placement.answered_at(None)
+        if grid.guided and coarse != placement:
+            sharpen_edges(depth_m, self._postprocess(decoded, coarse)[0], image)
+        return depth_m, sigma_m

@@ -3,7 +3,7 @@
 
 A network trained on a single moving camera gives the shape of a scene and not its size. What
 makes metres of it is one number an image, found here, with a state that says whether it may be
-used and a residual that says how well it fits. NumPy alone.
+used and a residual that says how well it fits.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from depth_core.scale.ground import (
 )
 from depth_core.scale.inverse import InverseEstimate, sparse_inverse_fit
 from depth_core.scale.known_distance import KnownDistance
+from depth_core.scale.motion import MotionView, motion_scale
 from depth_core.scale.sparse import SparseMethod, sparse_depth_scale
+from depth_core.scale.tracking import ScaleTracker, TrackedScale, TrackState
 
 __all__ = [
     'GroundFit',
@@ -26,11 +28,16 @@ __all__ = [
     'GroundSettings',
     'InverseEstimate',
     'KnownDistance',
+    'MotionView',
     'ScaleEstimate',
     'ScaleState',
+    'ScaleTracker',
     'SparseMethod',
+    'TrackState',
+    'TrackedScale',
     'fit_ground_plane',
     'ground_plane_scale',
+    'motion_scale',
     'sparse_depth_scale',
     'sparse_inverse_fit',
 ]

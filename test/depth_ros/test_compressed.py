@@ -21,7 +21,8 @@ from sensor_msgs.msg import CompressedImage
 from depth_core.contracts import DepthMap
 from depth_core.errors import ConfigError
 from depth_ros.compressed import CodedRange, compressed_colours
-from depth_ros.outputs import OUTPUTS, FrameResult
+from depth_ros.frame_result import FrameResult
+from depth_ros.outputs import OUTPUTS
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.messages import header, picture
 

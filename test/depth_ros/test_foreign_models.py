@@ -339,10 +339,8 @@ def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> No
     relative = STANDINS['midas_small'].write(folder / 'unscaled.onnx')
     said = robot.refused(model=str(relative), manifest='midas_small')
     assert 'gives inverse depth and this node publishes metres' in said
-    said = robot.refused(
-        model=str(canonical), manifest='depth_anything_3_metric', scale_source='sparse_depth'
-    )
-    assert 'the model gives metres itself' in said
+    said = robot.refused(model=str(relative), manifest='midas_small', scale_source='speed')
+    assert 'set it to sparse_depth' in said
     outside = folder / 'outside.onnx'
     onnx.save(
         onnx.load(canonical),

@@ -10,7 +10,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.contracts import DepthMap
 from depth_core.preview import ColourScale, colour_depth
-from depth_ros.outputs import OUTPUTS, FrameResult, Output, Part, parts_needed
+from depth_ros.frame_result import FrameResult, Part
+from depth_ros.outputs import OUTPUTS, Output, parts_needed
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.messages import camera_info, header, picture, pixels_of
 

@@ -11,8 +11,8 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array
+from depth_ros.output_options import CloudOptions
 from depth_ros.point_cloud import RayCache, flying_pixels, point_cloud
-from depth_ros.settings import CloudOptions
 
 HEIGHT, WIDTH = 48, 64
 PLAIN = CloudOptions(color=False, edge_ratio=0.0)

@@ -100,8 +100,10 @@ def test_what_cannot_be_served_is_refused_before_it_is_opened(model: Path) -> No
     with pytest.raises(ModelError, match='gives inverse depth and this node publishes metres'):
         check_model(model, inverse, settings_from({}))
     check_model(model, inverse, settings_from({'scale_source': 'sparse_depth'}))
-    with pytest.raises(ConfigError, match='the model gives metres itself'):
-        check_model(model, manifest, settings_from({'scale_source': 'sparse_depth'}))
+    for corrected in ('sparse_depth', 'fixed', 'speed'):
+        check_model(model, manifest, settings_from({'scale_source': corrected}))
+    with pytest.raises(ConfigError, match='scale_source is fixed and the model gives inverse'):
+        check_model(model, inverse, settings_from({'scale_source': 'fixed'}))
     without_sigma = replace(manifest, output=replace(manifest.output, sigma=None))
     with pytest.raises(ConfigError, match='gives no sigma'):
         check_model(model, without_sigma, settings_from({'min_confidence': 0.5}))

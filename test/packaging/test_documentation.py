@@ -155,8 +155,9 @@ def test_the_tables_of_the_engines_are_those_of_the_code_and_of_the_results() ->
 
 def test_the_topics_of_the_readme_are_those_of_the_node() -> None:
     rows = re.findall(r'^\| out \| .*$', text_of(ROOT / 'README.md'), flags=re.MULTILINE)
-    assert set(rows[:-1]) == {
+    assert set(rows[:-2]) == {
         f'| out | `{output.topic}` | {output.type_text} | {output.sentence} |'
         for output in OUTPUTS
     }
+    assert rows[-2].startswith('| out | `scale` | Float64 |')
     assert rows[-1].startswith('| out | `/diagnostics` | DiagnosticArray |')
