@@ -120,6 +120,7 @@ class SpeedSource:
             return None
         moved = self._store.moved(before[0], scene.header)
         if moved is None:
+            self._before = scene.header, view
             message = (
                 f'nothing on {self._store.topic} says how far the robot moved between the images: '
                 'publish nav_msgs/Odometry with the speed in twist, and remap odometry.'
