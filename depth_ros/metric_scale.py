@@ -137,7 +137,7 @@ class TrackedMetricScale:
             return multiplied(depth, found.scale)
         self._enter(f'no metres: {found.state}')
         message = missing or (
-            f'{self._name} gives no scale ({found.state}, {found.reason}; {found.estimates} of '
+            f'{self._name} gives no scale: {found.reason or found.state} ({found.estimates} of '
             f'{NEEDED[self._name]} estimates).'
         )
         raise FrameError(DropReason.NO_SCALE, message)

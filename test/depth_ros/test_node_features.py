@@ -315,7 +315,7 @@ def wall_seen_from(place: int) -> Any:
 
 def test_speed_gives_a_scale(robot: Robot) -> None:
     odometry = robot.ros.node.create_publisher(Odometry, '/odometry', 10)
-    with robot.serving('depth/image_raw', scale_source='speed') as found:
+    with robot.serving('depth/image_raw', scale_source='speed', policy='every') as found:
         robot.ros.until(lambda: odometry.get_subscription_count() > 0, 'a subscriber of odometry')
         for place in range(12):  # odometry may find the node later than images do
             for quarter in (0.25, 0.5, 0.75, 1.0):  # of the second up to the image
