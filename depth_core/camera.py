@@ -142,13 +142,8 @@ class Calibration:
     def resized(self, *, height: int, width: int) -> Calibration:
         """Return the calibration of a fitted one's image, stretched to `height` x `width`."""
         scale = width / self.width, height / self.height
-        return replace(
-            self,
-            height=height,
-            width=width,
-            k=_moved(self.k, corner=(0, 0), scale=scale),
-            p=_moved(self.p, corner=(0, 0), scale=scale),
-        )
+        k, p = (_moved(matrix, corner=(0, 0), scale=scale) for matrix in (self.k, self.p))
+        return replace(self, height=height, width=width, k=k, p=p)
 
     def matrix(self, *, rectified: bool) -> NDArray[np.float64]:
         """The [3, 3] matrix that a rectified or raw image obeys: that of P, or K.
