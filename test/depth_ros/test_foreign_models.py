@@ -350,7 +350,9 @@ def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> No
         size_threshold=0,
     )
     (folder / 'weights.bin').unlink()
-    assert 'weights.bin' in robot.refused(model=str(outside), scale_source='none')
+    assert 'weights.bin' in robot.refused(
+        model=str(outside), manifest='depth_anything_3_metric', scale_source='none'
+    )
     robot.relay = relay_all
     values: dict[str, str | float] = {'manifest': 'depth_anything_3_metric'}
     with robot.serving(model=str(canonical), **values) as depths:
