@@ -11,7 +11,7 @@ from typing import Any
 import onnx
 from onnx import TensorProto, helper
 
-from depth_core.contracts import DepthKind, InputSpec, OutputSpec
+from depth_core.contracts import DepthKind, InputSpec, OutputSpec, SizeRule
 from depth_core.manifest import (
     METADATA_KEY,
     ErrorSpread,
@@ -36,13 +36,20 @@ def write_standin_onnx(
     min_depth: float = 0.5,
     max_depth: float = 80.0,
     batch: int = 1,
+    free_multiple: int = 0,
 ) -> Path:
     """Write a graph that keeps the contract, with its manifest inside.
 
     depth = 2 m + 10 m * mean(R, G, B) / 255 per pixel and sigma = 0.1 depth. A `batch` of 0
-    leaves the number of images free.
+    leaves the number of images free. With `free_multiple` height and width are free, multiples of
+    that, and keep the aspect of the camera with as many pixels.
     """
-    shape = [batch or 'images', height, width]
+    sides = ('height', 'width') if free_multiple else (height, width)
+    shape = [batch or 'images', *sides]
+    sized: dict[str, Any] = {}
+    if free_multiple:
+        rule = SizeRule(mode='pixels', target=height * width)
+        sized = {'size': rule, 'multiple': free_multiple, 'resize': 'keep_aspect'}
     nodes = [
         helper.make_node('Cast', ['image'], ['codes'], to=TensorProto.FLOAT),
         helper.make_node('ReduceMean', ['codes', 'channels'], ['grey'], keepdims=0),
@@ -68,7 +75,7 @@ def write_standin_onnx(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 18)], ir_version=8)
     manifest = Manifest(
         name='standin',
-        input=InputSpec(height=height, width=width, batch=batch),
+        input=InputSpec(height=height, width=width, batch=batch, **sized),
         output=OutputSpec(kind=DepthKind.METRIC, min_depth=min_depth, max_depth=max_depth),
     )
     helper.set_model_props(model, {METADATA_KEY: manifest.to_json()})

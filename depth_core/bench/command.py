@@ -15,7 +15,7 @@ from depth_core.bench.energy import processor_meters
 from depth_core.bench.machine import Machine, describe_machine
 from depth_core.bench.nvml import find_gpus
 from depth_core.bench.report import to_json
-from depth_core.bench.request import stated_manifest
+from depth_core.bench.request import BenchRequest
 from depth_core.bench.result import BenchResult
 from depth_core.bench.rows import Rows, choose_rows
 from depth_core.bench.run import Plan, measure_rows
@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model = find_model(options.model)
     gpus = find_gpus()
     machine = describe_machine(tuple(gpus.names))
-    heading = _heading(model, options, machine)
-    sys.stdout.write(f'{model}{heading}\n{machine}\n{machine.software}\n')
     rows = choose_rows(model, options)
+    heading = _heading(rows.requests[0], options, machine)
+    sys.stdout.write(f'{model}{heading}\n{machine}\n{machine.software}\n')
     meters, absence = processor_meters()
     absent = [why for why in (absence, gpus.absence) if why]
     plan = Plan(
@@ -72,10 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _answer_refusals(rows, refused, ran=bool(results))
 
 
-def _heading(model: Path, options: argparse.Namespace, machine: Machine) -> str:
-    graph = model.suffix == '.onnx' or options.manifest is not None
-    manifest = stated_manifest(model, options.manifest) if graph else None
-    size = '' if manifest is None else f', {manifest.input.width}x{manifest.input.height} inside'
+def _heading(request: BenchRequest, options: argparse.Namespace, machine: Machine) -> str:
+    size = ''
+    if request.model.suffix == '.onnx':  # a checkpoint is asked when it is open
+        seen = request.sized.manifest_of(request.model).input
+        size = f', {seen.width}x{seen.height} inside'
     threads = ' and '.join(map(str, options.threads or ('all',)))
     return (
         f'{size}; image {options.image_width}x{options.image_height}, '

@@ -33,7 +33,7 @@ def open_raw(request: BenchRequest) -> Loop:
     write = _LOOPS.get(request.backend)
     if write is None or request.precision != 'fp32' or request.device is not None:
         return _backend_loop(request)
-    manifest = request.stated()
+    manifest = request.sized.manifest_of(request.model)
     if manifest.extra_inputs:
         return _backend_loop(request)
     request.check_batch(manifest)
@@ -102,9 +102,9 @@ def _openvino_loop(request: BenchRequest, _: Manifest, images: NDArray[Any]) -> 
 
 
 def _backend_loop(request: BenchRequest) -> Loop:
-    backend = open_backend(request.wanted, [request.backend], strict=True).backend
+    backend = open_backend(request.sized, [request.backend], strict=True).backend
     request.check_batch(backend.manifest)
-    images = network_images(backend.manifest, request.batch)
+    images = network_images(request.seen_by(backend.manifest), request.batch)
 
     def answer() -> None:
         backend.run(images)

@@ -11,10 +11,11 @@ from depth_core.contracts import Intrinsics
 from depth_core.errors import ConfigError
 from depth_core.focal_options import FOCAL_OPTIONS
 from depth_core.manifest import Manifest, read_manifest
-from depth_core.runtime import Precision
+from depth_core.runtime import Framing, Precision
 from depth_core.runtime.backends import BackendRequest
 from depth_core.runtime.engine import EngineOptions
-from depth_core.runtime.sized_model import chosen_manifest
+from depth_core.runtime.sized_model import SizedModel, chosen_manifest
+from depth_core.runtime.sizes import at_size, input_size
 
 Loop: TypeAlias = Literal['predictor', 'raw']
 """What is called: `Predictor.predict`, or the runtime itself on an image that is ready for it."""
@@ -84,6 +85,20 @@ class BenchRequest:
             device=self.device,
             engine=EngineOptions(max_batch=self._free_batch(), cuda_graph=self.cuda_graph),
         )
+
+    @property
+    def sized(self) -> BackendRequest:
+        """The same at the size that a `Predictor` chooses for the images of the request.
+
+        Raises:
+            ModelError: The graph or its manifest is missing, corrupt or contradicts the other.
+        """
+        model = SizedModel(self.wanted, Framing())
+        return model.request_for((self.image_height, self.image_width))
+
+    def seen_by(self, manifest: Manifest) -> Manifest:
+        """The manifest of a network that takes every size, at the one of these images."""
+        return at_size(manifest, input_size(manifest, (self.image_height, self.image_width)))
 
     def stated(self) -> Manifest:
         """What the graph takes and gives, see `stated_manifest`."""

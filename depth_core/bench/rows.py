@@ -119,7 +119,7 @@ def _torch_rows(
             'checkpoint it was exported from: --checkpoint FILE.ckpt.'
         )
         raise ConfigError(message)
-    spec = rows[0].stated().input
+    spec = rows[0].sized.manifest_of(model).input
     size = (spec.height, spec.width)
     eager: dict[str, BenchRequest] = {}
     references = {}

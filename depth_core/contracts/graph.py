@@ -33,8 +33,13 @@ class SizeRule:
             message = f'a target of {self.target} pixels is no size; give at least 1.'
             raise ConfigError(message)
 
-    def choose(self, height: int, width: int, *, multiple: int = 1) -> tuple[int, int]:
-        """(height, width) of the input for images of `height` x `width`, multiples both.
+    def choose(
+        self, height: int, width: int, *, multiple: int = 1, min_side: int = 1
+    ) -> tuple[int, int]:
+        """(height, width) of the input for images of `height` x `width`.
+
+        Both are multiples, and neither is below `min_side`: a side that would be is brought to it
+        alone, so that a very long image does not cost many times the target.
 
         Raises:
             ConfigError: The shorter side is to be brought to a size, and the longer one would
@@ -50,8 +55,9 @@ class SizeRule:
         side = {'short': min(height, width), 'long': max(height, width)}.get(self.mode)
         scale = math.sqrt(self.target / (height * width)) if side is None else self.target / side
         rounded = _ROUNDINGS[self.round]
+        fewest = least_multiples(min_side, multiple)
         rows, columns = (
-            max(rounded(_exact(length * scale / multiple)), 1) * multiple
+            max(rounded(_exact(length * scale / multiple)), fewest) * multiple
             for length in (height, width)
         )
         return rows, columns
@@ -87,6 +93,8 @@ class InputSpec:
     """How height and width follow from the camera; None when they are fixed."""
     multiple: int = 1
     """Height and width have to be multiples of this."""
+    min_side: int = 1
+    """Neither height nor width may be below this, pixels."""
     resize: Literal['stretch', 'keep_aspect', 'letterbox', 'crop'] = 'stretch'
     """How an image is brought to that size. stretch: each side by its own factor. keep_aspect:
     the size is chosen for the shape of the image, what rounding leaves is stretched. letterbox:
@@ -146,10 +154,18 @@ class InputSpec:
             raise ConfigError(message)
 
     def _check_multiple(self) -> None:
-        if self.multiple < 1:
-            message = f'input.multiple is {self.multiple}; give at least 1.'
-            raise ConfigError(message)
+        for key, value in (('multiple', self.multiple), ('min_side', self.min_side)):
+            if value < 1:
+                message = f'input.size.{key} is {value}; give at least 1.'
+                raise ConfigError(message)
         sides = {'height': self.height, 'width': self.width}
+        for key, side in sides.items():
+            if side < self.min_side:
+                message = (
+                    f'input.{key} is {side} and input.size.min_side is {self.min_side}; give a '
+                    f'{key} of at least {self.min_side}, or a smaller min_side.'
+                )
+                raise ConfigError(message)
         if self.size is not None and self.size.mode != 'pixels':
             sides = {'size.target': self.size.target}
         for key, side in sides.items():
@@ -316,6 +332,11 @@ _WHITE: Final = 255.0
 _Z: Final = 2
 """Which coordinate of a point is the depth."""
 _RANKS: Final = range(2, 5)
+
+
+def least_multiples(min_side: int, multiple: int) -> int:
+    """How many times `multiple` a side of at least `min_side` has to be."""
+    return max(-(-min_side // multiple), 1)
 
 
 def _nearest(number: float) -> int:

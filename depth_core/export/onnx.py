@@ -22,7 +22,7 @@ from depth_core.export.trace import OPSET, traced
 from depth_core.files import replaced_together
 from depth_core.manifest import Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
-from depth_core.models.serving import ServingGraph, manifest_of
+from depth_core.models.serving import ServingGraph, default_resize, manifest_of
 from depth_core.runtime.backends import Backend, BackendRequest, open_named
 from depth_core.runtime.engine.answers import answer_all, write_answers
 from depth_core.runtime.parity_images import SEED
@@ -112,7 +112,7 @@ def export_onnx(
             height=height or default_height,
             width=width or default_width,
             batch=batch,
-            resize=resize or ('keep_aspect' if free_size else 'stretch'),
+            resize=resize or default_resize(free_size=free_size),
         ),
         licence=licence,
         training=training or {},
@@ -175,7 +175,9 @@ def _other_sizes(manifest: Manifest) -> list[tuple[int, int]]:
     """A wide and a tall size with a quarter of the pixels, which cost less to compare."""
     spec = manifest.input
     rule = SizeRule(mode='pixels', target=max(spec.height * spec.width // 4, 1))
-    return [rule.choose(*shape, multiple=manifest.divisor) for shape in _SHAPES]
+    return [
+        rule.choose(*shape, multiple=manifest.divisor, min_side=spec.min_side) for shape in _SHAPES
+    ]
 
 
 _SHAPES: Final = ((375, 1242), (4, 3))

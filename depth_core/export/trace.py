@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from onnxscript import ir
 
+from depth_core.contracts.graph import least_multiples
 from depth_core.errors import ExportError, ModelError
 from depth_core.export.simplify import simplify
 from depth_core.manifest import Manifest
@@ -31,7 +32,8 @@ def traced(graph: ServingGraph, manifest: Manifest, *, free_size: bool = False) 
     Args:
         graph: The network.
         manifest: What it takes; its size is the one that the network is looked at with.
-        free_size: Leave height and width free, multiples of the divisor of the network.
+        free_size: Leave height and width free, multiples of the divisor of the network and at
+            least its smallest side.
 
     Raises:
         ExportError: The network does what ONNX has no operator for.
@@ -84,8 +86,11 @@ def _free_axes(manifest: Manifest, *, sides: bool) -> dict[int, Any]:
         free[0] = _FREE_BATCH
     if sides:
         divisor = manifest.divisor
+        fewest = least_multiples(manifest.input.min_side, divisor)
         for axis, name in enumerate(_FREE_SIDES, 1):
-            multiple = torch.export.Dim(f'{name}_multiple', min=1, max=_LARGEST_SIDE // divisor)
+            multiple = torch.export.Dim(
+                f'{name}_multiple', min=fewest, max=_LARGEST_SIDE // divisor
+            )
             free[axis] = divisor * multiple
     return free
 

@@ -2,7 +2,7 @@
 """What version 2 of a manifest groups: the size of the input and the kind of the depth.
 
 `input.size` is `{"fixed": [height, width]}` or `{"mode": "short", "target": 518}`, either with
-`multiple`; `depth.kind` says at once what is decoded and what comes out.
+`multiple` and `min_side`; `depth.kind` says at once what is decoded and what comes out.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from depth_core.contracts import DepthKind, InputSpec, OutputSpec, SizeRule
 from depth_core.errors import ConfigError, unknown_name
 
 HIDDEN: Final[Mapping[type, tuple[str, ...]]] = {
-    InputSpec: ('height', 'width', 'multiple', 'size'),
+    InputSpec: ('height', 'width', 'multiple', 'min_side', 'size'),
     OutputSpec: ('kind', 'coding', 'sigma'),
 }
 """Attributes that version 2 says in a group, or elsewhere."""
@@ -47,7 +47,7 @@ _RELATIVE_RANGE: Final = (1e-6, 1e6)
 """In the graph's own unit, where a relative one states none."""
 _NOMINAL: Final = (480, 640)
 """Shape of the images that a size rule is applied to before a camera is known."""
-_SIZE_KEYS: Final = ('fixed', 'mode', 'target', 'multiple', 'round', 'nominal')
+_SIZE_KEYS: Final = ('fixed', 'mode', 'target', 'multiple', 'min_side', 'round', 'nominal')
 
 
 class _Meaning(NamedTuple):
@@ -106,11 +106,13 @@ def _read_size(content: object, where: str) -> dict[str, Any]:
                 unknown_name('key', f'{where}.{key}', [f'{where}.{one}' for one in _SIZE_KEYS])
             )
     multiple = _whole(content.get('multiple', 1), f'{where}.multiple')
+    min_side = _whole(content.get('min_side', 1), f'{where}.min_side')
+    sides = {'multiple': multiple, 'min_side': min_side}
     if 'fixed' in content:
-        if others := set(content) - {'fixed', 'multiple'}:
+        if others := set(content) - {'fixed', *sides}:
             refuse(where, content, f'fixed alone, or {" and ".join(sorted(others))} without it')
         height, width = _pair(content['fixed'], f'{where}.fixed')
-        return {'height': height, 'width': width, 'multiple': multiple}
+        return {'height': height, 'width': width, **sides}
     modes, rounds = ('short', 'long', 'pixels'), ('nearest', 'up', 'down')
     mode, rounding = content.get('mode'), content.get('round', 'nearest')
     if mode not in modes:
@@ -122,8 +124,8 @@ def _read_size(content: object, where: str) -> dict[str, Any]:
     if 'nominal' in content:
         height, width = _pair(content['nominal'], f'{where}.nominal')
     else:
-        height, width = rule.choose(*_NOMINAL, multiple=multiple)
-    return {'height': height, 'width': width, 'multiple': multiple, 'size': rule}
+        height, width = rule.choose(*_NOMINAL, **sides)
+    return {'height': height, 'width': width, **sides, 'size': rule}
 
 
 def _read_kind(content: object, where: str) -> dict[str, Any]:
@@ -138,10 +140,10 @@ def group_size(content: dict[str, Any]) -> dict[str, Any]:
     height, width = content.pop('height'), content.pop('width')
     rule: dict[str, Any] | None = content.pop('size', None)
     size = {'fixed': [height, width]} if rule is None else {**rule, 'nominal': [height, width]}
-    multiple = content.pop('multiple', 1)
+    sides = {key: content.pop(key) for key in ('multiple', 'min_side') if key in content}
     return {
         'name': content.pop('name'),
-        'size': size if multiple == 1 else {**size, 'multiple': multiple},
+        'size': {**size, **sides},
         **content,
     }
 

@@ -62,6 +62,8 @@ class ModelSpec:
     free_size: bool = False
     """Whether a graph of it can leave height and width free: convolutions take every size, tables
     of positions do not."""
+    min_side: int = 1
+    """Neither height nor width of the input may be below this, pixels."""
     canonical_focal_px: float | None = None
     """Focal length that depth of kind canonical belongs to, in pixels of the image the network
     sees; None for every other kind."""
@@ -131,7 +133,8 @@ class DepthModel(nn.Module, ABC):
         """Refuse a size the network cannot take, naming the nearest ones that fit.
 
         Raises:
-            ModelError: `images` is not [B, 3, H, W], H and W positive multiples of the divisor.
+            ModelError: `images` is not [B, 3, H, W], H and W multiples of the divisor and at
+                least `min_side`.
         """
         if images.ndim != 4 or images.shape[1] != 3:  # noqa: PLR2004  B, C, H, W
             message = (
@@ -154,6 +157,12 @@ class DepthModel(nn.Module, ABC):
             message = (
                 f'{self.spec.name} cannot take {height}x{width} pixels: both sides must be '
                 f'positive multiples of {divisor}. Nearest that fit: {fits}.'
+            )
+            raise ModelError(message)
+        if min(height, width) < self.spec.min_side:
+            message = (
+                f'{self.spec.name} cannot take {height}x{width} pixels: both sides must be at '
+                f'least {self.spec.min_side}.'
             )
             raise ModelError(message)
 

@@ -32,6 +32,22 @@ class ServingGraph(nn.Module):
         return prediction.depth, calibrated
 
 
+def served_manifest(model: DepthModel, *, batch: int) -> Manifest:
+    """The manifest of `model` as it is served where nothing else is asked for.
+
+    A network that takes every size keeps the aspect of a camera, with as many pixels as its own
+    size has; another is given its own size. `batch` as for `manifest_of`.
+    """
+    height, width = model.spec.default_size
+    resize = default_resize(free_size=model.spec.free_size)
+    return manifest_of(model, height=height, width=width, batch=batch, resize=resize)
+
+
+def default_resize(*, free_size: bool) -> Literal['stretch', 'keep_aspect']:
+    """How images are brought to a network whose size is free, or is not."""
+    return 'keep_aspect' if free_size else 'stretch'
+
+
 def manifest_of(
     model: DepthModel,
     *,
@@ -69,6 +85,7 @@ def manifest_of(
             batch=batch,
             size=rule,
             multiple=1 if rule is None else spec.divisor,
+            min_side=spec.min_side,
             resize=resize,
         ),
         output=OutputSpec(

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_core.contracts.graph import least_multiples
 from depth_core.errors import ConfigError
 from depth_core.manifest import Manifest
 
@@ -37,9 +38,10 @@ def input_size(
     spec = manifest.input
     multiple = math.lcm(spec.multiple, manifest.divisor)
     if spec.size is not None:
-        return spec.size.choose(*image, multiple=multiple)
+        return spec.size.choose(*image, multiple=multiple, min_side=spec.min_side)
     if keep_aspect and spec.resize == 'stretch':
-        return keep_aspect_size(*image, target=(spec.height, spec.width), multiple=multiple)
+        target = spec.height, spec.width
+        return keep_aspect_size(*image, target=target, multiple=multiple, min_side=spec.min_side)
     return spec.height, spec.width
 
 
@@ -54,7 +56,7 @@ def at_size(manifest: Manifest, size: tuple[int, int]) -> Manifest:
 
 
 def keep_aspect_size(
-    height: int, width: int, *, target: tuple[int, int], multiple: int = 32
+    height: int, width: int, *, target: tuple[int, int], multiple: int = 32, min_side: int = 1
 ) -> tuple[int, int]:
     """Choose the input size for an image: its shape kept as far as `multiple` allows.
 
@@ -67,9 +69,10 @@ def keep_aspect_size(
         width: Columns of the image.
         target: (height, width) the network was trained for.
         multiple: What sides must be multiples of: 32 for ZoeDepth and MiDaS.
+        min_side: What no side may be below, pixels.
 
     Returns:
-        (height, width), each at least one multiple.
+        (height, width), each at least one multiple and `min_side`.
 
     Raises:
         ConfigError: A size is not positive.
@@ -82,7 +85,10 @@ def keep_aspect_size(
         raise ConfigError(message)
     scale_y, scale_x = target[0] / height, target[1] / width
     scale = scale_x if abs(1.0 - scale_x) < abs(1.0 - scale_y) else scale_y
-    rows, columns = (max(round(scale * side / multiple), 1) * multiple for side in (height, width))
+    fewest = least_multiples(min_side, multiple)
+    rows, columns = (
+        max(round(scale * side / multiple), fewest) * multiple for side in (height, width)
+    )
     return rows, columns
 
 

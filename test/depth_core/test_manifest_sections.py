@@ -11,6 +11,7 @@ import pytest
 from depth_core.contracts import DepthKind, SizeRule
 from depth_core.errors import ConfigError
 from depth_core.manifest import Confidence, Manifest, Mask
+from depth_core.runtime.sizes import input_size
 
 
 def text(**sections: Any) -> str:
@@ -104,6 +105,23 @@ def test_a_size_rule_has_the_size_for_4_to_3_until_a_camera_is_known() -> None:
     assert (manifest.input.height, manifest.input.width) == (518, 686)
     assert manifest.input.size == SizeRule(mode='short', target=518)
     assert Manifest.from_json(manifest.to_json()) == manifest
+
+
+def test_no_side_is_below_the_least() -> None:
+    size = {'mode': 'pixels', 'target': 64 * 96, 'multiple': 32, 'min_side': 40}
+    manifest = Manifest.from_json(text(input={'size': size}))
+    assert (manifest.input.height, manifest.input.width) == (64, 96)
+    assert Manifest.from_json(manifest.to_json()) == manifest
+    # 6144 pixels of 10:1 are 24.8 x 247.9: the first multiple of 32 from 40 on is 64.
+    assert input_size(manifest, (12, 120)) == (64, 256)
+    assert input_size(
+        Manifest.from_json(text(input={'size': {**size, 'min_side': 1}})), (12, 120)
+    ) == (32, 256)
+    rule: dict[str, Any] = {'fixed': [32, 96], 'min_side': 64}
+    with pytest.raises(ConfigError, match=r'input\.height is 32 and input\.size\.min_side is 64'):
+        Manifest.from_json(text(input={'size': rule}))
+    with pytest.raises(ConfigError, match=r'input\.size\.min_side is 0; give a whole number'):
+        Manifest.from_json(text(input={'size': {**size, 'min_side': 0}}))
 
 
 @pytest.mark.parametrize(

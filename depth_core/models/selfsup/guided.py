@@ -24,7 +24,13 @@ from depth_core.models.selfsup import resnet as selfsup_resnet
 from depth_core.models.selfsup.guidance import SemanticGuidance
 from depth_core.models.selfsup.inverse_depth import inverse_depth_spec
 from depth_core.models.selfsup.packnet import PackNet, PackNetDecoder, PackNetEncoder, Version
-from depth_core.models.selfsup.resnet import Encoder, ResNetDecoder, ResNetEncoder, SelfSupResNet
+from depth_core.models.selfsup.resnet import (
+    SMALLEST_SIDE,
+    Encoder,
+    ResNetDecoder,
+    ResNetEncoder,
+    SelfSupResNet,
+)
 from depth_core.models.selfsup.semantic import CITYSCAPES_CLASSES, FrozenSemantics, SemanticNetwork
 from depth_core.models.selfsup.semantic_file import load_semantic_weights
 
@@ -146,7 +152,6 @@ def semantic_packnet(
             min_depth=min_depth,
             max_depth=max_depth,
             metric=metric,
-            free_size=False,
         ),
         PackNetEncoder(channels, blocks, features_3d=features_3d, dropout=dropout),
         PackNetDecoder(
@@ -211,7 +216,7 @@ def semantic_resnet18(
             min_depth=min_depth,
             max_depth=max_depth,
             metric=metric,
-            free_size=False,
+            min_side=SMALLEST_SIDE,
         ),
         network,
         ResNetDecoder(network.channels, guided_strides=guided_strides),

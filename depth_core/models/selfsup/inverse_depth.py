@@ -93,7 +93,7 @@ def inverse_depth_spec(
     max_depth: float,
     metric: bool,
     default_size: tuple[int, int] = (192, 640),
-    free_size: bool = True,
+    min_side: int = 1,
 ) -> ModelSpec:
     """Describe a network of the family; `metric` says that its unit of depth is the metre."""
     return ModelSpec(
@@ -102,7 +102,8 @@ def inverse_depth_spec(
         kind=DepthKind.METRIC if metric else DepthKind.UP_TO_SCALE,
         min_depth=min_depth,
         max_depth=max_depth,
-        free_size=free_size,
+        free_size=True,
+        min_side=min_side,
         divisor=STRIDES[-1],
         default_size=default_size,
     )

@@ -40,7 +40,8 @@ DECODER_CHANNELS: Final = (256, 128, 64, 32, 16)
 _MEAN: Final = 0.45
 _STD: Final = 0.225
 _SCALES: Final = 4
-_SMALLEST_SIDE: Final = 64
+SMALLEST_SIDE: Final = 64
+"""Pixels: an image is mirrored at its border, and one row of features has nothing to mirror."""
 
 
 # Blocks
@@ -212,21 +213,6 @@ class SelfSupResNet(InverseDepthModel):
         self.encoder = encoder
         self.decoder = decoder
 
-    def check_input(self, images: Tensor) -> None:
-        """Refuse a size the network cannot take, naming the nearest ones that fit.
-
-        Raises:
-            ModelError: `images` is not [B, 3, H, W] with H and W multiples of 32 from 64 on: an
-                image is mirrored at its border, and one row of features has nothing to mirror.
-        """
-        super().check_input(images)
-        if min(images.shape[-2:]) < _SMALLEST_SIDE:
-            message = (
-                f'{self.spec.name} cannot take {images.shape[-2]}x{images.shape[-1]} pixels: both '
-                f'sides must be at least {_SMALLEST_SIDE}.'
-            )
-            raise ModelError(message)
-
     def inverse_depths(self, images: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
         """Return inverse depth, finest first, and the features at stride 1."""
         disparities, features = self.disparities(images)
@@ -282,7 +268,11 @@ def selfsup_resnet18(
     """
     return _selfsup_resnet(
         inverse_depth_spec(
-            'selfsup_resnet18', min_depth=min_depth, max_depth=max_depth, metric=metric
+            'selfsup_resnet18',
+            min_depth=min_depth,
+            max_depth=max_depth,
+            metric=metric,
+            min_side=SMALLEST_SIDE,
         ),
         encoder,
         pretrained=pretrained,
@@ -300,7 +290,11 @@ def selfsup_resnet50(
     """Build the ResNet-50 depth network; the options are those of `selfsup_resnet18`."""
     return _selfsup_resnet(
         inverse_depth_spec(
-            'selfsup_resnet50', min_depth=min_depth, max_depth=max_depth, metric=metric
+            'selfsup_resnet50',
+            min_depth=min_depth,
+            max_depth=max_depth,
+            metric=metric,
+            min_side=SMALLEST_SIDE,
         ),
         encoder,
         pretrained=pretrained,

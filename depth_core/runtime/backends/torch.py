@@ -14,7 +14,7 @@ from torch import Tensor
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import BackendError
-from depth_core.models.serving import ServingGraph, manifest_of
+from depth_core.models.serving import ServingGraph, served_manifest
 from depth_core.runtime.backends.base import BackendRequest, cuda_index, reason, refuse_device
 from depth_core.runtime.extra_inputs import ExtraInputs
 from depth_core.weights.checkpoint import load_model
@@ -25,7 +25,7 @@ _logger = logging.getLogger(__name__)
 
 
 class TorchBackend:
-    """A network of this package at the size it is made for, on the CPU; any number of images."""
+    """A network of this package on the CPU, at every size it takes; any number of images."""
 
     kind: ClassVar[Literal['cpu', 'cuda']] = 'cpu'
 
@@ -36,8 +36,7 @@ class TorchBackend:
         except RuntimeError as error:  # out of memory, or a GPU that torch was not built for
             message = f'torch cannot bring the network to {self._device}: {reason(error)}'
             raise BackendError(message) from error
-        height, width = model.spec.default_size
-        self.manifest = manifest_of(model, height=height, width=width, batch=0)
+        self.manifest = served_manifest(model, batch=0)
         if request.threads is not None:
             torch.set_num_threads(request.threads)  # there is one number a process
         self.extra_inputs = ExtraInputs(self.manifest, ())

@@ -6,10 +6,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from depth_core.bench.raw import open_raw
 from depth_core.bench.rows import Rows, choose_rows
 from depth_core.errors import ConfigError
+from depth_core.runtime import Predictor
 from depth_core.runtime.backends import default_chain
 from test.standin import write_standin_onnx
 
@@ -107,3 +110,24 @@ def test_a_backend_of_several_rows_is_no_reference(model: Path) -> None:
         ConfigError, match=r"unknown reference 'openvino'; did you mean 'openvino/[12]t"
     ):
         chosen(model, reference='openvino', threads=(1, 2))
+
+
+@pytest.mark.parametrize(
+    ('image', 'inside'),
+    [((48, 64), (64, 96)), ((60, 200), (48, 144)), ((90, 160), (64, 112))],
+)
+def test_the_raw_loop_sees_what_the_predictor_sees(
+    tmp_path: Path, image: tuple[int, int], inside: tuple[int, int]
+) -> None:
+    # 6144 pixels: 4:3 is 67.9 x 90.5, 3.33:1 is 42.9 x 143.1, 16:9 is 58.8 x 104.5.
+    path = write_standin_onnx(tmp_path / 'free.onnx', free_multiple=16)
+    rows = chosen(path, reference='raw', image_height=image[0], image_width=image[1])
+    for row in rows.requests:
+        if row.loop == 'raw':
+            spec = row.sized.manifest_of(path).input
+            assert (spec.height, spec.width) == inside
+            open_raw(row)()
+        else:
+            predictor = Predictor.open(path, backend=row.backend, threads=1)
+            predictor.predict(np.zeros((*image, 3), np.uint8))
+            assert predictor.input_size == inside

@@ -17,7 +17,7 @@ from torch import Tensor
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.export.parity import TOLERANCE as EXPORT_TOLERANCE
 from depth_core.models import DepthModel, list_models
-from depth_core.runtime import Framing, Predictor
+from depth_core.runtime import Predictor
 from depth_core.weights.checkpoint import save_model
 from test.conformance import HERE, open_on, pictures
 from test.exports import Exports, tiny_network
@@ -116,10 +116,9 @@ def test_a_checkpoint_answers_at_chosen_sizes(tmp_path: Path, network: str) -> N
     model = network_of(network)
     path = tmp_path / 'network.ckpt'
     save_model(path, model)
-    framing = Framing(keep_aspect=True)
-    predictor = Predictor.open(path, backend='torch', threads=1, framing=framing)
+    predictor = Predictor.open(path, backend='torch', threads=1)
     height, width = model.spec.default_size
-    images = [*pictures(1, height, width), *pictures(1, height, width // 2)]
+    images = [*pictures(1, height, width), *pictures(1, height // 2, width * 2)]
     for answer, image in zip(predictor.predict_batch(images), images, strict=True):
         # Nothing is resized: these sizes are what is chosen for themselves.
         check_network(model, answer, image)
