@@ -31,6 +31,14 @@ class ConfigError(DepthError):
     """A setting, option or parameter is unknown, out of range or contradicts another."""
 
 
+class PlacedError(ConfigError):
+    """The same of a part that stands in several places: whoever knows the place adds it."""
+
+    def __init__(self, *, key: str, value: object, rule: str) -> None:
+        """Take the key below that place, its value, and the rule as a remedy."""
+        super().__init__(f'{key} is {value}; {rule}.')
+
+
 class DataError(DepthError):
     """A dataset, image, bag or ground truth is missing, truncated or not what was declared."""
 

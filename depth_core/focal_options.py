@@ -93,17 +93,18 @@ def camera_of_file(
     stated = None
     if camera is None and path.suffix.lower() in IMAGE_SUFFIXES:
         stated = read_stated_focal(path)
-    if stated is not None:
+    if stated is not None and not stated.cropped:
         camera, origin = stated.camera(height=height, width=width), stated.source
     if not manifest.needs_intrinsics:
         return camera, ''
     if camera is not None:
         return camera, f', focal length {focal_length_px(camera):.1f} px ({origin})'
+    cropped = '' if stated is None else f' ({stated.cropped})'
     assumed_deg = manifest.domain.assumed_hfov_deg
     if assumed_deg is None:
         message = (
             f'{path}: {manifest.name} needs the focal length of the camera, and the file states '
-            f'none; give {FOCAL_OPTIONS}, or a guess as --assumed_hfov_deg.'
+            f'none that holds{cropped}; give {FOCAL_OPTIONS}, or a guess as --assumed_hfov_deg.'
         )
         raise DataError(message)
-    return None, f', a field of view of {assumed_deg:g} degrees is assumed'
+    return None, f', a field of view of {assumed_deg:g} degrees is assumed{cropped}'

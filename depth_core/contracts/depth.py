@@ -125,7 +125,13 @@ class DepthMap:
 
     @cached_property
     def confidence(self) -> Float32Array:
-        """[H, W] in [0, 1]: see `probability_within_factor`; 0 where there is no estimate."""
+        """[H, W] in [0, 1]: see `probability_within_factor`; 0 where there is no estimate.
+
+        Of depth up to scale it is a statement about the depth but for that scale. Of an inverse of
+        unknown scale and shift no ratio of depths is known, and nothing is claimed: 0 everywhere.
+        """
+        if self.kind is DepthKind.INVERSE:
+            return np.zeros(self.depth_m.shape, np.float32)
         return probability_within_factor(self.depth_m, self.sigma_m)
 
     def __getstate__(self) -> dict[str, object]:

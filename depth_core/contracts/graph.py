@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from depth_core.contracts.depth import DepthKind
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, PlacedError
 
 _SCALE: Final = 1.0 / 255.0
 _LONGEST: Final = 16
 _NO_MEAN: Final = (0.0, 0.0, 0.0)
+_BLACK: Final = (0.0, 0.0, 0.0)
 _NO_STD: Final = (1.0, 1.0, 1.0)
 
 
@@ -30,7 +31,7 @@ class SizeRule:
 
     def __post_init__(self) -> None:
         if self.target < 1:
-            message = f'a target of {self.target} pixels is no size; give at least 1.'
+            message = f'input.size.target is {self.target}; give at least 1 pixel.'
             raise ConfigError(message)
 
     def choose(
@@ -101,7 +102,7 @@ class InputSpec:
     by one factor, the rest is padding. crop: by one factor, what does not fit is cut off."""
     anchor: Literal['center', 'topleft'] = 'center'
     """Where the image lies in what letterbox pads, and what crop keeps."""
-    pad_rgb: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    pad_rgb: tuple[float, float, float] = _BLACK
     """Colour of the padding, codes 0..255; of the normalised input when it is padded later."""
     pad_stage: Literal['pre_norm', 'post_norm'] = 'pre_norm'
     """Whether the padding is normalised like the image."""
@@ -112,28 +113,27 @@ class InputSpec:
     """Whether bilinear and bicubic average over more pixels where the image shrinks."""
 
     def __post_init__(self) -> None:
-        if self.height < 1 or self.width < 1:
-            message = (
-                f'input size {self.height}x{self.width} is not positive; '
-                'give height and width in pixels, at least 1.'
-            )
-            raise ConfigError(message)
+        for key, side in (('height', self.height), ('width', self.width)):
+            if side < 1:
+                message = f'input.{key} is {side}; give at least 1 pixel.'
+                raise ConfigError(message)
         if self.batch < 0:
             message = (
-                f'a batch of {self.batch} images is none; give at least 1, or 0 where their '
-                'number is free.'
+                f'input.batch is {self.batch}; give at least 1, or 0 where the number of images '
+                'is free.'
             )
             raise ConfigError(message)
         self._check_multiple()
         self._check_used()
         for key, values in (('std', self.std), ('scale', (self.scale,))):
-            if any(value == 0.0 for value in values):
-                message = f'input.{key} is {values}; give no zero, the image would be lost.'
+            if not all(value > 0.0 for value in values):
+                shown = values[0] if len(values) == 1 else list(values)
+                message = f'input.{key} is {shown}; give positive numbers.'
                 raise ConfigError(message)
         if any(not 0.0 <= code <= _WHITE for code in self.pad_rgb) and (
             self.pad_stage == 'pre_norm'
         ):
-            message = f'input.pad_rgb is {self.pad_rgb}; give codes 0 to 255, one a channel.'
+            message = f'input.pad_rgb is {list(self.pad_rgb)}; give codes 0 to 255, one a channel.'
             raise ConfigError(message)
 
     def _check_used(self) -> None:
@@ -143,6 +143,12 @@ class InputSpec:
                 f'input.resize is keep_aspect and input.size is fixed at {self.height}x'
                 f'{self.width}; one size keeps the aspect by letterbox or crop: give one of them, '
                 'stretch, or a rule for the size.'
+            )
+            raise ConfigError(message)
+        if self.resize != 'letterbox' and self.pad_rgb != _BLACK:
+            message = (
+                f'input.pad_rgb is {list(self.pad_rgb)} and input.resize is {self.resize}; only '
+                'letterbox pads: say so, or leave pad_rgb out.'
             )
             raise ConfigError(message)
         plain = self.mean == _NO_MEAN and self.std == _NO_STD and self.scale in {_SCALE, 1.0}
@@ -189,8 +195,9 @@ class Channel:
 
     def __post_init__(self) -> None:
         if self.index < 0:
-            message = f'depth.channel.index {self.index} is negative; planes count from 0.'
-            raise ConfigError(message)
+            raise PlacedError(
+                key='index', value=self.index, rule='give 0 or more; planes count from 0'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -204,7 +211,9 @@ class SigmoidRange:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.min < self.max:
-            message = f'sigmoid range [{self.min}, {self.max}] is no range; give 0 < min < max.'
+            message = (
+                f'depth.sig.min is {self.min} and depth.sig.max is {self.max}; give 0 < min < max.'
+            )
             raise ConfigError(message)
 
 
@@ -261,8 +270,8 @@ class OutputSpec:
     def __post_init__(self) -> None:
         if not 0.0 < self.min_depth < self.max_depth or not math.isfinite(self.max_depth):
             message = (
-                f'depth range [{self.min_depth}, {self.max_depth}] m is not a range; '
-                'give 0 < min_depth < max_depth.'
+                f'depth.min_m is {self.min_depth} and depth.max_m is {self.max_depth} (min_depth '
+                'and max_depth of a network); give 0 < min < max, both finite.'
             )
             raise ConfigError(message)
         for key in ('unit_m', 'scale_correction', 'eps_inverse'):
@@ -297,35 +306,52 @@ class OutputSpec:
         problems = []
         if (self.coding == 'sigmoid_disparity') != (self.sig is not None):
             problems.append(
-                f'sig is {self.sig} and the coding is {self.coding}; a sigmoid disparity, and '
-                'nothing else, needs the depths at its ends: {"min": 0.1, "max": 100}'
+                f'depth.sig is {"missing" if self.sig is None else "given"} and the numbers are '
+                f'{self.coding}; a sigmoid_disparity, and nothing else, needs the depths at its '
+                'ends: {"min": 0.1, "max": 100}'
             )
         if self.own_focal_output is not None and self.fov_output is not None:
-            problems.append('own_focal_output and fov_output both state a focal length; give one')
-        if not self.kind.is_metric and (self.own_focal_output or self.fov_output):
             problems.append(
-                f'own_focal_output or fov_output is given and the kind is {self.kind}; a focal '
-                'length scales metres alone: leave it out'
+                f'depth.own_focal_output is {self.own_focal_output!r} and depth.fov_output is '
+                f'{self.fov_output!r}; both state a focal length: give one'
             )
+        problems.extend(
+            f'depth.{key} is {name!r} and depth.kind is {self.kind}; a focal length scales metres '
+            'alone: leave it out'
+            for key in ('own_focal_output', 'fov_output')
+            if (name := getattr(self, key)) is not None and not self.kind.is_metric
+        )
         if self.shift != 'none' and (self.channel is None or self.channel.index != _Z):
             problems.append(
-                f'shift is {self.shift} and channel is {self.channel}; the shift needs points '
-                'x, y, z: name their axis, with index 2'
+                f'depth.shift is {self.shift} and depth.channel is {_shown(self.channel)}; the '
+                'shift needs points x, y, z: name their axis, with index 2'
             )
         if self.shift != 'none' and (self.coding != 'depth' or not self.kind.is_metric):
-            problems.append(f'shift is {self.shift}, which only metric depth has')
+            problems.append(
+                f'depth.shift is {self.shift} and depth.kind is {self.kind}; only metric depth, '
+                'not an inverse of it, has a shift: set it to none'
+            )
         if self.coding == 'inverse' and self.kind is DepthKind.INVERSE:
-            problems.append('an inverse of unknown scale and shift has no inverse to take')
+            problems.append(
+                f'depth.coding is inverse and depth.kind is {self.kind}; an inverse of unknown '
+                'scale and shift has no inverse to take: give one of them'
+            )
         if self.rank_hint is not None and self.rank_hint not in _RANKS:
-            problems.append(f'rank_hint is {self.rank_hint}; a depth output has 2 to 4 axes')
+            problems.append(
+                f'depth.rank_hint is {self.rank_hint}; give 2 to 4, the axes of a depth output'
+            )
         if problems:
-            raise ConfigError('depth: ' + '; '.join(problems) + '.')
+            raise ConfigError('; '.join(problems) + '.')
 
     @property
     def needs_intrinsics(self) -> bool:
         """Whether metres need the camera, which the graph does not state itself."""
         own = self.own_focal_output is not None or self.fov_output is not None
         return self.shift != 'none' or (self.kind is DepthKind.CANONICAL and not own)
+
+
+def _shown(channel: Channel | None) -> str:
+    return 'missing' if channel is None else f'[axis {channel.axis}, index {channel.index}]'
 
 
 _WHITE: Final = 255.0

@@ -36,6 +36,9 @@ class StatedFocal:
     fy_px: float
     source: str
     """Which entries say so, in words."""
+    cropped: str = ''
+    """Why the picture was cropped since, in words, so that the focal length is not its own; ''
+    where nothing tells of that."""
 
     def camera(self, *, height: int, width: int) -> Intrinsics:
         """The camera of the picture turned upright, its axis in the middle."""
@@ -62,7 +65,9 @@ def stated_focal(content: Encoded) -> StatedFocal | None:
     `FocalLengthIn35mmFilm` comes first: the focal length over the diagonal of a frame of 36 x 24
     mm (CIPA DCG-001), which is right for pictures of any shape that were resized as a whole. Else
     `FocalLength` with the resolution of the focal plane, scaled by the size the picture had. A
-    picture that was cropped states neither rightly.
+    picture that was cropped states neither rightly: that shows where the size it had, by its EXIF
+    data, is of another shape. Of the same shape, it may have been resized or cropped; `source`
+    says then what size it had.
 
     Args:
         content: JPEG, PNG, WebP, BMP or TIFF.
@@ -75,11 +80,12 @@ def stated_focal(content: Encoded) -> StatedFocal | None:
     """
     header = read_header(content)
     numbers = exif_numbers(header.exif)
+    change, cropped = _changes(numbers, header.height, header.width)
     film_mm = numbers.get(_FOCAL_35MM, 0.0)
     if film_mm > 0.0:
         focal_px = film_mm * math.hypot(header.height, header.width) / _DIAGONAL_35MM
-        source = f'EXIF FocalLengthIn35mmFilm {film_mm:g} mm'
-        return StatedFocal(fx_px=focal_px, fy_px=focal_px, source=source)
+        source = f'EXIF FocalLengthIn35mmFilm {film_mm:g} mm{change}'
+        return StatedFocal(fx_px=focal_px, fy_px=focal_px, source=source, cropped=cropped)
     lengths = [
         numbers.get(_FOCAL_MM, 0.0) * _per_mm(numbers, plane, stored, side)
         for plane, stored, side in (
@@ -91,8 +97,26 @@ def stated_focal(content: Encoded) -> StatedFocal | None:
         return None
     if header.orientation in _TURNED:
         lengths.reverse()
-    source = f'EXIF FocalLength {numbers[_FOCAL_MM]:g} mm and focal plane resolution'
-    return StatedFocal(fx_px=lengths[0], fy_px=lengths[1], source=source)
+    source = f'EXIF FocalLength {numbers[_FOCAL_MM]:g} mm and focal plane resolution{change}'
+    return StatedFocal(fx_px=lengths[0], fy_px=lengths[1], source=source, cropped=cropped)
+
+
+def _changes(numbers: Mapping[int, float], height: int, width: int) -> tuple[str, str]:
+    """What the size that EXIF data state tells of a file: (a remark, why it was cropped)."""
+    had = numbers.get(_STORED_HEIGHT, 0.0), numbers.get(_STORED_WIDTH, 0.0)
+    # Some programs turn the pixels and leave these numbers, or the other way round.
+    if not all(had) or had in {(height, width), (width, height)}:
+        return '', ''
+    stated = f'{had[1]:g}x{had[0]:g} pixels, and the file has {width}x{height}'
+    if any(_same_shape(sides, (height, width)) for sides in (had, had[::-1])):
+        return f'; it states {stated}: resized as a whole, else give the focal length', ''
+    return '', f'its EXIF data state {stated}: it was cropped, or resized by two factors'
+
+
+def _same_shape(had: tuple[float, float], now: tuple[int, int]) -> bool:
+    """Whether one factor brings (height, width) to another, within a pixel of rounding."""
+    factor = math.sqrt(now[0] * now[1] / (had[0] * had[1]))
+    return all(abs(old * factor - new) <= 1.0 for old, new in zip(had, now, strict=True))
 
 
 def _per_mm(numbers: Mapping[int, float], plane: int, stored: int, side: int) -> float:

@@ -29,6 +29,7 @@ EXAMPLE: Final = """{
   "depth": {"output": "output", "kind": "metric", "min_m": 0.1, "max_m": 80.0, "unit_m": 1.0}
 }"""
 """The least a hand-written manifest says."""
+_ONE_LINE: Final = ' '.join(EXAMPLE.split())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +95,8 @@ class Manifest:
             return
         if self.output.sigma not in {None, stated.output}:
             message = (
-                f'confidence is {stated.output!r} and sigma is {self.output.sigma!r}; a graph has '
-                'one of them: set sigma to null.'
+                f'confidence.output is {stated.output!r} and output.sigma is '
+                f'{self.output.sigma!r}; a graph has one of them: set sigma to null.'
             )
             raise ConfigError(message)
         sigma = stated.output if stated.meaning == 'sigma_m' else None
@@ -105,11 +106,16 @@ class Manifest:
 
     def _check_names(self) -> None:
         """Refuse one name for two things."""
-        inputs = [self.input.name, *(item.name for item in self.extra_inputs)]
-        for name in inputs:
-            if inputs.count(name) > 1:
-                message = f'input {name!r} is named twice; each input of a graph has its own name.'
+        taken = {self.input.name: 'input.name'}
+        for place, item in enumerate(self.extra_inputs):
+            key = f'extra_inputs[{place}].name'
+            if item.name in taken:
+                message = (
+                    f'{key} is {item.name!r}, which {taken[item.name]} is too; each input of a '
+                    'graph has its own name.'
+                )
                 raise ConfigError(message)
+            taken[item.name] = key
         planes = {self.output.depth, self.output.sigma}
         for key in ('own_focal_output', 'fov_output', 'scale_output'):
             if (name := getattr(self.output, key)) is not None and name in planes:
@@ -118,11 +124,11 @@ class Manifest:
                     'output that holds one number for each image.'
                 )
                 raise ConfigError(message)
-        for item in self.masks:
-            if item.output == self.output.depth and self.output.channel is None:
+        for place, mask in enumerate(self.masks):
+            if mask.output == self.output.depth and self.output.channel is None:
                 message = (
-                    f'mask {item.output!r} is the depth output too; name the output that holds '
-                    'the mask.'
+                    f'masks[{place}].output is {mask.output!r}, which depth.output is too; name '
+                    'the output that holds the mask.'
                 )
                 raise ConfigError(message)
 
@@ -131,15 +137,14 @@ class Manifest:
         """Key and tensor name of every output that is named, the depth first, then sigma."""
         spec, aux = self.output, self.aux
         named = (
-            ('depth', spec.depth),
-            ('sigma', spec.sigma),
-            ('confidence', self.confidence and self.confidence.output),
+            ('depth.output', spec.depth),
+            ('confidence.output', spec.sigma or (self.confidence and self.confidence.output)),
             ('depth.own_focal_output', spec.own_focal_output),
             ('depth.fov_output', spec.fov_output),
             ('depth.scale_output', spec.scale_output),
-            *((f'masks[{place}]', item.output) for place, item in enumerate(self.masks)),
-            ('aux.normal', aux.normal and aux.normal.output),
-            ('aux.intrinsics_est', aux.intrinsics_est and aux.intrinsics_est.output),
+            *((f'masks[{place}].output', item.output) for place, item in enumerate(self.masks)),
+            ('aux.normal.output', aux.normal and aux.normal.output),
+            ('aux.intrinsics_est.output', aux.intrinsics_est and aux.intrinsics_est.output),
         )
         return tuple((key, name) for key, name in named if name)
 
@@ -150,7 +155,7 @@ class Manifest:
         used = (
             name
             for key, name in self.named_outputs
-            if not key.startswith('aux') and not (ranked and key == 'confidence')
+            if not key.startswith('aux') and not (ranked and key == 'confidence.output')
         )
         return tuple(dict.fromkeys(used))
 
@@ -211,10 +216,10 @@ class Manifest:
         try:
             content = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            message = f'{source} is not JSON: {error}. A manifest looks like this:\n{EXAMPLE}'
+            message = f'{source} is not JSON: {error}. A manifest looks like this: {_ONE_LINE}'
             raise ConfigError(message) from error
         try:
-            manifest: Manifest = read_content(cls, content, example=EXAMPLE)
+            manifest: Manifest = read_content(cls, content, example=_ONE_LINE)
         except ConfigError as error:
             message = f'{source}: {error}'
             raise ConfigError(message) from error

@@ -14,10 +14,10 @@ import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import cache, partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from depth_core.contracts import InputSpec, OutputSpec
-from depth_core.errors import ConfigError, unknown_name
+from depth_core.errors import ConfigError, PlacedError, unknown_name
 from depth_core.manifest import spelling
 from depth_core.manifest.spelling import refuse
 
@@ -30,6 +30,8 @@ _ALIASES = {
     'centre': 'center',
 }
 """Other words for values that are one of a few."""
+_NAMES: Final = ('name', 'output', 'depth', 'sigma')
+"""What the keys of names end with: a graph has no tensor without one."""
 
 
 def read_content(kind: Any, content: object, *, example: str) -> Any:  # noqa: ANN401  a dataclass
@@ -160,7 +162,7 @@ class _Reader:
         ]
         if missing:
             message = (
-                f'key {", ".join(missing)} is missing. The least a manifest says is:\n'
+                f'key {", ".join(missing)} is missing; give it. The least a manifest says is: '
                 f'{self.example}'
             )
             raise ConfigError(message)
@@ -168,7 +170,11 @@ class _Reader:
             fields[key].name: self.build(hints[fields[key].name], value, f'{prefix}{key}')
             for key, value in content.items()
         }
-        return kind(**given, **grouped)
+        try:
+            return kind(**given, **grouped)
+        except PlacedError as error:
+            message = f'{prefix}{error}'
+            raise ConfigError(message) from None
 
 
 @cache
@@ -215,6 +221,8 @@ def _scalar(kind: Any, content: object, where: str) -> Any:  # noqa: ANN401  as 
         return content
     if isinstance(content, bool) or not isinstance(content, kind):
         refuse(where, content, {int: 'a whole number', str: 'text in quotes'}[kind])
+    if kind is str and where.endswith(_NAMES) and not content.strip():
+        refuse(where, content, 'a name, or leave the key out where nothing has one')
     return content
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from depth_core.contracts import Channel
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, PlacedError
 
 _RELEASE: Final = re.compile(r'[0-9]{1,6}(\.[0-9]{1,6}){0,3}')
 
@@ -84,20 +84,13 @@ class ExtraInput:
 
     def __post_init__(self) -> None:
         if (self.kind == 'const') != (self.value is not None):
-            message = (
-                f'extra input {self.name!r} is {self.kind} with value {self.value}; a const, and '
-                'nothing else, needs a value.'
-            )
-            raise ConfigError(message)
+            rule = f'the kind is {self.kind}: give a const, and nothing else, a value'
+            raise PlacedError(key='value', value=self.value, rule=rule)
         if self.value is not None and not math.isfinite(self.value):
-            message = f'extra input {self.name!r} has value {self.value}; give a finite number.'
-            raise ConfigError(message)
+            raise PlacedError(key='value', value=self.value, rule='give a finite number')
         if self.kind == 'rays_unit' and self.at == 'camera':
-            message = (
-                f'extra input {self.name!r} is one ray for each pixel of the input, at network; '
-                'rays at camera fit no pixel of it.'
-            )
-            raise ConfigError(message)
+            rule = 'give network: rays_unit has one ray for each pixel of the input'
+            raise PlacedError(key='at', value=self.at, rule=rule)
 
     @property
     def needs_intrinsics(self) -> bool:
@@ -124,14 +117,10 @@ class Mask:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold):
-            message = f'mask {self.output!r} has threshold {self.threshold}; give a number.'
-            raise ConfigError(message)
+            raise PlacedError(key='threshold', value=self.threshold, rule='give a finite number')
         if self.activation == 'sigmoid' and not 0.0 < self.threshold < 1.0:
-            message = (
-                f'mask {self.output!r} has threshold {self.threshold} after a sigmoid; give a '
-                'number between 0 and 1.'
-            )
-            raise ConfigError(message)
+            rule = 'give a number between 0 and 1, where activation is sigmoid'
+            raise PlacedError(key='threshold', value=self.threshold, rule=rule)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +137,7 @@ class Confidence:
 
     def __post_init__(self) -> None:
         if self.range is not None and not self.range[0] < self.range[1]:
-            message = f'confidence.range {list(self.range)} is no range; give the smaller first.'
+            message = f'confidence.range is {list(self.range)}; give the smaller first.'
             raise ConfigError(message)
 
     @property

@@ -105,14 +105,15 @@ def output_mismatches(manifest: Manifest, outputs: Sequence[TensorInfo]) -> Iter
         return
     rank = len(depth.shape)
     if spec.rank_hint is not None and rank != spec.rank_hint:
-        yield f'output {depth} has {rank} axes, the manifest says rank_hint is {spec.rank_hint}'
+        wanted = f'depth.rank_hint is {spec.rank_hint}'
+        yield f'output {depth} has {rank} axes, the manifest says {wanted}'
     yield from _channel_mismatches('depth.channel', spec.channel, depth)
     plane = _plane_size(depth, spec.channel)
-    for item in manifest.masks:
+    for place, item in enumerate(manifest.masks):
         mask = given.get(item.output)
         if mask is None or mask.shape is None:
             continue
-        yield from _channel_mismatches(f'channel of mask {item.output!r}', item.channel, mask)
+        yield from _channel_mismatches(f'masks[{place}].channel', item.channel, mask)
         size = _plane_size(mask, item.channel)
         if plane and size and any(None not in pair and pair[0] != pair[1]
                                   for pair in zip(plane, size, strict=True)):  # fmt: skip

@@ -7,6 +7,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -34,6 +35,7 @@ from depth_core.train.run_folder import (
 from depth_core.train.settings import TrainerSettings, TrainSettings
 from depth_core.train.stream import SampleStream, batches
 from depth_core.train.validate import draw, validate
+from depth_core.weights.checkpoint import Checkpoint
 
 _LOG = logging.getLogger(__name__)
 _IMAGES_NDIM: Final = 4
@@ -133,6 +135,26 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
     return run
 
 
+def _warn_of_other_focal(source: Checkpoint, focal_px: float | None, path: Path) -> None:
+    """Say that weights state the depth of another focal length than they are to be trained for."""
+    was_px = source.canonical_focal_px
+    if was_px == focal_px or (was_px is None and not source.provenance):
+        return
+    before, now = (
+        'metres, without a canonical focal length'
+        if length is None
+        else f'depth of a canonical focal length of {length:g} px'
+        for length in (was_px, focal_px)
+    )
+    _LOG.warning(
+        '%s was trained to state %s, and data.canonical_focal_px asks for %s: the first steps '
+        'only learn the other scale; set it to that of the weights to keep theirs',
+        path,
+        before,
+        now,
+    )
+
+
 def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
     chosen, data, recipe = settings.model, settings.data, settings.recipe
     model = recipe.create(chosen.name, chosen.options, size=(data.height, data.width))
@@ -143,6 +165,7 @@ def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
         raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
     if chosen.weights is not None:
         source = recipe.read(chosen.weights)
+        _warn_of_other_focal(source, data.canonical_focal_px, chosen.weights)
         recipe.load(model, source.state, source=str(chosen.weights))
     training_step = recipe.open(model)
     if settings.trainer.channels_last:

@@ -132,6 +132,19 @@ def test_files_that_belong_together_come_together_or_not_at_all(tmp_path: Path) 
     assert sorted(file.name for file in tmp_path.iterdir()) == ['graph.data', 'graph.onnx']
 
 
+def test_an_inverse_of_unknown_scale_claims_no_probability() -> None:
+    planes = {
+        'depth_m': np.full((2, 3), 10.0, np.float32),
+        'sigma_m': np.full((2, 3), 0.1, np.float32),
+    }
+    for kind in (DepthKind.METRIC, DepthKind.UP_TO_SCALE):  # a ratio needs no scale
+        np.testing.assert_allclose(DepthMap(kind=kind, **planes).confidence, 1.0, atol=1e-3)
+    relative = DepthMap(kind=DepthKind.INVERSE, **planes)
+    np.testing.assert_array_equal(relative.confidence, np.zeros((2, 3)))
+    fitted = dataclasses.replace(relative, kind=DepthKind.METRIC)
+    np.testing.assert_allclose(fitted.confidence, 1.0, atol=1e-3)
+
+
 @pytest.mark.parametrize('name', ['fx_px', 'fy_px', 'cx_px', 'cy_px'])
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_intrinsics_are_finite(name: str, value: float) -> None:

@@ -175,7 +175,8 @@ def test_wrong_content_is_refused_by_name(changes: dict[str, Any], words: tuple[
 def test_missing_keys_are_all_named_with_an_example() -> None:
     with pytest.raises(ConfigError, match=r'key input, output is missing') as caught:
         Manifest.from_json('{"name": "a"}')
-    assert EXAMPLE in str(caught.value)
+    assert ' '.join(EXAMPLE.split()) in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize('text', ['', '{', 'depth', '[1]', 'null'])
@@ -218,7 +219,8 @@ def test_without_any_manifest_the_remedy_is_shown(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r'Write a\.json') as caught:
         read_manifest(path)
     assert METADATA_KEY in str(caught.value)
-    assert EXAMPLE in str(caught.value)
+    assert ' '.join(EXAMPLE.split()) in str(caught.value)
+    assert '\n' not in str(caught.value)
 
 
 def test_the_embedded_manifest_counts_and_a_difference_is_logged(

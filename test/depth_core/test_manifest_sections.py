@@ -169,13 +169,25 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
         ({'depth': {'kind': 'metric'}}, ('depth.canonical_focal_px is 300.0', 'kind is metric')),
         ({'depth': {'kind': 'metrik'}}, ('depth.kind is "metrik"', "'inverse_affine'")),
         ({'depth': {'focal': 'fz'}}, ('depth.focal is "fz"', "'mean', 'fx', 'fy'")),
-        ({'depth': {'sig': {'min': 1, 'max': 2}}}, ('sig is', 'sigmoid disparity')),
-        ({'depth': {'min_m': 300}}, ('[300.0, 200.0]',)),
+        ({'depth': {'sig': {'min': 1, 'max': 2}}}, ('depth.sig is given', 'sigmoid_disparity')),
+        (
+            {'depth': {'min_m': 300}},
+            ('depth.min_m is 300.0 and depth.max_m is 200.0', '0 < min < max'),
+        ),
         ({'depth': {'scale_correction': 0}}, ('depth.scale_correction is 0.0', 'positive')),
-        ({'depth': {'channel': {'axis': 1, 'index': -1}}}, ('depth.channel.index -1',)),
-        ({'depth': {'shift': 'median_from_K'}}, ('shift is median_from_K', 'index 2')),
-        ({'depth': {'rank_hint': 5}}, ('rank_hint is 5', '2 to 4')),
-        ({'depth': {'own_focal_output': 'f', 'fov_output': 'g'}}, ('give one',)),
+        (
+            {'depth': {'channel': {'axis': 1, 'index': -1}}},
+            ('depth.channel.index is -1', '0 or more'),
+        ),
+        (
+            {'depth': {'shift': 'median_from_K'}},
+            ('depth.shift is median_from_K', 'depth.channel is missing', 'index 2'),
+        ),
+        ({'depth': {'rank_hint': 5}}, ('depth.rank_hint is 5', '2 to 4')),
+        (
+            {'depth': {'own_focal_output': 'f', 'fov_output': 'g'}},
+            ("depth.own_focal_output is 'f'", "depth.fov_output is 'g'", 'give one'),
+        ),
         ({'depth': {'min_depth': 1}}, ("'depth.min_depth'; did you mean 'depth.min_m'",)),
         ({'input': {'size': {'fixed': [280, 500], 'multiple': 14}}}, ('width is 500', '504')),
         (
@@ -192,7 +204,7 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
         ({'input': {'size': None}}, ('input.size is null', '"fixed"')),
         ({'input': {'size': {'fixd': [2, 2]}}}, ("did you mean 'input.size.fixed'",)),
         ({'input': {'height': 5}}, ("'input.height'", 'input.size')),
-        ({'input': {'std': [1, 0, 1]}}, ('input.std', 'no zero')),
+        ({'input': {'std': [1, 0, 1]}}, ('input.std is [1.0, 0.0, 1.0]', 'positive')),
         (
             {'input': {'resize': 'keep_aspect'}},
             ('input.resize is keep_aspect', 'fixed at 280x504', 'letterbox or crop'),
@@ -204,7 +216,7 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
         ({'input': {'dtype': 'uint8', 'scale': 0.5}}, ('input.dtype is uint8 with scale 0.5,',)),
         (
             {'depth': {'kind': 'inverse_affine', 'canonical_focal_px': None, 'fov_output': 'f'}},
-            ('fov_output is given and the kind is inverse', 'metres alone'),
+            ("depth.fov_output is 'f' and depth.kind is inverse", 'metres alone'),
         ),
         (
             {'depth': {'own_focal_output': 'depth'}},
@@ -213,21 +225,82 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
         ({'input': {'dtype': 'int8'}}, ('input.dtype is "int8"', "'float16'")),
         ({'input': {'pad_rgb': [0, 0, 256]}}, ('input.pad_rgb', '0 to 255')),
         ({'extra_inputs': [{'name': 'k', 'kind': 'K4x4'}]}, ('extra_inputs[0].kind is "K4x4"',)),
-        ({'extra_inputs': [{'name': 'k', 'kind': 'const'}]}, ("'k' is const with value None",)),
+        (
+            {'extra_inputs': [{'name': 'k', 'kind': 'const'}]},
+            ('extra_inputs[0].value is None', 'the kind is const'),
+        ),
         (
             {'extra_inputs': [{'name': 'k', 'kind': 'focal', 'value': 1}]},
-            ("'k' is focal with value 1.0",),
+            ('extra_inputs[0].value is 1.0', 'the kind is focal'),
         ),
-        ({'extra_inputs': [{'name': 'image', 'kind': 'focal'}]}, ("'image' is named twice",)),
+        (
+            {'extra_inputs': [{'name': 'image', 'kind': 'focal'}]},
+            ("extra_inputs[0].name is 'image', which input.name is too",),
+        ),
         ({'masks': {}}, ('masks is {}', 'a list')),
         ({'masks': [{'output': 'a', 'polarity': 'high_is_sky'}]}, ('masks[0].threshold',)),
         (
             {'masks': [{'output': 'depth', 'polarity': 'high_is_sky', 'threshold': 1}]},
-            ("mask 'depth' is the depth output too",),
+            ("masks[0].output is 'depth', which depth.output is too",),
         ),
         ({'confidence': {'output': 'c', 'meaning': 'sure'}}, ('confidence.meaning is "sure"',)),
         ({'domain': {'assumed_hfov_deg': 180}}, ('domain.assumed_hfov_deg is 180.0',)),
         ({'domain': {'publish_metric': 1}}, ('domain.publish_metric is 1', 'true or false')),
+        ({'input': {'std': [1, -0.2, 1]}}, ('input.std is [1.0, -0.2, 1.0]', 'positive')),
+        ({'input': {'scale': -1}}, ('input.scale is -1.0', 'positive')),
+        (
+            {'input': {'pad_rgb': [124, 116, 104]}},
+            ('input.pad_rgb is [124.0, 116.0, 104.0]', 'input.resize is stretch', 'letterbox'),
+        ),
+        ({'input': {'batch': -1}}, ('input.batch is -1', 'at least 1')),
+        ({'input': {'name': ''}}, ('input.name is ""', 'give a name')),
+        ({'depth': {'output': ' '}}, ('depth.output is " "', 'give a name')),
+        ({'depth': {'scale_output': ''}}, ('depth.scale_output is ""', 'give a name')),
+        ({'confidence': {'output': '', 'meaning': 'sigma_m'}}, ('confidence.output is ""',)),
+        (
+            {'confidence': {'output': 'c', 'meaning': 'rank_high_bad', 'range': [2, 1]}},
+            ('confidence.range is [2.0, 1.0]', 'the smaller first'),
+        ),
+        (
+            {
+                'masks': [
+                    {
+                        'output': 'm',
+                        'polarity': 'high_is_sky',
+                        'threshold': 2,
+                        'activation': 'sigmoid',
+                    }
+                ]
+            },
+            ('masks[0].threshold is 2.0', 'between 0 and 1', 'sigmoid'),
+        ),
+        (
+            {
+                'masks': [
+                    {
+                        'output': 'm',
+                        'polarity': 'high_is_sky',
+                        'threshold': 0.5,
+                        'channel': {'axis': 1, 'index': -2},
+                    }
+                ]
+            },
+            ('masks[0].channel.index is -2',),
+        ),
+        (
+            {
+                'depth': {
+                    'kind': 'sigmoid_disparity',
+                    'canonical_focal_px': None,
+                    'sig': {'min': 3, 'max': 2},
+                }
+            },
+            ('depth.sig.min is 3.0 and depth.sig.max is 2.0', '0 < min < max'),
+        ),
+        (
+            {'extra_inputs': [{'name': 'rays', 'kind': 'rays_unit', 'at': 'camera'}]},
+            ('extra_inputs[0].at is camera', 'give network'),
+        ),
         ({'graph': {'opset': 'x'}}, ('graph.opset is "x"', 'a whole number')),
     ],
 )
@@ -239,3 +312,4 @@ def test_contradictions_name_key_value_and_rule(
     assert str(caught.value).startswith('there.json: ')
     for word in words:
         assert word in str(caught.value)
+    assert '\n' not in str(caught.value)

@@ -77,6 +77,32 @@ def test_the_focal_plane_counts_without_it(
     assert found.source == 'EXIF FocalLength 8 mm and focal plane resolution'
 
 
+@pytest.mark.parametrize('entries', [{FILM: 26}, {FOCAL: 8.0, PLANE_X: 100.0, PLANE_Y: 100.0}])
+@pytest.mark.parametrize(
+    ('stored', 'cropped', 'remark'),
+    [
+        ((800, 600), False, False),
+        ((600, 800), False, False),  # turned, and its size was not
+        ((4032, 3024), False, True),
+        ((3024, 4032), False, True),
+        ((803, 602), False, True),  # 800 x 599.75
+        ((4000, 2250), True, False),  # 16:9 before
+        ((800, 800), True, False),
+        ((0, 600), False, False),
+    ],
+)
+def test_a_picture_of_another_shape_than_it_states_was_cropped(
+    entries: dict[int, object], stored: tuple[int, int], *, cropped: bool, remark: bool
+) -> None:
+    size = {STORED_WIDTH: stored[0], STORED_HEIGHT: stored[1]}
+    found = stated_focal(picture({**entries, **size}))
+    assert found is not None
+    assert bool(found.cropped) == cropped
+    assert ('resized as a whole' in found.source) == remark
+    if cropped:
+        assert f'{stored[0]}x{stored[1]} pixels, and the file has 800x600' in found.cropped
+
+
 def test_a_picture_on_its_side_has_its_axes_exchanged() -> None:
     entries: dict[int, object] = {FOCAL: 8.0, PLANE_X: 2540.0, PLANE_Y: 1270.0, UNIT: 2}
     content = picture(entries, orientation=6, turned=True)

@@ -78,9 +78,9 @@ def test_the_size_of_the_file_tells_variants_apart(
     ('standin', 'difference'),
     [
         (Standin(image='image', head=plane('depth', rank=3, further=[sky()]), size=(504, 504)),
-         "output 'depth' float32 [1, 504, 504] has 3 axes, the manifest says rank_hint is 4"),
+         'has 3 axes, the manifest says depth.rank_hint is 4'),
         (Standin(image='image', head=plane('depth'), size=(504, 504)),
-         "the manifest says masks[0] is 'sky'"),
+         "the manifest says masks[0].output is 'sky'"),
         (Standin(image='image', head=plane('depth', further=[sky()]), size=(280, 280)),
          "the graph takes 'image' float32 [1, 3, 280, 280], the manifest says"),
         (Standin(image='image', head=plane('depth', further=[sky()]), size=(504, 504),

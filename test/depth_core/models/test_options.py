@@ -57,7 +57,11 @@ def test_no_option_takes_what_is_never_right(name: str, option: str) -> None:
         ('packnet01', {'max_depth': None}, 'max_depth is None; give a finite number'),
         ('packnet01', {'max_depth': math.inf}, 'max_depth is inf; give a finite number'),
         ('packnet01', {'min_depth': '0.5'}, "min_depth is '0.5'; give a finite number"),
-        ('packnet01', {'min_depth': -1.0}, r'depth range \[-1.0, 100.0\] m is not a range'),
+        (
+            'packnet01',
+            {'min_depth': -1.0},
+            r'depth.min_m is -1.0 and depth.max_m is 100.0 .*give 0 < min < max',
+        ),
         ('packnet01', {'min_depth': True}, 'min_depth is True; give a finite number'),
         ('packnet01', {'metric': 1}, 'metric is 1; give true or false'),
         ('packnet01', {'metric': 'no'}, "metric is 'no'; give true or false"),

@@ -32,7 +32,9 @@ def run(config: Path, folder: Path, *arguments: object) -> RunFolder:
     return train(parse([str(argument) for argument in given]))
 
 
-def test_the_checkpoint_carries_the_focal_length(tiny_config: Path, tmp_path: Path) -> None:
+def test_the_checkpoint_carries_the_focal_length(
+    tiny_config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     finished = run(
         tiny_config, tmp_path / 'run', '--data.canonical_focal_px', 50.0,
         '--data.augmentation', 'zoom_jitter', '--trainer.max_steps', 2,
@@ -43,6 +45,17 @@ def test_the_checkpoint_carries_the_focal_length(tiny_config: Path, tmp_path: Pa
         assert model.spec.canonical_focal_px == 50.0
     assert finished.records[-1]['align'] == 'none'
     assert finished.records[-1]['images_scored'] == 3
+    assert 'canonical_focal_px asks for' not in caplog.text
+    for name, focal_px in (('same', 50.0), ('other', 60.0)):
+        caplog.clear()
+        run(
+            tiny_config, tmp_path / name, '--data.canonical_focal_px', focal_px,
+            '--trainer.max_steps', 1, '--schedule.steps', 4, '--model.weights', finished.last,
+        )  # fmt: skip
+        warned = [record for record in caplog.records if 'asks for' in record.getMessage()]
+        assert [record.levelname for record in warned] == ['WARNING'] * (name == 'other')
+    assert 'length of 50 px, and data.canonical_focal_px asks for depth' in caplog.text
+    assert 'length of 60 px' in caplog.text
 
 
 def test_targets_are_canonical_and_only_those(
