@@ -57,9 +57,14 @@ class Postprocessor:
         if hidden is None or shown_m is None:
             placement.restore(depth, depth_m)
         else:
-            placement.restore(np.where(hidden, np.float32(0.0), depth), depth_m)
+            if depth is decoded.depth:  # memory of the backend
+                depth = np.where(hidden, np.float32(0.0), depth)
+            else:
+                np.copyto(depth, np.float32(0.0), where=hidden)
+            placement.restore(depth, depth_m)
             if hidden.shape != placement.image:  # else no pixel is of both
-                np.divide(depth_m, np.maximum(shown_m, _HALF), out=depth_m)
+                with np.errstate(divide='ignore', invalid='ignore'):  # `_fill` writes there
+                    np.divide(depth_m, shown_m, out=depth_m)
         if ends:
             mark_ends(depth_m, decoded.depth_range)
         taken = None
@@ -107,7 +112,9 @@ class Postprocessor:
     def _restored(self, mask: BoolArray, placement: Placement) -> Float32Array:
         """How much of each pixel of the image a mask covers, [H, W] in [0, 1]."""
         covered_m = self._pool.take(*placement.image)
-        placement.restore(mask.astype(np.float32), covered_m)
+        covering = self._pool.take(*mask.shape)
+        np.copyto(covering, mask)
+        placement.restore(covering, covered_m)
         return covered_m
 
 
@@ -127,7 +134,7 @@ def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:
     nearest, farthest = _ends(depth_range)
     for ended, value in ((depth_m >= farthest, np.inf), (depth_m <= nearest, -np.inf)):
         if ended.any():
-            depth_m[ended] = value
+            np.copyto(depth_m, value, where=ended)  # several times as fast as an index
 
 
 def _ends(depth_range: tuple[float, float]) -> tuple[float, float]:
