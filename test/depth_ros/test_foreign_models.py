@@ -24,6 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from depth_core.presets import find
 from depth_ros.conversions import image_message
+from test.depth_ros.broken_graphs import write_narrow_sky, write_negative_scale
 from test.depth_ros.messages import pixels_of, stamp_ns
 from test.depth_ros.ros_processes import RELIABLE, RosSession, ros_session
 from test.foreign import STANDINS, View
@@ -280,6 +281,21 @@ def test_points_are_shifted_by_the_camera_and_scaled(robot: Robot) -> None:
     assert np.isnan(found[deep_blue(scene)]).all()
 
 
+def test_a_frame_that_cannot_be_decoded_is_counted_and_the_node_goes_on(robot: Robot) -> None:
+    robot.relay = relay_all
+    path = write_negative_scale(robot.ros.folder / 'negative.onnx')
+    with robot.serving(model=str(path), manifest='moge_2') as depths:
+        said = robot.ros.diagnostics(lambda said: int(said['dropped_prediction']) > 2, 'drops')
+        assert "output 'metric_scale' states -" in said['problem_prediction']
+        assert 'only a positive number' in said['problem_prediction']
+        assert said['frames_out'] == '0'
+        assert not depths
+    # It was deactivated and cleaned up as ever, and can serve another model.
+    model = str(STANDINS['fsnet'].write(robot.ros.folder / 'afterwards.onnx'))
+    with robot.serving(model=model, manifest='fsnet') as depths:
+        robot.answer(depths)
+
+
 def test_a_graph_is_given_the_camera_of_what_it_sees(robot: Robot) -> None:
     robot.relay = relay_all
     model = str(STANDINS['fsnet'].write(robot.ros.folder / 'projection.onnx'))
@@ -332,10 +348,31 @@ def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> No
     assert "'image'" in said
     assert "'pixel_values'" in said
     assert '280, 504' in robot.refused(manifest='depth_anything_3_metric_280x504')
-    other_rank = json.loads(find('depth_anything_3_metric').read_text())
-    other_rank['depth']['rank_hint'] = 3
-    path.write_text(json.dumps(other_rank))
-    assert 'rank' in robot.refused(manifest=str(path))
+    for section, changes, words in (
+        ('depth', {'rank_hint': 3}, 'depth.rank_hint is 3'),
+        ('depth', {'channel': {'axis': 1, 'index': 5}}, 'depth.channel says index 5'),
+        (
+            'input',
+            {'size': {'fixed': [504, 500], 'multiple': 14}},
+            'input.width is 500, which 14 does not divide',
+        ),
+        ('input', {'dtype': 'float16'}, "the manifest says 'image' float16"),
+    ):
+        other = json.loads(find('depth_anything_3_metric').read_text())
+        other[section] |= changes
+        path.write_text(json.dumps(other))
+        assert words in robot.refused(manifest=str(path))
+    narrow = write_narrow_sky(folder / 'narrow.onnx')
+    other = json.loads(find('depth_anything_3_metric').read_text())
+    other['masks'][0]['output'] = 'narrow'
+    path.write_text(json.dumps(other))
+    assert 'of another size than the depth' in robot.refused(model=str(narrow), manifest=str(path))
+    projection = STANDINS['fsnet'].write(folder / 'unfilled.onnx')
+    other = json.loads(find('fsnet').read_text())
+    del other['extra_inputs']
+    path.write_text(json.dumps(other))
+    said = robot.refused(model=str(projection), manifest=str(path))
+    assert "nobody fills 'P2': say what it is in extra_inputs" in said
     relative = STANDINS['midas_small'].write(folder / 'unscaled.onnx')
     said = robot.refused(model=str(relative), manifest='midas_small')
     assert 'gives inverse depth and this node publishes metres' in said
