@@ -9,7 +9,7 @@ from typing import Final
 
 from depth_core.errors import ModelError
 from depth_core.files import read_text, write_text_atomically
-from depth_core.manifest.manifest import EXAMPLE, Manifest
+from depth_core.manifest.manifest import EXAMPLE_LINE, Manifest
 from depth_core.onnx_file import read_metadata
 
 METADATA_KEY: Final = 'depth_ros.manifest'
@@ -48,8 +48,8 @@ def read_manifest(path: Path | str) -> Manifest:
         if not beside.is_file():
             message = (
                 f'{path} has no manifest: neither {METADATA_KEY} in its metadata nor {beside}. '
-                f'Write {beside.name} to say what the graph takes and gives, for example:\n'
-                f'{EXAMPLE}'
+                f'Write {beside.name} to say what the graph takes and gives, for example: '
+                f'{EXAMPLE_LINE}'
             )
             raise ModelError(message)
         return Manifest.from_json(_read_text(beside), source=str(beside))

@@ -29,7 +29,8 @@ EXAMPLE: Final = """{
   "depth": {"output": "output", "kind": "metric", "min_m": 0.1, "max_m": 80.0, "unit_m": 1.0}
 }"""
 """The least a hand-written manifest says."""
-_ONE_LINE: Final = ' '.join(EXAMPLE.split())
+EXAMPLE_LINE: Final = ' '.join(EXAMPLE.split())
+"""The same for a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,10 +217,10 @@ class Manifest:
         try:
             content = json.loads(text)
         except (json.JSONDecodeError, RecursionError) as error:
-            message = f'{source} is not JSON: {error}. A manifest looks like this: {_ONE_LINE}'
+            message = f'{source} is not JSON: {error}. A manifest looks like this: {EXAMPLE_LINE}'
             raise ConfigError(message) from error
         try:
-            manifest: Manifest = read_content(cls, content, example=_ONE_LINE)
+            manifest: Manifest = read_content(cls, content, example=EXAMPLE_LINE)
         except ConfigError as error:
             message = f'{source}: {error}'
             raise ConfigError(message) from error

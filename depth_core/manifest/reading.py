@@ -221,7 +221,7 @@ def _scalar(kind: Any, content: object, where: str) -> Any:  # noqa: ANN401  as 
         return content
     if isinstance(content, bool) or not isinstance(content, kind):
         refuse(where, content, {int: 'a whole number', str: 'text in quotes'}[kind])
-    if kind is str and where.endswith(_NAMES) and not content.strip():
+    if isinstance(content, str) and where.endswith(_NAMES) and not content.strip():
         refuse(where, content, 'a name, or leave the key out where nothing has one')
     return content
 

@@ -223,7 +223,10 @@ def test_a_sigma_is_the_output_s_and_a_rank_is_none() -> None:
             ("depth.own_focal_output is 'depth'", 'one number for each image'),
         ),
         ({'input': {'dtype': 'int8'}}, ('input.dtype is "int8"', "'float16'")),
-        ({'input': {'pad_rgb': [0, 0, 256]}}, ('input.pad_rgb', '0 to 255')),
+        (
+            {'input': {'pad_rgb': [0, 0, 256], 'resize': 'letterbox'}},
+            ('input.pad_rgb is [0.0, 0.0, 256.0]', '0 to 255'),
+        ),
         ({'extra_inputs': [{'name': 'k', 'kind': 'K4x4'}]}, ('extra_inputs[0].kind is "K4x4"',)),
         (
             {'extra_inputs': [{'name': 'k', 'kind': 'const'}]},

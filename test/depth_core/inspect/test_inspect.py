@@ -182,7 +182,10 @@ def test_a_preset_is_adapted_to_another_export(
     differences = content_of(path, capsys)['differences'][name]
     size, rank = differences
     assert "'image' float32 [1, 3, 280, 518], of one size" in size
-    assert "'depth' float32 [1, 1, 280, 518] has 4 axes, the manifest says rank_hint is 3" in rank
+    assert (
+        "'depth' float32 [1, 1, 280, 518] has 4 axes, the manifest says depth.rank_hint is 3"
+        in rank
+    )
     main([str(path), '--preset', name, '--draft', str(tmp_path / 'graph.json')])
     said = json.loads((tmp_path / 'graph.json').read_text())
     assert said['input']['size'] == {'fixed': [280, 518]}
