@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -14,7 +14,14 @@ from typing import Any, Final
 from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.run import Run
-from depth_core.metrics import GIVEN, METRIC_NAMES, DepthMetrics, UncertaintyResult
+from depth_core.metrics import (
+    GIVEN,
+    METRIC_NAMES,
+    ClassMetrics,
+    DepthMetrics,
+    GroupMetrics,
+    UncertaintyResult,
+)
 
 LABELS: Final = {
     'abs_rel': 'AbsRel',
@@ -236,11 +243,12 @@ def _metrics_table(run: Run) -> str:
 
 
 def _class_table(run: Run) -> str:
-    """Each class over all its pixels, and their mean, in which each counts alike."""
+    """Each group and class over all its pixels, and the mean of the classes."""
     evaluation = run.evaluation
+    items: Sequence[GroupMetrics | ClassMetrics] = (*evaluation.by_group, *evaluation.by_class)
     rows = [
         [item.name, str(item.images), str(item.pixels), *format_metrics(item.metrics)]
-        for item in evaluation.by_class
+        for item in items
     ]
     body = ''.join(f'<tr>{_cells(row)}</tr>' for row in rows)
     if evaluation.class_mean is not None:

@@ -136,6 +136,7 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
                 'mean': evaluation.constant_mean,
             },
             'by_distance': evaluation.by_distance,
+            'per_group': evaluation.by_group,
             'per_class': {
                 'labels_from': run.labels_from,
                 'mean': evaluation.class_mean,

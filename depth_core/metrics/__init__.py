@@ -34,6 +34,7 @@ from depth_core.metrics.depth import (
     best_constant_depth,
     depth_metrics,
 )
+from depth_core.metrics.groups import GROUP_CLASSES, GroupMetrics
 from depth_core.metrics.protocols import PROTOCOLS, Crop, Protocol, find_protocol
 from depth_core.metrics.uncertainty import (
     RELIABILITY_BINS,
@@ -51,6 +52,7 @@ __all__ = [
     'CLASS_NAMES',
     'DISTANCE_EDGES_M',
     'GIVEN',
+    'GROUP_CLASSES',
     'METRIC_NAMES',
     'PROTOCOLS',
     'RELIABILITY_BINS',
@@ -66,6 +68,7 @@ __all__ = [
     'DistanceSums',
     'ErrorSums',
     'Evaluation',
+    'GroupMetrics',
     'ImageScore',
     'MetricAccumulator',
     'Protocol',

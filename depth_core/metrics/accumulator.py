@@ -26,6 +26,7 @@ from depth_core.metrics.depth import (
     best_constant_depth,
     check_shapes,
 )
+from depth_core.metrics.groups import GroupMetrics, edge_mask, group_metrics, group_sums
 from depth_core.metrics.protocols import PROTOCOLS, Protocol
 from depth_core.metrics.uncertainty import (
     SPARSIFICATION_METRICS,
@@ -75,6 +76,8 @@ class ImageScore:
     """Errors by semantic class; None when no labels were given or no pixel was scored."""
     targets_m: NDArray[np.float32]
     """Quantiles of the scored ground truth, metres: all values when there are few."""
+    by_group: Mapping[str, ErrorSums] | None = None
+    """Errors on ground, obstacles, thin things and edges; None when no pixel was scored."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +126,8 @@ class Evaluation:
     """Errors over all scored pixels by their true depth."""
     by_class: tuple[ClassMetrics, ...]
     """Errors over all scored pixels by their semantic class; empty without labels."""
+    by_group: tuple[GroupMetrics, ...] = ()
+    """Errors on ground, obstacles and thin things, where there are labels, and at depth edges."""
     class_mean: DepthMetrics | None
     """Mean of the metrics of the classes, each counting alike; None without labels."""
     uncertainty: UncertaintyResult | None
@@ -184,7 +189,7 @@ class MetricAccumulator:
             scale: Metres in one unit of the prediction, for the alignments that are found by who
                 scores; NaN = none was found, and the image is counted and in no mean.
             semantic: [H, W] Cityscapes train ids, for the metrics of each class; ids outside
-                0..18 are no class.
+                0..22 are no class.
 
         Raises:
             ConfigError: A scale is given or missing against the alignment.
@@ -273,6 +278,11 @@ class MetricAccumulator:
             calibration=calibration,
             sparsification=curves,
             by_class=None if semantic is None else class_sums(*pair, semantic[estimated]),
+            by_group=group_sums(
+                *pair,
+                label=None if semantic is None else semantic[estimated],
+                edge=edge_mask(target_m)[estimated],
+            ),
         )
 
     def result(self) -> Evaluation:
@@ -303,6 +313,7 @@ class MetricAccumulator:
             pooled=reduce(add, sums).metrics() if sums else None,
             by_distance=reduce(add, distances).bins() if distances else (),
             by_class=classes,
+            by_group=group_metrics([s.by_group for s in self._scores if s.by_group]),
             class_mean=class_mean(classes),
             uncertainty=_uncertainty(self._scores),
             constant_depth_m=constant_m,

@@ -25,13 +25,16 @@ CLASS_NAMES: Final = (
 )  # fmt: skip
 """Names of the Cityscapes train ids 0..18."""
 
+ROOM_CLASS_NAMES: Final = ('floor', 'wall or ceiling', 'furniture', 'small thing')
+"""Names of the ids 19..22, which rendered rooms have and no network for Cityscapes predicts."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMetrics:
     """The errors on one class of things."""
 
     train_id: int
-    """Cityscapes train id."""
+    """Cityscapes train id, or one of those of rooms."""
     name: str
     images: int
     """Images in which it was scored."""
@@ -49,11 +52,11 @@ def class_sums(
     Args:
         prediction: [N] predicted depths.
         target: [N] true depths.
-        label: [N] train ids; those outside 0..18 are no class.
+        label: [N] train ids; those outside 0..22 are no class.
     """
     sums = {}
     for train_id in np.unique(label).tolist():
-        if 0 <= train_id < len(CLASS_NAMES):
+        if 0 <= train_id < len(CLASS_NAMES) + len(ROOM_CLASS_NAMES):
             own = label == train_id
             sums[train_id] = ErrorSums.of(prediction[own], target[own])
     return sums
@@ -62,7 +65,7 @@ def class_sums(
 def class_metrics(images: Sequence[Mapping[int, ErrorSums]]) -> tuple[ClassMetrics, ...]:
     """Add the sums of images up; classes by train id, those never scored left out."""
     found = []
-    for train_id, name in enumerate(CLASS_NAMES):
+    for train_id, name in enumerate((*CLASS_NAMES, *ROOM_CLASS_NAMES)):
         sums = [image[train_id] for image in images if train_id in image]
         if not sums:
             continue
