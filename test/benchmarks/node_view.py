@@ -80,10 +80,9 @@ def measure_lenses() -> None:
             matrix = sample.intrinsics.numpy()
             u = (matrix[0, 0] * directions[0] + matrix[0, 2]).astype(np.float32)
             v = (matrix[1, 1] * directions[1] + matrix[1, 2]).astype(np.float32)
-            raw: Uint8Array = cv2.remap(wide, u, v, cv2.INTER_AREA)
-            true_m: Float32Array = cv2.remap(
-                depth, u, v, cv2.INTER_NEAREST, borderValue=float('nan')
-            )
+            raw: Uint8Array = np.asarray(cv2.remap(wide, u, v, cv2.INTER_AREA), np.uint8)
+            seen_m = cv2.remap(depth, u, v, cv2.INTER_NEAREST, borderValue=float('nan'))
+            true_m: Float32Array = np.asarray(seen_m, np.float32)
             scores['off'].append(abs_rel(predictor.predict(raw).depth_m, true_m))
             begun_s = time.thread_time()
             view = found.apply(raw)
@@ -91,7 +90,9 @@ def measure_lenses() -> None:
             true_view_m = cv2.remap(
                 true_m, *found.maps, cv2.INTER_NEAREST, borderValue=float('nan')
             )
-            scores['auto'].append(abs_rel(predictor.predict(view).depth_m, true_view_m))
+            scores['auto'].append(
+                abs_rel(predictor.predict(view).depth_m, np.asarray(true_view_m, np.float32))
+            )
         for way, values in scores.items():
             plain, aligned = (fmean(column) for column in zip(*values, strict=True))
             print(f'| {name} | {way} | {plain:.3f} | {aligned:.3f} |')
