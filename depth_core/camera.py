@@ -18,17 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.distortion import DistortionTable, undistorted
 from depth_core.errors import DataError
 from depth_core.geometry import intrinsics_from_matrix, pixel_rays
 
 ASPECT_TOLERANCE: Final = 0.03
 """Relative difference of the aspect ratios that rounding to whole pixels may explain."""
 
-REPROJECTION_TOLERANCE_PX: Final = 1.0
-"""A ray whose distortion leads further away from its pixel than this is no ray."""
-
-_NEWTON_STEPS: Final = 8
-_LEAST_SLOPE: Final = 0.1
 _ROTATION_TOLERANCE: Final = 1e-2
 _LEAST_SHOWN: Final = 0.05
 """Fraction of a rectified image that must lie inside the raw one."""
@@ -119,9 +115,7 @@ class Calibration:
                 )
                 raise CameraError(CameraProblem.SIZE, message)
             return replace(self, height=height, width=width)
-        left, top, region_width, region_height = self.region
-        if region_width == 0 or region_height == 0:
-            left, top, region_width, region_height = 0, 0, self.width, self.height
+        left, top, region_width, region_height = self._region_of(height=height, width=width)
         scale_x, scale_y = width / region_width, height / region_height
         if abs(scale_x / scale_y - 1.0) > ASPECT_TOLERANCE:
             message = (
@@ -144,6 +138,28 @@ class Calibration:
         scale = width / self.width, height / self.height
         k, p = (_moved(matrix, corner=(0, 0), scale=scale) for matrix in (self.k, self.p))
         return replace(self, height=height, width=width, k=k, p=p)
+
+    def _region_of(self, *, height: int, width: int) -> tuple[int, int, int, int]:
+        """Left, top, width and height of what an image of that size shows.
+
+        Raises:
+            CameraError: The region is not inside the calibrated image.
+        """
+        left, top, region_width, region_height = self.region
+        whole = 0, 0, self.width, self.height
+        if region_width == region_height == 0:
+            return whole
+        inside = left + region_width <= self.width and top + region_height <= self.height
+        if not inside or min(left, top) < 0 or min(region_width, region_height) < 1:
+            message = (
+                f'the region of interest is {region_width}x{region_height} pixels at ({left}, '
+                f'{top}), which is not inside of {self.width}x{self.height}; let the driver state '
+                'the one it crops to, or none'
+            )
+            raise CameraError(CameraProblem.SIZE, message)
+        if (height, width) == (self.height, self.width):
+            return whole  # of that size, it is not cropped, whatever the driver says
+        return self.region
 
     def matrix(self, *, rectified: bool) -> NDArray[np.float64]:
         """The [3, 3] matrix that a rectified or raw image obeys: that of P, or K.
@@ -195,7 +211,7 @@ def _moved(
     return matrix
 
 
-def rays(calibration: Calibration, *, rectified: bool) -> Float32Array:
+def rays(calibration: Calibration, *, rectified: bool, stride: int = 1) -> Float32Array:
     """Return x/z and y/z of the ray through each pixel centre.
 
     Rectified images obey P, raw ones K and the distortion D.
@@ -203,9 +219,10 @@ def rays(calibration: Calibration, *, rectified: bool) -> Float32Array:
     Args:
         calibration: One that belongs to the image, see `Calibration.fitted`.
         rectified: Whether the image is rectified.
+        stride: Every so many rows and columns get a ray.
 
     Returns:
-        [2, H, W] float32, NaN where the distortion cannot be inverted.
+        [2, H', W'] float32, NaN where the distortion cannot be inverted.
 
     Raises:
         CameraError: K and P are all zero, or the distortion model is unknown.
@@ -213,8 +230,9 @@ def rays(calibration: Calibration, *, rectified: bool) -> Float32Array:
     camera = calibration.intrinsics(rectified=rectified)
     free = rectified or calibration.obeys_projection(rectified=rectified)
     if free or calibration.is_undistorted:
-        return np.ascontiguousarray(np.moveaxis(pixel_rays(camera), -1, 0))
-    return _undistorted_rays(calibration)
+        every = pixel_rays(camera)[::stride, ::stride]
+        return np.ascontiguousarray(np.moveaxis(every, -1, 0))
+    return _undistorted_rays(calibration, stride)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -313,85 +331,44 @@ def _check_distortion(calibration: Calibration) -> None:
     raise CameraError(CameraProblem.DISTORTION, message)
 
 
-def _undistorted_rays(calibration: Calibration) -> Float32Array:
+def _undistorted_rays(calibration: Calibration, stride: int) -> Float32Array:
     _check_distortion(calibration)
-    height, width = calibration.height, calibration.width
-    columns, rows = np.meshgrid(np.arange(width), np.arange(height))
-    pixels = np.stack((columns, rows), axis=-1).astype(np.float64).reshape(-1, 1, 2)
-    if calibration.distortion_model in _FISHEYE_MODELS:
-        found = cv2.fisheye.undistortPoints(pixels, calibration.k, calibration.d)
-        points = np.asarray(found, np.float64)
-        error_px = cv2.fisheye.distortPoints(points, calibration.k, calibration.d) - pixels
-    else:
-        points, error_px = _invert_brown(pixels, calibration.k, calibration.d)
-    with np.errstate(over='ignore'):
-        error_px = np.linalg.norm(error_px, axis=-1)
-    points[~(error_px <= REPROJECTION_TOLERANCE_PX)] = np.nan
-    grid = points.reshape(height, width, 2)
+    columns, rows = normalised_grid(calibration, stride)
+    points = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 1, 2)
+    found = undistorted(
+        points,
+        calibration.d,
+        fisheye=calibration.distortion_model in _FISHEYE_MODELS,
+        focal_px=calibration.k[(0, 1), (0, 1)],
+    )
+    grid = found.reshape(rows.size, columns.size, 2)
     return np.ascontiguousarray(np.moveaxis(grid, -1, 0), np.float32)
 
 
-def _invert_brown(
-    pixels: NDArray[np.float64], matrix: NDArray[np.float64], coefficients: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return undistorted points and what is left of the distance to their pixels.
+def distortion_table(calibration: Calibration) -> DistortionTable:
+    """Tabulate the rays of a raw image, to interpolate those of a K that changes.
 
-    OpenCV's own iteration stops after five rounds, whatever is left; Newton steps along the
-    radius, on the forward model, finish the work where there is an answer at all.
+    Args:
+        calibration: One that belongs to the image and has a distortion.
+
+    Raises:
+        CameraError: K and P are all zero, or the distortion model is unknown.
     """
-    focal_px = np.array([matrix[0, 0], matrix[1, 1]])
-    wanted = (pixels - matrix[:2, 2]) / focal_px
-    tilt = _tilt(coefficients)
-    if tilt is not None:
-        wanted = cv2.perspectiveTransform(wanted, np.linalg.inv(tilt))
-    points = np.asarray(cv2.undistortPoints(pixels, matrix, coefficients), np.float64)
-    with np.errstate(over='ignore', invalid='ignore'):  # where there is no answer, it runs away
-        for _ in range(_NEWTON_STEPS):
-            distorted, slope = _brown(points, coefficients)
-            points += (wanted - distorted) / np.maximum(slope, _LEAST_SLOPE)
-        distorted, slope = _brown(points, coefficients)
-        error_px = (distorted - wanted) * focal_px
-    points[slope[..., 0] <= 0.0] = np.nan  # beyond the fold, where the image repeats itself
-    return points, error_px
+    calibration.intrinsics(rectified=False)
+    _check_distortion(calibration)
+    return DistortionTable(
+        *normalised_grid(calibration, 1),
+        coefficients=calibration.d,
+        fisheye=calibration.distortion_model in _FISHEYE_MODELS,
+        focal_px=calibration.k[(0, 1), (0, 1)],
+    )
 
 
-def _brown(
-    points: NDArray[np.float64], coefficients: NDArray[np.float64]
+def normalised_grid(
+    calibration: Calibration, stride: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return distorted points, before the tilt, and the slope of their radius, [N, 1, 1]."""
-    k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = np.pad(coefficients, (0, 12))[:12]
-    x, y = points[..., :1], points[..., 1:]
-    r2 = x * x + y * y
-    above = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
-    below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = above / below
-    change = (
-        k1 + r2 * (2.0 * k2 + r2 * 3.0 * k3) - radial * (k4 + r2 * (2.0 * k5 + r2 * 3.0 * k6))
-    ) / below
-    distorted = np.concatenate(
-        (
-            x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) + r2 * (s1 + r2 * s2),
-            y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y + r2 * (s3 + r2 * s4),
-        ),
-        axis=-1,
-    )
-    return distorted, radial + 2.0 * r2 * change
-
-
-def _tilt(coefficients: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """The homography of a tilted sensor, of the last two of 14 coefficients; None without one.
-
-    OpenCV, calib3d, "tilted sensor model" (Louhichi et al., 2007).
-    """
-    angles = coefficients[12:14]
-    if not angles.any():
-        return None
-    (sin_x, sin_y), (cos_x, cos_y) = np.sin(angles), np.cos(angles)
-    about_x = np.array([[1.0, 0.0, 0.0], [0.0, cos_x, sin_x], [0.0, -sin_x, cos_x]])
-    about_y = np.array([[cos_y, 0.0, -sin_y], [0.0, 1.0, 0.0], [sin_y, 0.0, cos_y]])
-    turn = about_y @ about_x
-    onto_plane = np.array(
-        [[turn[2, 2], 0.0, -turn[0, 2]], [0.0, turn[2, 2], -turn[1, 2]], [0.0, 0.0, 1.0]]
-    )
-    tilt: NDArray[np.float64] = onto_plane @ turn
-    return tilt
+    """Return x/z of every `stride`-th column and y/z of every such row, without the distortion."""
+    k = calibration.k
+    columns = (np.arange(0, calibration.width, stride) - k[0, 2]) / k[0, 0]
+    rows = (np.arange(0, calibration.height, stride) - k[1, 2]) / k[1, 1]
+    return columns, rows

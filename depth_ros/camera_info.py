@@ -22,6 +22,7 @@ from std_msgs.msg import Header
 from depth_core import camera
 from depth_core.camera import Calibration, CameraError, CameraProblem
 from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.distortion import DistortionTable
 from depth_core.images import MAX_PIXELS
 from depth_ros.drops import DropReason, FrameError
 
@@ -207,21 +208,52 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool) -> Intrinsics:
         return calibration_of(info).intrinsics(rectified=rectified)
 
 
-def rays(info: CameraInfo, *, rectified: bool) -> Float32Array:
+def rays(info: CameraInfo, *, rectified: bool, stride: int = 1) -> Float32Array:
     """Return x/z and y/z of the ray through each pixel centre, see `depth_core.camera.rays`.
 
     Args:
         info: A camera_info fitted to the image by `info_for_image`.
         rectified: Whether the image is rectified.
+        stride: Every so many rows and columns get a ray.
 
     Returns:
-        [2, H, W] float32, NaN where the distortion cannot be inverted.
+        [2, H', W'] float32, NaN where the distortion cannot be inverted.
 
     Raises:
         FrameError: It is not calibrated, or the distortion model is unknown.
     """
     with frame_errors():
-        return camera.rays(calibration_of(info), rectified=rectified)
+        return camera.rays(calibration_of(info), rectified=rectified, stride=stride)
+
+
+class TabulatedRays:
+    """Rays of raw images whose K changes from frame to frame while D stays, as a zoom's does."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] | None = None
+        self._table: DistortionTable | None = None
+
+    def __call__(self, info: CameraInfo, *, rectified: bool, stride: int) -> Float32Array | None:
+        """Return the rays, interpolated; None where the lens is another than that of last time.
+
+        Raises:
+            FrameError: It is not calibrated, or the distortion model is unknown.
+        """
+        with frame_errors():
+            stated = calibration_of(info)
+            free = rectified or stated.obeys_projection(rectified=rectified)
+            if free or stated.is_undistorted:
+                return None
+            key = stated.distortion_model, stated.d.tobytes(), stated.height, stated.width
+            former, self._key = self._key, key
+            if former != key:
+                self._table = None
+                return None
+            stated.intrinsics(rectified=False)
+            grid = camera.normalised_grid(stated, stride)
+            if self._table is None or not self._table.covers(*grid):
+                self._table = camera.distortion_table(stated)
+            return self._table.rays(*grid)
 
 
 @contextlib.contextmanager

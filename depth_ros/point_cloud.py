@@ -16,7 +16,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_core.contracts import BoolArray, Float32Array, Uint8Array
-from depth_ros.camera_info import rays
+from depth_ros.camera_info import TabulatedRays, rays
 from depth_ros.output_options import CloudOptions
 
 _NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
@@ -28,6 +28,7 @@ class RayCache:
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
         self._rays = np.empty((2, 0, 0), np.float32)
+        self._tabulated = TabulatedRays()
 
     def __call__(self, info: CameraInfo, *, rectified: bool, stride: int) -> Float32Array:
         """Return [2, H', W'] rays of every `stride`-th pixel of a fitted camera_info."""
@@ -42,8 +43,10 @@ class RayCache:
             stride,
         )
         if key != self._key:
-            full = rays(info, rectified=rectified)
-            self._rays = np.ascontiguousarray(full[:, ::stride, ::stride])
+            found = self._tabulated(info, rectified=rectified, stride=stride)
+            if found is None:
+                found = rays(info, rectified=rectified, stride=stride)
+            self._rays = found
             self._key = key
         return self._rays
 
@@ -78,7 +81,10 @@ def point_cloud(
     usable = _usable(depth_m, confidence, options)
     if keep is not None:
         usable &= keep
-    z = np.where(usable[every], depth_m[every], np.float32(np.nan))
+    usable = usable[every]
+    if np.isnan(pixel_rays.sum()):  # some pixels have no ray, so they are no points either
+        usable = usable & ~np.isnan(pixel_rays[0])
+    z = np.where(usable, depth_m[every], np.float32(np.nan))
     planes = [pixel_rays[0] * z, pixel_rays[1] * z, z]
     names = ['x', 'y', 'z']
     if options.color and rgb is not None:

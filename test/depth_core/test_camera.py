@@ -169,6 +169,25 @@ def test_odd_distortion_of_rectified_images_is_not_looked_at() -> None:
     assert rectification(odd, rectified=True).maps is None
 
 
+@pytest.mark.parametrize(
+    'region', [(400, 40, 320, 240), (0, 300, 320, 240), (-1, 0, 320, 240), (0, 0, 0, 240)]
+)
+@pytest.mark.parametrize('size', [(240, 320), (480, 640)])
+def test_a_region_outside_of_the_image_is_refused(
+    region: tuple[int, int, int, int], size: tuple[int, int]
+) -> None:
+    with pytest.raises(CameraError, match='which is not inside of 640x480') as caught:
+        calibration(region=region).fitted(height=size[0], width=size[1])
+    assert caught.value.problem is CameraProblem.SIZE
+
+
+def test_an_image_of_the_calibrated_size_is_not_cropped_whatever_the_region_says() -> None:
+    whole = calibration(region=(100, 40, 320, 240)).fitted(height=480, width=640)
+    assert_allclose(whole.k, calibration().k)
+    assert_allclose(whole.p, calibration().p)
+    assert whole.region == (0, 0, 0, 0)
+
+
 def test_a_region_is_taken_off_once() -> None:
     part = calibration(region=(100, 40, 320, 240)).fitted(height=120, width=160)
     assert_allclose(part.k, np.array([[250.0, 0.0, 109.5], [0.0, 255.0, 99.5], [0.0, 0.0, 1.0]]))

@@ -168,3 +168,56 @@ def test_rays_are_computed_once_for_a_camera() -> None:
     assert not np.array_equal(cache(moved, rectified=True, stride=1), first)
     assert cache(moved, rectified=True, stride=2).shape == (2, 24, 32)
     assert_array_equal(cache(camera(), rectified=True, stride=1), first)
+
+
+def test_a_pixel_without_a_ray_is_nan_in_all_coordinates() -> None:
+    rays = RayCache()(camera(), rectified=True, stride=1).copy()
+    rays[:, 3, 5] = np.nan
+    message = point_cloud(level(), rays, header=Header(), options=PLAIN)
+    found = fields(message)
+    for name in 'xyz':
+        assert np.isnan(found[name][3, 5])
+        assert np.isnan(found[name]).sum() == 1
+
+
+@pytest.mark.parametrize(
+    ('model', 'coefficients'),
+    [
+        ('plumb_bob', [-0.3, 0.1, 0.001, -0.002, -0.01]),
+        ('rational_polynomial', [-0.2, 0.05, 0.001, 0.001, 0.01, 0.1, 0.02, 0.01]),
+        (
+            'rational_polynomial',
+            [-0.2, 0.05, 0.001, 0.001, 0.01, 0.1, 0.02, 0.01, 2e-3, 1e-3, 1e-3, 1e-3, 0.01, 0.02],
+        ),
+        ('equidistant', [0.01, 0.02, -0.01, 0.001]),
+    ],
+)
+@pytest.mark.parametrize('stride', [1, 4])
+def test_rays_of_a_k_that_changes_are_those_of_that_k(
+    model: str, coefficients: list[float], stride: int
+) -> None:
+    info = CameraInfo(height=240, width=320, distortion_model=model, d=coefficients)
+
+    def zoom(f: float) -> None:
+        info.k = np.array([f, 0, 158.0, 0, f, 121.0, 0, 0, 1])
+
+    cache = RayCache()
+    for f in (210.0, 210.5, 203.0, 260.0):  # the first is exact, the last two need more table
+        zoom(f)
+        found = cache(info, rectified=False, stride=stride)
+        exact = RayCache()(info, rectified=False, stride=stride)
+        assert found.shape == (2, -(-240 // stride), -(-320 // stride))
+        assert_allclose(found * f, exact * f, atol=5e-3)  # pixels, at the corners
+
+
+def test_where_a_changing_lens_has_no_ray_none_is_made_up() -> None:
+    info = CameraInfo(height=240, width=320, distortion_model='equidistant')
+    info.d = [0.3, -0.2, 0.1, -0.05]
+    cache = RayCache()
+    for f in (75.0, 75.5):
+        info.k = np.array([f, 0, 159.5, 0, f, 119.5, 0, 0, 1])
+        found = cache(info, rectified=False, stride=1)
+    exact = RayCache()(info, rectified=False, stride=1)
+    assert np.isnan(exact[0]).any()
+    assert np.isnan(found[:, np.isnan(exact[0])]).mean() > 0.95, 'but points between rays'
+    assert np.isfinite(found[0]).mean() > 0.5 * np.isfinite(exact[0]).mean()
