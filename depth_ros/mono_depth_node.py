@@ -17,7 +17,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from rclpy.clock import Clock, ROSClock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 
 from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
@@ -37,19 +38,22 @@ from depth_ros.frame_statistics import REPEAT_S, FrameStatistics
 from depth_ros.identity import Identity
 from depth_ros.memory import keep_freed_memory
 from depth_ros.opening import Opening
-from depth_ros.outputs import Outputs
+from depth_ros.outputs import OUTPUTS, SCALE, Outputs
 from depth_ros.parameter_fields import When
 from depth_ros.parameters import declare_parameters
 from depth_ros.process import StartableNode, run_node
-from depth_ros.qos import DIAGNOSTICS_QOS, senders_of
+from depth_ros.qos import DIAGNOSTICS_QOS, input_qos, output_qos, senders_of
+from depth_ros.qos_overrides import QosOverrides, Role
 from depth_ros.served_model import backends_left, described, identity_of, open_model
 from depth_ros.services import create_reset_services
 from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
+from depth_ros.silence import IMAGE_TYPES
 from depth_ros.topics import transport_topic
 from depth_ros.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
 
 NODE_NAME: Final = 'mono_depth'
+DIAGNOSTICS: Final = '/diagnostics'
 SILENCE_PERIODS: Final = 3.0
 """An active node warns when no image came for so many periods of the diagnostics."""
 
@@ -67,6 +71,10 @@ class MonoDepthNode(StartableNode):
         given = {name: entry.value for name, entry in self._parameter_overrides.items()}
         self._settings = settings_from(given)
         declare_parameters(self, self._settings)
+        self._qos = QosOverrides(given)
+        self._qos.check((topic, role) for topic, role, _ in self._topics())
+        for topic, role, usual in self._topics():
+            self._qos.declare(self, topic, role, usual)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()
         self._statistics = FrameStatistics()
@@ -83,7 +91,9 @@ class MonoDepthNode(StartableNode):
         self._wanted_since_s: float | None = None
         self._silence_logged_s = -REPEAT_S
         create_reset_services(self, statistics=self._reset_statistics, scale=self._reset_scale)
-        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', DIAGNOSTICS_QOS)
+        topic = self.resolve_topic_name(DIAGNOSTICS)
+        qos = self._qos.profile(topic, 'publisher', DIAGNOSTICS_QOS)
+        self._diagnostics = self.create_publisher(DiagnosticArray, DIAGNOSTICS, qos)
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # goes on without /clock
         period_s = self._settings.diagnostics_period_s
         self.create_timer(period_s, self._publish_diagnostics, clock=steady)
@@ -105,6 +115,20 @@ class MonoDepthNode(StartableNode):
         opening = self._opening is not None and self._opening.is_running
         reopening = self._watchdog is not None and self._watchdog.left_behind
         return opening or reopening or any(former.left_behind for former in self._ended)
+
+    def _topics(self) -> Iterator[tuple[str, Role, QoSProfile]]:
+        """The resolved topics, what the node is there, and the usual QoS."""
+        settings = self._settings
+        taken = input_qos(settings.input_reliability, settings.queue_depth)
+        offered = output_qos(settings.output_reliability)
+        for transport in IMAGE_TYPES:
+            yield transport_topic(self, 'image', transport), 'subscription', taken
+        for name in ('camera_info', 'sparse_depth', 'odometry'):
+            yield self.resolve_topic_name(name), 'subscription', taken
+        for output in OUTPUTS:
+            yield self.resolve_topic_name(output.name_for(self)), 'publisher', offered
+        yield self.resolve_topic_name(SCALE), 'publisher', offered
+        yield self.resolve_topic_name(DIAGNOSTICS), 'publisher', DIAGNOSTICS_QOS
 
     def give_up(self) -> None:
         """Cancel the opening of a model; the node ends."""
@@ -187,6 +211,7 @@ class MonoDepthNode(StartableNode):
                     self,
                     reliability=settings.output_reliability,
                     scale=settings.scale_source != 'none',
+                    profile=self._qos.profile,
                 )
                 self._predictor = predictor
                 self._watchdog = Watchdog(
@@ -220,6 +245,7 @@ class MonoDepthNode(StartableNode):
                 outputs=self._outputs,
                 statistics=self._statistics,
                 image_topic=self._identity.image_topic,
+                profile=self._qos.profile,
             )
 
     def _end(self) -> None:

@@ -30,6 +30,7 @@ from depth_ros.frame_result import FrameResult, Part
 from depth_ros.point_cloud import point_cloud
 from depth_ros.process import StartableNode
 from depth_ros.qos import output_events, output_qos
+from depth_ros.qos_overrides import Profiles, usual_profile
 from depth_ros.topics import transport_topic
 
 DEPTH: Final = 'depth/image_raw'
@@ -256,7 +257,12 @@ class Outputs:
     """The lifecycle publishers of one configured node."""
 
     def __init__(
-        self, node: LifecycleNode | StartableNode, *, reliability: str, scale: bool = False
+        self,
+        node: LifecycleNode | StartableNode,
+        *,
+        reliability: str,
+        scale: bool = False,
+        profile: Profiles = usual_profile,
     ) -> None:
         """Create the topics.
 
@@ -264,6 +270,7 @@ class Outputs:
             node: Theirs.
             reliability: What they offer.
             scale: Whether there is one for the scale too.
+            profile: Gives the profile of a resolved topic, from the usual one.
         """
         self._node = node
         self._scale: Any = None
@@ -271,14 +278,18 @@ class Outputs:
             self._scale = node.create_lifecycle_publisher(
                 Float64,
                 SCALE,
-                output_qos(reliability),
+                profile(node.resolve_topic_name(SCALE), 'publisher', output_qos(reliability)),
                 event_callbacks=output_events(SCALE, node.get_logger().warning),
             )
         self._publishers: dict[str, Any] = {
             output.topic: node.create_lifecycle_publisher(
                 output.kind,
                 output.name_for(node),
-                output_qos(reliability),
+                profile(
+                    node.resolve_topic_name(output.name_for(node)),
+                    'publisher',
+                    output_qos(reliability),
+                ),
                 event_callbacks=output_events(output.topic, node.get_logger().warning),
             )
             for output in OUTPUTS

@@ -33,6 +33,14 @@ slow subscriber loses old messages; it never blocks the node."""
 
 DIAGNOSTICS_QOS: Final = QoSProfile(depth=1)
 
+LATCHED_QOS: Final = QoSProfile(
+    depth=1,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+"""Of a second subscription to camera_info, for those that are published once and kept. The first
+one is volatile, as such a one would get nothing from the drivers that keep none."""
+
 
 def input_qos(reliability: str, depth: int) -> QoSProfile:
     """What the node requests: best effort is offered by every camera driver, reliable by some."""
@@ -69,6 +77,11 @@ def input_events(topic: str, warn: Callable[[str], object]) -> SubscriptionEvent
         'Set the parameter input_reliability to best_effort, or the camera to reliable.'
     )
     return SubscriptionEventCallbacks(incompatible_qos=_warning(text, warn))
+
+
+def no_events() -> SubscriptionEventCallbacks:
+    """Say nothing of publishers that do not fit."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def output_events(topic: str, warn: Callable[[str], object]) -> PublisherEventCallbacks:

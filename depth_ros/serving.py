@@ -22,7 +22,8 @@ from depth_ros.newest_frame import NewestFrameWorker
 from depth_ros.odometry import OdometryStore
 from depth_ros.outputs import Outputs
 from depth_ros.process import StartableNode
-from depth_ros.qos import every_qos, input_events, input_qos
+from depth_ros.qos import LATCHED_QOS, every_qos, input_events, input_qos, no_events
+from depth_ros.qos_overrides import Profiles
 from depth_ros.settings import Settings
 from depth_ros.sparse_depth import SparseDepthStore
 from depth_ros.watchdog import InferenceRecord
@@ -48,8 +49,19 @@ class Serving:
         outputs: Outputs,
         statistics: FrameStatistics,
         image_topic: str,
+        profile: Profiles,
     ) -> None:
-        """Subscribe, and start the worker."""
+        """Subscribe, and start the worker.
+
+        Args:
+            node: The node.
+            settings: Its parameters.
+            predictor: The model.
+            outputs: What is published.
+            statistics: Where frames are counted.
+            image_topic: Resolved topic of the images.
+            profile: Gives the QoS of a resolved topic, from the usual one.
+        """
         self._node = node
         self._outputs = outputs
         self._statistics = statistics
@@ -78,11 +90,20 @@ class Serving:
                 kind,
                 topic,
                 callback,
-                qos,
+                profile(topic, 'subscription', qos),
                 event_callbacks=input_events(topic, node.get_logger().warning),
             )
             for kind, topic, callback in inputs
         ]
+        self._inputs.append(  # what was published once, before this node was there
+            node.create_subscription(
+                CameraInfo,
+                self._infos.topic,
+                self._infos.add,
+                LATCHED_QOS,
+                event_callbacks=no_events(),
+            )
+        )
         statistics.restart_clock()
         node.get_logger().info(f'subscribed to images on {image_topic}')
 

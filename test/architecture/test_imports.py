@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FLOORS: tuple[set[str], ...] = (
     {'errors', 'telemetry'},
     {'__init__', 'arguments', 'contracts', 'files', 'protobuf', 'shipped'},
-    {'geometry', 'onnx_file', 'precision'},
+    {'distortion', 'geometry', 'onnx_file', 'precision'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
     {'images', 'presets'},
     {'focal_options', 'models'},
@@ -50,6 +50,7 @@ TORCH_FREE = {
     'arguments',
     'camera',
     'contracts',
+    'distortion',
     'errors',
     'files',
     'focal_options',
@@ -74,6 +75,7 @@ ROS_MAY_IMPORT = {
     'camera',
     'contracts',
     'data.bag',  # the opener of recordings
+    'distortion',
     'errors',
     'files',
     'geometry',

@@ -164,6 +164,14 @@ def test_what_cannot_start_says_why_and_exits(ros: RosSession, tmp_path: Path) -
         ),
         'unknown': ({'min_confidense': 0.5}, "did you mean 'min_confidence'"),
         'rclpy': ({'use_sim_time': 5}, "'use_sim_time' to '5' of type 'INTEGER'"),
+        'qos policy': (
+            {'qos_overrides./image.subscription.relability': 'reliable'},
+            "did you mean 'qos_overrides./image.subscription.reliability'",
+        ),
+        'qos value': (
+            {'qos_overrides./points.publisher.depth': 0},
+            'qos_overrides./points.publisher.depth = 0 is none; give 1 to 1000 messages',
+        ),
         'range': ({'queue_depth': 0}, 'queue_depth = 0 is out of range'),
     }
     nodes = {
