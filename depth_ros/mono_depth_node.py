@@ -98,6 +98,11 @@ class MonoDepthNode(StartableNode):
         period_s = self._settings.diagnostics_period_s
         self.create_timer(period_s, self._publish_diagnostics, clock=steady)
         self.create_timer(CHECK_S, self._watch, clock=steady)
+        if not (self.autostart or self.configures_only):
+            self.get_logger().info(
+                'unconfigured, as autostart is false: configure and activate the node (ros2 '
+                f'lifecycle set {self.get_fully_qualified_name()} configure)'
+            )
 
     @property
     def autostart(self) -> bool:

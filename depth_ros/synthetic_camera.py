@@ -7,6 +7,7 @@ rate is steady on a small machine and rendering takes no time from the subscribe
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -119,7 +120,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     options = _parser().parse_command(arguments)
     ros_arguments = None if arguments is None else ['synthetic_camera', *arguments]
-    with ros_node('synthetic_camera', namespace='camera', arguments=ros_arguments) as node:
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # its usual end: it goes on until Ctrl-C
+        ros_node('synthetic_camera', namespace='camera', arguments=ros_arguments) as node,
+    ):
         begun_s = time.monotonic()
         rendered = render(
             seed=options.seed,

@@ -12,17 +12,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
-from launch import LaunchDescription
+from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
+    OpaqueFunction,
     SetEnvironmentVariable,
     Shutdown,
 )
 from launch.conditions import IfCondition
+from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from depth_ros.launch_checks import require_package
 
 SHARE = Path(get_package_share_directory('depth_ros'))
 
@@ -55,6 +59,11 @@ CAMERA_ARGUMENTS = (
         description='Frames rendered before the first is published, then shown forth and back.',
     ),
 )
+IMAGE = DeclareLaunchArgument(
+    'image',
+    default_value=f'{CAMERA}/image_raw',
+    description='Topic on which the camera publishes its images and the node takes them.',
+)
 RVIZ = DeclareLaunchArgument(
     'rviz',
     default_value='false',
@@ -65,22 +74,10 @@ RVIZ = DeclareLaunchArgument(
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start everything; the end of the camera ends the rest."""
-    options = (item.name for item in CAMERA_ARGUMENTS)
-    camera = Node(
-        package='depth_ros',
-        executable='synthetic_camera',
-        namespace=CAMERA,
-        arguments=[
-            *('--frame_id', CAMERA_FRAME),
-            *(part for name in options for part in (f'--{name}', LaunchConfiguration(name))),
-        ],
-        output='screen',
-        on_exit=Shutdown(reason='the camera has ended'),
-    )
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
         launch_arguments={
-            'image': f'{CAMERA}/image_raw',
+            'image': LaunchConfiguration('image'),
             'fastdds_profile': 'one_machine',
             'rviz': LaunchConfiguration('rviz'),
             'rviz_frame': WORLD_FRAME,
@@ -97,4 +94,32 @@ def generate_launch_description() -> LaunchDescription:
     )
     local = SetEnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     # The node comes before the camera: its file names the Fast DDS profile that both need.
-    return LaunchDescription([*CAMERA_ARGUMENTS, RVIZ, local, node, camera, world])
+    check, camera = OpaqueFunction(function=_check), OpaqueFunction(function=_camera)
+    return LaunchDescription([*CAMERA_ARGUMENTS, IMAGE, RVIZ, check, local, node, camera, world])
+
+
+def _check(context: LaunchContext) -> None:
+    """Refuse what cannot be started, before anything is."""
+    if LaunchConfiguration('rviz').perform(context) == 'true':
+        for package in ('rviz2', 'tf2_ros'):
+            require_package('rviz:=true', package)
+
+
+def _camera(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The camera, publishing where the node takes its images."""
+    options = (item.name for item in CAMERA_ARGUMENTS)
+    image = LaunchConfiguration('image').perform(context)
+    folder, slash, _ = image.rpartition('/')
+    camera = Node(
+        package='depth_ros',
+        executable='synthetic_camera',
+        namespace=CAMERA,
+        remappings=[('image_raw', image), ('camera_info', f'{folder}{slash}camera_info')],
+        arguments=[
+            *('--frame_id', CAMERA_FRAME),
+            *(part for name in options for part in (f'--{name}', LaunchConfiguration(name))),
+        ],
+        output='screen',
+        on_exit=Shutdown(reason='the camera has ended'),
+    )
+    return [camera]

@@ -28,6 +28,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from depth_ros.fastdds import profile_variable
+from depth_ros.launch_checks import require_file, require_package, require_time
 from depth_ros.settings import BY_NAME
 
 SHARE = Path(get_package_share_directory('depth_ros'))
@@ -167,9 +168,22 @@ def generate_launch_description() -> LaunchDescription:
         ],
         condition=IfCondition(LaunchConfiguration('rviz')),
     )
+    steps = (_check, _profile, _node)
     return LaunchDescription(
-        [*ARGUMENTS, OpaqueFunction(function=_profile), OpaqueFunction(function=_node), rviz]
+        [*ARGUMENTS, *(OpaqueFunction(function=step) for step in steps), rviz]
     )
+
+
+def _check(context: LaunchContext) -> None:
+    """Refuse what cannot be started, before anything is."""
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ('params_file', 'respawn_delay_s', 'rviz')
+    }
+    require_file('params_file', given['params_file'])
+    require_time('respawn_delay_s', given['respawn_delay_s'])
+    if given['rviz'] == 'true':
+        require_package('rviz:=true', 'rviz2')
 
 
 def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:
