@@ -165,9 +165,7 @@ class FrameAnswerer:
     def _result(self, frame: Frame, needed: Part) -> FrameResult:
         """Decode the image and compute the parts that are needed."""
         message = frame.message
-        compressed = isinstance(message, CompressedImage)
-        decode = rgb_from_compressed if compressed else rgb_from_image
-        image = decode(message, max_pixels=self._infos.max_pixels())
+        image = self._image(message)
         try:
             return self._depth(
                 message.header,
@@ -180,6 +178,17 @@ class FrameAnswerer:
         finally:
             if self._scale is not None and Part.DEPTH in needed and not self.is_retired:
                 self._outputs.publish_scale(self._scale.reading.scale)
+
+    def _image(self, message: Any) -> Uint8Array:  # noqa: ANN401 Image or CompressedImage
+        """Decode an image, unless it is too large or cannot be of this camera."""
+        stated = round(self.settings.max_image_megapixels * 1e6)
+        limit = stated or self._infos.max_pixels()
+        if isinstance(message, CompressedImage):
+            return rgb_from_compressed(
+                message, max_pixels=limit, check_size=self._infos.check_size
+            )
+        bits = self.settings.mono16_bits
+        return rgb_from_image(message, max_pixels=limit, mono16_bits=bits)
 
     def _predict(
         self, image: Uint8Array, camera: Intrinsics | None, header: Header, grid: Grid

@@ -67,6 +67,18 @@ class CameraInfoStore:
             stated = self._infos[-1].height * self._infos[-1].width if self._infos else 0
         return min(max(USUAL_PIXELS, _LARGER_IMAGE * stated), MAX_PIXELS)
 
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse an image that cannot be of this camera, by its header: that is damaged.
+
+        Raises:
+            FrameError: No region, binning or resize leads from the latest camera_info to it.
+        """
+        with self._changed:
+            latest = self._infos[-1] if self._infos else None
+        if latest is None or not (latest.height and latest.width):
+            return
+        info_for_image(latest, header=latest.header, height=height, width=width)
+
     def pair(self, header: Header, *, exact: bool, patience_s: float = 0.0) -> CameraInfo:
         """Return the camera_info of the stamp of `header`, else the latest unless `exact`.
 

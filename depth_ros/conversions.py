@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -40,7 +40,9 @@ _REASONS: Final = {
 }
 
 
-def rgb_from_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> Uint8Array:
+def rgb_from_image(
+    message: Image, *, max_pixels: int = MAX_PIXELS, mono16_bits: int = 16
+) -> Uint8Array:
     """Return the picture of a raw image message.
 
     The array may share memory with `message.data`: read it, do not write into it.
@@ -49,9 +51,10 @@ def rgb_from_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> Uint8Arra
         message: An image in one of `depth_core.images.ENCODINGS`, with any row padding and byte
             order.
         max_pixels: Largest height times width.
+        mono16_bits: Bits that an image in mono16 uses.
 
     Returns:
-        [H, W, 3] uint8 RGB, C-contiguous. 16-bit values keep their upper eight bits.
+        [H, W, 3] uint8 RGB, C-contiguous. 16-bit values keep the upper eight bits of those used.
 
     Raises:
         FrameError: The encoding is unknown, or size, step and bytes contradict each other.
@@ -65,15 +68,23 @@ def rgb_from_image(message: Image, *, max_pixels: int = MAX_PIXELS) -> Uint8Arra
             step=message.step,
             big_endian=bool(message.is_bigendian),
             max_pixels=max_pixels,
+            used_bits=mono16_bits if message.encoding == 'mono16' else 16,
         )
 
 
-def rgb_from_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXELS) -> Uint8Array:
+def rgb_from_compressed(
+    message: CompressedImage,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    check_size: Callable[[int, int], None] | None = None,
+) -> Uint8Array:
     """Return the picture of a compressed image message.
 
     Args:
         message: An image as `image_transport` compresses it.
         max_pixels: Largest height times width.
+        check_size: Takes the height and the width in the header before anything is decoded, and
+            raises where they cannot be right.
 
     Returns:
         [H, W, 3] uint8 RGB, C-contiguous, not turned by an EXIF orientation.
@@ -82,6 +93,9 @@ def rgb_from_compressed(message: CompressedImage, *, max_pixels: int = MAX_PIXEL
         FrameError: The bytes are no image, truncated, damaged or a depth image.
     """
     with _frame_errors():
+        if check_size is not None:
+            header = images.read_header(memoryview(message.data))
+            check_size(header.height, header.width)
         return images.rgb_from_compressed(
             memoryview(message.data), format_name=message.format, max_pixels=max_pixels
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ LATCHED_TOPICS = ('tf_static', 'robot_description')
 
 DELIVERY_TIMEOUT_S = 2.0
 SETTLING_S = 0.3
+LISTENERS_LIMIT_S = 5.0
+"""Longest wait for subscribers where none is asked for: discovery takes 0.1 or 3.1 s."""
+QUIET_S = 3.2
+"""No further subscriber for so long, and discovery is over."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -58,10 +62,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 publishers = create_publishers(node, connections, remaps)
                 clock = None if options.clock is None else BagClock(node, hz=options.clock)
             played = [item for item in connections if item.id in publishers]
+            log = node.get_logger()
             if options.wait_for_subscribers is not None:
                 chosen = _named(options.wait_for_subscribers, played)
                 waited = [publishers[item.id] for item in chosen]
                 wait_for_subscribers(waited, timeout_s=options.ready_timeout_s)
+            elif not options.no_wait:
+                await_listeners(publishers.values(), log.info)
             restamped = {
                 key for key, item in publishers.items() if begins_with_header(item.msg_type)
             }
@@ -195,6 +202,44 @@ def wait_for_subscribers(publishers: Sequence[Publisher[Any]], *, timeout_s: flo
     time.sleep(SETTLING_S)
 
 
+def await_listeners(
+    publishers: Iterable[Publisher[Any]],
+    log: Callable[[str], object],
+    *,
+    limit_s: float = LISTENERS_LIMIT_S,
+) -> None:
+    """Wait until discovery is over, so that subscribers get the bag from its beginning.
+
+    Which topics will have a subscriber is not known: the wait ends `QUIET_S` after the last one
+    of those found appeared, or after `limit_s`.
+
+    Args:
+        publishers: Of what is played.
+        log: Takes what is waited for, and what was found.
+        limit_s: Longest wait, seconds.
+    """
+    publishers = list(publishers)
+    log(
+        f'waits for subscribers, at most {limit_s:g} s (--no_wait plays at once, '
+        '--wait_for_subscribers names topics)'
+    )
+    begun_s = changed_s = time.monotonic()
+    counts = [0] * len(publishers)
+    while time.monotonic() - begun_s < limit_s:
+        found = [item.get_subscription_count() for item in publishers]
+        if found != counts:
+            counts, changed_s = found, time.monotonic()
+        if all(counts) or (any(counts) and time.monotonic() - changed_s >= QUIET_S):
+            break
+        time.sleep(0.02)
+    if any(counts):
+        time.sleep(SETTLING_S)
+    heard = sorted(
+        {item.topic_name for item, count in zip(publishers, counts, strict=True) if count}
+    )
+    log(f'subscribed to: {", ".join(heard) or "nothing"}')
+
+
 def recorded_qos(topic: str, offered: Sequence[Qos]) -> QoSProfile:
     """Give the profile to publish with: as recorded where that is known, reliable elsewhere.
 
@@ -318,6 +363,11 @@ def _parser() -> CommandParser:
         nargs='*',
         metavar='TOPIC',
         help='start when these recorded topics have a subscriber; all played ones if none named',
+    )
+    add(
+        '--no_wait',
+        action='store_true',
+        help=f'play at once; else the bag waits for subscribers, at most {LISTENERS_LIMIT_S:g} s',
     )
     add('--ready_timeout_s', type=positive, default=30.0, help='give up that wait after this, s')
     return parser

@@ -15,6 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError
+from depth_core.images import MAX_PIXELS
 from depth_core.manifest import Manifest
 from depth_core.preview import ColourScale, scale_of_range
 from depth_core.runtime import Precision
@@ -160,6 +161,24 @@ class Settings:
         'Which camera_info an image gets: the one with its stamp, else the latest (latest) or '
         'none (exact).',
         default='latest',
+    )
+    max_image_megapixels: float = parameter(
+        'Larger images are dropped, by their header, before they are decoded; 0 takes the larger '
+        'of 16 megapixels and four times those of camera_info.',
+        default=0.0,
+        minimum=0.0,
+        maximum=MAX_PIXELS * 1e-6,
+        unit='megapixels',
+        when=When.LIVE,
+    )
+    mono16_bits: int = parameter(
+        'Bits that images in mono16 use: 12 of a camera of 12 bits, whose pictures are nearly '
+        'black else.',
+        default=16,
+        minimum=8,
+        maximum=16,
+        unit='bits',
+        when=When.LIVE,
     )
     image_geometry: Literal['auto', 'rectified', 'raw'] = parameter(
         'Whether P holds for the images (rectified) or K and D do (raw). auto: rectified when '

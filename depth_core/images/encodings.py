@@ -112,6 +112,8 @@ _LAYOUTS: Final[dict[str, _Layout]] = {
     **{f'bayer_{name}16': _Layout(1, _cv(code), 2) for name, code in _BAYER.items()},
 }
 
+_VALUE_BITS: Final = 16
+
 ENCODINGS: Final = tuple(_LAYOUTS)
 """Every encoding of an uncompressed image that `rgb_from_raw` reads."""
 
@@ -125,6 +127,7 @@ def rgb_from_raw(
     step: int,
     big_endian: bool = False,
     max_pixels: int = MAX_PIXELS,
+    used_bits: int = 16,
 ) -> Uint8Array:
     """Return the picture of an uncompressed image.
 
@@ -139,9 +142,10 @@ def rgb_from_raw(
         step: Bytes from one row to the next.
         big_endian: Whether the upper byte of 16-bit values comes first.
         max_pixels: Largest height times width.
+        used_bits: How many bits, 8 to 16, 16-bit values use; larger values are white.
 
     Returns:
-        [H, W, 3] uint8 RGB, C-contiguous. Of 16-bit values the upper eight bits.
+        [H, W, 3] uint8 RGB, C-contiguous. Of 16-bit values the upper eight of the bits in use.
 
     Raises:
         ImageError: The encoding is unknown, or size, step and bytes contradict each other.
@@ -158,6 +162,12 @@ def rgb_from_raw(
     rows = height * layout.half_rows // 2
     pixel_bytes = layout.channels * layout.bytes_per_value
     _check_bytes(layout, encoding, (height, width), rows=rows, step=step, size=len(data))
+    if layout.bytes_per_value > 1 and used_bits < _VALUE_BITS:
+        kind = np.dtype('>u2' if big_endian else '<u2')
+        strides = (step, pixel_bytes, layout.bytes_per_value)
+        values = np.ndarray((rows, width, layout.channels), kind, buffer=data, strides=strides)
+        eight = np.minimum(values >> (used_bits - 8), 255).astype(np.uint8)
+        return np.ascontiguousarray(layout.to_rgb(eight))
     # The upper byte of each value, which is all of it where values have one.
     upper = 0 if big_endian else layout.bytes_per_value - 1
     pixels = np.ndarray(

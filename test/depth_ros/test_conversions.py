@@ -10,9 +10,10 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_ros.camera_info import CameraInfoStore
 from depth_ros.conversions import (
     depth_from_image,
     image_message,
@@ -149,3 +150,28 @@ def test_depth_images_are_read_with_padding_and_either_byte_order() -> None:
     depth.encoding = 'mono8'
     with pytest.raises(FrameError, match='give 32FC1 or 16UC1'):
         depth_from_image(depth)
+
+
+@pytest.mark.parametrize('big_endian', [False, True])
+def test_mono16_of_twelve_bits_is_as_bright_as_it_is(big_endian: bool) -> None:
+    codes = np.array([[0, 0x0010, 0x0800, 0x0FFF, 0x1FFF]], '>u2' if big_endian else '<u2')
+    message = Image(height=1, width=5, encoding='mono16', step=10, is_bigendian=int(big_endian))
+    message.data.frombytes(codes.tobytes())
+    found = rgb_from_image(message, mono16_bits=12)
+    assert found[0, :, 0].tolist() == [0, 1, 128, 255, 255]
+    assert rgb_from_image(message)[0, :, 0].tolist() == [0, 0, 8, 15, 31]
+
+
+def test_a_header_that_the_camera_cannot_have_is_refused_before_it_is_decoded() -> None:
+    store = CameraInfoStore('/camera_info')
+    picture = np.zeros((30, 60, 3), np.uint8)
+    encoded = cv2.imencode('.png', picture)[1].tobytes()
+    message = CompressedImage(format='png')
+    message.data.frombytes(encoded)
+    assert rgb_from_compressed(message, check_size=store.check_size).shape == (30, 60, 3)
+    store.add(CameraInfo(height=60, width=120))
+    assert rgb_from_compressed(message, check_size=store.check_size).shape == (30, 60, 3)
+    store.add(CameraInfo(height=60, width=60))
+    with pytest.raises(FrameError, match='60x60 pixels are described') as caught:
+        rgb_from_compressed(message, check_size=store.check_size)
+    assert caught.value.reason is DropReason.CAMERA_INFO_SIZE

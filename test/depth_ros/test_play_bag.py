@@ -234,3 +234,18 @@ def test_messages_of_another_serialization_are_not_played(tmp_path: Path) -> Non
     )
     assert found.returncode == 2
     assert "/text is not played: its messages are serialised as 'json'" in found.stderr
+
+
+@pytest.mark.ros
+def test_a_bag_waits_for_those_who_listen_unless_it_shall_not(tmp_path: Path) -> None:
+    bag = write_bag(tmp_path / 'bag', frames=4)
+    with ros_session(tmp_path) as session:
+        played = session.start('-m', 'depth_ros.play_bag', str(bag), '--rate', '20')
+        infos = session.collect(CameraInfo, INFO)
+        session.until(lambda: len(infos) == 4, 'the bag from its beginning')
+        assert played.wait() == 0
+        assert 'waits for subscribers, at most 5 s' in played.output
+        assert f'subscribed to: {INFO}' in played.output
+        at_once = session.start('-m', 'depth_ros.play_bag', str(bag), '--no_wait')
+        assert at_once.wait() == 0
+        assert 'waits for subscribers' not in at_once.output
