@@ -294,6 +294,7 @@ class MonoDepthNode(StartableNode):
             serving, watchdog = self._serving, self._watchdog
             if serving is None or watchdog is None or self._ending.is_set():
                 return
+            serving.take_latched()
             if not watchdog.is_busy:
                 watchdog.steady(serving.record.answered)
                 if trouble := serving.trouble:

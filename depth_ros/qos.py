@@ -106,6 +106,14 @@ class Sender:
         return f'{self.kind}, {self.reliability}'
 
 
+def keeps_messages(node: Node, topic: str) -> bool:
+    """Whether a publisher of a topic keeps its messages for subscribers that come later."""
+    return any(
+        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+        for info in node.get_publishers_info_by_topic(topic)
+    )
+
+
 def senders_of(node: Node, topic: str) -> tuple[Sender, ...]:
     """The publishers of a topic that the node has found."""
     return tuple(

@@ -22,7 +22,14 @@ from depth_ros.newest_frame import NewestFrameWorker
 from depth_ros.odometry import OdometryStore
 from depth_ros.outputs import Outputs
 from depth_ros.process import StartableNode
-from depth_ros.qos import LATCHED_QOS, every_qos, input_events, input_qos, no_events
+from depth_ros.qos import (
+    LATCHED_QOS,
+    every_qos,
+    input_events,
+    input_qos,
+    keeps_messages,
+    no_events,
+)
 from depth_ros.qos_overrides import Profiles
 from depth_ros.settings import Settings
 from depth_ros.sparse_depth import SparseDepthStore
@@ -95,15 +102,7 @@ class Serving:
             )
             for kind, topic, callback in inputs
         ]
-        self._inputs.append(  # what was published once, before this node was there
-            node.create_subscription(
-                CameraInfo,
-                self._infos.topic,
-                self._infos.add,
-                LATCHED_QOS,
-                event_callbacks=no_events(),
-            )
-        )
+        self._takes_latched = False
         statistics.restart_clock()
         node.get_logger().info(f'subscribed to images on {image_topic}')
 
@@ -140,6 +139,21 @@ class Serving:
     def reset_scale(self) -> bool:
         """Forget the scale found so far; whether there is a source of one."""
         return self._answerer.reset_scale()
+
+    def take_latched(self) -> None:
+        """Subscribe to a camera_info that was published once and kept, where one is found.
+
+        Publishers that keep none would warn of such a subscription, so it waits for one that does.
+        """
+        topic = self._infos.topic
+        if self._takes_latched or not keeps_messages(self._node, topic):
+            return
+        self._takes_latched = True
+        self._inputs.append(
+            self._node.create_subscription(
+                CameraInfo, topic, self._infos.add, LATCHED_QOS, event_callbacks=no_events()
+            )
+        )
 
     def pause(self) -> None:
         """Answer nothing until `resume`; a thread that hangs is left behind."""
