@@ -77,7 +77,11 @@ class CameraInfoStore:
             latest = self._infos[-1] if self._infos else None
         if latest is None or not (latest.height and latest.width):
             return
-        info_for_image(latest, header=latest.header, height=height, width=width)
+        try:
+            info_for_image(latest, header=latest.header, height=height, width=width)
+        except FrameError as error:
+            if error.reason is DropReason.CAMERA_INFO_SIZE:  # else its size says nothing
+                raise
 
     def pair(self, header: Header, *, exact: bool, patience_s: float = 0.0) -> CameraInfo:
         """Return the camera_info of the stamp of `header`, else the latest unless `exact`.
