@@ -33,7 +33,9 @@ def spoilt(self, *arguments, **options):
     backend, what = orders.read_text().split()
     if backend in (self.backend, 'any') and what != 'answer':
         if what in ('hang', 'end'):
-            orders.write_text('any answer')  # once
+            served = orders.with_suffix('.served')  # once; a file is never seen half written
+            served.write_text('any answer')
+            served.replace(orders)
         if what.startswith('hang'):
             threading.Event().wait()
         if what == 'end':
@@ -69,7 +71,9 @@ class Spoilt:
         self.images = ros.publisher(Image, '/image')
 
     def order(self, text: str) -> None:
-        self.orders.write_text(text)
+        given = self.orders.with_suffix('.given')
+        given.write_text(text)
+        given.replace(self.orders)
 
     def answer(self) -> None:
         """Send images until so many sent from now on are answered that the backend is well."""
