@@ -15,7 +15,8 @@ import yaml
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.contracts import DepthMap
-from depth_ros.outputs import OUTPUTS, FrameResult, Output
+from depth_ros.frame_result import FrameResult
+from depth_ros.outputs import OUTPUTS, Output
 from depth_ros.settings import Settings
 from test.depth_ros.messages import camera_info, header, picture
 

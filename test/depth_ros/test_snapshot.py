@@ -14,7 +14,8 @@ from sensor_msgs.msg import Image
 
 from depth_core.contracts import DepthMap
 from depth_ros.answered import answered
-from depth_ros.outputs import OUTPUTS, POINTS, FrameResult
+from depth_ros.frame_result import FrameResult
+from depth_ros.outputs import OUTPUTS, POINTS
 from depth_ros.settings import settings_from
 from depth_ros.snapshot import TOPICS, described
 from test.depth_ros.messages import camera_info, header, image, picture

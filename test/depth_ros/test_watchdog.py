@@ -129,7 +129,12 @@ def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt:
     spoilt.answer()
 
     spoilt.order('any hang')
-    spoilt.ros.until(lambda: (spoilt.send(), spoilt.orders.read_text() == 'any answer')[1], 'it')
+
+    def hangs() -> bool:
+        spoilt.send()
+        return spoilt.orders.read_text() == 'any answer'
+
+    spoilt.ros.until(hangs, 'an inference that hangs')
     spoilt.node.signal(signal.SIGINT)
     assert spoilt.node.wait() == 0
     assert spoilt.node.output.count('Traceback') == 0, spoilt.node.output

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_core.contracts import DepthMap, Float32Array
-from depth_ros.outputs import OUTPUTS, FrameResult
+from depth_ros.frame_result import FrameResult
+from depth_ros.outputs import OUTPUTS
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.messages import FRAME_ID, camera_info, header, picture
 

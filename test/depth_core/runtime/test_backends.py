@@ -295,8 +295,8 @@ def test_a_graph_with_a_broken_middle_is_one_clear_error(standin: Path, tmp_path
         ('width', ('[1, 64, 96, 3]', '[1, 64, 100, 3]')),
         ('input', ("takes 'image' uint8", "says 'picture' uint8")),
         ('dtype', ("'image' uint8 [1, 64, 96, 3]", "'image' float32 [1, 3, 64, 96]")),
-        ('depth', ("gives 'depth' float32 [1, 64, 96]", "depth is 'distance'")),
-        ('sigma', ("sigma is 'spread'",)),
+        ('depth', ("gives 'depth' float32 [1, 64, 96]", "depth.output is 'distance'")),
+        ('sigma', ("confidence.output is 'spread'",)),
     ],
 )
 def test_a_graph_that_is_not_its_manifest_names_both(

@@ -162,7 +162,7 @@ def test_a_driver_older_than_the_cuda_of_tensorrt_is_said_before_it_is_touched(
         ({'input': {'width': 100}}, '[1, 64, 100, 3]'),
         ({'input': {'batch': 2}}, '[2, 64, 96, 3]'),
         ({'input': {'dtype': 'float32'}}, "says 'image' float32"),
-        ({'output': {'depth': 'distance'}}, "depth is 'distance'"),
+        ({'output': {'depth': 'distance'}}, "depth.output is 'distance'"),
     ],
 )
 def test_an_engine_that_is_not_its_manifest_names_both(
