@@ -116,7 +116,7 @@ def test_wrong_batches_are_refused() -> None:
         predictor.predict_batch(IMAGES, stamps_ns=[7])
     with pytest.raises(DataError, match=r'shape \[4, 4\]'):
         predictor.predict_batch([IMAGES[0], np.zeros((4, 4), np.uint8)])
-    with pytest.raises(ConfigError, match='input.batch is -1; give at least 1'):
+    with pytest.raises(ConfigError, match=r'input\.batch is -1; give at least 1'):
         InputSpec(height=4, width=6, batch=-1)
 
 

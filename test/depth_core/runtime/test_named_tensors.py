@@ -149,7 +149,7 @@ def test_without_a_camera_it_is_refused_in_words_or_one_is_assumed(
             {'extra_inputs': [*MANIFEST['extra_inputs'], {'name': 'P', 'kind': 'P3x4'}]},
             ("extra_inputs names 'P'", "takes 'x' float32"),
         ),
-        ({'masks': [MANIFEST['masks'][0] | {'output': 'skies'}]}, ("masks[0] is 'skies'",)),
+        ({'masks': [MANIFEST['masks'][0] | {'output': 'skies'}]}, ("masks[0].output is 'skies'",)),
         (
             {'depth': MANIFEST['depth'] | {'channel': {'axis': 1, 'index': 3}}},
             ("'points' float32 [1, 3, 8, 12] has 3 planes", 'depth.channel says index 3'),
