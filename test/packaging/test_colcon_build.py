@@ -15,6 +15,7 @@ PARTS = (
     'depth_core',
     'depth_ros',
     'config',
+    'foxglove',
     'launch',
     'recordings',
     'resource',

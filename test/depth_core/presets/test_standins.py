@@ -151,6 +151,8 @@ def test_a_preset_gives_metres_at_every_pixel(
     assert not found.confidence.any()
 
 
+UNPADDED = {'pad_rgb': [0, 0, 0]}
+
 RESIZED: Mapping[str, tuple[str, Altered, Rule]] = {
     'depth_anything_3_metric letterbox': (
         'depth_anything_3_metric',
@@ -161,12 +163,12 @@ RESIZED: Mapping[str, tuple[str, Altered, Rule]] = {
     ),
     'metric3d_v2 stretch': (
         'metric3d_v2',
-        {'input': {'resize': 'stretch'}},
+        {'input': {'resize': 'stretch', **UNPADDED}},
         lambda scene: scene.plain * stretched(scene.camera, 616, 1064)[0] / 1000.0,
     ),
     'metric3d_v2_onnx_community keep_aspect': (
         'metric3d_v2_onnx_community',
-        {'input': {'resize': 'keep_aspect', 'size': {'mode': 'long', 'target': 532,
+        {'input': {**UNPADDED, 'resize': 'keep_aspect', 'size': {'mode': 'long', 'target': 532,
                                                      'multiple': 28}}},
         lambda scene: scene.plain * scene.camera.fx * 532 / scene.camera.width / 1000.0,
     ),
@@ -177,12 +179,12 @@ RESIZED: Mapping[str, tuple[str, Altered, Rule]] = {
     ),
     'unidepth_v2_camera stretch': (
         'unidepth_v2_camera',
-        {'input': {'resize': 'stretch'}},
+        {'input': {'resize': 'stretch', **UNPADDED}},
         RULES['unidepth_v2_camera'],
     ),
     'moge_2 stretch': (
         'moge_2',
-        {'input': {'resize': 'stretch', 'size': {'fixed': [388, 518]}}},
+        {'input': {'resize': 'stretch', 'size': {'fixed': [388, 518]}, **UNPADDED}},
         RULES['moge_2'],
     ),
 }  # fmt: skip
@@ -206,7 +208,7 @@ def test_what_a_crop_leaves_out_has_no_estimate(
 ) -> None:
     scene = scenes(shape)
     camera = scene.camera
-    predictor = opened('metric3d_v2', camera, input={'resize': 'crop'})
+    predictor = opened('metric3d_v2', camera, input={'resize': 'crop', **UNPADDED})
     depth_m = answer(predictor, scene).depth_m
     factor = max(616 / camera.height, 1064 / camera.width)
     rows, columns = 616 / factor, 1064 / factor  # of the camera, around its centre

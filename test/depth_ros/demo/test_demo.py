@@ -241,7 +241,7 @@ def test_a_live_camera_without_torch_is_answered_with_the_remedy(
 def test_demo_player_and_node_do_without_what_the_demo_does_not_install() -> None:
     code = (
         'import sys\n'
-        'import depth_ros.demo.run, depth_ros.demo.picture, depth_ros.demo.record\n'
+        'import depth_ros.demo.run, depth_ros.picture, depth_ros.demo.record\n'
         'import depth_ros.play_bag, depth_ros.mono_depth_node\n'
         "absent = {'torch', 'torchvision', 'timm', 'h5py', 'onnx', 'onnxruntime', 'tqdm'}\n"
         "absent |= {'jsonargparse', 'lightning_fabric', 'safetensors'}\n"

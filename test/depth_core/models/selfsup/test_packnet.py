@@ -220,7 +220,7 @@ def test_dropout_is_on_the_shortcuts_and_only_in_training() -> None:
         ({'features_3d': 8}, '1, 2 and 4 always fit'),
         ({'dropout': 1.0}, r'dropout 1\.0 is not in \[0, 1\)'),
         ({'pretrained': True}, 'depth_core.convert'),
-        ({'min_depth': 2.0, 'max_depth': 1.0}, 'is not a range'),
+        ({'min_depth': 2.0, 'max_depth': 1.0}, 'give 0 < min < max'),
     ],
 )
 def test_what_no_packnet_can_be_is_refused(options: dict[str, Any], message: str) -> None:
