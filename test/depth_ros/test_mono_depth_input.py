@@ -162,7 +162,9 @@ def test_filters_can_be_changed_while_the_node_runs(compressed: Compressed) -> N
 
     def points(number: int) -> PointCloud2:
         compressed.depth(number)
-        compressed.ros.until(lambda: clouds[-1].header == header(number), 'its cloud')
+        compressed.ros.until(
+            lambda: any(cloud.header == header(number) for cloud in clouds), 'its cloud'
+        )
         return clouds[-1]
 
     assert compressed.ros.feed(send, clouds).width == 160
