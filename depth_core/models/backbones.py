@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 import timm
 import torch
 import torchvision
+from timm.layers.conv2d_same import Conv2dSame
 from timm.layers.format import Format
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
@@ -64,6 +65,45 @@ class DenseNetEncoder(nn.Module):
         return tuple(weights[f'{name}.weight'].shape[0] for name in names)
 
 
+class EvenSameConv2d(nn.Conv2d):
+    """A convolution of stride 2 with the padding that TensorFlow gives maps of even size.
+
+    timm computes that padding from the size of each map. Where the size is free, as in an exported
+    graph, this makes the size of every further map a formula of formulas, and tracing it does not
+    come to an end. Maps that are halved are of even size here: the input is a multiple of 32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  torch's own name for it
+        """Pad by kernel size less stride, the odd row or column last, and convolve."""
+        pads: list[int] = []
+        for size, step in zip(reversed(self.kernel_size), reversed(self.stride), strict=True):
+            total = size - step
+            pads += [total // 2, total - total // 2]
+        return F.conv2d(
+            F.pad(input, pads), self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )
+
+
+def pad_for_even_sizes(network: nn.Module) -> None:
+    """Give the convolutions of stride 2 whose padding depends on the size a fixed one.
+
+    What they compute of maps of even size stays the same, and so do the names of the weights.
+    """
+    for name, layer in list(network.named_modules()):
+        if not isinstance(layer, Conv2dSame) or layer.stride != (2, 2) or layer.dilation != (1, 1):
+            continue
+        fixed = EvenSameConv2d(
+            layer.in_channels,
+            layer.out_channels,
+            (layer.kernel_size[0], layer.kernel_size[1]),
+            stride=2,
+            groups=layer.groups,
+            bias=layer.bias is not None,
+        )
+        fixed.weight, fixed.bias = layer.weight, layer.bias
+        network.set_submodule(name, fixed)
+
+
 class TimmEncoder(nn.Module):
     """Any timm network that gives a pyramid of feature maps down to stride 32.
 
@@ -107,6 +147,7 @@ class TimmEncoder(nn.Module):
             raise ModelError(message)
         if weights == 'packaged':
             load_packaged_weights(self.network, name)
+        pad_for_even_sizes(self.network)
         config = timm.get_pretrained_cfg(name)
         mean, std = (config.mean, config.std) if config else ((0.5,) * 3, (0.5,) * 3)
         self.register_buffer('mean', torch.tensor(mean).reshape(1, 3, 1, 1), persistent=False)

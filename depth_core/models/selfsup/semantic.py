@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from depth_core.errors import ConfigError, ModelError, unknown_name
-from depth_core.models.backbones import EncoderWeights
+from depth_core.models.backbones import EncoderWeights, pad_for_even_sizes
 from depth_core.models.packaged_weights import load_packaged_weights
 from depth_core.precision import at_least_float32
 
@@ -79,6 +79,7 @@ class SemanticNetwork(nn.Module):
         )
         if weights == 'packaged':
             load_packaged_weights(self.network.encoder.model, encoder.removeprefix(_OF_TIMM))
+        pad_for_even_sizes(self.network.encoder)
         self.channels = channels
         self.classes = classes
         mean, std = _normalisation(encoder)

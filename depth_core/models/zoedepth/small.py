@@ -43,6 +43,8 @@ from depth_core.precision import at_least_float32
 
 _COLD: Final = (-3.0, 2.0)
 """Biases of the two votes on temperature with which it starts at about 1.1."""
+_ROUTER_GRID: Final = (6, 8)
+"""What images of 192x256, the size of training, have at stride 32."""
 _ROUTER_LAYERS: Final = 2
 _ROUTER_HEADS: Final = 4
 
@@ -116,6 +118,18 @@ class SmallCore(nn.Module):
         return features_of(self.encoder, self.decoder, images)
 
 
+class GridRouter(DomainRouter):
+    """The router on a grid of one size, so that it reads images of any size alike.
+
+    As many tokens for every image also keep a graph of free size simple: with a number of tokens
+    that depends on the size, its export does not come to an end.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Turn coarsest features [B, C, h, w] into logits [B, n_domains]."""
+        return super().forward(resize_bilinear(x, _ROUTER_GRID, 'half_pixel'))
+
+
 class ZoeDepthSmallDomains(ZoeDepthNK):
     """The small network with a head for each domain and a router, as ZoeD-NK."""
 
@@ -134,7 +148,7 @@ class ZoeDepthSmallDomains(ZoeDepthNK):
             name: _log_head(channels, bins, highest=math.log(metres / spec.min_depth) / span)
             for name, metres in highest.items()
         }
-        router = DomainRouter(
+        router = GridRouter(
             channels[0],
             bins.embedding_dim,
             len(heads),
