@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ROS 2 layer: messages to arrays, one call of `depth_core.runtime`, arrays to messages.
 
-`settings` holds every parameter, `outputs` every topic that is published, `conversions` and
-`point_cloud` are pure functions, `answer` takes one image through them, and `mono_depth_node` is
-the lifecycle node. Importing this package loads neither rclpy nor a message package.
+`settings` holds every parameter (`options` its groups), and `mono_depth_node` is the lifecycle
+node. An image is taken through it by `frames`: `frames.answer` is its way, `frames.outputs` has a
+row for each topic. `messages` holds the pure functions between messages and values, `model` what
+is served, `scale` where metres come from, `health` diagnostics and watchdog, `middleware` what
+lies between a process and the network. Commands are modules of this folder. Importing this
+package loads neither rclpy nor a message package.
 """
 
 from __future__ import annotations

@@ -33,24 +33,24 @@ from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
-from depth_ros.diagnostics import Observed, status_messages
-from depth_ros.frame_statistics import REPEAT_S, FrameStatistics
-from depth_ros.identity import Identity
-from depth_ros.memory import keep_freed_memory
-from depth_ros.opening import Opening
-from depth_ros.outputs import OUTPUTS, SCALE, Outputs
-from depth_ros.parameter_fields import When
+from depth_ros.frames.outputs import OUTPUTS, SCALE, Outputs
+from depth_ros.frames.serving import Serving
+from depth_ros.frames.statistics import REPEAT_S, FrameStatistics
+from depth_ros.health.diagnostics import Observed, status_messages
+from depth_ros.health.identity import Identity
+from depth_ros.health.silence import IMAGE_TYPES
+from depth_ros.health.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
+from depth_ros.middleware.memory import keep_freed_memory
+from depth_ros.middleware.process import StartableNode, run_node
+from depth_ros.middleware.qos import DIAGNOSTICS_QOS, input_qos, output_qos, senders_of
+from depth_ros.middleware.qos_overrides import QosOverrides, Role
+from depth_ros.middleware.topics import transport_topic
+from depth_ros.model.opening import Opening
+from depth_ros.model.served_model import backends_left, described, identity_of, open_model
+from depth_ros.options.fields import When
 from depth_ros.parameters import declare_parameters
-from depth_ros.process import StartableNode, run_node
-from depth_ros.qos import DIAGNOSTICS_QOS, input_qos, output_qos, senders_of
-from depth_ros.qos_overrides import QosOverrides, Role
-from depth_ros.served_model import backends_left, described, identity_of, open_model
 from depth_ros.services import create_reset_services
-from depth_ros.serving import Serving
 from depth_ros.settings import BY_NAME, settings_from
-from depth_ros.silence import IMAGE_TYPES
-from depth_ros.topics import transport_topic
-from depth_ros.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
 
 NODE_NAME: Final = 'mono_depth'
 DIAGNOSTICS: Final = '/diagnostics'

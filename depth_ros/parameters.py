@@ -15,7 +15,7 @@ from rclpy.node import Node
 
 from depth_core.errors import run_command
 from depth_ros.arguments import CommandParser
-from depth_ros.parameter_fields import ParameterField, Value, When
+from depth_ros.options.fields import ParameterField, Value, When
 from depth_ros.settings import PARAMETERS, Settings
 
 

@@ -30,10 +30,10 @@ from depth_core.data.bag.opener import Bag, RawMessage, open_bag, select_connect
 from depth_core.data.bag.storage import ROS1
 from depth_core.errors import ConfigError, DataError, run_command, unknown_name
 from depth_ros.arguments import CommandParser, not_negative, positive
-from depth_ros.message_types import find_message_class
+from depth_ros.messages.restamp import Restamp, begins_with_header
+from depth_ros.middleware.message_types import find_message_class
+from depth_ros.middleware.session import ros_node, signals_held
 from depth_ros.playback import CLOCK_HZ, QUEUE_DEPTH, BagClock, Playback, Timeline
-from depth_ros.restamp import Restamp, begins_with_header
-from depth_ros.session import ros_node, signals_held
 
 LATCHED_TOPICS = ('tf_static', 'robot_description')
 """Topics whose last message a late subscriber expects, by the last part of their name."""

@@ -11,7 +11,7 @@ from rclpy.node import Node
 from rosgraph_msgs.msg import Clock
 
 from depth_core.data.bag.opener import RawMessage
-from depth_ros.session import signals_held
+from depth_ros.middleware.session import signals_held
 
 QUEUE_DEPTH = 10
 CLOCK_HZ = 100.0

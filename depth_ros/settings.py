@@ -21,11 +21,9 @@ from depth_core.preview import ColourScale, scale_of_range
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
 from depth_core.shipped import default_model, find_model
-from depth_ros.compressed_options import CompressedOptions
-from depth_ros.engine_parameters import EngineParameters
-from depth_ros.health_options import HealthOptions
-from depth_ros.output_options import CloudOptions, DepthOptions, RateOptions
-from depth_ros.parameter_fields import (
+from depth_ros.options.compressed import CompressedOptions
+from depth_ros.options.engine import EngineParameters
+from depth_ros.options.fields import (
     ParameterField,
     When,
     parameter,
@@ -33,7 +31,9 @@ from depth_ros.parameter_fields import (
     split_names,
     with_values,
 )
-from depth_ros.scale_options import ScaleOptions, ScaleSource
+from depth_ros.options.health import HealthOptions
+from depth_ros.options.output import CloudOptions, DepthOptions, RateOptions
+from depth_ros.options.scale import ScaleOptions, ScaleSource
 
 Reliability: TypeAlias = Literal['best_effort', 'reliable']
 

@@ -24,11 +24,9 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_core.errors import DataError, run_command
-from depth_ros.answered import Answered, answered
 from depth_ros.arguments import CommandParser, positive
-from depth_ros.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
-from depth_ros.drops import FrameError
-from depth_ros.outputs import (
+from depth_ros.frames.drops import FrameError
+from depth_ros.frames.outputs import (
     CAMERA_INFO,
     CONFIDENCE,
     DEPTH,
@@ -37,10 +35,12 @@ from depth_ros.outputs import (
     PREVIEW,
     SIGMA,
 )
-from depth_ros.qos import input_qos
-from depth_ros.rerun_file import HELP, check_rerun, rerun_file
-from depth_ros.session import ros_node, signals_held
-from depth_ros.topics import transport_topic
+from depth_ros.messages.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
+from depth_ros.middleware.qos import input_qos
+from depth_ros.middleware.session import ros_node, signals_held
+from depth_ros.middleware.topics import transport_topic
+from depth_ros.pictures.answered import Answered, answered
+from depth_ros.pictures.rerun_file import HELP, check_rerun, rerun_file
 
 IMAGE: Final = 'image'
 TOPICS: Final = {
@@ -171,7 +171,7 @@ def write(options: Namespace, answer: Answered) -> None:
     Raises:
         DepthError: One cannot be written.
     """
-    from depth_ros.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
+    from depth_ros.pictures.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
 
     stamp_s = answer.stamp_ns * 1e-9
     draw_answer(answer, title=f'mono_depth, stamp {stamp_s:.3f} s', path=options.output)

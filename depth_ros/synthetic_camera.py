@@ -29,10 +29,10 @@ from std_msgs.msg import Header
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import ConfigError, run_command
 from depth_ros.arguments import CommandParser, count, positive
-from depth_ros.conversions import image_message
-from depth_ros.memory import keep_freed_memory
-from depth_ros.qos import RELIABILITIES, output_qos
-from depth_ros.session import ros_node, signals_held
+from depth_ros.messages.conversions import image_message
+from depth_ros.middleware.memory import keep_freed_memory
+from depth_ros.middleware.qos import RELIABILITIES, output_qos
+from depth_ros.middleware.session import ros_node, signals_held
 
 DEFAULT_SCENE: Final = 'street_residential'
 DEFAULT_SEED: Final = 4

@@ -27,8 +27,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from depth_ros.fastdds import profile_variable
 from depth_ros.launch_checks import require_file, require_package, require_time
+from depth_ros.middleware.fastdds import profile_variable
 from depth_ros.settings import BY_NAME
 
 SHARE = Path(get_package_share_directory('depth_ros'))

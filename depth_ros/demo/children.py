@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from depth_core.errors import DepthError, uninterrupted
-from depth_ros.fastdds import SHARED_MEMORY
+from depth_ros.middleware.fastdds import SHARED_MEMORY
 
 DOMAINS: Final = range(1, 102)
 """Domains whose ports lie below the ephemeral ones on every Linux."""

@@ -16,11 +16,11 @@ from sensor_msgs.msg import Image
 
 from depth_core.contracts import Float32Array
 from depth_core.metrics import DepthMetrics, MetricAccumulator, mean_metrics
-from depth_ros.answered import Answered, answered
-from depth_ros.conversions import nanoseconds, rgb_from_compressed
 from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, TRUTH
-from depth_ros.outputs import CAMERA_INFO, CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
-from depth_ros.qos import input_qos
+from depth_ros.frames.outputs import CAMERA_INFO, CONFIDENCE, DEPTH, OUTPUTS, POINTS, SIGMA
+from depth_ros.messages.conversions import nanoseconds, rgb_from_compressed
+from depth_ros.middleware.qos import input_qos
+from depth_ros.pictures.answered import Answered, answered
 
 NODE_TOPICS: Final = {
     output.topic: output.kind

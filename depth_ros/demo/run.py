@@ -26,7 +26,6 @@ from depth_core.errors import DepthError, terminated_cleanly
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
 from depth_core.runtime.backends import AUTO
-from depth_ros.answered import Answered
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import (
     CAMERA,
@@ -39,11 +38,12 @@ from depth_ros.demo.camera import (
 )
 from depth_ros.demo.children import Child, children_ended, free_domain_id
 from depth_ros.demo.monitor import Monitor, Score
-from depth_ros.fastdds import fitting_profile, profile_variable
-from depth_ros.memory import keep_freed_memory
-from depth_ros.outputs import DEPTH
-from depth_ros.rerun_file import HELP, check_rerun, rerun_file
-from depth_ros.session import ros_node, signals_held
+from depth_ros.frames.outputs import DEPTH
+from depth_ros.middleware.fastdds import fitting_profile, profile_variable
+from depth_ros.middleware.memory import keep_freed_memory
+from depth_ros.middleware.session import ros_node, signals_held
+from depth_ros.pictures.answered import Answered
+from depth_ros.pictures.rerun_file import HELP, check_rerun, rerun_file
 from depth_ros.settings import BY_NAME, Settings
 
 PROCESSES: Final = 3
@@ -204,7 +204,7 @@ def draw(options: Namespace, model: Path, monitor: Monitor, score: Score) -> Non
     answer = monitor.answer()
     if answer is None:
         return
-    from depth_ros.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
+    from depth_ros.pictures.picture import draw_answer  # noqa: PLC0415 a second of imports, not before
 
     path = options.output_dir / 'demo.png'
     scale = scale_for(read_manifest(model).output) if model.suffix == '.onnx' else None

@@ -21,14 +21,14 @@ from sensor_msgs.msg import Image
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.manifest import Manifest
 from depth_core.runtime import Predictor
-from depth_ros.answer import Frame, FrameAnswerer
-from depth_ros.camera_info import CameraInfoStore
-from depth_ros.frame_statistics import FrameStatistics
-from depth_ros.memory import keep_freed_memory
-from depth_ros.outputs import Outputs
+from depth_ros.frames.answer import Frame, FrameAnswerer
+from depth_ros.frames.outputs import Outputs
+from depth_ros.frames.statistics import FrameStatistics
+from depth_ros.messages.camera_info import CameraInfoStore
+from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.settings import Settings
-from test.depth_ros.messages import camera_info, header, image, picture
 from test.depth_ros.ros_processes import RosSession, ros_session
+from test.depth_ros.sample_messages import camera_info, header, image, picture
 
 HEIGHT, WIDTH = 256, 320
 

@@ -19,7 +19,7 @@ from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.geometry import unproject
-from depth_ros.conversions import image_message
+from depth_ros.messages.conversions import image_message
 
 START_NS = 1_700_000_000_000_000_000
 PERIOD_NS = 100_000_000

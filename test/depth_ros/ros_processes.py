@@ -33,7 +33,7 @@ from depth_ros.demo.children import (
     remove_orphans,
     shared_memory_names,
 )
-from depth_ros.fastdds import fitting_profile
+from depth_ros.middleware.fastdds import fitting_profile
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PATIENCE_S = 240.0

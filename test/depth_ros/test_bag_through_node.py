@@ -21,11 +21,11 @@ from depth_core.data.bag.opener import open_bag, select_connections
 from depth_core.metrics import Evaluation, MetricAccumulator
 from depth_core.runtime import Predictor
 from depth_core.shipped import default_model
-from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
+from depth_ros.messages.conversions import rgb_from_compressed, rgb_from_image
 from test.depth_ros.bags import COMPRESSED, IMAGE, picture, write_bag
-from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import ros_session
+from test.depth_ros.sample_messages import stamp_ns
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 
 KITTI_IMAGE = '/kitti/camera_color_left/image_raw'

@@ -23,10 +23,10 @@ from rcl_interfaces.srv import SetParameters
 from sensor_msgs.msg import CameraInfo, Image
 
 from depth_core.presets import find
-from depth_ros.conversions import image_message
+from depth_ros.messages.conversions import image_message
 from test.depth_ros.broken_graphs import write_narrow_sky, write_negative_scale
-from test.depth_ros.messages import pixels_of, stamp_ns
 from test.depth_ros.ros_processes import RELIABLE, RosSession, ros_session
+from test.depth_ros.sample_messages import pixels_of, stamp_ns
 from test.foreign import STANDINS, View
 from test.foreign_rules import RULES, Camera, Scene
 

@@ -15,10 +15,10 @@ import yaml
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.contracts import DepthMap
-from depth_ros.frame_result import FrameResult
-from depth_ros.outputs import OUTPUTS, Output
+from depth_ros.frames.outputs import OUTPUTS, Output
+from depth_ros.frames.result import FrameResult
 from depth_ros.settings import Settings
-from test.depth_ros.messages import camera_info, header, picture
+from test.depth_ros.sample_messages import camera_info, header, picture
 
 BY_TOPIC = {output.topic: output for output in OUTPUTS}
 RVIZ_KINDS = {

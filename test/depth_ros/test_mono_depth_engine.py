@@ -14,8 +14,8 @@ from rcl_interfaces.srv import GetParameters, SetParameters
 from sensor_msgs.msg import Image
 
 from depth_core.runtime import Predictor
-from test.depth_ros.messages import image, picture, pixels_of
 from test.depth_ros.ros_processes import NodeProcess, RosSession, ros_session
+from test.depth_ros.sample_messages import image, picture, pixels_of
 from test.fakes.installation import child_environment
 from test.standin import write_standin_onnx
 

@@ -17,17 +17,17 @@ from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.runtime import Predictor
-from depth_ros.conversions import millimetres
+from depth_ros.messages.conversions import millimetres
 from depth_ros.parameters import descriptor
 from depth_ros.settings import PARAMETERS
-from test.depth_ros.messages import (
+from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
+from test.depth_ros.sample_messages import (
     camera_info,
     compressed_image,
     header,
     picture,
     pixels_of,
 )
-from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros

@@ -13,8 +13,8 @@ import pytest
 from sensor_msgs.msg import Image
 
 from depth_core.manifest import METADATA_KEY
-from test.depth_ros.messages import FRAME_ID, image
 from test.depth_ros.ros_processes import RosSession, ros_session
+from test.depth_ros.sample_messages import FRAME_ID, image
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros

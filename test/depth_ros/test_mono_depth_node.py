@@ -16,9 +16,9 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.preview import colour_depth, scale_for
 from depth_core.runtime import Predictor
-from depth_ros.outputs import OUTPUTS
-from test.depth_ros.messages import FRAME_ID, camera_info, header, image, picture, pixels_of
+from depth_ros.frames.outputs import OUTPUTS
 from test.depth_ros.ros_processes import BEST_EFFORT, RosSession, ros_session
+from test.depth_ros.sample_messages import FRAME_ID, camera_info, header, image, picture, pixels_of
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sensor_msgs.msg import Image
 
-from test.depth_ros.messages import header, image
 from test.depth_ros.ros_processes import ros_session
+from test.depth_ros.sample_messages import header, image
 from test.guarded import guarded
 from test.standin import write_standin_onnx
 

@@ -19,9 +19,9 @@ from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
 from depth_core.runtime import Predictor
-from depth_ros.conversions import image_message
-from test.depth_ros.messages import camera_info, header, image, picture, pixels_of
+from depth_ros.messages.conversions import image_message
 from test.depth_ros.ros_processes import RosSession, ros_session
+from test.depth_ros.sample_messages import camera_info, header, image, picture, pixels_of
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros

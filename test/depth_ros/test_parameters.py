@@ -15,8 +15,8 @@ from depth_core.errors import ConfigError
 from depth_core.manifest import Confidence, Manifest
 from depth_core.preview import ColourScale
 from depth_core.runtime.engine import EngineOptions
-from depth_ros.output_options import CloudOptions
-from depth_ros.parameter_fields import When, parameter, parameters_of, with_values
+from depth_ros.options.fields import When, parameter, parameters_of, with_values
+from depth_ros.options.output import CloudOptions
 from depth_ros.parameters import descriptor, markdown_table, yaml_text
 from depth_ros.settings import (
     BY_NAME,

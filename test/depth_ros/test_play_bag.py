@@ -25,7 +25,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.data.bag.opener import open_bag, select_connections
 from depth_core.errors import ConfigError, DataError
-from depth_ros.conversions import rgb_from_compressed, rgb_from_image
+from depth_ros.messages.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.play_bag import main, recorded_qos
 from depth_ros.playback import QUEUE_DEPTH, Playback
 from test.depth_ros.bags import (
@@ -38,8 +38,8 @@ from test.depth_ros.bags import (
     picture,
     write_bag,
 )
-from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
+from test.depth_ros.sample_messages import stamp_ns
 
 KINDS: dict[str, dict[str, Any]] = {
     'mcap': {},

@@ -13,13 +13,13 @@ from numpy.testing import assert_array_equal
 from sensor_msgs.msg import Image
 
 from depth_core.contracts import DepthMap
-from depth_ros.answered import answered
-from depth_ros.frame_result import FrameResult
-from depth_ros.outputs import OUTPUTS, POINTS
+from depth_ros.frames.outputs import OUTPUTS, POINTS
+from depth_ros.frames.result import FrameResult
+from depth_ros.pictures.answered import answered
 from depth_ros.settings import settings_from
 from depth_ros.snapshot import TOPICS, described
-from test.depth_ros.messages import camera_info, header, image, picture
 from test.depth_ros.ros_processes import BEST_EFFORT, ros_session
+from test.depth_ros.sample_messages import camera_info, header, image, picture
 
 SIZE = (12, 16)
 

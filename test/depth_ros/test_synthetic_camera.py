@@ -12,8 +12,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
 from depth_core.errors import ConfigError
-from depth_ros.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.demo.monitor import float_image
+from depth_ros.messages.conversions import rgb_from_compressed, rgb_from_image
 from depth_ros.synthetic_camera import (
     Frame,
     SteadyRate,
@@ -23,8 +23,8 @@ from depth_ros.synthetic_camera import (
     main,
     render,
 )
-from test.depth_ros.messages import stamp_ns
 from test.depth_ros.ros_processes import ros_session
+from test.depth_ros.sample_messages import stamp_ns
 
 HEIGHT, WIDTH = 60, 80
 FRAMES = 3

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from depth_core.models.__main__ import page
-from depth_ros.outputs import OUTPUTS
+from depth_ros.frames.outputs import OUTPUTS
 from test.packaging.engine_tables import PAGE, TABLES, filled
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_core.contracts import DepthMap, Float32Array
-from depth_ros.frame_result import FrameResult
-from depth_ros.outputs import OUTPUTS
+from depth_ros.frames.outputs import OUTPUTS
+from depth_ros.frames.result import FrameResult
 from depth_ros.settings import Settings, settings_from
-from test.depth_ros.messages import FRAME_ID, camera_info, header, picture
+from test.depth_ros.sample_messages import FRAME_ID, camera_info, header, picture
 
 BY_TOPIC = {output.topic: output for output in OUTPUTS}
 HEIGHT, WIDTH = 30, 40

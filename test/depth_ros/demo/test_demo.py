@@ -21,7 +21,7 @@ from depth_core.errors import ConfigError, DepthError
 from depth_core.shipped import shipped_file
 from depth_ros.demo.children import remove_orphans, shared_memory_names
 from depth_ros.demo.run import main, make_folder, one_machine_environment
-from depth_ros.fastdds import SHARED_MEMORY, fitting_profile
+from depth_ros.middleware.fastdds import SHARED_MEMORY, fitting_profile
 from test.depth_ros.ros_processes import (
     PATIENCE_S,
     REPOSITORY,
@@ -241,7 +241,7 @@ def test_a_live_camera_without_torch_is_answered_with_the_remedy(
 def test_demo_player_and_node_do_without_what_the_demo_does_not_install() -> None:
     code = (
         'import sys\n'
-        'import depth_ros.demo.run, depth_ros.picture, depth_ros.demo.record\n'
+        'import depth_ros.demo.run, depth_ros.pictures.picture, depth_ros.demo.record\n'
         'import depth_ros.play_bag, depth_ros.mono_depth_node\n'
         "absent = {'torch', 'torchvision', 'timm', 'h5py', 'onnx', 'onnxruntime', 'tqdm'}\n"
         "absent |= {'jsonargparse', 'lightning_fabric', 'safetensors'}\n"

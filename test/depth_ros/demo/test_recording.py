@@ -18,7 +18,7 @@ from depth_core.shipped import shipped_file
 from depth_ros.demo.camera import CAMERA, IMAGE, INFO, RECORDED_HZ, RECORDING, TRUTH
 from depth_ros.demo.record import main, rounded
 from depth_ros.synthetic_camera import render
-from test.depth_ros.messages import stamp_ns
+from test.depth_ros.sample_messages import stamp_ns
 
 FRAMES = 40
 HEIGHT, WIDTH = 480, 640

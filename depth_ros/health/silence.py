@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why no image comes: what is known of the publishers of the topic, and what to do."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+from depth_ros.middleware.qos import Sender
+
+IMAGE_TYPES: Final = {
+    'raw': 'sensor_msgs/msg/Image',
+    'compressed': 'sensor_msgs/msg/CompressedImage',
+}
+"""What each transport is subscribed to as."""
+
+
+def silence_text(
+    topic: str,
+    senders: Sequence[Sender],
+    *,
+    transport: str,
+    reliability: str,
+    frames_in: int,
+    silent_s: float,
+) -> str:
+    """Say that no image comes, and why that may be.
+
+    Args:
+        topic: Of the images.
+        senders: Its publishers.
+        transport: The parameter image_transport.
+        reliability: The parameter input_reliability.
+        frames_in: How many images have come since configure.
+        silent_s: Since the last of them, or since activation.
+    """
+    since = f'the last of {frames_in} came {silent_s:.0f} s ago' if frames_in else 'none has come'
+    counted = Counter(map(str, senders))
+    found = '; '.join(f'{count} x {sender}' for sender, count in sorted(counted.items()))
+    publishers = f'publishers: {found}' if found else f'{topic} has no publisher'
+    hint = _hint(senders, transport=transport, reliability=reliability, had_come=frames_in > 0)
+    return f'no image for {silent_s:.0f} s on {topic} ({since}): {publishers}; {hint}'
+
+
+def _hint(senders: Sequence[Sender], *, transport: str, reliability: str, had_come: bool) -> str:
+    if not senders:
+        if had_come:
+            return 'the camera has ended; start it again'
+        return 'start the camera, or remap image (image:=/camera/image_raw)'
+    wanted = IMAGE_TYPES[transport]
+    fitting = [sender for sender in senders if sender.kind == wanted]
+    if not fitting:
+        return (
+            f'none of type {wanted}, which image_transport = {transport} takes; '
+            f'{_other_transport(senders)}'
+        )
+    if reliability == 'reliable' and all(item.reliability == 'best_effort' for item in fitting):
+        return 'input_reliability is reliable, which none of them offers; set it to best_effort'
+    if had_come:
+        return 'the camera has stopped, or the link to it is down; look at its own log'
+    return (
+        'the QoS fits, so the middleware loses the images: give both sides a Fast DDS profile '
+        'whose shared memory holds them (FASTDDS_DEFAULT_PROFILES_FILE, config/fastdds.xml)'
+    )
+
+
+def _other_transport(senders: Sequence[Sender]) -> str:
+    """What to do where publishers have messages of another type."""
+    kinds = {sender.kind for sender in senders}
+    other = next((name for name, kind in IMAGE_TYPES.items() if kind in kinds), '')
+    if not other:
+        return 'remap image to the topic of a camera'
+    topic = '' if other == 'raw' else f', and remap image/{other} to this topic'
+    return f'set image_transport to {other}{topic}'

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth to an organised PointCloud2, on the fast path.
+
+The rays of a camera are computed once; a frame then costs two multiplications, one interleaving
+copy into the message layout and the filters that are switched on.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
+from std_msgs.msg import Header
+
+from depth_core.contracts import BoolArray, Float32Array, Uint8Array
+from depth_ros.messages.camera_info import TabulatedRays, rays
+from depth_ros.options.output import CloudOptions
+
+_NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
+
+
+class RayCache:
+    """The rays of the camera seen last."""
+
+    def __init__(self) -> None:
+        self._key: tuple[object, ...] | None = None
+        self._rays = np.empty((2, 0, 0), np.float32)
+        self._tabulated = TabulatedRays()
+
+    def __call__(self, info: CameraInfo, *, rectified: bool, stride: int) -> Float32Array:
+        """Return [2, H', W'] rays of every `stride`-th pixel of a fitted camera_info."""
+        key = (
+            info.height,
+            info.width,
+            info.distortion_model,
+            tuple(info.d),
+            tuple(info.k),
+            tuple(info.p),
+            rectified,
+            stride,
+        )
+        if key != self._key:
+            found = self._tabulated(info, rectified=rectified, stride=stride)
+            if found is None:
+                found = rays(info, rectified=rectified, stride=stride)
+            self._rays = found
+            self._key = key
+        return self._rays
+
+
+def point_cloud(
+    depth_m: Float32Array,
+    pixel_rays: Float32Array,
+    *,
+    header: Header,
+    options: CloudOptions,
+    rgb: Uint8Array | None = None,
+    confidence: Float32Array | None = None,
+    keep: BoolArray | None = None,
+) -> PointCloud2:
+    """Return the organised cloud of a depth map.
+
+    Args:
+        depth_m: [H, W] z-depth; pixels that are not finite become NaN points.
+        pixel_rays: [2, H', W'] from `RayCache`, for the stride of `options`.
+        header: Taken over as it is: stamp and frame of the image.
+        options: Fields, filters and stride.
+        rgb: [H, W, 3] the image; needed when `options.color`.
+        confidence: [H, W]; needed when `options.needs_confidence`.
+        keep: [H, W] pixels that may become points; None where all may.
+
+    Returns:
+        H' x W' points: float32 x, y, z, then `rgb` (0xRRGGBB in the bits of a float32, as PCL
+        and rviz read it) and `confidence` where asked for. Filtered points are NaN; where the
+        options want no organised cloud they are left out, and the others stand in one row.
+    """
+    every = (slice(None, None, options.stride),) * 2
+    usable = _usable(depth_m, confidence, options)
+    if keep is not None:
+        usable &= keep
+    usable = usable[every]
+    if np.isnan(pixel_rays.sum()):  # some pixels have no ray, so they are no points either
+        usable = usable & ~np.isnan(pixel_rays[0])
+    z = np.where(usable, depth_m[every], np.float32(np.nan))
+    planes = [pixel_rays[0] * z, pixel_rays[1] * z, z]
+    names = ['x', 'y', 'z']
+    if options.color and rgb is not None:
+        planes.append(_packed_rgb(rgb[every]))
+        names.append('rgb')
+    if options.confidence and confidence is not None:
+        planes.append(np.ascontiguousarray(confidence[every]))
+        names.append('confidence')
+    points = np.asarray(cv2.merge(planes))  # [H', W', fields]
+    if not options.organized:
+        points = points[np.isfinite(points[..., :3]).all(axis=-1)][None]
+
+    message = PointCloud2()
+    message.header = header
+    message.height, message.width = points.shape[:2]
+    message.fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate(names)
+    ]
+    message.is_bigendian = sys.byteorder == 'big'
+    message.point_step = 4 * len(names)
+    message.row_step = message.point_step * message.width
+    message.is_dense = not options.organized
+    message.data.frombytes(points.reshape(-1).view(np.uint8).data)
+    return message
+
+
+def _usable(
+    depth_m: Float32Array, confidence: Float32Array | None, options: CloudOptions
+) -> BoolArray:
+    keep = np.isfinite(depth_m)
+    if options.edge_ratio > 0.0:
+        keep &= ~flying_pixels(depth_m, ratio=options.edge_ratio)
+    if options.max_range_m > 0.0:
+        keep &= depth_m <= options.max_range_m
+    if options.min_confidence > 0.0 and confidence is not None:
+        keep &= confidence >= options.min_confidence
+    return keep
+
+
+def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
+    """Mark pixels on a depth edge, where a network gives a depth between both surfaces.
+
+    A pixel is marked when the farthest of its 3 x 3 neighbours is more than `ratio` farther than
+    the nearest one. Neighbours without an estimate are left out; sky counts as far.
+
+    Args:
+        depth_m: [H, W] z-depth.
+        ratio: Relative step, above 0. A level floor seen from h metres at z metres, by f pixels,
+            steps by about 2 z / (f h), so a small ratio also cuts far ground away.
+
+    Returns:
+        [H, W] True on edges.
+    """
+    unknown = np.isnan(depth_m)
+    if unknown.any():
+        nearest = cv2.erode(np.where(unknown, np.float32(np.inf), depth_m), _NEIGHBOURHOOD)
+        farthest = cv2.dilate(np.where(unknown, np.float32(-np.inf), depth_m), _NEIGHBOURHOOD)
+    else:
+        nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
+        farthest = cv2.dilate(depth_m, _NEIGHBOURHOOD)
+    with np.errstate(over='ignore'):  # OpenCV's border counts as very far
+        edges: BoolArray = farthest > nearest * np.float32(1.0 + ratio)
+    return edges
+
+
+def _packed_rgb(rgb: Uint8Array) -> NDArray[np.float32]:
+    """Pack [H, W, 3] into the bits of a float32: 0xRRGGBB, the upper byte 255."""
+    order = cv2.COLOR_RGB2BGRA if sys.byteorder == 'little' else cv2.COLOR_RGB2RGBA
+    packed = cv2.cvtColor(np.ascontiguousarray(rgb), order)
+    if sys.byteorder == 'big':
+        packed = np.roll(packed, 1, axis=-1)
+    return packed.view(np.float32)[..., 0]

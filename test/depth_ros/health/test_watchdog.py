@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A backend that hangs, fails or ends its thread, in a real node."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sensor_msgs.msg import Image
+
+from depth_core.errors import BackendError, DataError
+from depth_ros.health.watchdog import STEADY_ANSWERS, InferenceRecord
+from test.depth_ros.ros_processes import NodeProcess, RosSession, ros_session
+from test.depth_ros.sample_messages import header, image
+from test.standin import write_standin_onnx
+
+SPOILT = """
+import pathlib
+import sys
+import threading
+
+import depth_ros.mono_depth_node as node
+from depth_core.errors import BackendError
+from depth_core.runtime import Predictor
+
+orders = pathlib.Path(sys.argv.pop(1))
+predict = Predictor.predict
+
+
+def spoilt(self, *arguments, **options):
+    backend, what = orders.read_text().split()
+    if backend in (self.backend, 'any') and what != 'answer':
+        if what in ('hang', 'end'):
+            served = orders.with_suffix('.served')  # once; a file is never seen half written
+            served.write_text('any answer')
+            served.replace(orders)
+        if what.startswith('hang'):
+            threading.Event().wait()
+        if what == 'end':
+            raise SystemExit
+        raise BackendError('the device is gone')
+    return predict(self, *arguments, **options)
+
+
+Predictor.predict = spoilt
+node.main()
+"""
+
+
+class Spoilt:
+    """A node whose backends do as they are ordered."""
+
+    def __init__(self, ros: RosSession, folder: Path) -> None:
+        self.ros = ros
+        self.orders = folder / 'orders'
+        self.number = 0
+        self.order('any answer')
+        model = write_standin_onnx(folder / 'standin.onnx')
+        parameters = {
+            'model': str(model),
+            'backend': "'onnxruntime, openvino'",
+            'diagnostics_period_s': '0.1',
+            'output_timeout_s': '0.5',
+            'inference_limit_s': '2.0',
+        }
+        given = [item for name, value in parameters.items() for item in ('-p', f'{name}:={value}')]
+        self.node: NodeProcess = ros.start('-c', SPOILT, str(self.orders), '--ros-args', *given)
+        self.depths = ros.outputs({'depth/image_raw': Image})['depth/image_raw']
+        self.images = ros.publisher(Image, '/image')
+
+    def order(self, text: str) -> None:
+        given = self.orders.with_suffix('.given')
+        given.write_text(text)
+        given.replace(self.orders)
+
+    def answer(self) -> None:
+        """Send images until so many sent from now on are answered that the backend is well."""
+        first = header(self.number + 1).stamp.sec
+
+        def answered() -> bool:
+            self.send()
+            late = [depth for depth in self.depths if depth.header.stamp.sec >= first]
+            return len(late) > 2 * STEADY_ANSWERS
+
+        self.ros.until(answered, 'depth')
+
+    def send(self) -> None:
+        self.number += 1
+        message = image(self.number)
+        message.header = header(self.number)
+        self.images.publish(message)
+
+    def said(self, key: str, text: str, level: str) -> dict[str, str]:
+        """Send images until the diagnostics say `text`."""
+
+        def accept(values: dict[str, str]) -> bool:
+            self.send()
+            return text in values[key] and values['level'] == level
+
+        return self.ros.diagnostics(accept, f'{text} in {key}')
+
+
+@pytest.fixture
+def spoilt(tmp_path: Path) -> Iterator[Spoilt]:
+    with ros_session(tmp_path) as session:
+        yield Spoilt(session, tmp_path)
+
+
+@pytest.mark.ros
+def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt: Spoilt) -> None:
+    spoilt.answer()
+    spoilt.order('onnxruntime hang')
+    spoilt.said('message', 'nothing was published for', '2')
+    hung = spoilt.said('watchdog_reopened', '1', '1')  # the stamps are old
+    assert 'an inference runs for 2' in hung['watchdog_problem']
+    assert hung['backend'] == 'onnxruntime', 'opened again first'
+    spoilt.answer()
+
+    spoilt.order('any end')
+    spoilt.said('watchdog_problem', 'the thread that answers frames has ended', '1')
+    spoilt.answer()
+
+    spoilt.order('onnxruntime fail')
+    failed = spoilt.said('backend', 'openvino', '1')
+    assert 'inferences failed in a row: the device is gone' in failed['watchdog_problem']
+    assert 'on openvino, in place of onnxruntime' in failed['message']
+    spoilt.answer()
+
+    spoilt.order('any hang')
+
+    def hangs() -> bool:
+        spoilt.send()
+        return spoilt.orders.read_text() == 'any answer'
+
+    spoilt.ros.until(hangs, 'an inference that hangs')
+    spoilt.node.signal(signal.SIGINT)
+    assert spoilt.node.wait() == 0
+    assert spoilt.node.output.count('Traceback') == 0, spoilt.node.output
+
+
+def test_failures_count_in_a_row_and_a_bad_frame_does_not() -> None:
+    record = InferenceRecord()
+
+    def ask(error: Exception | None = None) -> None:
+        with record.inference():
+            assert record.running_s > 0.0
+            if error is not None:
+                raise error
+
+    for _ in range(2):
+        with pytest.raises(BackendError):
+            ask(BackendError('gone'))
+    with pytest.raises(DataError):
+        ask(DataError('no image'))
+    assert record.trouble(1.0) == ''
+    with pytest.raises(RuntimeError):
+        ask(RuntimeError())
+    assert record.trouble(1.0) == '3 inferences failed in a row: RuntimeError'
+    ask()
+    assert (record.trouble(1.0), record.answered, record.running_s) == ('', 1, 0.0)
