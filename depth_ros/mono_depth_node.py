@@ -33,7 +33,7 @@ from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
-from depth_ros.frames.outputs import OUTPUTS, SCALE, Outputs
+from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS, SCALE, Outputs
 from depth_ros.frames.serving import Serving
 from depth_ros.frames.statistics import REPEAT_S, FrameStatistics
 from depth_ros.health.diagnostics import Observed, status_messages
@@ -130,7 +130,7 @@ class MonoDepthNode(StartableNode):
             yield transport_topic(self, 'image', transport), 'subscription', taken
         for name in ('camera_info', 'sparse_depth', 'odometry'):
             yield self.resolve_topic_name(name), 'subscription', taken
-        for output in OUTPUTS:
+        for output in (*OUTPUTS, *RELATIVE_OUTPUTS):
             yield self.resolve_topic_name(output.name_for(self)), 'publisher', offered
         yield self.resolve_topic_name(SCALE), 'publisher', offered
         yield self.resolve_topic_name(DIAGNOSTICS), 'publisher', DIAGNOSTICS_QOS
@@ -216,6 +216,7 @@ class MonoDepthNode(StartableNode):
                     self,
                     reliability=settings.output_reliability,
                     scale=settings.scale_source != 'none',
+                    relative=settings.publish_relative,
                     profile=self._qos.profile,
                 )
                 self._predictor = predictor

@@ -91,14 +91,21 @@ class Settings:
     )
     scale_source: ScaleSource = parameter(
         'Where metres come from, or what corrects them. none: the model gives them itself, and a '
-        'relative one is refused. fixed: scale.factor. ground_plane: the ground in the lower '
-        'image, at scale.camera_height_m. sparse_depth: each answer is fitted to the depth image '
-        'on the topic sparse_depth (32FC1 or 16UC1, pixel by pixel that of the camera, NaN or 0 '
-        'where nothing was measured). speed: how far the camera moved by the topic odometry, and '
-        'how far by the images. Inverse depth takes sparse_depth only.',
+        'relative one is refused, or published as relative only. fixed: scale.factor. '
+        'ground_plane: the ground in the lower image, at scale.camera_height_m. sparse_depth: '
+        'each answer is fitted to the depth image on the topic sparse_depth (32FC1 or 16UC1, '
+        'pixel by pixel that of the camera, NaN or 0 where nothing was measured). speed: how far '
+        'the camera moved by the topic odometry, and how far by the images. Inverse depth takes '
+        'sparse_depth only.',
         default='none',
     )
     scale: ScaleOptions = ScaleOptions()
+    publish_relative: bool = parameter(
+        'Publish what a relative model answers, without unit, on relative/image_raw and its '
+        'calibration on relative/camera_info. Outputs in metres still need a scale_source, and '
+        'are counted as no_scale without one.',
+        default=False,
+    )
     backend: str = parameter(
         f'Backends to try in order, separated by commas: {describe_backends()}. {AUTO} takes a '
         'GPU where one can be used, else the runtime of the processor that answers fastest here.',
@@ -338,6 +345,11 @@ class Settings:
                 f'parameter scale_source is {self.scale_source} and the model gives inverse depth '
                 'of unknown scale and shift, which one factor does not settle; set it to '
                 'sparse_depth.'
+            )
+        if self.publish_relative and model.output.kind.is_metric:
+            yield (
+                f'parameter publish_relative is true and the model gives {model.output.kind} '
+                'depth, which follows in metres; set it to false.'
             )
         confidences = {
             'min_confidence': self.cloud.min_confidence,

@@ -150,16 +150,16 @@ class FrameAnswerer:
         if self._retired.is_set():
             return
         self._publish(wanted, result)
-        done_s = time.monotonic()
+        done_s, answered = time.monotonic(), result.answered
         age_ns = self._clock.now().nanoseconds - nanoseconds(result.header.stamp)
         self._statistics.published(
             FrameTimes(
                 waiting_s=begun_s - frame.arrived_s,
-                inference_s=result.depth.inference_s if result.depth is not None else 0.0,
+                inference_s=0.0 if answered is None else answered.inference_s,
                 latency_s=done_s - frame.arrived_s,
                 age_s=age_ns * 1e-9,
             ),
-            valid_fraction=None if result.depth is None else _valid_fraction(result.depth.depth_m),
+            valid_fraction=None if answered is None else _valid_fraction(answered.depth_m),
         )
 
     def _result(self, frame: Frame, needed: Part) -> FrameResult:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -14,6 +14,7 @@ from depth_core.manifest import Manifest
 from depth_core.runtime import Grid
 from depth_ros.frames.camera import FrameCameras
 from depth_ros.frames.drops import DropReason, FrameError
+from depth_ros.frames.outputs import RELATIVE
 from depth_ros.frames.rectify import Rectifier, View
 from depth_ros.frames.result import FrameResult, Part
 from depth_ros.messages.camera_info import (
@@ -28,6 +29,9 @@ from depth_ros.model.opened_size import OpenedSize
 from depth_ros.scale.metric import MetricScale
 from depth_ros.scale.sources import Scene
 from depth_ros.settings import Settings
+
+_ANSWERS: Final = Part.DEPTH | Part.RELATIVE
+"""What the network is asked for."""
 
 
 class Predict(Protocol):
@@ -57,12 +61,13 @@ class FrameDepth:
         Args:
             manifest: Of the model.
             infos: The camera_infos that came.
-            scale: What brings depth to metres; None where the model does.
+            scale: What brings depth to metres; None where the model does, or nothing.
             size: Opens the model for the images.
             image_topic: The resolved topic of the images.
             log: Takes a line when what is done changes.
         """
         self._infos = infos
+        self._kind = manifest.output.kind
         self._scale = scale
         self._size = size
         self._image_topic = image_topic
@@ -108,14 +113,25 @@ class FrameDepth:
         view = self._rectifier(header, image, settings)
         if view is not None:
             image = view.image
-        depth = info = None
-        if Part.DEPTH in needed:
-            depth = self._depth(header, image, view, settings, predict)
+        answer = depth = info = None
+        if needed & _ANSWERS:
+            if Part.RELATIVE not in needed:
+                self._check_metres()
+            answer, scene = self._answer(header, image, view, settings, predict)
+        if Part.DEPTH in needed and answer is not None:
+            try:
+                depth = self._in_metres(answer, scene, settings)
+            except FrameError as error:
+                if Part.RELATIVE not in needed:
+                    raise
+                withhold(error)
         # Only now: a camera_info that came a little later than its image is there by now.
         if Part.CAMERA_INFO in needed:
             try:
                 info = self._info(header, image, view, settings)
-                size = self._output_size(image, settings) if depth is None else depth.depth_m.shape
+                size = (
+                    self._output_size(image, settings) if answer is None else answer.depth_m.shape
+                )
                 info = resized_info(info, height=size[0], width=size[1])
             except FrameError as error:
                 withhold(error)
@@ -125,17 +141,19 @@ class FrameDepth:
             settings=settings,
             rays=lambda fitted: self._pixel_rays(fitted, settings),
             depth=depth,
+            relative=answer if Part.RELATIVE in needed else None,
             camera_info=info,
         )
 
-    def _depth(
+    def _answer(
         self,
         header: Header,
         image: Uint8Array,
         view: View | None,
         settings: Settings,
         predict: Predict,
-    ) -> DepthMap:
+    ) -> tuple[DepthMap, Scene]:
+        """What the network says of an image, and the image for a source of scale."""
         height, width = image.shape[:2]
         rectified = None if view is None else intrinsics_of(view.info, rectified=True)
         camera = self._cameras(header, settings, height=height, width=width, view=rectified)
@@ -143,15 +161,35 @@ class FrameDepth:
         depth = predict(image, camera, header, grid_of(settings, height=height, width=width))
         if view is not None:
             view.blank(depth.depth_m)
-        if self._scale is None:
-            return depth
         scene = Scene(
             header=header,
             image=image,
             view=view,
             camera=lambda: rectified or self._pinhole(header, image, settings),
         )
-        return self._scale(depth, scene, settings)
+        return depth, scene
+
+    def _in_metres(self, answer: DepthMap, scene: Scene, settings: Settings) -> DepthMap:
+        """The depth in metres.
+
+        Raises:
+            FrameError: There is no scale.
+        """
+        self._check_metres()
+        return answer if self._scale is None else self._scale(answer, scene, settings)
+
+    def _check_metres(self) -> None:
+        """See that metres can follow from an answer at all.
+
+        Raises:
+            FrameError: The model is relative, and there is no source of scale.
+        """
+        if self._scale is None and not self._kind.is_metric:
+            message = (
+                f'the model gives {self._kind} depth and scale_source is none, so nothing in '
+                f'metres is published; {RELATIVE} has the depth as it is.'
+            )
+            raise FrameError(DropReason.NO_SCALE, message)
 
     def _info(
         self, header: Header, image: Uint8Array, view: View | None, settings: Settings

@@ -40,6 +40,8 @@ CONFIDENCE: Final = 'confidence/image_raw'
 PREVIEW: Final = 'depth/color'
 POINTS: Final = 'points'
 SCALE: Final = 'scale'
+RELATIVE: Final = 'relative/image_raw'
+RELATIVE_CAMERA_INFO: Final = 'relative/camera_info'
 
 COMPRESSED_DEPTH: Final = 'compressedDepth'
 """Ending of the topics that a subscriber with the transport of this name reads."""
@@ -99,6 +101,10 @@ def _sigma(result: FrameResult) -> Image:
 
 def _confidence(result: FrameResult) -> Image:
     return image_message(result.depth_map.confidence, '32FC1', result.header)
+
+
+def _relative(result: FrameResult) -> Image:
+    return image_message(result.relative_map.depth_m, '32FC1', result.header)
 
 
 def _preview(result: FrameResult) -> Image:
@@ -248,6 +254,29 @@ OUTPUTS: Final = (
 )
 
 
+RELATIVE_OUTPUTS: Final = (
+    Output(  # the first, as above
+        topic=RELATIVE_CAMERA_INFO,
+        kind=CameraInfo,
+        sentence='with `publish_relative` only: that of the input, for this image',
+        needs=Part.CAMERA_INFO,
+        make=_camera_info,
+    ),
+    Output(
+        topic=RELATIVE,
+        kind=Image,
+        encoding='32FC1',
+        sentence=(
+            'with `publish_relative` only: what a relative network answers, without unit; '
+            'inverse: larger is nearer, up_to_scale: larger is farther (NaN unknown)'
+        ),
+        needs=Part.RELATIVE,
+        make=_relative,
+    ),
+)
+"""Those that there are with the parameter `publish_relative`."""
+
+
 def parts_needed(outputs: Sequence[Output]) -> Part:
     """Return what must be computed for `outputs`."""
     return functools.reduce(operator.or_, (output.needs for output in outputs), Part(0))
@@ -262,6 +291,7 @@ class Outputs:
         *,
         reliability: str,
         scale: bool = False,
+        relative: bool = False,
         profile: Profiles = usual_profile,
     ) -> None:
         """Create the topics.
@@ -270,9 +300,11 @@ class Outputs:
             node: Theirs.
             reliability: What they offer.
             scale: Whether there is one for the scale too.
+            relative: Whether there are those of relative depth too.
             profile: Gives the profile of a resolved topic, from the usual one.
         """
         self._node = node
+        self._rows = (*OUTPUTS, *RELATIVE_OUTPUTS) if relative else OUTPUTS
         self._scale: Any = None
         if scale:
             self._scale = node.create_lifecycle_publisher(
@@ -292,7 +324,7 @@ class Outputs:
                 ),
                 event_callbacks=output_events(output.topic, node.get_logger().warning),
             )
-            for output in OUTPUTS
+            for output in self._rows
         }
 
     def destroy(self) -> None:
@@ -318,7 +350,7 @@ class Outputs:
         """Return the outputs that have a subscriber right now."""
         return tuple(
             output
-            for output in OUTPUTS
+            for output in self._rows
             if output.topic in self._publishers
             and self._publishers[output.topic].get_subscription_count()
         )

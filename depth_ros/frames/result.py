@@ -21,7 +21,9 @@ class Part(Flag):
     """What is computed for a frame only where an output needs it."""
 
     DEPTH = auto()
-    """The answer of the network."""
+    """The answer of the network, in metres."""
+    RELATIVE = auto()
+    """The answer of a relative network, in its own unit."""
     CAMERA_INFO = auto()
     """The calibration, fitted to the image."""
 
@@ -38,6 +40,7 @@ class FrameResult:
     rays: Callable[[CameraInfo], Float32Array]
     """Rays of the pixels that become points, from a fitted camera_info; raises `FrameError`."""
     depth: DepthMap | None = None
+    relative: DepthMap | None = None
     camera_info: CameraInfo | None = None
 
     @property
@@ -46,9 +49,16 @@ class FrameResult:
         found = Part(0)
         if self.depth is not None:
             found |= Part.DEPTH
+        if self.relative is not None:
+            found |= Part.RELATIVE
         if self.camera_info is not None:
             found |= Part.CAMERA_INFO
         return found
+
+    @property
+    def answered(self) -> DepthMap | None:
+        """What the network answered, in metres where known; None where it was not asked."""
+        return self.relative if self.depth is None else self.depth
 
     @property
     def depth_map(self) -> DepthMap:
@@ -57,6 +67,14 @@ class FrameResult:
             message = 'an output uses the depth and its row does not need it'
             raise LookupError(message)
         return self.depth
+
+    @property
+    def relative_map(self) -> DepthMap:
+        """The relative depth, for an output that needs `Part.RELATIVE`."""
+        if self.relative is None:
+            message = 'an output uses the relative depth and its row does not need it'
+            raise LookupError(message)
+        return self.relative
 
     @functools.cached_property
     def shown_m(self) -> Float32Array:

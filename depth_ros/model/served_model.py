@@ -60,15 +60,17 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
     """Refuse a model that this node cannot serve.
 
     Raises:
-        ModelError: It does not give metres, and there is no source of scale.
+        ModelError: It does not give metres, there is no source of scale, and it is not to be
+            published as relative.
         ConfigError: A parameter contradicts it.
     """
-    if not manifest.output.kind.is_metric and settings.scale_source == 'none':
+    serves = settings.scale_source != 'none' or settings.publish_relative
+    if not manifest.output.kind.is_metric and not serves:
         message = (
             f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
             'publishes metres; choose a metric model, or set scale_source to sparse_depth where '
             'another sensor measures depth at some pixels; up_to_scale depth also takes '
-            'ground_plane, speed and fixed.'
+            'ground_plane, speed and fixed. publish_relative publishes it as it is, without unit.'
         )
         raise ModelError(message)
     settings.check(manifest)

@@ -123,7 +123,7 @@ def _rate(outputs: str) -> float:
 class RateOptions:
     """How often each output is published."""
 
-    depth_hz: float = _rate('depth/image_raw and depth/camera_info')
+    depth_hz: float = _rate('depth/image_raw, relative/image_raw and their camera_info')
     sigma_hz: float = _rate('sigma/image_raw')
     confidence_hz: float = _rate('confidence/image_raw')
     color_hz: float = _rate('depth/color')

@@ -56,6 +56,15 @@ def measure_nothing(_image: Image) -> None:
     """Publish no depth of another sensor."""
 
 
+def parameter_value(value: str | float | bool) -> ParameterValue:
+    """A value of the type it has in Python."""
+    if isinstance(value, bool):
+        return ParameterValue(type=ParameterType.PARAMETER_BOOL, bool_value=value)
+    if isinstance(value, str):
+        return ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
+    return ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+
+
 class Robot:
     """A camera, a node that serves one model after the other, and what lies between them."""
 
@@ -105,38 +114,34 @@ class Robot:
         fx, _, cx, _, fy, cy, *_ = self.info.k
         return Camera(height=HEIGHT, width=WIDTH, fx=fx, fy=fy, cx=cx, cy=cy)
 
-    def set(self, **values: str | float) -> None:
+    def set(self, **values: str | float | bool) -> None:
         """Set parameters of the unconfigured node."""
         parameters = [
-            Parameter(
-                name=name,
-                value=ParameterValue(type=ParameterType.PARAMETER_STRING, string_value=value)
-                if isinstance(value, str)
-                else ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value),
-            )
-            for name, value in values.items()
+            Parameter(name=name, value=parameter_value(value)) for name, value in values.items()
         ]
         request = SetParameters.Request(parameters=parameters)
         answer = self.ros.call(SetParameters, '/mono_depth/set_parameters', request)
         assert all(result.successful for result in answer.results), answer.results
 
     @contextlib.contextmanager
-    def serving(self, **values: str | float) -> Iterator[list[Image]]:
+    def serving(
+        self, topic: str = '/depth/image_raw', /, **values: str | float | bool
+    ) -> Iterator[list[Image]]:
         """Serve a model; what it publishes as depth."""
-        defaults: dict[str, str | float] = {'assumed_hfov_deg': 0.0, 'scale_source': 'none'}
+        defaults: dict[str, str | float | bool] = {
+            'assumed_hfov_deg': 0.0, 'scale_source': 'none', 'publish_relative': False,
+        }  # fmt: skip
         self.set(**defaults | values)
         assert self.ros.change_state('mono_depth', 'configure'), self.node.output
         assert self.ros.change_state('mono_depth', 'activate'), self.node.output
         depths: list[Image] = []
-        subscription = self.ros.node.create_subscription(
-            Image, '/depth/image_raw', depths.append, RELIABLE
-        )
+        subscription = self.ros.node.create_subscription(Image, topic, depths.append, RELIABLE)
         yield depths
         self.ros.node.destroy_subscription(subscription)
         assert self.ros.change_state('mono_depth', 'deactivate')
         assert self.ros.change_state('mono_depth', 'cleanup')
 
-    def refused(self, **values: str | float) -> str:
+    def refused(self, **values: str | float | bool) -> str:
         """What the node says of a model that cannot be configured."""
         before = len(self.node.output)
         self.set(**values)
@@ -241,7 +246,7 @@ def test_canonical_depth_waits_for_camera_info_and_sky_is_beyond(robot: Robot) -
 def test_an_assumed_field_of_view_serves_until_camera_info_comes(robot: Robot) -> None:
     robot.relay = hold_back
     model = str(STANDINS['metric3d_v2'].write(robot.ros.folder / 'assumed.onnx'))
-    values: dict[str, str | float] = {'manifest': 'metric3d_v2', 'assumed_hfov_deg': 90.0}
+    values: dict[str, str | float | bool] = {'manifest': 'metric3d_v2', 'assumed_hfov_deg': 90.0}
     with robot.serving(model=model, **values) as depths:
         found, scene = robot.answer(depths)
         said = robot.ros.diagnostics(lambda said: said['frames_out'] > '0', 'a frame')
@@ -320,7 +325,10 @@ def test_relative_depth_is_fitted_to_what_was_measured(robot: Robot) -> None:
 
     robot.relay = hold_back  # it needs no focal length
     model = str(STANDINS['midas_small'].write(robot.ros.folder / 'relative.onnx'))
-    values: dict[str, str | float] = {'manifest': 'midas_small', 'scale_source': 'sparse_depth'}
+    values: dict[str, str | float | bool] = {
+        'manifest': 'midas_small',
+        'scale_source': 'sparse_depth',
+    }
     with robot.serving(model=model, **values) as depths:
         said = robot.ros.diagnostics(lambda said: said['dropped_no_scale'] > '0', 'no scale')
         assert '/sparse_depth' in said['problem_no_scale']
@@ -333,10 +341,70 @@ def test_relative_depth_is_fitted_to_what_was_measured(robot: Robot) -> None:
     check_metres(found, inverse_world, scene)
 
 
+def test_relative_depth_is_published_as_relative_and_nothing_as_metres(robot: Robot) -> None:
+    robot.relay = relay_all
+    model = str(STANDINS['midas_small'].write(robot.ros.folder / 'as_relative.onnx'))
+    metres: list[Image] = []
+    infos: list[CameraInfo] = []
+    values: dict[str, str | float | bool] = {'manifest': 'midas_small', 'publish_relative': True}
+    with robot.serving('/relative/image_raw', model=model, **values) as relative:
+        node = robot.ros.node
+        extra = [
+            node.create_subscription(Image, '/depth/image_raw', metres.append, RELIABLE),
+            node.create_subscription(CameraInfo, '/relative/camera_info', infos.append, RELIABLE),
+        ]
+        found, scene = robot.answer(relative)
+        said = robot.ros.diagnostics(lambda said: int(said['dropped_no_scale']) > 1, 'no scale')
+        assert 'relative/image_raw has the depth as it is' in said['problem_no_scale']
+        robot.ros.until(
+            lambda: bool(
+                {stamp_ns(info) for info in infos} & {stamp_ns(image) for image in relative}
+            ),
+            'an image with its calibration',
+        )
+        for subscription in extra:
+            node.destroy_subscription(subscription)
+    assert not metres
+    assert relative[-1].encoding == '32FC1'
+    assert relative[-1].header.frame_id == robot.images[stamp_ns(relative[-1])].header.frame_id
+    np.testing.assert_allclose(infos[-1].k, robot.info.k)
+    check_metres(found, RULES['midas_small'], scene)  # the number of the graph itself
+
+
+def test_relative_and_metric_depth_come_side_by_side(robot: Robot) -> None:
+    def measure(image: Image) -> None:
+        metres = inverse_world(Scene(camera=robot.camera, image=pixels_of(image)))
+        robot.sparse.publish(image_message(metres.astype(np.float32), '32FC1', image.header))
+
+    model = str(STANDINS['midas_small'].write(robot.ros.folder / 'both.onnx'))
+    values: dict[str, str | float | bool] = {
+        'manifest': 'midas_small', 'publish_relative': True, 'scale_source': 'sparse_depth',
+    }  # fmt: skip
+    relative: list[Image] = []
+    with robot.serving(model=model, **values) as depths:
+        subscription = robot.ros.node.create_subscription(
+            Image, '/relative/image_raw', relative.append, RELIABLE
+        )
+        robot.ros.until(lambda: bool(relative), 'relative depth without a scale')
+        assert not depths
+        robot.measure = measure
+        robot.ros.until(
+            lambda: bool(
+                {stamp_ns(depth) for depth in depths} & {stamp_ns(one) for one in relative}
+            ),
+            'both of one image',
+        )
+        robot.ros.node.destroy_subscription(subscription)
+    robot.measure = measure_nothing
+
+
 def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> None:
     folder = robot.ros.folder
     canonical = STANDINS['depth_anything_3_metric'].write(folder / 'graph.onnx')
-    robot.set(model=str(canonical), manifest='', assumed_hfov_deg=0.0, scale_source='none')
+    robot.set(
+        model=str(canonical), manifest='', assumed_hfov_deg=0.0, scale_source='none',
+        publish_relative=False,
+    )  # fmt: skip
     assert 'did you mean' in robot.refused(manifest='depth_anything_3_metrik')
     assert 'graph.onnx has no manifest' in robot.refused(manifest='')
     contradicting = json.loads(find('depth_anything_3_metric').read_text())
@@ -378,6 +446,11 @@ def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> No
     assert 'gives inverse depth and this node publishes metres' in said
     said = robot.refused(model=str(relative), manifest='midas_small', scale_source='speed')
     assert 'set it to sparse_depth' in said
+    said = robot.refused(
+        model=str(canonical), manifest='depth_anything_3_metric', publish_relative=True
+    )
+    assert 'publish_relative is true and the model gives canonical depth' in said
+    robot.set(publish_relative=False)
     outside = folder / 'outside.onnx'
     onnx.save(
         onnx.load(canonical),
@@ -391,6 +464,6 @@ def test_what_cannot_be_configured_is_said_and_can_be_mended(robot: Robot) -> No
         model=str(outside), manifest='depth_anything_3_metric', scale_source='none'
     )
     robot.relay = relay_all
-    values: dict[str, str | float] = {'manifest': 'depth_anything_3_metric'}
+    values: dict[str, str | float | bool] = {'manifest': 'depth_anything_3_metric'}
     with robot.serving(model=str(canonical), **values) as depths:
         robot.answer(depths)

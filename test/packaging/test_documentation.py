@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from depth_core.models.__main__ import page
-from depth_ros.frames.outputs import OUTPUTS
+from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS
 from test.packaging.engine_tables import PAGE, TABLES, filled
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -157,7 +157,7 @@ def test_the_topics_of_the_readme_are_those_of_the_node() -> None:
     rows = re.findall(r'^\| out \| .*$', text_of(ROOT / 'README.md'), flags=re.MULTILINE)
     assert set(rows[:-2]) == {
         f'| out | `{output.topic}` | {output.type_text} | {output.sentence} |'
-        for output in OUTPUTS
+        for output in (*OUTPUTS, *RELATIVE_OUTPUTS)
     }
     assert rows[-2].startswith('| out | `scale` | Float64 |')
     assert rows[-1].startswith('| out | `/diagnostics` | DiagnosticArray |')

@@ -10,12 +10,13 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 from depth_core.contracts import DepthMap
 from depth_core.preview import ColourScale, colour_depth
-from depth_ros.frames.outputs import OUTPUTS, Output, parts_needed
+from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS, Output, parts_needed
 from depth_ros.frames.result import FrameResult, Part
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.sample_messages import camera_info, header, picture, pixels_of
 
-BY_TOPIC = {output.topic: output for output in OUTPUTS}
+ROWS = (*OUTPUTS, *RELATIVE_OUTPUTS)
+BY_TOPIC = {output.topic: output for output in ROWS}
 DEPTH_M = np.array([[1.0, 2.0], [np.nan, np.inf]], np.float32)
 SIGMA_M = np.full((2, 2), 0.25, np.float32)
 
@@ -29,12 +30,13 @@ def result(parts: Part, settings: Settings | None = None) -> FrameResult:
         settings=settings or Settings(),
         rays=lambda _: np.ones((2, 2, 2), np.float32),
         depth=depth if Part.DEPTH in parts else None,
+        relative=depth if Part.RELATIVE in parts else None,
         camera_info=camera_info(3, height=2, width=2) if Part.CAMERA_INFO in parts else None,
     )
 
 
 def test_the_public_topics_and_types() -> None:
-    assert {output.topic: output.kind for output in OUTPUTS} == {
+    assert {output.topic: output.kind for output in ROWS} == {
         'depth/image_raw': Image,
         'depth/camera_info': CameraInfo,
         'sigma/image_raw': Image,
@@ -45,11 +47,13 @@ def test_the_public_topics_and_types() -> None:
         'confidence/image_raw/compressedDepth': CompressedImage,
         'depth/color/compressed': CompressedImage,
         'points': PointCloud2,
+        'relative/image_raw': Image,
+        'relative/camera_info': CameraInfo,
     }
-    assert len(BY_TOPIC) == len(OUTPUTS)
+    assert len(BY_TOPIC) == len(ROWS)
 
 
-@pytest.mark.parametrize('output', OUTPUTS, ids=lambda output: output.topic)
+@pytest.mark.parametrize('output', ROWS, ids=lambda output: output.topic)
 def test_a_message_is_made_from_what_the_row_needs(output: Output) -> None:
     message = output.make(result(output.needs))
     assert isinstance(message, output.kind)
@@ -69,6 +73,7 @@ def test_only_what_is_wanted_is_needed() -> None:
     assert parts_needed((BY_TOPIC['depth/camera_info'],)) == Part.CAMERA_INFO
     assert parts_needed((BY_TOPIC['depth/color'], BY_TOPIC['sigma/image_raw'])) == Part.DEPTH
     assert parts_needed(OUTPUTS) == Part.DEPTH | Part.CAMERA_INFO
+    assert parts_needed(ROWS) == Part.DEPTH | Part.CAMERA_INFO | Part.RELATIVE
 
 
 def test_the_values_of_the_images() -> None:
