@@ -9,8 +9,11 @@ from pathlib import Path
 import torch
 
 from depth_core.export import export_onnx
-from depth_core.models import NETWORKS, DepthModel, create_model
+from depth_core.models import NETWORKS, DepthModel, create_model, list_models
 from test.conditioned import conditioned
+
+SMALL = tuple(name for name in list_models() if name.endswith('_small'))
+"""One of each family: their graphs leave the number of images free."""
 
 
 def tiny_network(name: str) -> DepthModel:
@@ -30,9 +33,9 @@ class Exports:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def __call__(self, name: str, *, batch: int = 1) -> Path:
+    def __call__(self, name: str) -> Path:
         """Export the small form of a network, unless that was done; the path of its graph."""
-        folder = self.folder / f'{name}-{batch or "free"}'
+        folder = self.folder / name
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f'{name}.onnx'
         with (folder / 'lock').open('w') as lock:
@@ -40,5 +43,6 @@ class Exports:
             if not path.exists():
                 model = tiny_network(name)
                 height, width = tiny_size(model)
+                batch = 0 if name in SMALL else 1
                 export_onnx(model, path, height=height, width=width, batch=batch)
         return path

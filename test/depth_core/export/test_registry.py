@@ -23,12 +23,9 @@ from depth_core.runtime.engine.build import build_plan
 from depth_core.runtime.engine.graph_checks import check_operators
 from depth_core.runtime.engine.options import EngineOptions, Flavour
 from depth_core.runtime.onnx_reader import read_graph
-from test.exports import Exports
+from test.exports import SMALL, Exports
 
 TARGET = '8.6'
-
-SMALL = tuple(name for name in list_models() if name.endswith('_small'))
-"""One of each family: test_conformance_networks.py runs their graphs on every backend."""
 
 SUPPORTED: Sequence[tuple[Flavour, tuple[int, ...]]] = (
     ('tensorrt', (10, 3, 0)),  # JetPack 6.1 and 6.2
@@ -69,13 +66,18 @@ def test_it_was_proven_to_answer_as_its_network(name: str, exports: Exports) -> 
     assert manifest.parity is not None
     assert manifest.parity.depth_max_rel <= manifest.parity.tolerance == 1e-3
     assert manifest.parity.sigma_max_rel <= manifest.parity.tolerance
+    # Where the batch is free: of three images together and of single ones.
+    assert manifest.input.batch == (0 if name in SMALL else 1)
 
 
 @pytest.mark.parametrize('name', list_models())
 def test_tensorrt_parses_it(name: str, exports: Exports, rtx: TensorRt) -> None:
-    network = parse(rtx, exports(name))
+    path = exports(name)
+    network = parse(rtx, path)
     image = network.get_input(0)
     assert (network.num_inputs, image.name) == (1, 'image')
+    given = read_manifest(path).input
+    assert list(image.shape) == [given.batch or -1, given.height, given.width, 3]
     assert image.dtype == rtx.module.DataType.UINT8
     outputs = [network.get_output(number) for number in range(network.num_outputs)]
     assert [output.name for output in outputs] == ['depth', 'sigma']
@@ -114,16 +116,3 @@ def test_nothing_is_left_that_could_have_been_computed(name: str, exports: Expor
     ]
     assert left == []
     assert 'GatherND' not in {node.op_type for node in graph.node}
-
-
-@pytest.mark.numeric
-@pytest.mark.parametrize('name', SMALL)
-def test_a_free_batch_is_parsed_too(name: str, exports: Exports, rtx: TensorRt) -> None:
-    path = exports(name, batch=0)
-    manifest = read_manifest(path)
-    assert manifest.input.batch == 0
-    assert manifest.parity is not None  # of three images together and of single ones
-    network = parse(rtx, path)
-    assert list(network.get_input(0).shape) == [-1, manifest.input.height, manifest.input.width, 3]
-    for flavour, release in SUPPORTED:
-        check_operators(read_graph(path), flavour=flavour, release=release, precision='fp32')

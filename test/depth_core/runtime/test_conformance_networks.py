@@ -16,18 +16,14 @@ from torch import Tensor
 
 from depth_core.contracts import DepthMap, Uint8Array
 from depth_core.export.parity import TOLERANCE as EXPORT_TOLERANCE
-from depth_core.models import DepthModel, list_models
+from depth_core.models import DepthModel
 from depth_core.runtime import Predictor
 from depth_core.weights.checkpoint import save_model
 from test.conformance import HERE, open_on, pictures
-from test.exports import Exports, tiny_network
+from test.exports import SMALL, Exports, tiny_network
 from test.rounding import BothPrecisions, in_both_precisions
 
 pytestmark = pytest.mark.numeric
-
-SMALL = tuple(name for name in list_models() if name.endswith('_small'))
-"""One of each family, exported as it is and with a free batch."""
-
 
 BULK = 1e-4
 """Of the largest value, for 99 % of the pixels."""
@@ -84,7 +80,7 @@ def test_a_small_network_gives_the_numbers_of_torch(
 def test_a_batch_of_a_network_gives_the_numbers_of_torch(
     request: pytest.FixtureRequest, exports: Exports, name: str, network: str
 ) -> None:
-    predictor = open_on(request, exports(network, batch=0), name, max_batch=2)
+    predictor = open_on(request, exports(network), name, max_batch=2)
     spec = predictor.manifest.input
     images = pictures(2, spec.height, spec.width)
     model = network_of(network)

@@ -61,7 +61,7 @@ def test_it_is_built_in_int8(name: str, exports: Exports, tmp_path: Path) -> Non
 @pytest.mark.numeric
 def test_a_free_batch_stays_free(exports: Exports, tmp_path: Path) -> None:
     path = tmp_path / 'm.onnx'
-    shutil.copy(exports('densedepth_small', batch=0), path)
+    shutil.copy(exports('densedepth_small'), path)
     half, manifest = write_precision(PrecisionRequest(onnx=path, precision='fp16'))
     assert manifest.input.batch == 0
     (image,) = load_graph(half).graph.input
