@@ -319,6 +319,8 @@ class Predictor:
         waiting = list(range(len(images)))
         while waiting:
             pipeline = self._pipelines.for_image(*images[waiting[0]].shape[:2])
+            if len(images) == 1:  # as most callers have it
+                return self._at_once(pipeline, images, cameras, stamps_ns, grid)
             step = self.manifest.input.batch or pipeline.largest_batch or len(images)
             size = pipeline.preprocess.size
             suited = (p for p in waiting if self._pipelines.size_for(*images[p].shape[:2]) == size)
@@ -392,7 +394,6 @@ class Predictor:
             size = None if grid.size == 'network' else grid.size
             placement = placement.answered_at(size)
         depth_m, sigma_m = self._postprocess(decoded, placement)
-        coarse = placement.answered_at(None)
-        if grid.guided and coarse != placement:
+        if grid.guided and (coarse := placement.answered_at(None)) != placement:
             sharpen_edges(depth_m, self._postprocess(decoded, coarse)[0], image)
         return depth_m, sigma_m

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -112,6 +114,55 @@ def test_without_tensorrt_the_next_is_taken_and_strict_says_what_installs_it(
         assert predictor.backend == 'tensorrt-rtx'
         with pytest.raises(BackendError, match=r"depth_ros\[tensorrt\]'"):
             Predictor.open(standin, backend=('tensorrt', 'openvino'), strict=True)
+
+
+@pytest.fixture(
+    params=[
+        ('FAKE_GPU_DRIVER', '10020', 'driver'),
+        ('FAKE_TENSORRT_CUDA', '13010', 'does not start: .*update the driver'),
+        ('FAKE_TENSORRT_BUILD', 'out_of_memory', 'memory'),
+        ('FAKE_TENSORRT_RUN', 'no_engine', 'memory'),
+        ('FAKE_GPU_MEMORY', '45000', 'memory'),
+    ],
+    ids=['driver', 'driver-of-tensorrt', 'building', 'loading', 'device'],
+)
+def lack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Something that a GPU needs and this one has not; words of the reason."""
+    variable, value, words = request.param
+    monkeypatch.setenv(variable, value)
+    return str(words)
+
+
+def test_an_old_driver_or_full_memory_leaves_it_to_the_next_backend(
+    standin: Path, fake_gpu: Gpu, options: EngineOptions, lack: str
+) -> None:
+    chain = ('tensorrt', 'onnxruntime')
+    predictor = Predictor.open(standin, backend=chain, engine=options)
+    assert predictor.backend == 'onnxruntime'
+    check(predictor.predict(picture()))
+    ((name, reason),) = predictor.passed_over
+    assert name == 'tensorrt'
+    assert re.search(lack, reason), reason
+    with pytest.raises(BackendError, match=lack):
+        Predictor.open(standin, backend=chain, strict=True, engine=options)
+    gc.collect()
+    assert (fake_gpu.memory, fake_gpu.pinned) == ({}, {})
+
+
+def test_memory_that_runs_out_at_an_answer_is_said_and_the_next_one_comes(
+    standin: Path, fake_gpu: Gpu, options: EngineOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = Predictor.open(standin, backend='tensorrt', strict=True, engine=options)
+    check(predictor.predict(picture()))
+    monkeypatch.setenv('FAKE_GPU_MEMORY', str(fake_gpu.used_memory + 100_000))
+    with pytest.raises(BackendError, match='memory'):
+        predictor.predict(picture(400, 600))
+    check(predictor.predict(picture()))
+    monkeypatch.setenv('FAKE_TENSORRT_RUN', 'no_enqueue')
+    with pytest.raises(BackendError, match='OutOfMemory'):
+        predictor.predict(picture())
+    monkeypatch.delenv('FAKE_TENSORRT_RUN')
+    check(predictor.predict(picture()))
 
 
 def test_another_device_is_taken_by_its_name(
