@@ -38,6 +38,7 @@ PARAMETERS = (
     'manifest',
     'assumed_hfov_deg',
     'scale_source',
+    'publish_relative',
     'scale.camera_height_m',
     'scale.factor',
     'image_height',
