@@ -20,15 +20,15 @@ from depth_core.data.synthetic.cameras import (
     check_view,
     draw_camera,
 )
-from depth_core.data.synthetic.layout import STREET_LENGTH_M
-from depth_core.data.synthetic.leader import add_leader
 from depth_core.data.synthetic.motion import Pace, camera_speed, primitive_paces
-from depth_core.data.synthetic.room import ROOM_KINDS, make_room
+from depth_core.data.synthetic.places.layout import STREET_LENGTH_M
+from depth_core.data.synthetic.places.leader import add_leader
+from depth_core.data.synthetic.places.room import ROOM_KINDS, make_room
+from depth_core.data.synthetic.places.street import make_street
+from depth_core.data.synthetic.places.street_kinds import STREET_KINDS
+from depth_core.data.synthetic.rendering.sensor import Sensor, draw_sensor
+from depth_core.data.synthetic.rendering.shading import Render, render, render_averaged
 from depth_core.data.synthetic.scene import Scene
-from depth_core.data.synthetic.sensor import Sensor, draw_sensor
-from depth_core.data.synthetic.shading import Render, render, render_averaged
-from depth_core.data.synthetic.street import make_street
-from depth_core.data.synthetic.street_kinds import STREET_KINDS
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.geometry import intrinsics_from_hfov, resize_intrinsics
 

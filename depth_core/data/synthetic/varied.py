@@ -18,15 +18,15 @@ from typing import Final
 from depth_core.contracts import Intrinsics
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic.cameras import check_view
-from depth_core.data.synthetic.city import CITY_KINDS, make_city
 from depth_core.data.synthetic.dataset import FRAME_S, SCENE_CLASSES, Take, take_sample
-from depth_core.data.synthetic.near_room import NEAR_KINDS, make_near_room
-from depth_core.data.synthetic.pictures import photographs
-from depth_core.data.synthetic.place import PLACE_KINDS, make_place
-from depth_core.data.synthetic.room import ROOM_KINDS, make_room
+from depth_core.data.synthetic.places.city import CITY_KINDS, make_city
+from depth_core.data.synthetic.places.near_room import NEAR_KINDS, make_near_room
+from depth_core.data.synthetic.places.place import PLACE_KINDS, make_place
+from depth_core.data.synthetic.places.room import ROOM_KINDS, make_room
+from depth_core.data.synthetic.places.street import make_street
+from depth_core.data.synthetic.rendering.sensor import draw_sensor
 from depth_core.data.synthetic.scene import Scene
-from depth_core.data.synthetic.sensor import draw_sensor
-from depth_core.data.synthetic.street import make_street
+from depth_core.data.synthetic.things.pictures import photographs
 from depth_core.errors import ConfigError, unknown_name
 
 VARIED_CLASSES: Final = (*SCENE_CLASSES, *NEAR_KINDS, *CITY_KINDS, *PLACE_KINDS)

@@ -17,7 +17,7 @@ from depth_core.data.synthetic import (
     SyntheticDataset,
     SyntheticSequence,
 )
-from depth_core.data.synthetic.sensor import Sensor
+from depth_core.data.synthetic.rendering.sensor import Sensor
 from depth_core.errors import ConfigError
 from depth_core.geometry import intrinsics_from_matrix, resize_intrinsics, unproject
 from depth_core.losses.photometric import photometric_map

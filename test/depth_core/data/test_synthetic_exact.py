@@ -13,8 +13,10 @@ import torch
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.synthetic.motion import camera_pose, place
-from depth_core.data.synthetic.raster import local_rays, rasterise
-from depth_core.data.synthetic.room import make_room
+from depth_core.data.synthetic.places.room import make_room
+from depth_core.data.synthetic.places.street import make_street
+from depth_core.data.synthetic.rendering.raster import local_rays, rasterise
+from depth_core.data.synthetic.rendering.shading import render
 from depth_core.data.synthetic.scene import (
     Body,
     GroundZone,
@@ -25,8 +27,6 @@ from depth_core.data.synthetic.scene import (
     Scene,
     Shape,
 )
-from depth_core.data.synthetic.shading import render
-from depth_core.data.synthetic.street import make_street
 
 pytestmark = pytest.mark.numeric
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from depth_core.data.synthetic import VARIED_CLASSES, VariedDataset
-from depth_core.data.synthetic.builder import Builder
-from depth_core.data.synthetic.intersect import intersect
+from depth_core.data.synthetic.rendering.intersect import intersect
 from depth_core.data.synthetic.scene import Scene, Shape
+from depth_core.data.synthetic.things.builder import Builder
 from depth_core.errors import ConfigError, DataError
 
 

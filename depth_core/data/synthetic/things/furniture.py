@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.outdoor_things import add_person
 from depth_core.data.synthetic.scene import Scene, Shape
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.outdoor_things import add_person
 
 Half = tuple[float, float]
 """Half width and half depth of a footprint, metres."""

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depth_core.data.synthetic.pictures import LEVELS, SIDE, level_offsets
 from depth_core.data.synthetic.scene import Marking, Material
+from depth_core.data.synthetic.things.pictures import LEVELS, SIDE, level_offsets
 
 _NOISE_SIZE = 512
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder
-from depth_core.data.synthetic.people import add_figure
 from depth_core.data.synthetic.scene import Body, Label, Scene, Shape
-from depth_core.data.synthetic.stock import Stock
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder
+from depth_core.data.synthetic.things.people import add_figure
+from depth_core.data.synthetic.things.stock import Stock
 
 
 def add_bicycle(scene: Scene, source: Random, kit: Stock, body: Body, *, ridden: bool) -> None:

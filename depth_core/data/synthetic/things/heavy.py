@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder, Span
 from depth_core.data.synthetic.scene import Body, Label, Material, Scene, Shape
-from depth_core.data.synthetic.stock import Stock
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder, Span
+from depth_core.data.synthetic.things.stock import Stock
 
 
 def _wheels(

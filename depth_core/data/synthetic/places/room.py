@@ -6,8 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import palette, placing
+from depth_core.data.synthetic.places import placing
 from depth_core.data.synthetic.scene import Lighting, Material, Motion, Scene, Shape, Sky
+from depth_core.data.synthetic.things import palette
 
 
 @dataclass(frozen=True, kw_only=True)

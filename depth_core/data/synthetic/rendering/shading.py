@@ -13,13 +13,10 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.synthetic.motion import camera_pose, place
-from depth_core.data.synthetic.panes import add_panes
-from depth_core.data.synthetic.pictures import picture_table
-from depth_core.data.synthetic.raster import local_rays, rasterise
-from depth_core.data.synthetic.scene import Scene, Sky
-from depth_core.data.synthetic.shadow import ShadowMap, shadow_map
-from depth_core.data.synthetic.surface import Surface, View, visible_surface
-from depth_core.data.synthetic.texture import (
+from depth_core.data.synthetic.rendering.raster import local_rays, rasterise
+from depth_core.data.synthetic.rendering.shadow import ShadowMap, shadow_map
+from depth_core.data.synthetic.rendering.surface import Surface, View, visible_surface
+from depth_core.data.synthetic.rendering.texture import (
     albedo,
     lookup,
     material_table,
@@ -27,6 +24,9 @@ from depth_core.data.synthetic.texture import (
     paint,
     print_pictures,
 )
+from depth_core.data.synthetic.scene import Scene, Sky
+from depth_core.data.synthetic.things.panes import add_panes
+from depth_core.data.synthetic.things.pictures import picture_table
 from depth_core.geometry import resize_intrinsics
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.layout import Layout, draw_layout
-from depth_core.data.synthetic.roadside import Site, bridge, roadside, traffic
+from depth_core.data.synthetic.places.layout import Layout, draw_layout
+from depth_core.data.synthetic.places.roadside import Site, bridge, roadside, traffic
+from depth_core.data.synthetic.places.street_kinds import STREET_KINDS
 from depth_core.data.synthetic.scene import (
     Body,
     GroundZone,
@@ -21,8 +21,8 @@ from depth_core.data.synthetic.scene import (
     Shape,
     Sky,
 )
-from depth_core.data.synthetic.stock import stock
-from depth_core.data.synthetic.street_kinds import STREET_KINDS
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.stock import stock
 
 FAR_M = 300.0
 """The ground ends here; beyond it there is only sky."""

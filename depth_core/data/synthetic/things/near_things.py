@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from depth_core.data.synthetic import desk_things, palette
-from depth_core.data.synthetic.builder import Builder
 from depth_core.data.synthetic.scene import Body, Label, Material, Pane, Scene, Shape
+from depth_core.data.synthetic.things import desk_things, palette
+from depth_core.data.synthetic.things.builder import Builder
 
 
 def board(thing: Builder) -> int:

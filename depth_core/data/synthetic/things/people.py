@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder
 from depth_core.data.synthetic.scene import Body, Label, Scene, Shape, Vector
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder
 
 Pose = Literal['stand', 'walk', 'sit', 'ride']
 """What a person does."""

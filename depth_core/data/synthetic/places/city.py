@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from depth_core.data.synthetic import cycles, heavy
-from depth_core.data.synthetic import street_things as standing
-from depth_core.data.synthetic.people import add_figure
+from depth_core.data.synthetic.places.street import furnish_street
 from depth_core.data.synthetic.scene import Body, Scene
-from depth_core.data.synthetic.stock import Stock
-from depth_core.data.synthetic.street import furnish_street
-from depth_core.data.synthetic.vehicles import add_car
+from depth_core.data.synthetic.things import cycles, heavy
+from depth_core.data.synthetic.things import street_things as standing
+from depth_core.data.synthetic.things.people import add_figure
+from depth_core.data.synthetic.things.stock import Stock
+from depth_core.data.synthetic.things.vehicles import add_car
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,15 @@ from functools import partial
 from random import Random
 from typing import Final
 
-from depth_core.data.synthetic import cycles, heavy, palette
-from depth_core.data.synthetic import outdoor_things as things
-from depth_core.data.synthetic import street_things as standing
-from depth_core.data.synthetic.builder import Builder
-from depth_core.data.synthetic.people import add_figure
+from depth_core.data.synthetic.places.street import light_street
 from depth_core.data.synthetic.scene import Body, GroundZone, Label, Material, Motion, Scene, Shape
-from depth_core.data.synthetic.stock import Stock, stock
-from depth_core.data.synthetic.street import light_street
-from depth_core.data.synthetic.vehicles import add_car
+from depth_core.data.synthetic.things import cycles, heavy, palette
+from depth_core.data.synthetic.things import outdoor_things as things
+from depth_core.data.synthetic.things import street_things as standing
+from depth_core.data.synthetic.things.builder import Builder
+from depth_core.data.synthetic.things.people import add_figure
+from depth_core.data.synthetic.things.stock import Stock, stock
+from depth_core.data.synthetic.things.vehicles import add_car
 
 _FAR_M: Final = 300.0
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import palette
 from depth_core.data.synthetic.scene import Colour, Material, Scene
+from depth_core.data.synthetic.things import palette
 
 
 @dataclass(frozen=True, kw_only=True)

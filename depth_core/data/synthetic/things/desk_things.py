@@ -9,9 +9,9 @@ from dataclasses import replace
 from random import Random
 from typing import Final
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder, Span
 from depth_core.data.synthetic.scene import Body, Label, Material, Scene, Shape
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder, Span
 
 Maker = Callable[[Builder, float], None]
 """Builds a thing that stands on a board at the height given."""

@@ -7,12 +7,12 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import outdoor_things as things
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.layout import STREET_LENGTH_M, Layout
+from depth_core.data.synthetic.places.layout import STREET_LENGTH_M, Layout
 from depth_core.data.synthetic.scene import Body, Label, Scene, Shape
-from depth_core.data.synthetic.stock import Stock
-from depth_core.data.synthetic.vehicles import add_car, add_truck
+from depth_core.data.synthetic.things import outdoor_things as things
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.stock import Stock
+from depth_core.data.synthetic.things.vehicles import add_car, add_truck
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic.street_kinds import StreetKind
+from depth_core.data.synthetic.places.street_kinds import StreetKind
 
 STREET_LENGTH_M = 170.0
 """How far ahead the street is furnished."""

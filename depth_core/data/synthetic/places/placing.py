@@ -7,9 +7,9 @@ import math
 from dataclasses import dataclass
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.furniture import FURNITURE, solid
 from depth_core.data.synthetic.scene import Body, Material, Scene, Shape
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.furniture import FURNITURE, solid
 
 
 @dataclass(frozen=True, kw_only=True)

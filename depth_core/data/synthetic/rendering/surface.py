@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depth_core.contracts import Intrinsics
-from depth_core.data.synthetic.raster import NOTHING, LocalRays, Visibility
+from depth_core.data.synthetic.rendering.raster import NOTHING, LocalRays, Visibility
 from depth_core.data.synthetic.scene import Label, PrimitiveArrays, Scene, Shape
 
 _SMALLEST_FACING = 0.08

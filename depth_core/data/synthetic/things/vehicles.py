@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from random import Random
 
-from depth_core.data.synthetic import palette
 from depth_core.data.synthetic.scene import Body, Label, Material, Scene, Shape
-from depth_core.data.synthetic.stock import Stock
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.stock import Stock
 
 _QUARTER = math.pi / 2.0
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from random import Random
 
 from depth_core.data.synthetic.scene import Body, Label, Scene
-from depth_core.data.synthetic.stock import stock
-from depth_core.data.synthetic.vehicles import add_car
+from depth_core.data.synthetic.things.stock import stock
+from depth_core.data.synthetic.things.vehicles import add_car
 
 _NEAREST_M = 9.0
 _FARTHEST_M = 18.0

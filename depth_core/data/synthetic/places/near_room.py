@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
-from depth_core.data.synthetic import near_things as near
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder
-from depth_core.data.synthetic.people import add_figure
-from depth_core.data.synthetic.placing import RoomBounds
-from depth_core.data.synthetic.room import light_room
+from depth_core.data.synthetic.places.placing import RoomBounds
+from depth_core.data.synthetic.places.room import light_room
 from depth_core.data.synthetic.scene import Body, Label, Motion, Pane, Scene, Shape
+from depth_core.data.synthetic.things import near_things as near
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder
+from depth_core.data.synthetic.things.people import add_figure
 
 _WALLS: Final = ('front', 'left', 'right')
 

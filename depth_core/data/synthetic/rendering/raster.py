@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from depth_core.contracts import Intrinsics
-from depth_core.data.synthetic.intersect import NEAR_M, intersect
 from depth_core.data.synthetic.motion import Placement
+from depth_core.data.synthetic.rendering.intersect import NEAR_M, intersect
 from depth_core.data.synthetic.scene import Shape
 
 TILE = 8

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depth_core.data.synthetic.rendering.surface import View
 from depth_core.data.synthetic.rotation import yaw_matrix
 from depth_core.data.synthetic.scene import Pane, Scene
-from depth_core.data.synthetic.surface import View
 
 _NEAR_M = 0.05
 _GLASS = 0.82

@@ -6,10 +6,10 @@ from __future__ import annotations
 import math
 from random import Random
 
-from depth_core.data.synthetic import palette
-from depth_core.data.synthetic.builder import Builder
 from depth_core.data.synthetic.scene import Body, Label, Material, Scene, Shape
-from depth_core.data.synthetic.stock import Stock
+from depth_core.data.synthetic.things import palette
+from depth_core.data.synthetic.things.builder import Builder
+from depth_core.data.synthetic.things.stock import Stock
 
 
 def add_fence(scene: Scene, source: Random, kit: Stock, body: Body, length: float) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.synthetic.motion import Placement, path_pose
-from depth_core.data.synthetic.raster import local_rays, rasterise
+from depth_core.data.synthetic.rendering.raster import local_rays, rasterise
 from depth_core.data.synthetic.scene import PrimitiveArrays, Scene
 
 _SUN_M = 400.0
