@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parent
 NAME = 'depth_ros'
 SHARE = Path('share', NAME)
 
-COMMANDS = ('mono_depth', 'play_bag', 'synthetic_camera', 'demo', 'snapshot')
+COMMANDS = ('mono_depth', 'play_bag', 'kitti_to_bag', 'synthetic_camera', 'demo', 'snapshot')
 """Executables of `ros2 run depth_ros ...`; each is a function of depth_ros/executables.py."""
 
 DATA = (
@@ -60,6 +60,8 @@ EXTRAS = {
         f'ros-std-msgs>=5.3.6,<6; {WHEELS}',
         f'ros-std-srvs>=5.3.6,<6; {WHEELS}',
         'matplotlib>=3.7,<4',
+        'pillow>=9.5,<14',
+        'PyYAML>=5.4,<7',
         'rich>=13.7,<16',
         *BAGS,
     ),

@@ -21,6 +21,11 @@ def play_bag() -> None:
     _run('depth_ros.play_bag')
 
 
+def kitti_to_bag() -> None:
+    """Turn a KITTI drive or sequence into a rosbag2."""
+    _run('depth_ros.kitti_to_bag')
+
+
 def synthetic_camera() -> None:
     """Publish rendered images with their exact depth."""
     _run('depth_ros.synthetic_camera')

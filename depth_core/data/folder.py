@@ -12,17 +12,15 @@ import numpy as np
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.ground_truth import describe_files
-from depth_core.data.images import (
+from depth_core.data.images import check_size, make_sample, require_folder
+from depth_core.data.planes import (
     LABEL_IDS,
     NO_LABEL,
     LabelIds,
-    check_size,
-    make_sample,
     open_npy,
     read_depth_npy,
     read_depth_png,
     read_labels,
-    require_folder,
 )
 from depth_core.data.sample import Sample
 from depth_core.data.text import numbers_of, read_lines

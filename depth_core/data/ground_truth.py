@@ -16,7 +16,7 @@ from depth_core.files import is_hidden
 
 _READ: Final = 8
 """Images whose ground truth is read, evenly spaced: the files could hold nothing."""
-_PLAUSIBLE_M: Final = (0.05, 300.0)
+PLAUSIBLE_M: Final = (0.05, 300.0)
 """Range of a median depth of images; beyond it the unit is in doubt."""
 _NAMED: Final = 3
 
@@ -80,7 +80,7 @@ def _check_values(dataset: DepthDataset, indices: list[int], source: str) -> Non
         )
         raise DataError(message)
     median_m = float(np.median(values))
-    if not _PLAUSIBLE_M[0] <= median_m <= _PLAUSIBLE_M[1]:
+    if not PLAUSIBLE_M[0] <= median_m <= PLAUSIBLE_M[1]:
         _LOG.warning(
             '%s: the median depth is %g m, which is no usual distance; check the unit '
             '(depth_unit_m is 0.001 for millimetres)',

@@ -11,12 +11,8 @@ from typing import Final
 
 from depth_core.contracts import Intrinsics
 from depth_core.data.ground_truth import describe_files
-from depth_core.data.images import (
-    check_size,
-    make_sample,
-    read_depth_png,
-    require_folder,
-)
+from depth_core.data.images import check_size, make_sample, require_folder
+from depth_core.data.planes import read_depth_png
 from depth_core.data.sample import Sample
 from depth_core.data.text import read_lines
 from depth_core.errors import DataError

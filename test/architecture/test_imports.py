@@ -90,6 +90,7 @@ ROS_MAY_IMPORT = {
 }
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'evaluate',  # it scores a whole bag as a data set
+    'kitti_to_bag': 'data.kitti',  # what a drive holds is known there
     'synthetic_camera': 'data.synthetic',  # it is the rendered camera
 }
 

@@ -13,7 +13,7 @@ import pytest
 
 from depth_core import predict
 from depth_core.contracts import Uint8Array
-from depth_core.data.images import read_depth_png
+from depth_core.data.planes import read_depth_png
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.images import read_image
 from depth_core.manifest import read_manifest

@@ -23,15 +23,10 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.ground_truth import describe_files
-from depth_core.data.images import (
-    check_size,
-    make_sample,
-    read_depth_png,
-    require_folder,
-    resize_together,
-)
+from depth_core.data.images import check_size, make_sample, require_folder, resize_together
 from depth_core.data.kitti.files import (
     calibration_files,
+    read_annotated,
     read_calibration,
     read_projected,
     read_velodyne,
@@ -62,7 +57,6 @@ GroundTruth: TypeAlias = Literal['velodyne', 'annotated', 'proj_depth', 'none']
 GROUND_TRUTHS: Final = ('velodyne', 'annotated', 'proj_depth', 'none')
 CROPS: Final = ('none', 'kb')
 
-_ANNOTATED_UNIT_M: Final = 1.0 / 256.0
 _MISSING_SHOWN: Final = 3
 
 _BENCHMARK: Final = PROTOCOLS['kitti_window_garg_80m']
@@ -308,7 +302,7 @@ class KittiDataset:
             points = transform(read_velodyne(path), calibration.camera_from_velodyne)
             return render_sparse_depth(points, camera)
         if self.ground_truth == 'annotated':
-            depth_m = read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
+            depth_m = read_annotated(path)
         else:
             depth_m = read_projected(path)
         return depth_m if self.crop == 'none' else depth_m[_benchmark_window(depth_m.shape)]

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics
-from depth_core.data.images import depth_plane
+from depth_core.data.planes import depth_plane, read_depth_png
 from depth_core.data.text import numbers_of, read_entries, rotation_of
 from depth_core.errors import DataError
 from depth_core.files import FileState, state_of
 from depth_core.geometry import intrinsics_from_matrix
 
 _POINT_BYTES: Final = 16
+_ANNOTATED_UNIT_M: Final = 1.0 / 256.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +35,15 @@ class KittiCalibration:
 
 
 def read_velodyne(path: Path) -> NDArray[np.float32]:
-    """Read a scan (x, y, z, reflectance as float32) as [N, 3] metres in the lidar frame.
+    """Read the points of a scan as [N, 3] metres in the lidar frame; see `read_scan`."""
+    return read_scan(path)[:, :3]
+
+
+def read_scan(path: Path) -> NDArray[np.float32]:
+    """Read a scan as [N, 4]: x, y, z in metres in the lidar frame, reflectance in 0..1.
+
+    Args:
+        path: A .bin file of float32, or a .txt file of unsynchronised drives with a point a line.
 
     Raises:
         DataError: It is missing, empty or truncated.
@@ -44,13 +53,33 @@ def read_velodyne(path: Path) -> NDArray[np.float32]:
     except OSError as error:
         message = f'scan {path} cannot be read: {error.strerror or error}; check the data set.'
         raise DataError(message) from error
+    if path.suffix == '.txt':
+        return _points_of_text(content, path)
     if not content or len(content) % _POINT_BYTES:
         message = (
             f'scan {path} has {len(content)} bytes, which is not a positive multiple of '
             f'{_POINT_BYTES} (x, y, z, reflectance as float32); it is truncated: unpack it again.'
         )
         raise DataError(message)
-    return np.frombuffer(content, '<f4').reshape(-1, 4)[:, :3]
+    return np.frombuffer(content, '<f4').reshape(-1, 4)
+
+
+def _points_of_text(content: bytes, path: Path) -> NDArray[np.float32]:
+    words = content.split()
+    try:
+        points = np.array(words, 'S').astype(np.float32).reshape(-1, 4)
+    except ValueError as error:
+        points = np.empty((0, 4), np.float32)
+        reason = f': {error}'
+    else:
+        reason = ''
+    if not len(points):
+        message = (
+            f'scan {path} holds {len(words)} words{reason}; it must hold four numbers a line (x, '
+            'y, z, reflectance): it is truncated, unpack it again.'
+        )
+        raise DataError(message)
+    return points
 
 
 def read_calibration(day: Path, camera: int) -> KittiCalibration:
@@ -118,6 +147,15 @@ def read_rigid(path: Path) -> NDArray[np.float64]:
     matrix[:3, :3] = rotation_of(entries.get('R', ''), source=f'R of calibration {path}')
     matrix[:3, 3] = numbers_of(entries.get('T', ''), 3, source=f'T of calibration {path}')
     return matrix
+
+
+def read_annotated(path: Path) -> Float32Array:
+    """Read [H, W] metres of a depth image of the KITTI benchmark; NaN = no value.
+
+    Raises:
+        DataError: It is missing, damaged, or holds something else.
+    """
+    return read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
 
 
 def read_projected(path: Path) -> Float32Array:

@@ -11,20 +11,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.data.kitti.files import read_rigid
+from depth_core.data.kitti.oxts import (
+    FORWARD_SPEED,
+    imu_pose,
+    measured_frames,
+    mercator_scale,
+    oxts_file,
+    read_oxts,
+)
 from depth_core.data.sequences import SpeedTrack
-from depth_core.data.text import numbers_of
 from depth_core.errors import DataError
 from depth_core.files import FileState, read_text, state_of
-
-_NUMBERS: Final = 30
-_FORWARD_SPEED: Final = 8
-_EARTH_RADIUS_M: Final = 6378137.0
 
 
 def motion_files(drive: Path, camera: int, frames: Sequence[int]) -> list[Path]:
@@ -33,7 +35,7 @@ def motion_files(drive: Path, camera: int, frames: Sequence[int]) -> list[Path]:
     return [
         _timestamps(drive, camera),
         drive.parent / 'calib_imu_to_velo.txt',
-        *(_oxts(drive, frame) for frame in between),
+        *(oxts_file(drive, frame) for frame in between),
     ]
 
 
@@ -72,35 +74,10 @@ def _no_times(path: Path, reason: str) -> str:
     )
 
 
-def read_oxts(drive: Path, frame: int) -> NDArray[np.float64] | None:
-    """Read what GPS and inertial unit say at a frame, [30]; None when there is no file.
-
-    Raises:
-        DataError: It holds something else than 30 numbers.
-    """
-    path = _oxts(drive, frame)
-    state = state_of(path)
-    return None if state is None else _read_oxts(path, state)
-
-
-def _oxts(drive: Path, frame: int) -> Path:
-    return drive / f'oxts/data/{frame:010d}.txt'
-
-
-@lru_cache(maxsize=4096)
-def _read_oxts(path: Path, _state: FileState) -> NDArray[np.float64]:
-    try:
-        text = read_text(path)
-    except (OSError, UnicodeError) as error:
-        message = f'{path} cannot be read: {error}; unpack the drive again.'
-        raise DataError(message) from error
-    return numbers_of(text, _NUMBERS, source=str(path))
-
-
 def speed_at(drive: Path, frame: int) -> float:
     """Forward speed of the car at a frame, m/s, backwards counted too; NaN = unknown."""
     values = read_oxts(drive, frame)
-    return float('nan') if values is None else abs(float(values[_FORWARD_SPEED]))
+    return float('nan') if values is None else abs(float(values[FORWARD_SPEED]))
 
 
 def mean_speed(drive: Path, first: int, second: int) -> float:
@@ -133,12 +110,12 @@ def camera_poses(
     origin = read_oxts(drive, first)
     assert origin is not None  # noqa: S101  listed a moment ago
     imu_from_camera = np.linalg.inv(camera_from_velodyne @ read_rigid(calibration))
-    scale = np.cos(np.radians(origin[0]))
-    start = _imu_pose(origin, scale)[:3, 3]
+    scale = mercator_scale(origin)
+    start = imu_pose(origin, scale)[:3, 3]
     poses = []
     for item in measured:
         assert item is not None  # noqa: S101  refused above
-        pose = _imu_pose(item, scale)
+        pose = imu_pose(item, scale)
         pose[:3, 3] -= start
         poses.append(pose @ imu_from_camera)
     return np.stack(poses)
@@ -146,24 +123,4 @@ def camera_poses(
 
 @lru_cache(maxsize=64)
 def _first_frame(drive: Path) -> int | None:
-    names = (path.stem for path in (drive / 'oxts/data').glob('*.txt'))
-    return min((int(name) for name in names if name.isdigit()), default=None)
-
-
-def _imu_pose(values: NDArray[np.float64], scale: float) -> NDArray[np.float64]:
-    latitude, longitude, altitude, roll, pitch, yaw = values[:6]
-    pose = np.eye(4)
-    pose[:3, :3] = _turn(yaw, 0, 1) @ _turn(pitch, 2, 0) @ _turn(roll, 1, 2)
-    east = scale * _EARTH_RADIUS_M * np.radians(longitude)
-    north = scale * _EARTH_RADIUS_M * np.log(np.tan(np.radians(90.0 + latitude) / 2.0))
-    pose[:3, 3] = east, north, altitude
-    return pose
-
-
-def _turn(angle: float, first: int, second: int) -> NDArray[np.float64]:
-    """The right-handed rotation that turns axis `first` towards axis `second`."""
-    matrix = np.eye(3)
-    matrix[first, first] = matrix[second, second] = np.cos(angle)
-    matrix[second, first] = np.sin(angle)
-    matrix[first, second] = -np.sin(angle)
-    return matrix
+    return next(iter(measured_frames(drive)), None)
