@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from depth_core.arguments import CommandParser, count
 from depth_core.data.check import Findings, check_dataset, save_sheet
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     row = DATASETS.get(name)
     kinds = {} if row is None else {key: item.kind for key, item in row.options.items()}
     try:
-        typed = {key: kinds.get(key, str)(value) for key, value in given.items()}
+        typed: dict[str, Any] = {key: kinds.get(key, str)(value) for key, value in given.items()}
     except ValueError as error:
         message = f'an option of data set {name!r} has the wrong kind: {error}.'
         raise ConfigError(message) from error

@@ -158,7 +158,7 @@ def _contact_sheet(samples: Sequence[Sample], values: NDArray[np.float32]) -> Ui
         # Lidar points would vanish between the pixels that are picked: they are spread first.
         spread = _spread(depth_m.astype(np.float32), max(1, image.shape[1] // _TILE_WIDTH))
         tiles.append(
-            np.hstack(
+            _beside(
                 (
                     cv2.resize(image, size, interpolation=cv2.INTER_AREA),
                     cv2.resize(colour_depth(spread, scale), size, interpolation=cv2.INTER_NEAREST),
@@ -176,7 +176,11 @@ def _spread(depth_m: NDArray[np.float32], side: int) -> NDArray[np.float32]:
     return spread
 
 
-def _tiled(tiles: Sequence[NDArray[np.uint8]]) -> Uint8Array:
+def _beside(planes: tuple[cv2.typing.MatLike, ...]) -> Uint8Array:
+    return np.asarray(np.hstack(planes), np.uint8)
+
+
+def _tiled(tiles: Sequence[Uint8Array]) -> Uint8Array:
     rows = [
         tiles[first : first + _SHEET_COLUMNS] for first in range(0, len(tiles), _SHEET_COLUMNS)
     ]

@@ -79,8 +79,7 @@ def static_links(recording: Recording) -> list[Link]:
 
 def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """The inverse of a [4, 4] transform."""
-    inverted: NDArray[np.float64] = np.linalg.inv(matrix)
-    return inverted
+    return np.asarray(np.linalg.inv(matrix), np.float64)
 
 
 def odometry_lidar(cameras: list[RigCamera]) -> NDArray[np.float64] | None:

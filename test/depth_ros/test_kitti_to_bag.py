@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rosbags.interfaces import ConnectionExtRosbag2
 
 from depth_core.data.bag.messages import FrameTree, header_stamp_ns, points_of
 from depth_core.data.bag.opener import open_bag
@@ -218,6 +219,7 @@ def test_static_transforms_come_once_and_first_for_late_subscribers(
     with open_bag(bag_path) as opened:
         (static,) = (item for item in opened.connections if item.topic == '/tf_static')
         assert static.msgcount == 1
+        assert isinstance(static.ext, ConnectionExtRosbag2)
         assert static.ext.offered_qos_profiles[0].durability.name == 'TRANSIENT_LOCAL'
         assert next(opened.messages(opened.connections)).connection.topic == '/tf_static'
     links = {item.child_frame_id: item.header.frame_id for item in bag['/tf_static'][0].transforms}
