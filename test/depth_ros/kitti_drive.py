@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small KITTI drives and sequences in the true format, whose every number is known."""
+"""Small KITTI drives and sequences in the true format, whose every number is known; bags read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from depth_core.data.bag.messages import header_stamp_ns
+from depth_core.data.bag.opener import open_bag
+
 DAY = '2011_09_26'
 HEIGHT, WIDTH = 30, 96
 RAW_HEIGHT, RAW_WIDTH = 40, 110
 FRAMES = 3
+LITTLE = ('--truth', 'none', '--no_oxts')
+"""Options that leave out what a test does not look at."""
 
 R_RECT = '9.999239e-01 9.837760e-03 -7.445048e-03 -9.869795e-03 9.999421e-01 -4.278459e-03'
 R_RECT += ' 7.402527e-03 4.351614e-03 9.999631e-01'
@@ -161,3 +167,23 @@ def _folder(path: Path) -> Path:
 
 def _times(path: Path, frames: int, *, shift_ms: int) -> None:
     path.write_text('\n'.join(stamp(number, shift_ms=shift_ms) for number in range(frames)) + '\n')
+
+
+def read(path: Path) -> dict[str, list[Any]]:
+    """All messages of a bag by topic."""
+    found: dict[str, list[Any]] = {}
+    with open_bag(path) as bag:
+        for raw in bag.messages(bag.connections):
+            message = bag.decode(raw)
+            if hasattr(message, 'header'):
+                assert header_stamp_ns(message) == raw.stamp_ns
+            found.setdefault(raw.connection.topic, []).append(message)
+    return found
+
+
+def raw_bytes(path: Path) -> list[tuple[str, int, bytes]]:
+    with open_bag(path) as bag:
+        return [
+            (item.connection.topic, item.stamp_ns, item.data)
+            for item in bag.messages(bag.connections)
+        ]
