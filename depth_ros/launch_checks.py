@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the launch files refuse before anything is started.
+"""What the launch files refuse before anything is started, and the names that they remap.
 
 Launch ends on an error and leaves what it has started running, so nothing may fail later.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from ament_index_python.packages import get_package_share_directory
 
 from depth_core.errors import ConfigError
+from depth_ros.options.fields import split_names
 
 
 def require_file(argument: str, path: str) -> None:
@@ -55,3 +56,37 @@ def require_package(argument: str, package: str) -> None:
             f'({debian}), or leave the argument out.'
         )
         raise ConfigError(message) from error
+
+
+def input_remappings(
+    *, cameras: str, image: str, camera_info: str, sparse_depth: str
+) -> list[tuple[str, str]]:
+    """Return where each camera of the node gets its messages from.
+
+    Args:
+        cameras: Namespaces of several, separated by commas; empty for one.
+        image: Topic of the images, in the namespace of each camera where there are several.
+        camera_info: Topic of the calibration; empty for the one beside the images.
+        sparse_depth: Topic of measured depth.
+
+    Raises:
+        ConfigError: Several cameras would get the messages of one.
+    """
+    if not camera_info:
+        folder, slash, _ = image.rpartition('/')
+        camera_info = f'{folder}{slash}camera_info'
+    topics = {'image': image, 'camera_info': camera_info, 'sparse_depth': sparse_depth}
+    if not split_names(cameras):
+        return list(topics.items())
+    for name, topic in topics.items():
+        if topic.startswith('/'):
+            message = (
+                f'{name}:={topic} is the topic of one camera, and cameras:={cameras} names '
+                'several; give the name that it has in the namespace of each, such as image_raw.'
+            )
+            raise ConfigError(message)
+    return [
+        (f'{camera}/{name}', f'{camera}/{topic}')
+        for camera in split_names(cameras)
+        for name, topic in topics.items()
+    ]

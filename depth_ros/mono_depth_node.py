@@ -7,7 +7,8 @@
 A public graph takes `-p manifest:=depth_anything_3_metric`, or another preset.
 
 The executor takes messages, services and timers; one worker converts, predicts, converts and
-publishes. While it works the newest frame waits and older ones are dropped and counted. Outputs
+publishes. While it works the newest frame of each camera waits and older ones are dropped and
+counted. The parameter cameras has several cameras served, by the one model (`cameras.py`). Outputs
 without a subscriber are not computed, and without any subscriber the network does not run.
 Opening the model, which may build an engine for minutes, blocks nothing.
 """
@@ -15,7 +16,6 @@ Opening the model, which may build an engine for minutes, blocks nothing.
 from __future__ import annotations
 
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ROSClock
+from rclpy.clock import Clock
 from rclpy.clock_type import ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
@@ -33,18 +33,14 @@ from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
-from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS, SCALE, Outputs
-from depth_ros.frames.serving import Serving
-from depth_ros.frames.statistics import REPEAT_S, FrameStatistics
-from depth_ros.health.diagnostics import Observed, status_messages
+from depth_ros.cameras import ActiveCameras, Camera
+from depth_ros.health.diagnostics import status_messages
 from depth_ros.health.identity import Identity
-from depth_ros.health.silence import IMAGE_TYPES
 from depth_ros.health.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
 from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.process import StartableNode, run_node
-from depth_ros.middleware.qos import DIAGNOSTICS_QOS, input_qos, output_qos, senders_of
+from depth_ros.middleware.qos import DIAGNOSTICS_QOS, input_qos
 from depth_ros.middleware.qos_overrides import QosOverrides, Role
-from depth_ros.middleware.topics import transport_topic
 from depth_ros.model.opening import Opening
 from depth_ros.model.served_model import backends_left, described, identity_of, open_model
 from depth_ros.options.fields import When
@@ -54,8 +50,6 @@ from depth_ros.settings import BY_NAME, settings_from
 
 NODE_NAME: Final = 'mono_depth'
 DIAGNOSTICS: Final = '/diagnostics'
-SILENCE_PERIODS: Final = 3.0
-"""An active node warns when no image came for so many periods of the diagnostics."""
 
 
 class MonoDepthNode(StartableNode):
@@ -71,25 +65,22 @@ class MonoDepthNode(StartableNode):
         given = {name: entry.value for name, entry in self._parameter_overrides.items()}
         self._settings = settings_from(given)
         declare_parameters(self, self._settings)
+        self._cameras = [Camera(self, name) for name in self._settings.cameras.names]
         self._qos = QosOverrides(given)
         self._qos.check((topic, role) for topic, role, _ in self._topics())
         for topic, role, usual in self._topics():
             self._qos.declare(self, topic, role, usual)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()
-        self._statistics = FrameStatistics()
         self._ending = threading.Event()
         self._changing = threading.RLock()
         """Held while outputs, inputs and identity change; never while a model is opened."""
         self._opening: Opening[Predictor] | None = None
         self._predictor: Predictor | None = None
-        self._outputs: Outputs | None = None
-        self._serving: Serving | None = None
+        self._active: ActiveCameras | None = None
         self._watchdog: Watchdog | None = None
-        self._ended: list[Serving] = []
+        self._ended: list[ActiveCameras] = []
         """Former ones, some with a thread that hangs."""
-        self._wanted_since_s: float | None = None
-        self._silence_logged_s = -REPEAT_S
         create_reset_services(self, statistics=self._reset_statistics, scale=self._reset_scale)
         topic = self.resolve_topic_name(DIAGNOSTICS)
         qos = self._qos.profile(topic, 'publisher', DIAGNOSTICS_QOS)
@@ -124,15 +115,10 @@ class MonoDepthNode(StartableNode):
     def _topics(self) -> Iterator[tuple[str, Role, QoSProfile]]:
         """The resolved topics, what the node is there, and the usual QoS."""
         settings = self._settings
+        for camera in self._cameras:
+            yield from camera.qos_topics(settings)
         taken = input_qos(settings.input_reliability, settings.queue_depth)
-        offered = output_qos(settings.output_reliability)
-        for transport in IMAGE_TYPES:
-            yield transport_topic(self, 'image', transport), 'subscription', taken
-        for name in ('camera_info', 'sparse_depth', 'odometry'):
-            yield self.resolve_topic_name(name), 'subscription', taken
-        for output in (*OUTPUTS, *RELATIVE_OUTPUTS):
-            yield self.resolve_topic_name(output.name_for(self)), 'publisher', offered
-        yield self.resolve_topic_name(SCALE), 'publisher', offered
+        yield self.resolve_topic_name('odometry'), 'subscription', taken
         yield self.resolve_topic_name(DIAGNOSTICS), 'publisher', DIAGNOSTICS_QOS
 
     def give_up(self) -> None:
@@ -206,19 +192,12 @@ class MonoDepthNode(StartableNode):
                 self._opening = None
         with self._changing:
             self._settings.check(predictor.manifest)  # live ones may have changed
-            self._statistics = FrameStatistics()
-            topic = transport_topic(self, 'image', settings.image_transport)
-            self._identity = identity_of(predictor, settings, topic)
+            self._identity = identity_of(predictor, settings)
             if settings.build_only and predictor.engine is not None:
                 predictor.engine.check_kept()
+            for camera in self._cameras:
+                camera.configure(settings, self._qos.profile)
             if not settings.build_only:
-                self._outputs = Outputs(
-                    self,
-                    reliability=settings.output_reliability,
-                    scale=settings.scale_source != 'none',
-                    relative=settings.publish_relative,
-                    profile=self._qos.profile,
-                )
                 self._predictor = predictor
                 self._watchdog = Watchdog(
                     lambda name, options: open_model(path, settings.on_backend(name), options),
@@ -232,35 +211,32 @@ class MonoDepthNode(StartableNode):
             log(line)
 
     def _close(self) -> None:
-        if self._outputs is not None:
-            self._outputs.destroy()
-        self._outputs = None
+        for camera in self._cameras:
+            camera.close()
         self._predictor = self._watchdog = None
         self._identity = Identity()
 
     def _begin(self) -> None:
         with self._changing:
-            if self._predictor is None or self._outputs is None:
+            if self._predictor is None:
                 message = 'the node is not configured; configure it before activating it.'
                 raise ConfigError(message)
             self._end()  # what an activation that failed halfway may have left
-            self._serving = Serving(
+            self._active = ActiveCameras(
                 self,
+                self._cameras,
                 settings=self._settings,
                 predictor=self._predictor,
-                outputs=self._outputs,
-                statistics=self._statistics,
-                image_topic=self._identity.image_topic,
                 profile=self._qos.profile,
             )
 
     def _end(self) -> None:
         with self._changing:
-            if self._serving is not None:
-                self._serving.stop()
+            if self._active is not None:
+                self._active.stop()
                 self._ended = [former for former in self._ended if former.left_behind]
-                self._ended.append(self._serving)
-            self._serving = None
+                self._ended.append(self._active)
+            self._active = None
 
     def _undo(self) -> None:
         with self._changing:
@@ -285,85 +261,63 @@ class MonoDepthNode(StartableNode):
                 )
             except ConfigError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if self._serving is not None:
-                self._serving.settings = self._settings
+            if self._active is not None:
+                self._active.change(self._settings)
         return SetParametersResult(successful=True)
 
     def _watch(self) -> None:
         """Have the backend opened again where it hangs or fails, and use it once it is open."""
         with self._changing:
-            serving, watchdog = self._serving, self._watchdog
-            if serving is None or watchdog is None or self._ending.is_set():
+            active, watchdog = self._active, self._watchdog
+            if active is None or watchdog is None or self._ending.is_set():
                 return
-            serving.take_latched()
+            active.take_latched()
             if not watchdog.is_busy:
-                watchdog.steady(serving.record.answered)
-                if trouble := serving.trouble:
-                    serving.pause()
+                watchdog.steady(active.record.answered)
+                if trouble := active.trouble(self._settings):
+                    active.pause()
                     watchdog.report(trouble)
             elif not self._given_up and (predictor := watchdog.opened()) is not None:
                 self._predictor = predictor
-                topic = self._identity.image_topic
-                self._identity = identity_of(predictor, self._settings, topic)
-                serving.resume(predictor)
+                self._identity = identity_of(predictor, self._settings)
+                active.resume(predictor, self._settings)
 
     @property
     def _given_up(self) -> bool:
         """Whether so many threads hang that no other is begun."""
-        return self._serving is not None and self._serving.left_behind >= MOST_LEFT_BEHIND
+        return self._active is not None and self._active.left_behind >= MOST_LEFT_BEHIND
 
     def _reset_statistics(self) -> str:
-        self._statistics.reset()
+        for camera in self._cameras:
+            camera.statistics.reset()
         return 'counts, rates and latencies begin anew'
 
     def _reset_scale(self) -> str:
         with self._changing:
-            done = self._serving is not None and self._serving.reset_scale()
+            done = self._active is not None and self._active.reset_scale()
         return 'the scale found so far is forgotten' if done else ''
 
     def _publish_diagnostics(self) -> None:
+        array = DiagnosticArray()
         with self._changing:
-            seen = self._observed()
-            name = self.get_fully_qualified_name().lstrip('/')
-            array = DiagnosticArray(status=status_messages(name, seen))
+            identity = self._running()
+            for camera in self._cameras:
+                seen = camera.observed(identity, self._settings)
+                array.status += status_messages(camera.status_name, seen)
+                camera.log_silence(seen.silence)
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
-        now_s, silence = time.monotonic(), seen.silence
-        if silence and now_s - self._silence_logged_s >= REPEAT_S:
-            self._silence_logged_s = now_s
-            self.get_logger().warning(silence)
 
-    def _observed(self) -> Observed:
-        now_s, topic = time.monotonic(), self._identity.image_topic
-        outputs = self._outputs.wanted() if self._outputs is not None else ()
-        wanted = [output.topic for output in outputs] if self._serving is not None else []
-        if not wanted:
-            self._wanted_since_s = None
-        elif self._wanted_since_s is None:
-            self._wanted_since_s = now_s
+    def _running(self) -> Identity:
+        """What is running, for all cameras."""
         opening = self._opening if self.state == 'configuring' else None
         progress = opening.progress if opening is not None and opening.is_running else None
         identity = replace(self._identity, state=self.state, progress=progress)
-        if self._serving is not None:
-            identity = self._serving.described(identity)
         if self._watchdog is not None:
-            record = self._serving.record if self._serving is not None else None
+            record = self._active.record if self._active is not None else None
             watch = self._watchdog.state(record, given_up=self._given_up)
             identity = replace(identity, watch=watch)
-        clock = self.get_clock()
-        return Observed(
-            identity=identity,
-            counts=self._statistics.snapshot(),
-            health=self._settings.health,
-            senders=senders_of(self, topic) if topic else (),
-            reliability=self._settings.input_reliability,
-            wanted=wanted,
-            wanted_s=0.0 if self._wanted_since_s is None else now_s - self._wanted_since_s,
-            silence_s=SILENCE_PERIODS * self._settings.diagnostics_period_s,
-            clock_stands=isinstance(clock, ROSClock)
-            and clock.ros_time_is_active
-            and clock.now().nanoseconds == 0,
-        )
+        return identity
 
 
 def main() -> None:

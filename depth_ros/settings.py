@@ -21,6 +21,7 @@ from depth_core.preview import ColourScale, scale_of_range
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import AUTO, BACKENDS, describe_backends
 from depth_core.shipped import default_model, find_model
+from depth_ros.options.cameras import CameraOptions
 from depth_ros.options.compressed import CompressedOptions
 from depth_ros.options.engine import EngineParameters
 from depth_ros.options.fields import (
@@ -138,6 +139,7 @@ class Settings:
         default=False,
         when=When.READ_ONLY,
     )
+    cameras: CameraOptions = CameraOptions()
     image_transport: Literal['raw', 'compressed'] = parameter(
         'Subscribe to image (raw) or to image/compressed (JPEG or PNG).', default='raw'
     )
@@ -320,6 +322,7 @@ class Settings:
                 'give a larger one, or 0 for the largest depth of the model.'
             )
         yield from self.compressed.contradictions()
+        yield from self.cameras.contradictions()
         if self.output_size not in OUTPUT_SIZES and self.output_columns is None:
             yield (
                 f'parameter output_size = {self.output_size!r} is no size; give '

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Start `mono_depth` for one camera.
+"""Start `mono_depth` for one camera; multi_camera.launch.py starts it for several.
 
     ros2 launch depth_ros mono_depth.launch.py image:=/camera/image_raw
     ros2 launch depth_ros mono_depth.launch.py model:=da3.onnx manifest:=depth_anything_3_metric
@@ -27,7 +27,12 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from depth_ros.launch_checks import require_file, require_package, require_time
+from depth_ros.launch_checks import (
+    input_remappings,
+    require_file,
+    require_package,
+    require_time,
+)
 from depth_ros.middleware.fastdds import profile_variable
 from depth_ros.settings import BY_NAME
 
@@ -49,6 +54,8 @@ PARAMETERS = (
     'device',
     'threads',
     'build_only',
+    'cameras',
+    'batch_window_ms',
     'image_transport',
     'image_geometry',
     'input_reliability',
@@ -85,7 +92,8 @@ ARGUMENTS = (
     DeclareLaunchArgument(
         'image',
         default_value='/camera/image_raw',
-        description='Topic of the camera images, without its transport.',
+        description='Topic of the camera images, without its transport; with cameras, its name in '
+        'the namespace of each.',
     ),
     DeclareLaunchArgument(
         'camera_info',
@@ -210,6 +218,15 @@ def is_true(context: LaunchContext, name: str) -> bool:
     return LaunchConfiguration(name).perform(context) == 'true'
 
 
+def _inputs(context: LaunchContext) -> list[tuple[str, str]]:
+    """The remappings of what comes from the cameras."""
+    given = {
+        name: LaunchConfiguration(name).perform(context)
+        for name in ('cameras', 'image', 'camera_info', 'sparse_depth')
+    }
+    return input_remappings(**given)
+
+
 def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """The node; only arguments that were given override the parameter file."""
     parameters: dict[str, ParameterValue | bool] = {
@@ -218,23 +235,13 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if LaunchConfiguration(name).perform(context)
     }
     parameters['use_sim_time'] = is_true(context, 'use_sim_time')
-    image = LaunchConfiguration('image').perform(context)
-    camera_info = LaunchConfiguration('camera_info').perform(context)
-    if not camera_info:
-        folder, slash, _ = image.rpartition('/')
-        camera_info = f'{folder}{slash}camera_info'
     node = Node(
         package='depth_ros',
         executable='mono_depth',
         name=LaunchConfiguration('node_name'),
         namespace=LaunchConfiguration('namespace'),
         parameters=[LaunchConfiguration('params_file'), parameters],
-        remappings=[
-            ('image', image),
-            ('camera_info', camera_info),
-            ('sparse_depth', LaunchConfiguration('sparse_depth')),
-            ('odometry', LaunchConfiguration('odometry')),
-        ],
+        remappings=[*_inputs(context), ('odometry', LaunchConfiguration('odometry'))],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),
         respawn_delay=float(LaunchConfiguration('respawn_delay_s').perform(context)),

@@ -14,19 +14,19 @@ from typing import Any, Final, Literal
 import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage
-from std_msgs.msg import Header
 
-from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
+from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import DepthError
-from depth_core.runtime import Grid, Predictor
+from depth_core.runtime import Predictor
 from depth_ros.frames.depth import FrameDepth
 from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.frames.outputs import Output, Outputs, parts_needed
 from depth_ros.frames.rates import RateLimiter
 from depth_ros.frames.result import FrameResult, Part
 from depth_ros.frames.statistics import FrameStatistics, FrameTimes
+from depth_ros.frames.together import Asking
 from depth_ros.health.identity import Identity
-from depth_ros.health.watchdog import InferenceRecord, first_line
+from depth_ros.health.watchdog import first_line
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.messages.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
 from depth_ros.model.opened_size import OpenedSize
@@ -50,7 +50,7 @@ class Frame:
 
 
 class FrameAnswerer:
-    """Answers frames, one at a time; whatever goes wrong with one is counted and logged.
+    """Answers the frames of one camera; whatever goes wrong with one is counted and logged.
 
     `settings` may be replaced from another thread: a frame uses what it finds when it begins.
     """
@@ -71,7 +71,6 @@ class FrameAnswerer:
         warn: Callable[[str], object],
     ) -> None:
         self.settings = settings
-        self._predictor = predictor
         self._outputs = outputs
         self._infos = infos
         self._statistics = statistics
@@ -91,8 +90,6 @@ class FrameAnswerer:
             log=log,
         )
         self._retired = threading.Event()
-        self.record = InferenceRecord()
-        """What the backend does."""
 
     @property
     def is_retired(self) -> bool:
@@ -121,10 +118,10 @@ class FrameAnswerer:
         self._scale.reset()
         return True
 
-    def __call__(self, frame: Frame) -> None:
-        """Answer `frame`; never raises."""
+    def __call__(self, frame: Frame) -> Asking[None]:
+        """Answer `frame`, in steps that ask the network; they never raise."""
         try:
-            self._answer(frame)
+            yield from self._answer(frame)
         except FrameError as error:
             self._drop(error.reason, str(error), of='frame')
         except DepthError as error:
@@ -133,7 +130,7 @@ class FrameAnswerer:
             trace = traceback.format_exc()
             self._drop(DropReason.INTERNAL, first_line(error), of='frame', details=trace)
 
-    def _answer(self, frame: Frame) -> None:
+    def _answer(self, frame: Frame) -> Asking[None]:
         begun_s = time.monotonic()
         wanted = self._outputs.wanted()
         scale_wanted = self._outputs.scale_is_wanted
@@ -146,7 +143,7 @@ class FrameAnswerer:
             self._statistics.dropped(DropReason.RATE_LIMITED)
             return
         needed = parts_needed(wanted) | (Part.DEPTH if scale_wanted else Part(0))
-        result = self._result(frame, needed)
+        result = yield from self._result(frame, needed)
         if self._retired.is_set():
             return
         self._publish(wanted, result)
@@ -162,18 +159,19 @@ class FrameAnswerer:
             valid_fraction=None if answered is None else _valid_fraction(answered.depth_m),
         )
 
-    def _result(self, frame: Frame, needed: Part) -> FrameResult:
+    def _result(self, frame: Frame, needed: Part) -> Asking[FrameResult]:
         """Decode the image and compute the parts that are needed."""
         message = frame.message
         image = self._image(message)
         try:
-            return self._depth(
-                message.header,
-                image,
-                needed,
-                self.settings,
-                predict=self._predict,
-                withhold=lambda error: self._drop(error.reason, str(error), of='output'),
+            return (
+                yield from self._depth(
+                    message.header,
+                    image,
+                    needed,
+                    self.settings,
+                    withhold=lambda error: self._drop(error.reason, str(error), of='output'),
+                )
             )
         finally:
             if self._scale is not None and Part.DEPTH in needed and not self.is_retired:
@@ -189,13 +187,6 @@ class FrameAnswerer:
             )
         bits = self.settings.mono16_bits
         return rgb_from_image(message, max_pixels=limit, mono16_bits=bits)
-
-    def _predict(
-        self, image: Uint8Array, camera: Intrinsics | None, header: Header, grid: Grid
-    ) -> DepthMap:
-        stamp_ns = nanoseconds(header.stamp)
-        with self.record.inference():
-            return self._predictor.predict(image, camera, stamp_ns=stamp_ns, grid=grid)
 
     def _publish(self, wanted: Sequence[Output], result: FrameResult) -> None:
         for output in wanted:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
@@ -17,6 +17,7 @@ from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.frames.outputs import RELATIVE
 from depth_ros.frames.rectify import Rectifier, View
 from depth_ros.frames.result import FrameResult, Part
+from depth_ros.frames.together import Asking, Question
 from depth_ros.messages.camera_info import (
     CameraInfoStore,
     image_is_rectified,
@@ -24,6 +25,7 @@ from depth_ros.messages.camera_info import (
     intrinsics_of,
     resized_info,
 )
+from depth_ros.messages.conversions import nanoseconds
 from depth_ros.messages.point_cloud import RayCache
 from depth_ros.model.opened_size import OpenedSize
 from depth_ros.scale.metric import MetricScale
@@ -32,15 +34,6 @@ from depth_ros.settings import Settings
 
 _ANSWERS: Final = Part.DEPTH | Part.RELATIVE
 """What the network is asked for."""
-
-
-class Predict(Protocol):
-    """Asks the network."""
-
-    def __call__(
-        self, image: Uint8Array, camera: Intrinsics | None, header: Header, grid: Grid
-    ) -> DepthMap:
-        """Return the depth of an image, in the unit of the network."""
 
 
 class FrameDepth:
@@ -94,17 +87,15 @@ class FrameDepth:
         needed: Part,
         settings: Settings,
         *,
-        predict: Predict,
         withhold: Callable[[FrameError], None],
-    ) -> FrameResult:
-        """Compute the parts that are needed.
+    ) -> Asking[FrameResult]:
+        """Compute the parts that are needed, in steps that ask the network for depth.
 
         Args:
             header: Of the image.
             image: [H, W, 3] RGB, as it came.
             needed: The parts.
             settings: The parameters.
-            predict: Asks the network.
             withhold: Takes the error of a part that is missing where the others are not.
 
         Raises:
@@ -117,7 +108,7 @@ class FrameDepth:
         if needed & _ANSWERS:
             if Part.RELATIVE not in needed:
                 self._check_metres()
-            answer, scene = self._answer(header, image, view, settings, predict)
+            answer, scene = yield from self._answer(header, image, view, settings)
         if Part.DEPTH in needed and answer is not None:
             try:
                 depth = self._in_metres(answer, scene, settings)
@@ -151,14 +142,18 @@ class FrameDepth:
         image: Uint8Array,
         view: View | None,
         settings: Settings,
-        predict: Predict,
-    ) -> tuple[DepthMap, Scene]:
+    ) -> Asking[tuple[DepthMap, Scene]]:
         """What the network says of an image, and the image for a source of scale."""
         height, width = image.shape[:2]
         rectified = None if view is None else intrinsics_of(view.info, rectified=True)
         camera = self._cameras(header, settings, height=height, width=width, view=rectified)
         self._size.prepare(height, width)
-        depth = predict(image, camera, header, grid_of(settings, height=height, width=width))
+        depth = yield Question(
+            image=image,
+            camera=camera,
+            stamp_ns=nanoseconds(header.stamp),
+            grid=grid_of(settings, height=height, width=width),
+        )
         if view is not None:
             view.blank(depth.depth_m)
         scene = Scene(

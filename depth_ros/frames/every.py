@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 Frame = TypeVar('Frame')
@@ -18,11 +18,11 @@ class EveryFrameWorker(Generic[Frame]):
     thread that takes messages, so that the rest stays with the middleware.
     """
 
-    def __init__(self, work: Callable[[Frame], None], *, name: str, depth: int) -> None:
+    def __init__(self, work: Callable[[Sequence[Frame]], None], *, name: str, depth: int) -> None:
         """Start the thread.
 
         Args:
-            work: Called with each frame. It must not raise.
+            work: Called with each frame alone. It must not raise.
             name: Name of the thread.
             depth: Most frames that wait.
         """
@@ -39,7 +39,7 @@ class EveryFrameWorker(Generic[Frame]):
         """Whether the thread is there; it ends with `stop`, and when the work raises."""
         return self._thread.is_alive()
 
-    def offer(self, frame: Frame) -> Frame | None:
+    def offer(self, frame: Frame, camera: str = '') -> Frame | None:  # noqa: ARG002 all in one queue
         """Let `frame` wait for the worker, as soon as there is a place.
 
         Returns:
@@ -71,7 +71,7 @@ class EveryFrameWorker(Generic[Frame]):
 
     def _run(self) -> None:
         while (frame := self._next()) is not None:
-            self._work(frame)
+            self._work((frame,))
 
     def _next(self) -> Frame | None:
         with self._changed:

@@ -31,7 +31,7 @@ from depth_ros.messages.point_cloud import point_cloud
 from depth_ros.middleware.process import StartableNode
 from depth_ros.middleware.qos import output_events, output_qos
 from depth_ros.middleware.qos_overrides import Profiles, usual_profile
-from depth_ros.middleware.topics import transport_topic
+from depth_ros.middleware.topics import CameraTopics
 
 DEPTH: Final = 'depth/image_raw'
 CAMERA_INFO: Final = 'depth/camera_info'
@@ -73,11 +73,11 @@ class Output:
     of: str = ''
     """The topic of the same image uncompressed, where this one is compressed."""
 
-    def name_for(self, node: LifecycleNode | StartableNode) -> str:
+    def name_for(self, topics: CameraTopics) -> str:
         """Name that the publisher takes; remapping an image remaps its transports too."""
         if not self.of:
-            return self.topic
-        return transport_topic(node, self.of, self.topic.removeprefix(f'{self.of}/'))
+            return topics.name(self.topic)
+        return topics.resolved(self.of, self.topic.removeprefix(f'{self.of}/'))
 
     @property
     def type_text(self) -> str:
@@ -283,13 +283,14 @@ def parts_needed(outputs: Sequence[Output]) -> Part:
 
 
 class Outputs:
-    """The lifecycle publishers of one configured node."""
+    """The lifecycle publishers of one camera of a configured node."""
 
     def __init__(
         self,
         node: LifecycleNode | StartableNode,
         *,
         reliability: str,
+        camera: str = '',
         scale: bool = False,
         relative: bool = False,
         profile: Profiles = usual_profile,
@@ -299,33 +300,30 @@ class Outputs:
         Args:
             node: Theirs.
             reliability: What they offer.
+            camera: Namespace of the camera; empty for a node of one camera.
             scale: Whether there is one for the scale too.
             relative: Whether there are those of relative depth too.
             profile: Gives the profile of a resolved topic, from the usual one.
         """
         self._node = node
         self._rows = (*OUTPUTS, *RELATIVE_OUTPUTS) if relative else OUTPUTS
+        self._profile = lambda topic: profile(topic, 'publisher', output_qos(reliability))
+        topics = CameraTopics(node, camera)
         self._scale: Any = None
         if scale:
-            self._scale = node.create_lifecycle_publisher(
-                Float64,
-                SCALE,
-                profile(node.resolve_topic_name(SCALE), 'publisher', output_qos(reliability)),
-                event_callbacks=output_events(SCALE, node.get_logger().warning),
-            )
+            self._scale = self._publisher(Float64, topics.name(SCALE))
         self._publishers: dict[str, Any] = {
-            output.topic: node.create_lifecycle_publisher(
-                output.kind,
-                output.name_for(node),
-                profile(
-                    node.resolve_topic_name(output.name_for(node)),
-                    'publisher',
-                    output_qos(reliability),
-                ),
-                event_callbacks=output_events(output.topic, node.get_logger().warning),
-            )
+            output.topic: self._publisher(output.kind, output.name_for(topics))
             for output in self._rows
         }
+
+    def _publisher(self, kind: Any, name: str) -> Any:  # noqa: ANN401 a class of messages, and its publisher
+        return self._node.create_lifecycle_publisher(
+            kind,
+            name,
+            self._profile(self._node.resolve_topic_name(name)),
+            event_callbacks=output_events(name, self._node.get_logger().warning),
+        )
 
     def destroy(self) -> None:
         """Remove the topics."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The active node: its subscriptions, and the worker that answers what arrives."""
+"""One camera of an active node: its subscriptions, and the steps that answer its frames."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -13,12 +13,10 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from depth_core.runtime import Predictor
 from depth_ros.frames.answer import Frame, FrameAnswerer
 from depth_ros.frames.drops import DropReason
-from depth_ros.frames.every import EveryFrameWorker
-from depth_ros.frames.newest import NewestFrameWorker
 from depth_ros.frames.outputs import Outputs
 from depth_ros.frames.statistics import FrameStatistics
+from depth_ros.frames.together import Asking
 from depth_ros.health.identity import Identity
-from depth_ros.health.watchdog import InferenceRecord
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.messages.conversions import nanoseconds
 from depth_ros.middleware.process import StartableNode
@@ -31,68 +29,66 @@ from depth_ros.middleware.qos import (
     no_events,
 )
 from depth_ros.middleware.qos_overrides import Profiles
+from depth_ros.middleware.topics import CameraTopics
 from depth_ros.scale.odometry import OdometryStore
 from depth_ros.scale.sparse_depth import SparseDepthStore
 from depth_ros.settings import Settings
 
-Worker: TypeAlias = NewestFrameWorker[Frame] | EveryFrameWorker[Frame]
-
-WORKER: Final = 'mono_depth frames'
-"""Name of its thread."""
-
-STOP_S: Final = 1.0
-"""How long the frame in work may take once its answer is not wanted any more."""
+Input: TypeAlias = tuple[Any, str, Callable[[Any], None]]
+"""Class of the messages, resolved topic, and what takes them."""
 
 
 class Serving:
-    """Takes images from activation on until `stop`."""
+    """Takes the images of one camera from `subscribe` to `unsubscribe`."""
 
     def __init__(
         self,
+        topics: CameraTopics,
         node: StartableNode,
         *,
         settings: Settings,
         predictor: Predictor,
         outputs: Outputs,
         statistics: FrameStatistics,
-        image_topic: str,
-        profile: Profiles,
     ) -> None:
-        """Subscribe, and start the worker.
+        """Prepare to answer frames.
 
         Args:
+            topics: Names of its topics.
             node: The node.
-            settings: Its parameters.
+            settings: The parameters.
             predictor: The model.
             outputs: What is published.
             statistics: Where frames are counted.
-            image_topic: Resolved topic of the images.
-            profile: Gives the QoS of a resolved topic, from the usual one.
         """
+        self.topics = topics
+        self.image_topic = topics.resolved('image', settings.image_transport)
         self._node = node
         self._outputs = outputs
         self._statistics = statistics
-        self._image_topic = image_topic
-        self._infos = CameraInfoStore(node.resolve_topic_name('camera_info'))
+        self._infos = CameraInfoStore(topics.resolved('camera_info'))
         self._sparse: SparseDepthStore | None = None
-        inputs: list[tuple[Any, str, Callable[[Any], None]]] = [
-            (CameraInfo, self._infos.topic, self._infos.add),
-        ]
         if settings.scale_source == 'sparse_depth':
-            self._sparse = SparseDepthStore(node.resolve_topic_name('sparse_depth'))
-            inputs.append((Image, self._sparse.topic, self._sparse.add))
+            self._sparse = SparseDepthStore(topics.resolved('sparse_depth'))
         self._odometry: OdometryStore | None = None
         if settings.scale_source == 'speed':
             self._odometry = OdometryStore(node.resolve_topic_name('odometry'))
-            inputs.append((Odometry, self._odometry.topic, self._odometry.add))
-        image = CompressedImage if settings.image_transport == 'compressed' else Image
-        inputs.append((image, image_topic, self._on_image))
-        self._left_behind: list[Worker] = []
-        self._begin(predictor, settings)
+        self._subscriptions: list[Any] = []
+        self._takes_latched = False
+        self.use(predictor, settings)
+
+    def subscribe(self, take: Callable[[Frame], None], profile: Profiles) -> None:
+        """Begin to take images.
+
+        Args:
+            take: Called with each image.
+            profile: Gives the QoS of a resolved topic, from the usual one.
+        """
+        node, settings = self._node, self.settings
         qos = input_qos(settings.input_reliability, settings.queue_depth)
         if settings.policy == 'every':
             qos = every_qos()
-        self._inputs = [
+        self._subscriptions = [
             node.create_subscription(
                 kind,
                 topic,
@@ -100,11 +96,56 @@ class Serving:
                 profile(topic, 'subscription', qos),
                 event_callbacks=input_events(topic, node.get_logger().warning),
             )
-            for kind, topic, callback in inputs
+            for kind, topic, callback in self._inputs(take)
         ]
-        self._takes_latched = False
-        statistics.restart_clock()
-        node.get_logger().info(f'subscribed to images on {image_topic}')
+        self._statistics.restart_clock()
+        node.get_logger().info(f'subscribed to images on {self.image_topic}')
+
+    def _inputs(self, take: Callable[[Frame], None]) -> list[Input]:
+        compressed = self.settings.image_transport == 'compressed'
+        inputs: list[Input] = [(CameraInfo, self._infos.topic, self._infos.add)]
+        if self._sparse is not None:
+            inputs.append((Image, self._sparse.topic, self._sparse.add))
+        if self._odometry is not None:
+            inputs.append((Odometry, self._odometry.topic, self._odometry.add))
+        kind = CompressedImage if compressed else Image
+        return [*inputs, (kind, self.image_topic, lambda message: self._on_image(message, take))]
+
+    def unsubscribe(self) -> None:
+        """Take no more images, and publish nothing from here on."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def use(self, predictor: Predictor, settings: Settings) -> None:
+        """Answer the next frames with this model."""
+        self._answerer = FrameAnswerer(
+            settings=settings,
+            predictor=predictor,
+            outputs=self._outputs,
+            infos=self._infos,
+            sparse=self._sparse,
+            odometry=self._odometry,
+            statistics=self._statistics,
+            image_topic=self.image_topic,
+            clock=self._node.get_clock(),
+            log=self._node.get_logger().info,
+            warn=self._node.get_logger().warning,
+        )
+
+    def answer(self, frame: Frame) -> Asking[None]:
+        """The steps that answer a frame."""
+        return self._answerer(frame)
+
+    def retire(self) -> None:
+        """Publish nothing until another model is used."""
+        self._answerer.retire()
+
+    def dropped(self, reason: DropReason) -> None:
+        """Count a frame that is not answered; one that came while the backend hung as such."""
+        if reason is DropReason.SUPERSEDED and self._answerer.is_retired:
+            reason = DropReason.REOPENING
+        self._statistics.dropped(reason)
 
     @property
     def settings(self) -> Settings:
@@ -114,23 +155,6 @@ class Serving:
     @settings.setter
     def settings(self, settings: Settings) -> None:
         self._answerer.settings = settings
-
-    @property
-    def record(self) -> InferenceRecord:
-        """What the backend does."""
-        return self._answerer.record
-
-    @property
-    def left_behind(self) -> int:
-        """How many threads of former workers hang."""
-        return sum(worker.is_alive for worker in self._left_behind)
-
-    @property
-    def trouble(self) -> str:
-        """Why the backend is to be opened again; empty when all is well."""
-        if not self._worker.is_alive:
-            return 'the thread that answers frames has ended; the log says why'
-        return self.record.trouble(self.settings.health.inference_limit_s)
 
     def described(self, identity: Identity) -> Identity:
         """What is known of the model and of what it answers by now."""
@@ -149,60 +173,15 @@ class Serving:
         if self._takes_latched or not keeps_messages(self._node, topic):
             return
         self._takes_latched = True
-        self._inputs.append(
+        self._subscriptions.append(
             self._node.create_subscription(
                 CameraInfo, topic, self._infos.add, LATCHED_QOS, event_callbacks=no_events()
             )
         )
 
-    def pause(self) -> None:
-        """Answer nothing until `resume`; a thread that hangs is left behind."""
-        self._answerer.retire()
-        self._worker.stop(0.0)
-        self._left_behind.append(self._worker)
-
-    def resume(self, predictor: Predictor) -> None:
-        """Answer the next frames with another model."""
-        self._begin(predictor, self.settings)
-
-    def stop(self) -> None:
-        """Unsubscribe, and finish the frame in work, unless that takes longer than `STOP_S`."""
-        for subscription in self._inputs:
-            self._node.destroy_subscription(subscription)
-        self._inputs.clear()
-        left = self._worker.stop(STOP_S)
-        for _ in left if isinstance(left, list) else filter(None, (left,)):
-            self._statistics.dropped(DropReason.DEACTIVATED)
-        self._answerer.retire()
-        self._left_behind.append(self._worker)
-
-    def _begin(self, predictor: Predictor, settings: Settings) -> None:
-        self._answerer = FrameAnswerer(
-            settings=settings,
-            predictor=predictor,
-            outputs=self._outputs,
-            infos=self._infos,
-            sparse=self._sparse,
-            odometry=self._odometry,
-            statistics=self._statistics,
-            image_topic=self._image_topic,
-            clock=self._node.get_clock(),
-            log=self._node.get_logger().info,
-            warn=self._node.get_logger().warning,
-        )
-        self._worker: Worker
-        if settings.policy == 'every':
-            depth = settings.queue_depth
-            self._worker = EveryFrameWorker(self._answerer, name=WORKER, depth=depth)
-        else:
-            self._worker = NewestFrameWorker(self._answerer, name=WORKER)
-
-    def _on_image(self, message: Any) -> None:  # noqa: ANN401 Image or CompressedImage
+    def _on_image(self, message: Any, take: Callable[[Frame], None]) -> None:  # noqa: ANN401 Image or CompressedImage
         now_ns, header = self._node.get_clock().now().nanoseconds, message.header
         self._statistics.arrived(
             stamp_age_s=(now_ns - nanoseconds(header.stamp)) * 1e-9, frame_id=header.frame_id
         )
-        if self._worker.offer(Frame(message, time.monotonic())) is not None:
-            stopped = self._answerer.is_retired
-            reason = DropReason.REOPENING if stopped else DropReason.SUPERSEDED
-            self._statistics.dropped(reason)
+        take(Frame(message, time.monotonic()))

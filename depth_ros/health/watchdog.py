@@ -55,8 +55,11 @@ class InferenceRecord:
         return 0.0 if begun_s is None else time.monotonic() - begun_s
 
     @contextlib.contextmanager
-    def inference(self) -> Iterator[None]:
+    def inference(self, *, counts_failure: bool = True) -> Iterator[None]:
         """Watch the block, which asks the backend once.
+
+        Args:
+            counts_failure: Whether a failure is one; else it is asked again in another way.
 
         Raises:
             DataError: The frame cannot be used, which says nothing of the backend.
@@ -67,7 +70,7 @@ class InferenceRecord:
         except DataError:
             raise
         except BaseException as error:
-            self.failed += 1
+            self.failed += counts_failure
             self.problem = first_line(error)
             raise
         else:

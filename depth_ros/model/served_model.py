@@ -76,7 +76,7 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
     settings.check(manifest)
 
 
-def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> Identity:
+def identity_of(predictor: Predictor, settings: Settings) -> Identity:
     """What the diagnostics say of an open model."""
     manifest = predictor.manifest
     error = manifest.precision_error
@@ -92,7 +92,6 @@ def identity_of(predictor: Predictor, settings: Settings, image_topic: str) -> I
         passed_over=dict(predictor.passed_over),
         fell_back=settings.names_backends and bool(predictor.passed_over),
         scale_state=initial_state(manifest),
-        image_topic=image_topic,
         transport=settings.image_transport,
     )
 

@@ -60,6 +60,8 @@ class ParameterField:
     """The strings allowed, from a `Literal` type; empty allows any."""
     names: tuple[str, ...]
     """What a list separated by commas may hold, where the parameter is one."""
+    listed: bool = False
+    """Whether a list of strings may be given too, in place of one separated by commas."""
 
     @property
     def allowed(self) -> str:
@@ -81,7 +83,9 @@ class ParameterField:
         return cast('Value', functools.reduce(getattr, self.path, settings))
 
     def checked(self, value: object) -> Value:
-        """Return `value` in the type of the default; an integer is accepted for a real number.
+        """Return `value` in the type of the default.
+
+        An integer is accepted for a real number, and a list where one separated by commas is due.
 
         Raises:
             ConfigError: The type, the range or the choice is wrong.
@@ -89,6 +93,8 @@ class ParameterField:
         kind = type(self.default)
         if kind is float and type(value) is int:
             value = float(value)
+        if self.listed and isinstance(value, list) and all(type(one) is str for one in value):
+            value = ','.join(value)
         if type(value) is not kind or not isinstance(value, (bool, int, float, str)):
             hint = f' {self.allowed}' if self.allowed else ''
             message = (
@@ -126,6 +132,7 @@ def parameter(
     maximum: float | None = None,
     names: tuple[str, ...] = (),
     name: str = '',
+    listed: bool = False,
 ) -> ValueT:
     """Make a field of a settings class a parameter.
 
@@ -138,6 +145,7 @@ def parameter(
         maximum: Largest value.
         names: What the string may list, separated by commas, instead of the default.
         name: Name in ROS, where it is not the one that the field has by its place.
+        listed: Whether a string that lists several may be given as a list.
 
     Returns:
         The field, for `dataclasses.dataclass`; typed as its value. Strings with a fixed set of
@@ -152,6 +160,7 @@ def parameter(
         minimum=minimum,
         maximum=maximum,
         names=names,
+        listed=listed,
     )
     return dataclasses.field(default=default, metadata={_METADATA: entry})
 

@@ -24,6 +24,7 @@ from depth_core.runtime import Predictor
 from depth_ros.frames.answer import Frame, FrameAnswerer
 from depth_ros.frames.outputs import Outputs
 from depth_ros.frames.statistics import FrameStatistics
+from depth_ros.frames.together import AnswersTogether
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.settings import Settings
@@ -127,9 +128,11 @@ def test_one_frame(ros: RosSession, benchmark: Any, case: Case) -> None:
     statistics = FrameStatistics()
     infos = CameraInfoStore('camera_info')
     infos.add(camera_info(0, height=height, width=width))
-    answer = FrameAnswerer(
+    predictor = Predictor(NullBackend(), name='null', path=Path('null'))
+    together = AnswersTogether(predictor)
+    steps = FrameAnswerer(
         settings=Settings(),
-        predictor=Predictor(NullBackend(), name='null', path=Path('null')),
+        predictor=predictor,
         outputs=outputs,
         infos=infos,
         sparse=None,
@@ -154,7 +157,7 @@ def test_one_frame(ros: RosSession, benchmark: Any, case: Case) -> None:
 
     def timed(frame: Frame) -> None:
         begun_s = time.thread_time()
-        answer(frame)
+        together([steps(frame)])
         cpu_s.append(time.thread_time() - begun_s)
 
     try:

@@ -19,8 +19,13 @@ from depth_ros.settings import BY_NAME
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
 from test.standin import write_standin_onnx
 
-FILES = ('mono_depth.launch.py', 'demo.launch.py', 'kitti_replay.launch.py')
-UNITS = {'_s': 'seconds', '_hz': 'Hz', 'height': 'pixels', 'width': 'pixels'}
+FILES = (
+    'mono_depth.launch.py',
+    'demo.launch.py',
+    'kitti_replay.launch.py',
+    'multi_camera.launch.py',
+)
+UNITS = {'_s': 'seconds', '_hz': 'Hz', 'height': 'pixels', 'width': 'pixels', '_ms': 'ms'}
 
 
 def is_installed() -> bool:

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What launch files refuse before anything starts, and where cameras get their messages from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from depth_core.errors import ConfigError
+from depth_ros.launch_checks import (
+    input_remappings,
+    require_file,
+    require_package,
+    require_time,
+)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    present = tmp_path / 'params.yaml'
+    present.write_text('{}')
+    require_file('params_file', str(present))
+    missing = tmp_path / 'gone.yaml'
+    with pytest.raises(ConfigError, match=r'params_file:=.*gone\.yaml: there is no such file'):
+        require_file('params_file', str(missing))
+    with pytest.raises(ConfigError, match='there is no such file'):
+        require_file('params_file', str(tmp_path))
+
+
+@pytest.mark.parametrize('text', ['abc', '', '-1', 'nan', 'inf', '1e999', '2 s'])
+def test_a_time_that_cannot_be_waited_for_names_its_argument(text: str) -> None:
+    with pytest.raises(ConfigError, match=f'^respawn_delay_s:={text} is no time; give seconds'):
+        require_time('respawn_delay_s', text)
+
+
+@pytest.mark.parametrize('text', ['0', '2.0', '1e3'])
+def test_a_time_is_taken(text: str) -> None:
+    require_time('respawn_delay_s', text)
+
+
+def test_a_package_that_is_not_installed_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / 'share' / 'ament_index' / 'resource_index' / 'packages'
+    index.mkdir(parents=True)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    with pytest.raises(ConfigError, match=r'rviz:=true needs the package rviz2.*leave the arg'):
+        require_package('rviz:=true', 'rviz2')
+    (index / 'rviz2').touch()
+    (tmp_path / 'share' / 'rviz2').mkdir()
+    require_package('rviz:=true', 'rviz2')
+
+
+def test_one_camera_has_its_calibration_beside_its_images() -> None:
+    found = input_remappings(
+        cameras='', image='/camera/image_raw', camera_info='', sparse_depth='lidar/depth'
+    )
+    assert dict(found) == {
+        'image': '/camera/image_raw',
+        'camera_info': '/camera/camera_info',
+        'sparse_depth': 'lidar/depth',
+    }
+    found = input_remappings(cameras='', image='image_raw', camera_info='', sparse_depth='x')
+    assert dict(found)['camera_info'] == 'camera_info'
+
+
+def test_several_cameras_have_theirs_in_their_namespaces() -> None:
+    found = input_remappings(
+        cameras='front, /rear', image='color/image_raw', camera_info='', sparse_depth='depth'
+    )
+    assert dict(found) == {
+        'front/image': 'front/color/image_raw',
+        'front/camera_info': 'front/color/camera_info',
+        'front/sparse_depth': 'front/depth',
+        '/rear/image': '/rear/color/image_raw',
+        '/rear/camera_info': '/rear/color/camera_info',
+        '/rear/sparse_depth': '/rear/depth',
+    }
+    with pytest.raises(ConfigError, match='image:=/camera/image_raw is the topic of one camera'):
+        input_remappings(
+            cameras='front,rear', image='/camera/image_raw', camera_info='', sparse_depth='depth'
+        )
