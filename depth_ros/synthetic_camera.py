@@ -32,7 +32,7 @@ from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.messages.conversions import image_message
 from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.qos import RELIABILITIES, output_qos
-from depth_ros.middleware.session import ros_node, signals_held
+from depth_ros.middleware.session import leave_at_once, ros_node, signals_held
 
 DEFAULT_SCENE: Final = 'street_residential'
 DEFAULT_SEED: Final = 4
@@ -284,5 +284,11 @@ def _parser() -> CommandParser:
     return parser
 
 
+def run() -> None:
+    """Run the command as the process that it then ends."""
+    main()
+    leave_at_once()
+
+
 if __name__ == '__main__':
-    run_command(main)
+    run_command(run)

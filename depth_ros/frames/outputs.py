@@ -307,7 +307,8 @@ class Outputs:
         """
         self._node = node
         self._rows = (*OUTPUTS, *RELATIVE_OUTPUTS) if relative else OUTPUTS
-        self._profile = lambda topic: profile(topic, 'publisher', output_qos(reliability))
+        self._profile = profile
+        self._qos = output_qos(reliability)
         topics = CameraTopics(node, camera)
         self._scale: Any = None
         if scale:
@@ -321,7 +322,7 @@ class Outputs:
         return self._node.create_lifecycle_publisher(
             kind,
             name,
-            self._profile(self._node.resolve_topic_name(name)),
+            self._profile(self._node.resolve_topic_name(name), 'publisher', self._qos),
             event_callbacks=output_events(name, self._node.get_logger().warning),
         )
 
