@@ -50,6 +50,19 @@ class DatasetRow:
     """Package to install where one is missing; the missing one itself when empty."""
 
 
+def _published(
+    target: str, summary: str, *, folders: tuple[str, ...] = (), files: tuple[str, ...] = ()
+) -> DatasetRow:
+    """The row of a published data set of image and depth files."""
+    return DatasetRow(
+        target=f'depth_core.data.published.{target}',
+        summary=summary,
+        offers=('depth', 'intrinsics'),
+        folders=folders,
+        files=files,
+    )
+
+
 DATASETS: Final[Mapping[str, DatasetRow]] = {
     'synthetic': DatasetRow(
         target='depth_core.data.synthetic:SyntheticDataset',
@@ -108,6 +121,51 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         summary='NYU Depth v2 as image files',
         offers=('depth', 'intrinsics'),
         folders=('data/nyu2_*.csv', 'sync_depth_*', '*/sync_depth_*'),
+    ),
+    'nyu_labelled': _published(
+        'nyu_labelled:NyuLabelledDataset',
+        'nyu_depth_v2_labeled.mat, the labelled part of NYU Depth v2',
+        files=('.mat',),
+    ),
+    'sevenscenes': _published(
+        'sevenscenes:SevenScenesDataset',
+        '7-Scenes, rooms by a Kinect',
+        folders=('seq-*/frame-*.color.png', '*/seq-*/frame-*.color.png', 'frame-*.color.png'),
+    ),
+    'tum': _published(
+        'tum:TumDataset',
+        'a sequence of TUM RGB-D',
+        folders=('depth.txt',),
+    ),
+    'diode': _published(
+        'diode:DiodeDataset',
+        'DIODE, laser scans of rooms and outdoors',
+        folders=('scene_*/scan_*', '*/scene_*/scan_*', '*/*/scene_*/scan_*'),
+    ),
+    'ibims': _published(
+        'ibims:IbimsDataset',
+        'iBims-1, rooms by a laser scanner',
+        folders=('imagelist.txt',),
+    ),
+    'sunrgbd': _published(
+        'sunrgbd:SunRgbdDataset',
+        'SUN RGB-D, rooms by four sensors',
+        folders=('kv1/*', 'kv2/*', 'realsense/*', 'xtion/*'),
+    ),
+    'vkitti2': _published(
+        'vkitti:VirtualKittiDataset',
+        'Virtual KITTI 2, rendered streets',
+        folders=('Scene*/*/frames/rgb', '*/frames/rgb', 'frames/rgb'),
+    ),
+    'hypersim': _published(
+        'hypersim:HypersimDataset',
+        'Hypersim, rendered rooms',
+        folders=('*/images/scene_cam_*', 'images/scene_cam_*'),
+    ),
+    'cityscapes': _published(
+        'cityscapes:CityscapesDataset',
+        'Cityscapes, streets with depth from stereo disparity',
+        folders=('leftImg8bit/*',),
     ),
     'folder': DatasetRow(
         target='depth_core.data.folder:FolderDataset',

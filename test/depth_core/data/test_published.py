@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Published data sets, each on a tiny tree in its true layout with codes worked out by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+from depth_core.data import detect_dataset, open_dataset
+from depth_core.errors import ConfigError, DataError
+
+HEIGHT, WIDTH = 2, 4
+NAN = np.nan
+
+
+def picture(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+
+
+def codes(path: Path, values: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), np.asarray(values, np.uint16))
+
+
+def sevenscenes(root: Path) -> None:
+    picture(root / 'chess/seq-01/frame-000000.color.png')
+    codes(
+        root / 'chess/seq-01/frame-000000.depth.png',
+        [[0, 1000, 65535, 2], [1, 2, 3, 4000]],
+    )
+
+
+def tum(root: Path) -> None:
+    picture(root / 'rgb/10.02.png')
+    picture(root / 'rgb/10.50.png')
+    codes(root / 'depth/10.01.png', [[0, 5000, 2500, 1], [1, 1, 1, 25000]])
+    (root / 'rgb.txt').write_text('# colour\n10.02 rgb/10.02.png\n10.50 rgb/10.50.png\n')
+    (root / 'depth.txt').write_text('# depth\n# file\n10.01 depth/10.01.png\n')
+
+
+def diode(root: Path) -> None:
+    stem = root / 'val/indoors/scene_00019/scan_00183/00019_00183_indoors_000_010'
+    picture(stem.with_suffix('.png'))
+    depth_m = np.arange(8, dtype=np.float32).reshape(HEIGHT, WIDTH, 1)
+    np.save(f'{stem}_depth.npy', depth_m)
+    np.save(f'{stem}_depth_mask.npy', np.array([[1, 1, 0, 1], [0, 1, 1, 1]], np.float32))
+
+
+def ibims(root: Path) -> None:
+    picture(root / 'rgb/corridor_01.png')
+    codes(root / 'depth/corridor_01.png', [[0, 65535, 13107, 13107], [13107] * 4])
+    for name, hidden in (('mask_invalid', 2), ('mask_transp', 3)):
+        mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+        mask[0, hidden] = 0
+        (root / name).mkdir()
+        assert cv2.imwrite(str(root / name / 'corridor_01.png'), mask)
+    (root / 'calib').mkdir()
+    (root / 'calib/corridor_01.txt').write_text('550.5 0 316.5\n0 551.5 239.5\n0 0 1\n')
+    (root / 'imagelist.txt').write_text('corridor_01\n')
+
+
+def sunrgbd(root: Path) -> None:
+    folder = root / 'kv1/NYUdata/NYU0001'
+    picture(folder / 'image/NYU0001.jpg')
+    # 2000 mm is 2000 << 3; 9001 mm needs the upper bits, which are turned round to the lower end.
+    codes(folder / 'depth/NYU0001.png', [[0, 16000, (9001 << 3) % 65536 + 1, 8], [8] * 4])
+    (folder / 'intrinsics.txt').write_text('518.8 0 325.5 0 519.4 253.7 0 0 1')
+
+
+def vkitti2(root: Path) -> None:
+    folder = root / 'Scene01/clone/frames'
+    picture(folder / 'rgb/Camera_0/rgb_00000.jpg')
+    codes(folder / 'depth/Camera_0/depth_00000.png', [[0, 65535, 1234, 100], [100] * 4])
+
+
+def hypersim(root: Path) -> None:
+    images = root / 'ai_001_001/images'
+    picture(images / 'scene_cam_00_final_preview/frame.0000.tonemap.jpg')
+    folder = images / 'scene_cam_00_geometry_hdf5'
+    folder.mkdir()
+    # Focal length 4 * 886.81 / 1024 px, axis at (1.5, 0.5): a wall at 3 m, by its distance.
+    focal = 4 * 886.81 / 1024
+    columns, rows = (np.arange(4) - 1.5) / focal, (np.arange(2) - 0.5)[:, None] / focal
+    distance = 3.0 * np.sqrt(1.0 + columns**2 + rows**2)
+    distance[0, 0] = np.nan
+    with h5py.File(folder / 'frame.0000.depth_meters.hdf5', 'w') as file:
+        file['dataset'] = distance.astype(np.float16)
+
+
+def cityscapes(root: Path) -> None:
+    name = 'frankfurt_000000_000294'
+    picture(root / f'leftImg8bit/val/frankfurt/{name}_leftImg8bit.png')
+    # Code 2561 is 10 px: 0.2 m * 2000 px / 10 px. Code 1 is no shift at all.
+    codes(root / f'disparity/val/frankfurt/{name}_disparity.png', [[0, 2561, 1, 5121], [2561] * 4])
+    camera = root / f'camera/val/frankfurt/{name}_camera.json'
+    camera.parent.mkdir(parents=True)
+    stated = {
+        'extrinsic': {'baseline': 0.2},
+        'intrinsic': {'fx': 2000.0, 'fy': 2100.0, 'u0': 1.5, 'v0': 0.5},
+    }
+    camera.write_text(json.dumps(stated))
+
+
+CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, float]]] = {
+    'sevenscenes': (
+        sevenscenes,
+        [[NAN, 1.0, NAN, 0.002], [0.001, 0.002, 0.003, 4.0]],
+        (585.0, 585.0, 320.0, 240.0),
+    ),
+    'tum': (
+        tum,
+        [[NAN, 1.0, 0.5, 0.0002], [0.0002, 0.0002, 0.0002, 5.0]],
+        (525.0, 525.0, 319.5, 239.5),
+    ),
+    'diode': (diode, [[NAN, 1, NAN, 3], [NAN, 5, 6, 7]], (886.81, 927.06, 512.0, 384.0)),
+    'ibims': (ibims, [[NAN, 50, NAN, NAN], [10] * 4], (550.5, 551.5, 316.5, 239.5)),
+    'sunrgbd': (
+        sunrgbd,
+        [[NAN, 2.0, 9.001, 0.001], [0.001] * 4],
+        (518.8, 519.4, 325.5, 253.7),
+    ),
+    'vkitti2': (
+        vkitti2,
+        [[NAN, np.inf, 12.34, 1.0], [1.0] * 4],
+        (725.0087, 725.0087, 620.5, 187.0),
+    ),
+    'hypersim': (
+        hypersim,
+        [[NAN, 3, 3, 3], [3] * 4],
+        (4 * 886.81 / 1024, 4 * 886.81 / 1024, 1.5, 0.5),
+    ),
+    'cityscapes': (cityscapes, [[NAN, 40, NAN, 20], [40] * 4], (2000.0, 2100.0, 1.5, 0.5)),
+}
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_depth_in_metres_and_the_camera(tmp_path: Path, name: str) -> None:
+    build, depth_m, (fx, fy, cx, cy) = CASES[name]
+    root = tmp_path / 'data'
+    build(root)
+    assert detect_dataset(root) == name
+    dataset: Any = open_dataset('auto', root=root)
+    sample = dataset[0]
+    tolerance = 2e-3 if name == 'hypersim' else 1e-6  # distances there are of 16 bits
+    np.testing.assert_allclose(sample.depth_m, depth_m, rtol=tolerance)
+    np.testing.assert_array_equal(sample.valid, np.isfinite(depth_m))
+    np.testing.assert_allclose(sample.intrinsics, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], rtol=1e-6)
+    assert dataset.has_depth(0)
+    assert all(path.is_file() for path in dataset.sources(0))
+    split = tmp_path / 'list.txt'
+    split.write_text(f'{sample.key}\n')
+    assert len(open_dataset(name, root=root, split=split)) == 1
+    split.write_text('nothing\n')
+    with pytest.raises(DataError, match=r"line 1 of list .* names 'nothing', .*, as "):
+        open_dataset(name, root=root, split=split)
+
+
+@pytest.mark.parametrize('name', [name for name in CASES if name not in {'tum', 'ibims'}])
+def test_another_folder_is_refused_with_the_layout(tmp_path: Path, name: str) -> None:
+    picture(tmp_path / 'images/a.png')
+    with pytest.raises(DataError, match=r'holds no image of .*; it must hold .* and the like'):
+        open_dataset(name, root=tmp_path)
+
+
+def test_a_missing_depth_is_named(tmp_path: Path) -> None:
+    vkitti2(tmp_path)
+    path = tmp_path / 'Scene01/clone/frames/depth/Camera_0/depth_00000.png'
+    path.unlink()
+    dataset: Any = open_dataset('vkitti2', root=tmp_path)
+    assert not dataset.has_depth(0)
+    assert not dataset[0].valid.any()
+    assert str(path) in dataset.depth_looked_for()
+
+
+def test_tum_pairs_by_time_and_knows_its_cameras(tmp_path: Path) -> None:
+    root = tmp_path / 'rgbd_dataset_freiburg3_office'
+    tum(root)
+    dataset: Any = open_dataset('tum', root=root)
+    assert [dataset.has_depth(index) for index in range(2)] == [True, False]
+    assert dataset[0].intrinsics[0, 0] == pytest.approx(535.4)
+    (root / 'depth.txt').write_text('10.01\n')
+    with pytest.raises(DataError, match=r"line 1 of .*depth.txt is '10.01'; a line is"):
+        open_dataset('tum', root=root)
+
+
+def test_a_bad_camera_of_cityscapes(tmp_path: Path) -> None:
+    cityscapes(tmp_path)
+    path = next(tmp_path.glob('camera/*/*/*'))
+    path.write_text('{"intrinsic": {}}')
+    with pytest.raises(DataError, match=r'camera .*_camera.json cannot be read'):
+        _ = open_dataset('cityscapes', root=tmp_path)[0]
+
+
+def test_hdf5_of_text_or_of_too_many_pixels_is_not_read(tmp_path: Path) -> None:
+    hypersim(tmp_path)
+    path = next(tmp_path.glob('*/images/*/*.hdf5'))
+    dataset = open_dataset('hypersim', root=tmp_path)
+    with h5py.File(path, 'w') as file:
+        file.create_dataset('dataset', (100_000, 100_000), 'f4', chunks=(64, 64))  # few bytes
+    with pytest.raises(DataError, match=r'floats of \[100000, 100000\]; it must hold'):
+        _ = dataset[0]
+    with h5py.File(path, 'w') as file:
+        file['dataset'] = 'text'
+    with pytest.raises(DataError, match=r"type 'O' of \[\]; it must hold numbers"):
+        _ = dataset[0]
+    path.write_bytes(b'no HDF5')
+    with pytest.raises(DataError, match=r'cannot be read as HDF5'):
+        _ = dataset[0]
+
+
+def write_labelled(path: Path) -> None:
+    images = np.zeros((2, 3, WIDTH, HEIGHT), np.uint8)
+    images[1, 0, 3, 1] = 255  # red, column 3, row 1
+    depths = np.full((2, WIDTH, HEIGHT), 2.5, np.float32)
+    depths[1, 0, 1] = 0.0
+    with h5py.File(path, 'w') as file:
+        file['images'], file['depths'] = images, depths
+
+
+def test_the_labelled_part_of_nyu_is_turned(tmp_path: Path) -> None:
+    path = tmp_path / 'nyu_depth_v2_labeled.mat'
+    write_labelled(path)
+    dataset = open_dataset('auto', root=path)
+    assert len(dataset) == 2
+    sample = dataset[1]
+    assert sample.image[:, 1, 3].tolist() == [1.0, 0.0, 0.0]
+    np.testing.assert_array_equal(sample.depth_m, [[2.5] * 4, [NAN, 2.5, 2.5, 2.5]])
+    with h5py.File(path, 'w') as file:
+        file['images'] = np.zeros((2, 3), np.uint8)
+    with pytest.raises(DataError, match=r'holds images \[2, 3\] and depths \[\]'):
+        open_dataset('nyu_labelled', root=path)
+
+
+def test_an_unknown_option_names_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'diode' 'hight'; did you mean 'height'"):
+        open_dataset('diode', root=tmp_path, hight=3)
