@@ -39,8 +39,7 @@ class NyuLabelledDataset:
         self.root = Path(root)
         self.height, self.width = height, width
         with opened(self.root) as file:
-            shapes = [getattr(file.get(name), 'shape', ()) for name in ('images', 'depths')]
-        images, depths = shapes
+            images, depths = _shape(file.get('images')), _shape(file.get('depths'))
         if len(images) != 4 or images[1] != 3 or depths != (images[0], *images[2:]):  # noqa: PLR2004  N, RGB, columns, rows
             message = (
                 f'{self.root} holds images {list(images)} and depths {list(depths)}; it must hold '
@@ -72,3 +71,8 @@ class NyuLabelledDataset:
     def sources(self, _index: int) -> tuple[Path, ...]:
         """The one file."""
         return (self.root,)
+
+
+def _shape(stored: object) -> tuple[int, ...]:
+    """The shape of an array; none of whatever else a file may hold."""
+    return tuple(getattr(stored, 'shape', ()))
