@@ -16,7 +16,15 @@ ROOT = Path(__file__).resolve().parent
 NAME = 'depth_ros'
 SHARE = Path('share', NAME)
 
-COMMANDS = ('mono_depth', 'play_bag', 'kitti_to_bag', 'synthetic_camera', 'demo', 'snapshot')
+COMMANDS = (
+    'mono_depth',
+    'play_bag',
+    'kitti_to_bag',
+    'synthetic_camera',
+    'demo',
+    'snapshot',
+    'stress',
+)
 """Executables of `ros2 run depth_ros ...`; each is a function of depth_ros/executables.py."""
 
 DATA = (

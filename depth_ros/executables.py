@@ -41,6 +41,11 @@ def snapshot() -> None:
     _run('depth_ros.snapshot')
 
 
+def stress() -> None:
+    """Try what the node withstands."""
+    _run('depth_ros.stress')
+
+
 def _run(module: str) -> None:
     # The module runs as a command itself; this one answers Ctrl-C while it is still imported.
     run_command(lambda: runpy.run_module(module, run_name='__main__', alter_sys=True))

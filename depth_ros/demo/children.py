@@ -54,9 +54,19 @@ class Child:
         """Process id."""
         return self._process.pid
 
+    @property
+    def status(self) -> int | None:
+        """Exit status, minus the signal where one ended it; None while it runs."""
+        return self._process.poll()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.status is None:
+            self._process.send_signal(number)
+
     def check(self) -> None:
         """Raise a DepthError when the process has ended by itself."""
-        status = self._process.poll()
+        status = self.status
         if status is not None:
             how = f'with status {status}' if status >= 0 else f'by {signal.Signals(-status).name}'
             message = f'{self.name} ended {how}. {self.last_lines()}'
@@ -79,8 +89,7 @@ class Child:
 
     def ask_to_end(self) -> None:
         """Send the signal of Ctrl-C."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
+        self.signal(signal.SIGINT)
 
     def end(self) -> None:
         """Wait for the process to end; kill it when it does not."""

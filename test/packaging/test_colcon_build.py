@@ -23,7 +23,15 @@ PARTS = (
     'trt_engines',
 )
 FILES = ('package.xml', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE')
-EXECUTABLES = {'demo', 'kitti_to_bag', 'mono_depth', 'play_bag', 'snapshot', 'synthetic_camera'}
+EXECUTABLES = {
+    'demo',
+    'kitti_to_bag',
+    'mono_depth',
+    'play_bag',
+    'snapshot',
+    'stress',
+    'synthetic_camera',
+}
 
 
 @pytest.fixture(scope='module')
