@@ -20,8 +20,8 @@ from depth_ros.stress.faulty_node import ANSWER, give_order
 from depth_ros.stress.results import Check
 from depth_ros.stress.stand import PERIOD_S, Stand
 
-LIMIT_S: Final = 2.0
-"""inference_limit_s of a node whose backend hangs; else 10."""
+LIMIT_S: Final = 5.0
+"""inference_limit_s of a node whose backend hangs; by default 10."""
 STEADY: Final = STEADY_ANSWERS + 2
 """Answers after which a backend is taken for well, and more."""
 JUMPS_S: Final = (3600.0, -3600.0, -1.7e9, 0.0)

@@ -29,7 +29,7 @@ from depth_ros.stress.malformed import camera_info, picture
 PERIOD_S: Final = 1.0 / 30.0
 """Between two images of a camera."""
 DIAGNOSTICS_S: Final = 0.1
-PATIENCE_S: Final = 120.0
+PATIENCE_S: Final = 600.0
 """Longest wait for anything the node should do; a machine may be busy."""
 KEPT_IMAGES: Final = 100
 """Images that are kept for a reader that is slow."""

@@ -12,41 +12,10 @@ from sensor_msgs.msg import Image
 
 from depth_core.errors import BackendError, DataError
 from depth_ros.health.watchdog import STEADY_ANSWERS, InferenceRecord
+from depth_ros.stress.faulty_node import ANSWER, give_order
 from test.depth_ros.ros_processes import NodeProcess, RosSession, ros_session
 from test.depth_ros.sample_messages import header, image
 from test.standin import write_standin_onnx
-
-SPOILT = """
-import pathlib
-import sys
-import threading
-
-import depth_ros.mono_depth_node as node
-from depth_core.errors import BackendError
-from depth_core.runtime import Predictor
-
-orders = pathlib.Path(sys.argv.pop(1))
-predict = Predictor.predict
-
-
-def spoilt(self, *arguments, **options):
-    backend, what = orders.read_text().split()
-    if backend in (self.backend, 'any') and what != 'answer':
-        if what in ('hang', 'end'):
-            served = orders.with_suffix('.served')  # once; a file is never seen half written
-            served.write_text('any answer')
-            served.replace(orders)
-        if what.startswith('hang'):
-            threading.Event().wait()
-        if what == 'end':
-            raise SystemExit
-        raise BackendError('the device is gone')
-    return predict(self, *arguments, **options)
-
-
-Predictor.predict = spoilt
-node.main()
-"""
 
 
 class Spoilt:
@@ -56,7 +25,7 @@ class Spoilt:
         self.ros = ros
         self.orders = folder / 'orders'
         self.number = 0
-        self.order('any answer')
+        self.order(ANSWER)
         model = write_standin_onnx(folder / 'standin.onnx')
         parameters = {
             'model': str(model),
@@ -66,14 +35,13 @@ class Spoilt:
             'inference_limit_s': '2.0',
         }
         given = [item for name, value in parameters.items() for item in ('-p', f'{name}:={value}')]
-        self.node: NodeProcess = ros.start('-c', SPOILT, str(self.orders), '--ros-args', *given)
+        command = ('-m', 'depth_ros.stress.faulty_node', str(self.orders))
+        self.node: NodeProcess = ros.start(*command, '--ros-args', *given)
         self.depths = ros.outputs({'depth/image_raw': Image})['depth/image_raw']
         self.images = ros.publisher(Image, '/image')
 
     def order(self, text: str) -> None:
-        given = self.orders.with_suffix('.given')
-        given.write_text(text)
-        given.replace(self.orders)
+        give_order(self.orders, text)
 
     def answer(self) -> None:
         """Send images until so many sent from now on are answered that the backend is well."""
@@ -132,7 +100,7 @@ def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt:
 
     def hangs() -> bool:
         spoilt.send()
-        return spoilt.orders.read_text() == 'any answer'
+        return spoilt.orders.read_text() == ANSWER
 
     spoilt.ros.until(hangs, 'an inference that hangs')
     spoilt.node.signal(signal.SIGINT)
