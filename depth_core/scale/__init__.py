@@ -19,7 +19,7 @@ from depth_core.scale.ground import (
 from depth_core.scale.inverse import InverseEstimate, sparse_inverse_fit
 from depth_core.scale.known_distance import KnownDistance
 from depth_core.scale.motion import MotionView, motion_scale
-from depth_core.scale.sparse import SparseMethod, sparse_depth_scale
+from depth_core.scale.sparse import SparseMethod, sparse_depth_scale, sparse_plane
 from depth_core.scale.tracking import ScaleTracker, TrackedScale, TrackState
 
 __all__ = [
@@ -40,4 +40,5 @@ __all__ = [
     'motion_scale',
     'sparse_depth_scale',
     'sparse_inverse_fit',
+    'sparse_plane',
 ]

@@ -6,6 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.contracts import BoolArray
+from depth_core.errors import DataError
+
 
 class ScaleState(str, Enum):
     """Whether a scale may be used, and if not, why."""
@@ -45,3 +51,26 @@ class ScaleEstimate:
 def refused(state: ScaleState, *, points: int, residual: float = float('nan')) -> ScaleEstimate:
     """Answer no scale, and why."""
     return ScaleEstimate(state=state, scale=float('nan'), residual=residual, points=points)
+
+
+def check_same_pixels(
+    name: str, array: NDArray[np.floating], measured_m: NDArray[np.floating]
+) -> None:
+    """Check that what is compared with measured depth has its shape.
+
+    Raises:
+        DataError: It has another; the message calls it `name`.
+    """
+    if array.shape != measured_m.shape:
+        message = (
+            f'{name} of shape {array.shape} does not belong to measured depth of shape '
+            f'{measured_m.shape}; give both for the same pixels.'
+        )
+        raise DataError(message)
+
+
+def positive(values: NDArray[np.floating]) -> BoolArray:
+    """Whether each value is a depth: finite and more than 0."""
+    with np.errstate(invalid='ignore'):
+        found: BoolArray = np.isfinite(values) & (values > 0.0)
+    return found

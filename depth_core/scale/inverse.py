@@ -16,8 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
-from depth_core.errors import DataError
-from depth_core.scale.estimate import ScaleState
+from depth_core.scale.estimate import (
+    ScaleEstimate,
+    ScaleState,
+    check_same_pixels,
+    positive,
+)
 
 _PAIRS: Final = 100
 _MOST_POINTS: Final = 1000
@@ -29,23 +33,15 @@ _SEED: Final = 0
 
 
 @dataclass(frozen=True, kw_only=True)
-class InverseEstimate:
-    """How inverse depth without unit becomes metres: 1 / z = scale v + shift."""
+class InverseEstimate(ScaleEstimate):
+    """How inverse depth without unit becomes metres: 1 / z = scale v + shift.
 
-    state: ScaleState
-    scale: float
-    """1 / metres in one unit of the prediction; NaN unless the state is valid."""
+    The scale is 1 / metres in one unit of the prediction; the residual is the median of
+    |z (scale v + shift) - 1| over the measured points.
+    """
+
     shift: float
     """1 / metres; NaN unless the state is valid."""
-    residual: float
-    """Median of |z (scale v + shift) - 1| over the measured points; NaN without a fit."""
-    points: int
-    """Measured points the answer rests on."""
-
-    @property
-    def valid(self) -> bool:
-        """Whether it may be used."""
-        return self.state is ScaleState.VALID
 
     def depth_m(self, prediction: Float32Array) -> Float32Array:
         """Return z-depth, metres: +inf where the inverse is not positive, NaN stays NaN."""
@@ -74,14 +70,8 @@ def sparse_inverse_fit(
     Raises:
         DataError: Shapes differ.
     """
-    if prediction.shape != measured_m.shape:
-        message = (
-            f'prediction of shape {prediction.shape} does not belong to measured depth of shape '
-            f'{measured_m.shape}; give both for the same pixels.'
-        )
-        raise DataError(message)
-    with np.errstate(invalid='ignore'):
-        usable = np.isfinite(prediction) & np.isfinite(measured_m) & (measured_m > 0.0)
+    check_same_pixels('prediction', prediction, measured_m)
+    usable = np.isfinite(prediction) & positive(measured_m)
     v = prediction[usable].astype(np.float64)
     z = measured_m[usable].astype(np.float64)
     if v.size < max(min_points, 2):

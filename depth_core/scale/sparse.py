@@ -8,9 +8,15 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.contracts import BoolArray
-from depth_core.errors import ConfigError, DataError, unknown_name
-from depth_core.scale.estimate import ScaleEstimate, ScaleState, refused
+from depth_core.contracts import Float32Array
+from depth_core.errors import ConfigError, unknown_name
+from depth_core.scale.estimate import (
+    ScaleEstimate,
+    ScaleState,
+    check_same_pixels,
+    positive,
+    refused,
+)
 
 SparseMethod: TypeAlias = Literal['median', 'least_squares']
 SPARSE_METHODS: Final[tuple[SparseMethod, ...]] = get_args(SparseMethod)
@@ -61,15 +67,11 @@ def sparse_depth_scale(
     if method not in SPARSE_METHODS:
         raise ConfigError(unknown_name('sparse scale method', method, SPARSE_METHODS))
     for name, array in (('prediction', prediction), ('sigma', sigma)):
-        if array is not None and array.shape != measured_m.shape:
-            message = (
-                f'{name} of shape {array.shape} does not belong to measured depth of shape '
-                f'{measured_m.shape}; give both for the same pixels.'
-            )
-            raise DataError(message)
-    usable = _positive(prediction) & _positive(measured_m)
+        if array is not None:
+            check_same_pixels(name, array, measured_m)
+    usable = positive(prediction) & positive(measured_m)
     if sigma is not None:
-        usable &= _positive(sigma)
+        usable &= positive(sigma)
     p = prediction[usable].astype(np.float64)
     t = measured_m[usable].astype(np.float64)
     if p.size < max(min_points, 1):
@@ -103,7 +105,26 @@ def _least_squares(
     return scale, int(inside.sum())
 
 
-def _positive(values: NDArray[np.floating]) -> BoolArray:
-    with np.errstate(invalid='ignore'):
-        positive: BoolArray = np.isfinite(values) & (values > 0.0)
-    return positive
+def sparse_plane(
+    rows: NDArray[np.floating],
+    columns: NDArray[np.floating],
+    depths_m: NDArray[np.floating],
+    *,
+    height: int,
+    width: int,
+) -> Float32Array:
+    """Return measured depths at their pixels, NaN elsewhere; the nearest hides what is behind.
+
+    Args:
+        rows: [N] place of each depth, pixels; cut to whole ones. Outside of the plane it is lost.
+        columns: [N] the same.
+        depths_m: [N] what is not above 0 is lost.
+        height: Rows of the plane.
+        width: Columns of the plane.
+    """
+    inside = (columns >= 0.0) & (columns < width) & (rows >= 0.0) & (rows < height)
+    kept = np.flatnonzero(inside & (depths_m > 0.0))
+    kept = kept[np.argsort(-depths_m[kept])]  # the nearest is written last
+    plane = np.full((height, width), np.nan, np.float32)
+    plane[rows[kept].astype(np.intp), columns[kept].astype(np.intp)] = depths_m[kept]
+    return plane

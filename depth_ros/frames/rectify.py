@@ -21,6 +21,7 @@ from depth_core import camera
 from depth_core.camera import Calibration, Rectification
 from depth_core.contracts import BoolArray, Float32Array, Uint8Array
 from depth_core.errors import DataError
+from depth_core.scale import sparse_plane
 from depth_ros.frames.drops import FrameError
 from depth_ros.messages.camera_info import (
     CameraInfoStore,
@@ -124,14 +125,8 @@ class Maps:
             raise DataError(message)
         rows, columns = np.nonzero(np.isfinite(measured_m) & (measured_m > 0.0))
         place_x, place_y, stretch = self._places[:, rows, columns]
-        depths = measured_m[rows, columns] * stretch
-        inside = (place_x >= 0.0) & (place_x < width) & (place_y >= 0.0) & (place_y < height)
-        inside = np.flatnonzero(inside & (depths > 0.0))
-        inside = inside[np.argsort(-depths[inside])]  # the nearest last: it hides what is behind
-        moved = np.full((height, width), np.nan, np.float32)
-        places = place_y[inside].astype(np.intp), place_x[inside].astype(np.intp)
-        moved[places] = depths[inside]
-        return moved
+        depths_m = measured_m[rows, columns] * stretch
+        return sparse_plane(place_y, place_x, depths_m, height=height, width=width)
 
     @functools.cached_property
     def _places(self) -> Float32Array:

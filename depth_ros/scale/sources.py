@@ -21,6 +21,7 @@ from depth_core.scale import (
     ground_plane_scale,
     motion_scale,
     sparse_depth_scale,
+    sparse_plane,
 )
 from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.frames.rectify import View
@@ -164,16 +165,13 @@ def _at_size(measured_m: Float32Array, height: int, width: int) -> Float32Array:
     if measured_m.shape == (height, width):
         return measured_m
     rows, columns = np.nonzero(np.isfinite(measured_m) & (measured_m > 0.0))
-    depths = measured_m[rows, columns]
-    order = np.argsort(-depths)  # the nearest last: it hides what lies behind
-    scale_y, scale_x = height / measured_m.shape[0], width / measured_m.shape[1]
-    placed = np.full((height, width), np.nan, np.float32)
-    places = (
-        ((rows + 0.5) * scale_y).astype(np.intp)[order],
-        ((columns + 0.5) * scale_x).astype(np.intp)[order],
+    return sparse_plane(
+        (rows + 0.5) * (height / measured_m.shape[0]),
+        (columns + 0.5) * (width / measured_m.shape[1]),
+        measured_m[rows, columns],
+        height=height,
+        width=width,
     )
-    placed[places] = depths[order]
-    return placed
 
 
 def _motion_view(depth: DepthMap, scene: Scene) -> MotionView:

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from depth_core.errors import DataError
-from depth_core.scale import ScaleState, sparse_inverse_fit
+from depth_core.scale import ScaleState, sparse_inverse_fit, sparse_plane
 
 
 def scene(count: int = 400) -> tuple[np.ndarray, np.ndarray]:
@@ -67,3 +67,13 @@ def test_what_is_no_inverse_depth_is_refused(v: np.ndarray) -> None:
 def test_another_shape_is_refused() -> None:
     with pytest.raises(DataError, match='for the same pixels'):
         sparse_inverse_fit(np.ones(30), np.ones(31))
+
+
+def test_the_nearest_of_a_pixel_hides_what_is_behind() -> None:
+    places = np.array([0.2, 0.9, 1.0, 2.5, 3.0, -0.1])
+    plane = sparse_plane(
+        places, np.zeros(6), np.array([4.0, 3.0, 5.0, -1.0, 7.0, 8.0]), height=3, width=2
+    )
+    assert plane[:, 0].tolist()[:2] == [3.0, 5.0], 'rows 0 (twice) and 1; row 3 is outside'
+    assert np.isnan(plane[2, 0])
+    assert np.isnan(plane[:, 1]).all()
