@@ -27,7 +27,7 @@ def texture() -> Uint8Array:
     """Spots of some pixels, wider than the image."""
     noise = np.random.default_rng(3).integers(0, 256, (HEIGHT, WIDTH + 16)).astype(np.uint8)
     smooth = cv2.GaussianBlur(noise, (0, 0), 2.0)
-    return np.asarray(cv2.normalize(smooth, None, 0, 255, cv2.NORM_MINMAX), np.uint8)
+    return np.asarray(cv2.equalizeHist(smooth), np.uint8)
 
 
 def seen(*, moved: bool) -> Uint8Array:

@@ -36,7 +36,7 @@ def store(*messages: Odometry) -> OdometryStore:
 def test_a_steady_speed_in_any_direction_and_a_turn() -> None:
     kept = store(*(odometry(number / 10, x=3.0, y=4.0, turn=-0.5) for number in range(11)))
     found = kept.moved(header(0.25), header(0.65))
-    assert found == (pytest.approx(2.0), pytest.approx(0.2)), '5 m/s and 0.5 rad/s for 0.4 s'
+    assert found == pytest.approx((2.0, 0.2)), '5 m/s and 0.5 rad/s for 0.4 s'
 
 
 def test_speed_is_linear_between_two_messages_and_constant_after_the_last() -> None:
@@ -66,14 +66,14 @@ def test_nothing_is_told_over_a_gap_and_without_messages() -> None:
 def test_speeds_that_are_not_finite_are_passed_over() -> None:
     kept = store(odometry(1.0, x=2.0), odometry(1.2, x=math.nan), odometry(1.4, x=2.0))
     kept.add(odometry(1.3, x=math.inf))
-    assert kept.moved(header(1.0), header(1.4)) == (pytest.approx(0.8), 0.0)
+    assert kept.moved(header(1.0), header(1.4)) == pytest.approx((0.8, 0.0))
 
 
 def test_a_recording_that_starts_again_forgets_the_former_run() -> None:
     kept = store(odometry(9.0, x=50.0), odometry(9.1, x=50.0))
     for message in (odometry(1.0, x=1.0), odometry(1.4, x=1.0)):
         kept.add(message)
-    assert kept.moved(header(1.0), header(1.4)) == (pytest.approx(0.4), 0.0)
+    assert kept.moved(header(1.0), header(1.4)) == pytest.approx((0.4, 0.0))
     assert kept.moved(header(9.0), header(9.1)) is None
 
 
@@ -87,8 +87,13 @@ def test_odometry_that_comes_a_little_later_is_waited_for() -> None:
         return bool(wait_for(lambda: kept._reaches(1.4), 240.0))
 
     kept._changed.wait_for = seen  # type: ignore[method-assign, assignment]  # with more patience
-    thread = threading.Thread(target=lambda: (waits.wait(), kept.add(odometry(1.4, x=3.0))))
+
+    def late() -> None:
+        waits.wait()
+        kept.add(odometry(1.4, x=3.0))
+
+    thread = threading.Thread(target=late)
     thread.start()
     found = kept.moved(header(1.2), header(1.4))
     thread.join()
-    assert found == (pytest.approx(0.4), 0.0), 'from 1 to 3 m/s in 0.2 s'
+    assert found == pytest.approx((0.4, 0.0)), 'from 1 to 3 m/s in 0.2 s'
