@@ -26,6 +26,10 @@ _TABLE_MARGIN: Final = 0.1
 _TAPS: Final = 4
 
 
+_REAL: Final = 1e-9
+"""A root with a smaller imaginary part is real."""
+
+
 def undistorted(
     points: NDArray[np.float64],
     coefficients: NDArray[np.float64],
@@ -48,6 +52,8 @@ def undistorted(
         undone = cv2.fisheye.undistortPoints(points, np.eye(3), coefficients)
         found = np.asarray(undone, np.float64)
         error = cv2.fisheye.distortPoints(found, np.eye(3), coefficients) - points
+        angles = np.arctan(np.linalg.norm(found, axis=-1))
+        found[angles >= _fold_angle(coefficients)] = np.nan
     else:
         found, error = _invert_brown(points, coefficients)
     with np.errstate(over='ignore', invalid='ignore'):
@@ -132,6 +138,17 @@ def _weights(values: NDArray[np.float64], table: NDArray[np.float64]) -> Float32
     weights = np.zeros((values.size, table.size), np.float32)
     np.put_along_axis(weights, first[:, None] + np.arange(_TAPS), taps, axis=1)
     return weights
+
+
+def _fold_angle(coefficients: NDArray[np.float64]) -> float:
+    """The angle from which on an equidistant lens shows again what it has shown, radians.
+
+    The radius theta (1 + k1 theta^2 + ... + k4 theta^8) grows up to there; inf when it never ends.
+    """
+    slope = [1.0, *(np.ravel(coefficients)[:4] * (3.0, 5.0, 7.0, 9.0))]
+    roots = np.roots(slope[::-1])  # in theta^2
+    squares = roots.real[(np.abs(roots.imag) < _REAL) & (roots.real > 0.0)]
+    return float(np.sqrt(squares.min(initial=np.inf)))
 
 
 def _invert_brown(

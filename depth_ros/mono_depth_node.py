@@ -67,8 +67,9 @@ class MonoDepthNode(StartableNode):
         declare_parameters(self, self._settings)
         self._cameras = [Camera(self, name) for name in self._settings.cameras.names]
         self._qos = QosOverrides(given)
-        self._qos.check((topic, role) for topic, role, _ in self._topics())
-        for topic, role, usual in self._topics():
+        topics = {(topic, role): usual for topic, role, usual in self._topics()}
+        self._qos.check(topics)
+        for (topic, role), usual in topics.items():  # cameras may share one
             self._qos.declare(self, topic, role, usual)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()

@@ -176,6 +176,9 @@ def run_node(make: Callable[[], StartableNode]) -> None:
             node.destroy_node()
     finally:
         rclpy.try_shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A terminal and launch both send Ctrl-C. Python at its end would let the second one kill.
+        signal.signal(number, signal.SIG_IGN)
     status = _status(started=started, configures_only=node.configures_only, ended=ended)
     if node.left_behind:
         # Native code at work in that thread would meet what the end of Python takes down.

@@ -16,7 +16,7 @@ from rclpy.exceptions import ParameterException, ROSInterruptException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from depth_core.errors import ConfigError, terminated_cleanly
+from depth_core.errors import ConfigError, terminated_cleanly, uninterrupted
 
 
 @contextlib.contextmanager
@@ -42,11 +42,15 @@ def ros_node(
             stack.callback(rclpy.try_shutdown)
             with parameter_errors():
                 node = Node(name, namespace=namespace)
-            stack.callback(node.destroy_node)
         try:
             yield node
         except ROSInterruptException:
             raise KeyboardInterrupt from None
+        finally:
+            # Ctrl-C in a terminal reaches a process of launch twice: once from each of them.
+            stack.enter_context(uninterrupted())
+            stack.callback(rclpy.try_shutdown)
+            stack.callback(node.destroy_node)
 
 
 @contextlib.contextmanager

@@ -76,6 +76,17 @@ def test_where_the_distortion_folds_there_is_no_ray() -> None:
     assert np.isfinite(found[:, 240, 320]).all()
 
 
+def test_where_an_equidistant_lens_folds_there_is_no_ray() -> None:
+    """The radius theta - 0.4 theta^3 is largest at 0.913, where it is 0.609."""
+    found = rays(calibration(distortion_model='equidistant', d=[-0.4, 0, 0, 0]), rectified=False)
+    radius = np.hypot((np.arange(640) - 319.5) / 500, 0.5 / 510)
+    assert np.isfinite(found[0, 240, radius < 0.59]).all()
+    folded = rays(calibration(distortion_model='equidistant', d=[-0.9, 0, 0, 0]), rectified=False)
+    assert np.isnan(folded[:, 240, radius > 0.41]).all(), 'the largest radius is 0.406'
+    angles = np.arctan(np.hypot(*folded[:, 240]))
+    assert np.nanmax(angles) < 0.6086, 'the slope is zero there'
+
+
 def test_fisheye_images_are_rectified_where_their_rays_lead() -> None:
     camera = calibration(distortion_model='equidistant', d=[0.05, -0.01, 0.002, 0.0])
     straight = rectification(camera, rectified=False)

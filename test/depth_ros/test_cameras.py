@@ -80,6 +80,7 @@ class Robot:
             *('-p', f'model:={model}', '-p', 'backend:=onnxruntime', '-p', 'threads:=1'),
             *('-p', "cameras:=['front', 'rear']", '-p', 'input_reliability:=reliable'),
             *('-p', 'diagnostics_period_s:=0.1', '-p', 'max_age_s:=0.0'),
+            *('-r', 'front/sparse_depth:=/lidar/depth', '-r', 'rear/sparse_depth:=/lidar/depth'),
         )
         self.predictor = Predictor.open(model, backend='onnxruntime', threads=1)
         self.cameras = {name: Camera(ros, name) for name in SIZES}

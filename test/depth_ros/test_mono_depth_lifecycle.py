@@ -101,7 +101,10 @@ def test_a_signal_ends_the_node_without_a_trace(
 def test_a_signal_ends_a_node_that_was_never_configured(ros: RosSession) -> None:
     node = ros.start_node(MODULE, parameters={'autostart': False})
     assert ros.state('mono_depth') == 'unconfigured'
-    node.signal(signal.SIGINT)
+    assert 'as autostart is false: configure and activate' in node.output
+    assert 'ros2 lifecycle set /mono_depth configure' in node.output
+    for _ in range(2):  # from the terminal, and from launch
+        node.signal(signal.SIGINT)
     assert node.wait() == 0
     assert 'Traceback' not in node.output
 

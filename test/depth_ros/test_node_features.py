@@ -333,3 +333,44 @@ def test_speed_gives_a_scale(robot: Robot) -> None:
         assert float(said['scale_residual']) < 0.2
         assert float(said['scale_factor']) == pytest.approx(10.0 / 7.0, rel=0.1)
         assert said['scale_state'] == 'metric, by speed'
+
+
+def ground_seen_from(height_units: float) -> Any:
+    """Level ground up to 12 units away, seen from so far above it, in what the stand-in answers.
+
+    A row v below the horizon sees it at 160 px times the height over (v - 59.5).
+    """
+    rows = np.maximum(np.arange(120) - 59.5, 1e-3)
+    depth = np.minimum(160.0 * height_units / rows, 12.0)
+    grey = np.round((depth - 2.0) * 25.5).clip(0, 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(grey[:, None, None], (120, 160, 3)))
+
+
+def test_the_ground_gives_a_scale(robot: Robot) -> None:
+    values = {'scale_source': 'ground_plane', 'scale__camera_height_m': 1.5, 'policy': 'every'}
+    assert robot.set(scale__camera_height_m=1.5) == [], 'ground_plane is refused without it'
+    with robot.serving('depth/image_raw', **values) as found:
+        pixels = ground_seen_from(1.0)
+        for place in range(6):
+            number = robot.ask(pixels=pixels)
+            robot.said(frames_in=str(place + 1))
+        depth = pixels_of(robot.answer(found, 'depth/image_raw', number))
+        said = robot.said(scale_tracking='valid', scale_state='metric, by ground_plane')
+    assert float(said['scale_factor']) == pytest.approx(1.5, rel=0.05)
+    alone = robot.predictor.predict(pixels).depth_m
+    assert_allclose(depth, float(said['scale_factor']) * alone, rtol=0.02)
+
+
+def test_without_a_clock_the_diagnostics_go_on_and_say_so(robot: Robot) -> None:
+    with robot.serving('depth/image_raw') as found:
+        assert robot.set(use_sim_time=True) == []
+        try:
+            number = robot.ask()
+            robot.answer(found, 'depth/image_raw', number)
+            said = robot.ros.diagnostics(
+                lambda said: 'no time came on /clock' in said['message'], 'that time stands still'
+            )
+            assert said['level'] == '1'
+            assert 'use_sim_time is true' in said['message']
+        finally:
+            assert robot.set(use_sim_time=False) == []

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import cv2
@@ -38,7 +39,7 @@ def test_every_topic_carries_the_rendered_frame_under_one_stamp(tmp_path: Path) 
     )
     assert len({frame.image.tobytes() for frame in frames}) == FRAMES, 'the camera moves'
     with ros_session(tmp_path) as session:
-        session.start(
+        camera = session.start(
             '-m',
             'depth_ros.synthetic_camera',
             *(*OPTIONS, '--rate_hz', '20', '--image_transport', 'both', '--frame_id', 'cam'),
@@ -73,6 +74,10 @@ def test_every_topic_carries_the_rendered_frame_under_one_stamp(tmp_path: Path) 
             assert (info.height, info.width) == (HEIGHT, WIDTH)
             np.testing.assert_allclose(info.k, frames[index].matrix.ravel())
         assert set(shown) == set(range(FRAMES))
+        for _ in range(2):  # from the terminal, and from launch
+            camera.signal(signal.SIGINT)
+        assert camera.wait() == 0, camera.output
+        assert 'Traceback' not in camera.output
 
 
 def test_the_film_runs_forth_and_back() -> None:
