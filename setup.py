@@ -24,6 +24,7 @@ COMMANDS = (
     'demo',
     'snapshot',
     'stress',
+    'evaluate_bag',
 )
 """Executables of `ros2 run depth_ros ...`; each is a function of depth_ros/executables.py."""
 

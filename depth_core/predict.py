@@ -26,7 +26,7 @@ from depth_core.files import is_hidden, replaced_atomically
 from depth_core.focal_options import add_assumed_option, add_focal_options, camera_of_file
 from depth_core.images import IMAGE_SUFFIXES, read_image
 from depth_core.presets import MANIFEST_HELP
-from depth_core.preview import ColourScale, scale_for, side_by_side
+from depth_core.preview import ColourScale, scale_for, scale_of_scene, side_by_side
 from depth_core.runtime import Framing, Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
@@ -122,7 +122,8 @@ class _Writer:
         self._known: KnownDistance | None = options.known_distance
         self._camera = partial(camera_of_file, predictor.manifest, options)
         output = predictor.manifest.output
-        self._scale: ColourScale | None = scale_for(output, near=options.near_m, far=options.far_m)
+        self._scale = scale_for(output, near=options.near_m, far=options.far_m)
+        self._follows_scene = self._scale is not None and options.near_m is options.far_m is None
         self._metric = output.kind.is_metric
         if not self._metric:
             sys.stdout.write(
@@ -141,7 +142,9 @@ class _Writer:
             self._write_arrays(self._folder, f'{name}_', answer)
             _write_png(
                 self._folder / f'{name}_preview.png',
-                cv2.cvtColor(side_by_side(image, answer, self._scale), cv2.COLOR_RGB2BGR),
+                cv2.cvtColor(
+                    side_by_side(image, answer, self._scale_of(answer)), cv2.COLOR_RGB2BGR
+                ),
             )
             said = describe_depth(answer) + focal + self._known_distance(answer)
         written = '' if name == source.stem else f' (written as {name}_*)'
@@ -166,7 +169,13 @@ class _Writer:
         _write_npy(folder / f'{prefix}depth.npy', answer.depth_m)
         _write_npy(folder / f'{prefix}sigma.npy', answer.sigma_m)
 
+    def _scale_of(self, answer: DepthMap) -> ColourScale | None:
+        """The colours of one picture: as asked for, or those of what it shows."""
+        found = scale_of_scene(answer.depth_m) if self._follows_scene else None
+        return found or self._scale
+
     def _video(self, source: Path, name: str) -> str:
+        self._video_scale: ColourScale | None = None
         with open_video(source) as video:
             write_video(
                 self._folder / f'{name}_preview.mp4',
@@ -183,7 +192,9 @@ class _Writer:
         answer = self._predictor.predict(image, self._camera(source, image.shape[:2])[0])
         if self._all_frames:
             self._write_arrays(self._folder / f'{name}_frames', f'{number:06d}_', answer)
-        return side_by_side(image, answer, self._scale)
+        if self._video_scale is None:  # one scale for all frames: else colours would flicker
+            self._video_scale = self._scale_of(answer)
+        return side_by_side(image, answer, self._video_scale)
 
 
 def describe_depth(answer: DepthMap) -> str:
@@ -372,8 +383,16 @@ def _parser() -> CommandParser:
         choices=FLIP_AVERAGES,
         help='average with the answer for the mirrored image',
     )
-    add('--near_m', type=positive, help="first colour of the preview, metres; the model's own")
-    add('--far_m', type=positive, help="last colour of the preview, metres; the model's own")
+    add(
+        '--near_m',
+        type=positive,
+        help='first colour of the preview, metres; of the scene if left out',
+    )
+    add(
+        '--far_m',
+        type=positive,
+        help='last colour of the preview, metres; of the scene if left out',
+    )
     add('--frames', action='store_true', help='of videos, also write the arrays of every frame')
     return parser
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Depth as colours, for people to look at: the one scale of the node, the commands and reports.
 
-Near is red and far is blue, in equal steps of the logarithm, from the smallest to the largest
-depth of the model unless other limits are given. A depth has the same colour in every frame and
-in every picture of this package. Nearer and farther depths, the infinities included, take the
-colour of their end; NaN is black.
+Near is red and far is blue, in equal steps of the logarithm. The node's pictures go from the
+smallest to the largest depth of the model unless other limits are given, so that a depth has the
+same colour in every frame; those of commands and reports follow the scene. Nearer and farther
+depths, the infinities included, take the colour of their end; NaN is black.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _BAR_WIDTH: Final = 14
 _BAR_MARGIN: Final = 50
 _TICKS: Final = (1.0, 2.0, 5.0)
 _PERCENTILES: Final = (2.0, 98.0)
+_NARROWEST: Final = 1.5
+"""Least ratio of the limits of a scene: a wall is not all colours."""
 _WIDEST: Final = 200.0
 """Ratio of the limits that a model's range is cut to: some state 1 mm as their smallest depth,
 which would leave a third of the colours to what a camera sees."""
@@ -98,6 +100,24 @@ def scale_of_range(
     if near is None:
         near = min(max(lowest, far / _WIDEST), far / 2.0)
     return ColourScale(near=near, far=far)
+
+
+def scale_of_scene(*depths: Float32Array) -> ColourScale | None:
+    """Choose the scale of one scene: the middle 96 % of its depths, the same for all of these.
+
+    Args:
+        depths: Arrays of depths, for instance the truth and the prediction; what is not finite
+            and positive takes no part.
+
+    Returns:
+        The scale; None when there is no depth at all.
+    """
+    known = [depth[np.isfinite(depth) & (depth > 0.0)] for depth in depths]
+    values = np.concatenate(known) if known else np.zeros(0, np.float32)
+    if not values.size:
+        return None
+    near, far = np.percentile(values, _PERCENTILES).tolist()
+    return ColourScale(near=near, far=max(far, _NARROWEST * near))
 
 
 def colour_depth(depth: Float32Array, scale: ColourScale | None) -> Uint8Array:

@@ -46,6 +46,11 @@ def stress() -> None:
     _run('depth_ros.stress')
 
 
+def evaluate_bag() -> None:
+    """Score a model on recordings."""
+    _run('depth_ros.evaluate_bag')
+
+
 def _run(module: str) -> None:
     # The module runs as a command itself; this one answers Ctrl-C while it is still imported.
     run_command(lambda: runpy.run_module(module, run_name='__main__', alter_sys=True))

@@ -102,6 +102,8 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         options={
             'image_topic': Option(help='topic of the images'),
             'cloud_topic': Option(help='topic of the lidar'),
+            'depth_topic': Option(help='topic of true depth images, in place of lidar'),
+            'max_offset_s': Option(kind=float, help='most time between image and truth, seconds'),
         },
         install='rosbags',
     ),

@@ -39,6 +39,8 @@ LABELS: Final = {
 _CAPTIONS: Final = {
     'error_by_distance': 'Relative error and bias by true depth, all scored pixels.',
     'error_by_image': 'AbsRel of each image, sorted, against a prediction that ignores the image.',
+    'error_by_region': 'AbsRel by where in the image, all scored pixels.',
+    'latency': 'Time inside the backend for each image.',
     'calibration': 'Does the stated confidence come true? On the diagonal it does.',
     'sparsification': 'Error of what remains when the least certain pixels are removed.',
 }
@@ -82,6 +84,8 @@ class Pictures:
     """A JPEG file for each of `Run.panels`."""
     worst: bytes | None
     """A JPEG file of `Run.worst`."""
+    best: bytes | None = None
+    """A JPEG file of `Run.best`."""
 
 
 def render_page(
@@ -104,12 +108,16 @@ def render_page(
         f'<p class="soft">{escape(content["created_utc"])} · protocol {rule}</p>',
         f'<p>{escape(describe_options(run))}</p>',
         _tiles(run),
+        '<h2>Verdict</h2>',
+        f'<ul>{"".join(f"<li>{escape(item)}</li>" for item in content["verdict"])}</ul>',
         '<h2>Depth</h2>',
         _metrics_table(run),
         f'<p class="soft">{escape(describe_counts(run))}</p>',
     ]
-    if evaluation.by_class:
-        parts += ['<h2>By class</h2>', _class_table(run)]
+    if run.recordings:
+        parts += ['<h2>Recordings</h2>', _recording_table(run)]
+    if evaluation.by_group or evaluation.by_class:
+        parts += ['<h2>By what is seen</h2>', _class_table(run), _group_note(run)]
         if run.labels_from is not None:
             source = f'Classes are those that the semantic network of {run.labels_from} predicts.'
             parts.append(f'<p class="soft">{escape(source)}</p>')
@@ -122,9 +130,12 @@ def render_page(
         _figure(picture, 'jpeg', _describe_panel(panel))
         for panel, picture in zip(run.panels, pictures.panels, strict=True)
     ]
-    if pictures.worst is not None and run.worst is not None:
-        caption = _describe_panel(run.worst)
-        parts += ['<h2>Worst image</h2>', _figure(pictures.worst, 'jpeg', caption)]
+    for title, picture, panel in (
+        ('Worst image', pictures.worst, run.worst),
+        ('Best image', pictures.best, run.best),
+    ):
+        if picture is not None and panel is not None:
+            parts += [f'<h2>{title}</h2>', _figure(picture, 'jpeg', _describe_panel(panel))]
     parts += [
         '<h2>How it was made</h2>',
         f'<p><code>{escape(context.command)}</code></p>',
@@ -255,6 +266,39 @@ def _class_table(run: Run) -> str:
         mean = ['mean of the classes', '', '', *format_metrics(evaluation.class_mean)]
         body = f'<tr class="headline">{_cells(mean)}</tr>{body}'
     return _table(['', 'images', 'pixels', *(LABELS[name] for name in METRIC_NAMES)], body)
+
+
+def _group_note(run: Run) -> str:
+    """How the groups were found."""
+    by_labels = run.labels_from is not None or bool(run.evaluation.by_class)
+    text = (
+        'Groups are those of the labels.'
+        if by_labels
+        else 'Without labels: ground and obstacle by the plane fitted to the truth (obstacles are '
+        'more than 0.3 m above it), thin by both sides being farther.'
+    )
+    return f'<p class="soft">{text} Edge: neighbouring truths differ by more than 10 %.</p>'
+
+
+def _recording_table(run: Run) -> str:
+    rows = []
+    for item in run.recordings:
+        found = item.evaluation
+        said = '; '.join(filter(None, (item.error, *item.notes)))
+        state = f'partial, {item.parts_done} of {item.parts} parts' if item.is_partial else 'whole'
+        numbers = ['', '', '', '']
+        if found is not None and found.headline is not None:
+            numbers = [
+                f'{found.images_scored} / {found.images}',
+                f'{found.headline.abs_rel:.3f}',
+                f'{found.headline.rmse:.2f}',
+                f'{found.headline.a1:.3f}',
+            ]
+        flicker = '' if item.flicker is None else f'{item.flicker:.4f}'
+        rows.append([Path(item.path).name, state, *numbers, flicker, said])
+    body = ''.join(f'<tr>{_cells(row)}</tr>' for row in rows)
+    titles = ['', 'state', 'images', 'AbsRel', 'RMSE, m', 'δ1', 'flicker', 'what was found']
+    return _table(titles, body)
 
 
 def _uncertainty_table(uncertainty: UncertaintyResult) -> str:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from depth_core.contracts import DepthKind, DepthMap, Float32Array, Uint8Array
 from depth_core.errors import ConfigError, DataError
 from depth_core.metrics import ErrorSums, ImageScore, Protocol
 from depth_core.metrics.alignment import depth_of_inverse
-from depth_core.preview import ColourScale, scale_of_range
+from depth_core.preview import ColourScale, scale_of_range, scale_of_scene
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +41,8 @@ class PanelKeeper:
     def __init__(self, wanted: int) -> None:
         self.worst: Panel | None = None
         """The scored image of largest AbsRel."""
+        self.best: Panel | None = None
+        """The scored image of smallest AbsRel."""
         self._wanted = wanted
         self._kept: list[Panel] = []
         self._step = 1
@@ -55,11 +57,14 @@ class PanelKeeper:
         kept = self._wanted > 0 and self._passed % self._step == 0
         self._passed += 1
         is_worst = self.worst is None or _abs_rel(score.sums) > _abs_rel(self.worst.sums)
-        if not kept and not is_worst:
+        is_best = self.best is None or _abs_rel(score.sums) < _abs_rel(self.best.sums)
+        if not kept and not is_worst and not is_best:
             return
-        panel = _panel(score, score.sums, image, answer, target_m)
+        panel = panel_of(score, image, answer, target_m)
         if is_worst:
             self.worst = panel
+        if is_best:
+            self.best = panel
         if kept:
             self._kept.append(panel)
         if len(self._kept) > 2 * self._wanted:
@@ -91,20 +96,19 @@ def choose_indices(count: int, limit: int | None) -> list[int]:
     return sorted({round(place) for place in np.linspace(0, count - 1, limit).tolist()})
 
 
-def panel_scale(answer: DepthMap, protocol: Protocol) -> ColourScale:
-    """Choose the colours of depth: those of the model's previews where it states metres."""
-    if answer.kind.is_metric and math.isfinite(answer.depth_range[1]):
-        return scale_of_range(answer.depth_range)
-    return scale_of_range((protocol.min_depth_m, protocol.max_depth_m))
+def panel_scale_of(panels: Iterable[Panel], protocol: Protocol) -> ColourScale:
+    """Choose the colours of depth: those of the scenes, the same for truth and prediction."""
+    shown = [plane for panel in panels for plane in (panel.target_m, panel.depth_m)]
+    found = scale_of_scene(*shown) if shown else None
+    return found or scale_of_range((protocol.min_depth_m, protocol.max_depth_m))
 
 
-def _panel(
-    score: ImageScore,
-    sums: ErrorSums,
-    image: Uint8Array,
-    answer: DepthMap,
-    target_m: Float32Array,
+def panel_of(
+    score: ImageScore, image: Uint8Array, answer: DepthMap, target_m: Float32Array
 ) -> Panel:
+    """What a picture of a scored image shows."""
+    sums = score.sums
+    assert sums is not None  # noqa: S101  only scored images are shown
     depth_m, sigma_m = answer.depth_m, answer.sigma_m
     if answer.kind is DepthKind.INVERSE:
         depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, score.scale, score.shift)

@@ -13,8 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from depth_core.evaluate.run import Run
+from depth_core.evaluate.run import Run, scored_abs_rel
 from depth_core.metrics import Evaluation, UncertaintyResult
+from depth_core.metrics.regions import COLUMNS, REGIONS, ROWS
 
 _BLUE: Final = '#2563ab'
 _ORANGE: Final = '#d9822b'
@@ -30,6 +31,9 @@ def draw_plots(run: Run) -> Mapping[str, bytes]:
         'error_by_distance': _png(partial(_by_distance, evaluation=evaluation)),
         'error_by_image': _png(partial(_by_image, run=run)),
     }
+    if evaluation.by_region:
+        drawn['error_by_region'] = _png(partial(_by_region, evaluation=evaluation))
+    drawn['latency'] = _png(partial(_latency, run=run))
     if evaluation.uncertainty is not None:
         uncertainty = evaluation.uncertainty
         drawn['calibration'] = _png(partial(_calibration, uncertainty=uncertainty))
@@ -61,7 +65,7 @@ def _by_distance(axes: Axes, *, evaluation: Evaluation) -> None:
 
 
 def _by_image(axes: Axes, *, run: Run) -> None:
-    values = sorted(score.sums.abs_rel / score.sums.count for score in run.scores if score.sums)
+    values = sorted(scored_abs_rel(run))
     axes.plot(np.linspace(0.0, 1.0, len(values)), values, color=_BLUE, label='images, sorted')
     evaluation = run.evaluation
     if evaluation.mean is not None:
@@ -72,6 +76,31 @@ def _by_image(axes: Axes, *, run: Run) -> None:
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel('fraction of the images')
     axes.set_ylabel('AbsRel')
+    axes.legend(frameon=False)
+
+
+def _by_region(axes: Axes, *, evaluation: Evaluation) -> None:
+    values = np.full((len(ROWS), len(COLUMNS)), np.nan)
+    for item in evaluation.by_region:
+        values.flat[REGIONS.index(item.name)] = item.abs_rel
+    axes.imshow(values, cmap='inferno', vmin=0.0, vmax=max(0.5, float(np.nanmax(values))))
+    for place, value in np.ndenumerate(values):
+        text = 'no truth' if np.isnan(value) else f'{value:.3f}'
+        axes.text(place[1], place[0], text, ha='center', va='center', color=_BLUE,
+                  bbox={'color': 'white', 'alpha': 0.85, 'pad': 2})  # fmt: skip
+    axes.set_xticks(range(len(COLUMNS)), COLUMNS)
+    axes.set_yticks(range(len(ROWS)), ROWS)
+
+
+def _latency(axes: Axes, *, run: Run) -> None:
+    milliseconds = np.array(run.inference_s) * 1e3
+    axes.hist(milliseconds, bins=40, color=_BLUE)
+    for share, style in ((0.5, '-'), (0.95, '--')):
+        value = float(np.quantile(milliseconds, share))
+        label = f'p{share * 100:.0f}: {value:.1f} ms'
+        axes.axvline(value, color=_ORANGE, linestyle=style, label=label)
+    axes.set_xlabel('time inside the backend, ms')
+    axes.set_ylabel('images')
     axes.legend(frameon=False)
 
 

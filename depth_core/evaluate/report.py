@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -15,15 +16,23 @@ from typing import Any, Final
 import numpy as np
 
 from depth_core.errors import DataError, DepthError
+from depth_core.evaluate.frames import FrameTable
 from depth_core.evaluate.page import Pictures, render_page
+from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.pictures import draw_panel
 from depth_core.evaluate.plots import draw_plots
 from depth_core.evaluate.provenance import ReportContext, environment
-from depth_core.evaluate.run import Run
+from depth_core.evaluate.run import Recording, Run
+from depth_core.evaluate.verdict import verdict
 from depth_core.manifest import plain
-from depth_core.metrics import GIVEN, ImageScore
+from depth_core.metrics import GIVEN, Evaluation, ImageScore
 
 JSON_NAME: Final = 'report.json'
+"""Everything, with the machine and the times."""
+METRICS_NAME: Final = 'metrics.json'
+"""The numbers alone: equal in two runs, byte for byte."""
+FRAMES_NAME: Final = 'frames.csv'
+"""One row an image."""
 HTML_NAME: Final = 'report.html'
 
 
@@ -67,34 +76,55 @@ def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
     """
     check_output(folder)
     content = report_content(run, context)
-    panels = tuple(draw_panel(panel, run.panel_scale) for panel in run.panels)
-    worst = next(
-        (jpeg for jpeg, panel in zip(panels, run.panels, strict=True) if panel is run.worst), None
+    drawn = {id(panel): draw_panel(panel, run.panel_scale) for panel in _shown(run)}
+    pictures = Pictures(
+        plots=draw_plots(run),
+        panels=tuple(drawn[id(panel)] for panel in run.panels),
+        worst=None if run.worst is None else drawn[id(run.worst)],
+        best=None if run.best is None else drawn[id(run.best)],
     )
-    if worst is None and run.worst is not None:
-        worst = draw_panel(run.worst, run.panel_scale)
-    pictures = Pictures(plots=draw_plots(run), panels=panels, worst=worst)
     files: dict[str, bytes] = {
-        JSON_NAME: (json.dumps(content, indent=1, allow_nan=False) + '\n').encode(),
+        JSON_NAME: _json(content),
+        METRICS_NAME: _json(metrics_content(run, context)),
+        FRAMES_NAME: _frames(run),
         HTML_NAME: render_page(content, run, context, pictures).encode(errors='backslashreplace'),
     }
     files |= {f'{name}.png': plot for name, plot in pictures.plots.items()}
     files |= {f'image_{index}.jpg': picture for index, picture in enumerate(pictures.panels)}
-    if pictures.worst is not None:
-        files['image_worst.jpg'] = pictures.worst
+    for name, picture in (('worst', pictures.worst), ('best', pictures.best)):
+        if picture is not None:
+            files[f'image_{name}.jpg'] = picture
     _write_folder(folder, files)
     return folder / HTML_NAME
 
 
 def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
     """Everything the report says, as JSON can say it; what is not finite becomes null."""
-    evaluation = run.evaluation
     inference_s = np.array(run.inference_s)
+    content = metrics_content(run, context)
+    content |= plain(
+        {
+            'created_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
+            'command': context.command,
+            'timing': {
+                'inference_median_s': float(np.median(inference_s)),
+                'inference_p95_s': float(np.quantile(inference_s, 0.95)),
+                'elapsed_s': run.elapsed_s,
+                'frames_per_s': len(inference_s) / run.elapsed_s if run.elapsed_s else None,
+            },
+            'environment': environment(),
+        }
+    )
+    return content
+
+
+def metrics_content(run: Run, context: ReportContext) -> dict[str, Any]:
+    """What is the same in every run: model, data, protocol and numbers."""
+    evaluation = run.evaluation
     content: dict[str, Any] = plain(
         {
             'format': 1,
-            'created_utc': datetime.now(timezone.utc).isoformat(timespec='seconds'),
-            'command': context.command,
+            'verdict': verdict(run),
             'model': {
                 'path': context.model,
                 'sha256': context.model_sha256,
@@ -116,44 +146,80 @@ def report_content(run: Run, context: ReportContext) -> dict[str, Any]:
                 'sparse_points': run.source.sparse_points,
                 'states': run.scale_states,
             },
-            'counts': {
-                'images': evaluation.images,
-                'images_scored': evaluation.images_scored,
-                'images_without_ground_truth': evaluation.images_without_ground_truth,
-                'images_without_prediction': evaluation.images_without_prediction,
-                'images_without_scale': evaluation.images_without_scale,
-                'pixels_with_ground_truth': evaluation.pixels,
-                'coverage': evaluation.coverage,
-            },
-            'metrics': {
-                'headline': 'pooled' if evaluation.protocol.pooled else 'mean',
-                'mean': evaluation.mean,
-                'pooled': evaluation.pooled,
-            },
-            'baseline': {
-                'constant_depth_m': evaluation.constant_depth_m,
-                'aligned': evaluation.align not in ('none', *GIVEN),
-                'mean': evaluation.constant_mean,
-            },
-            'by_distance': evaluation.by_distance,
-            'per_group': evaluation.by_group,
+            **_numbers(evaluation),
             'per_class': {
                 'labels_from': run.labels_from,
                 'mean': evaluation.class_mean,
                 'classes': evaluation.by_class,
             },
-            'uncertainty': evaluation.uncertainty,
-            'timing': {
-                'inference_median_s': float(np.median(inference_s)),
-                'inference_p95_s': float(np.quantile(inference_s, 0.95)),
-                'elapsed_s': run.elapsed_s,
-            },
-            'environment': environment(),
+            'is_partial': any(item.is_partial for item in run.recordings),
+            'recordings': [_recording(item) for item in run.recordings],
             'images': [_image(score) for score in run.scores],
         },
         not_finite=lambda _: None,
     )
     return content
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, object]:
+    return {
+        'counts': {
+            'images': evaluation.images,
+            'images_scored': evaluation.images_scored,
+            'images_without_ground_truth': evaluation.images_without_ground_truth,
+            'images_without_prediction': evaluation.images_without_prediction,
+            'images_without_scale': evaluation.images_without_scale,
+            'pixels_with_ground_truth': evaluation.pixels,
+            'coverage': evaluation.coverage,
+        },
+        'metrics': {
+            'headline': 'pooled' if evaluation.protocol.pooled else 'mean',
+            'mean': evaluation.mean,
+            'pooled': evaluation.pooled,
+        },
+        'baseline': {
+            'constant_depth_m': evaluation.constant_depth_m,
+            'aligned': evaluation.align not in ('none', *GIVEN),
+            'mean': evaluation.constant_mean,
+        },
+        'by_distance': evaluation.by_distance,
+        'by_region': evaluation.by_region,
+        'per_group': evaluation.by_group,
+        'boundary': evaluation.boundary,
+        'uncertainty': evaluation.uncertainty,
+    }
+
+
+def _recording(item: Recording) -> dict[str, object]:
+    return {
+        'path': item.path,
+        'is_partial': item.is_partial,
+        'parts': item.parts,
+        'parts_done': item.parts_done,
+        'error': item.error,
+        'notes': item.notes,
+        'flicker': item.flicker,
+        **({} if item.evaluation is None else _numbers(item.evaluation)),
+    }
+
+
+def _shown(run: Run) -> list[Panel]:
+    """Every panel of the report once."""
+    ends = [panel for panel in (run.worst, run.best) if panel is not None]
+    return list({id(panel): panel for panel in (*run.panels, *ends)}.values())
+
+
+def _frames(run: Run) -> bytes:
+    """The table of single images."""
+    if run.frames is not None:
+        return run.frames.read_bytes()
+    file = io.StringIO()
+    FrameTable(file).add_all(run.scores)
+    return file.getvalue().encode(errors='backslashreplace')
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return (json.dumps(content, indent=1, allow_nan=False) + '\n').encode()
 
 
 def _image(score: ImageScore) -> dict[str, object]:

@@ -13,16 +13,8 @@ The one implementation that training, evaluation and bag evaluation share. Its r
 
 from __future__ import annotations
 
-from depth_core.metrics.accumulator import (
-    ALIGNMENTS,
-    GIVEN,
-    Align,
-    Evaluation,
-    ImageScore,
-    MetricAccumulator,
-    UncertaintyResult,
-    mean_metrics,
-)
+from depth_core.metrics.accumulator import MetricAccumulator
+from depth_core.metrics.boundary import BoundaryMetrics, BoundarySums
 from depth_core.metrics.classes import CLASS_NAMES, ClassMetrics
 from depth_core.metrics.depth import (
     DISTANCE_EDGES_M,
@@ -36,6 +28,16 @@ from depth_core.metrics.depth import (
 )
 from depth_core.metrics.groups import GROUP_CLASSES, GroupMetrics
 from depth_core.metrics.protocols import PROTOCOLS, Crop, Protocol, find_protocol
+from depth_core.metrics.regions import RegionMetrics, RegionSums
+from depth_core.metrics.scores import (
+    ALIGNMENTS,
+    GIVEN,
+    Align,
+    Evaluation,
+    ImageScore,
+    UncertaintyResult,
+)
+from depth_core.metrics.totals import Totals, mean_metrics
 from depth_core.metrics.uncertainty import (
     RELIABILITY_BINS,
     SPARSIFICATION_METRICS,
@@ -59,6 +61,8 @@ __all__ = [
     'SPARSIFICATION_METRICS',
     'SPARSIFICATION_STEPS',
     'Align',
+    'BoundaryMetrics',
+    'BoundarySums',
     'CalibrationMetrics',
     'CalibrationSums',
     'ClassMetrics',
@@ -72,7 +76,10 @@ __all__ = [
     'ImageScore',
     'MetricAccumulator',
     'Protocol',
+    'RegionMetrics',
+    'RegionSums',
     'Sparsification',
+    'Totals',
     'UncertaintyResult',
     'best_constant_depth',
     'calibration_sums',

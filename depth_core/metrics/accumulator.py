@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From single images to the numbers of a set: what is counted, what is averaged."""
+"""Scores single images under a protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
-from functools import reduce
-from operator import add
-from typing import Final, Literal, TypeAlias, get_args
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,131 +14,18 @@ from depth_core.contracts import BoolArray, Float32Array
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.geometry import median_scale
 from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
-from depth_core.metrics.classes import ClassMetrics, class_mean, class_metrics, class_sums
-from depth_core.metrics.depth import (
-    METRIC_NAMES,
-    DepthMetrics,
-    DistanceBin,
-    DistanceSums,
-    ErrorSums,
-    best_constant_depth,
-    check_shapes,
-)
-from depth_core.metrics.groups import GroupMetrics, edge_mask, group_metrics, group_sums
+from depth_core.metrics.boundary import BoundarySums, boundary_sums, is_dense
+from depth_core.metrics.classes import class_sums
+from depth_core.metrics.depth import DistanceSums, ErrorSums, check_shapes
+from depth_core.metrics.groups import edge_mask, group_sums
 from depth_core.metrics.protocols import PROTOCOLS, Protocol
-from depth_core.metrics.uncertainty import (
-    SPARSIFICATION_METRICS,
-    CalibrationMetrics,
-    CalibrationSums,
-    Sparsification,
-    calibration_sums,
-    sparsification_curves,
-)
+from depth_core.metrics.regions import RegionSums
+from depth_core.metrics.scores import ALIGNMENTS, GIVEN, Align, Evaluation, ImageScore
+from depth_core.metrics.totals import Totals
+from depth_core.metrics.uncertainty import calibration_sums, sparsification_curves
 
-Align: TypeAlias = Literal[
-    'none', 'median', 'lower_median', 'ground_plane', 'sparse', 'affine_inverse'
-]
-"""How a prediction becomes metres before scoring: as it is; scaled by the image's median ratio,
-the mean of the two middle values (monodepth2) or the lower of them (packnet-sfm); scaled by the
-ground and the height of the camera, or by a few true depths, which who scores has to find, for it
-needs more than depths; or as inverse depth whose scale and shift are fitted to the image by least
-squares."""
-
-ALIGNMENTS: Final[tuple[Align, ...]] = get_args(Align)
-GIVEN: Final = ('ground_plane', 'sparse')
-"""Alignments whose scale is not found from the ground truth that is scored, but given."""
 TARGETS_KEPT: Final = 4096
 """Ground-truth quantiles kept an image, for the constant-depth baseline."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageScore:
-    """Everything kept of one image."""
-
-    key: str
-    targets: int
-    """Pixels with ground truth that the protocol scores."""
-    predicted: int
-    """How many of these have an estimate (not NaN)."""
-    scale: float
-    """Factor the prediction was multiplied by before scoring; NaN when it was not scored."""
-    shift: float = 0.0
-    """Added after that, to inverse depth; 0 unless both were fitted."""
-    sums: ErrorSums | None
-    """None when no pixel was scored."""
-    distance: DistanceSums | None
-    calibration: CalibrationSums | None
-    """None when there is no usable sigma."""
-    sparsification: Mapping[str, Sparsification] | None
-    by_class: Mapping[int, ErrorSums] | None
-    """Errors by semantic class; None when no labels were given or no pixel was scored."""
-    targets_m: NDArray[np.float32]
-    """Quantiles of the scored ground truth, metres: all values when there are few."""
-    by_group: Mapping[str, ErrorSums] | None = None
-    """Errors on ground, obstacles, thin things and edges; None when no pixel was scored."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class UncertaintyResult:
-    """What the sigma of a set is worth."""
-
-    images: int
-    """Images with a usable sigma."""
-    pixels: int
-    """Scored pixels with a usable (finite, positive) sigma."""
-    pooled: CalibrationMetrics
-    """Calibration over all pixels of the set."""
-    nll: float
-    """Laplace negative log likelihood, mean over images."""
-    calibration_error: float
-    """Calibration error within an image, mean over images."""
-    sparsification: Mapping[str, Sparsification]
-    """Curves and areas, mean over images."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Evaluation:
-    """The numbers of a set of images."""
-
-    protocol: Protocol
-    align: Align
-    images: int
-    """Images that were looked at."""
-    images_scored: int
-    """Images the means are over."""
-    images_without_ground_truth: int
-    """Images without one pixel of ground truth that the protocol scores; in no mean."""
-    images_without_prediction: int
-    """Images with ground truth but no usable estimate; in no mean."""
-    images_without_scale: int
-    """Images with an estimate, but no scale from the ground or sparse depth; in no mean."""
-    pixels: int
-    """Pixels with ground truth that the protocol scores."""
-    coverage: float
-    """Fraction of these pixels that have an estimate; NaN when there are none."""
-    mean: DepthMetrics | None
-    """Mean over the scored images of each image's metrics; None when no image was scored."""
-    pooled: DepthMetrics | None
-    """Metrics over all scored pixels together."""
-    by_distance: tuple[DistanceBin, ...]
-    """Errors over all scored pixels by their true depth."""
-    by_class: tuple[ClassMetrics, ...]
-    """Errors over all scored pixels by their semantic class; empty without labels."""
-    by_group: tuple[GroupMetrics, ...] = ()
-    """Errors on ground, obstacles and thin things, where there are labels, and at depth edges."""
-    class_mean: DepthMetrics | None
-    """Mean of the metrics of the classes, each counting alike; None without labels."""
-    uncertainty: UncertaintyResult | None
-    constant_depth_m: float | None
-    """The one depth that has the smallest AbsRel on this very set (seen in hindsight)."""
-    constant_mean: DepthMetrics | None
-    """Metrics of answering that depth everywhere (with an alignment: each image's median),
-    mean over images: what a prediction has to beat."""
-
-    @property
-    def headline(self) -> DepthMetrics | None:
-        """The metrics the protocol reports: pooled, or the mean over images."""
-        return self.pooled if self.protocol.pooled else self.mean
 
 
 class MetricAccumulator:
@@ -176,6 +61,7 @@ class MetricAccumulator:
         key: str = '',
         scale: float | None = None,
         semantic: NDArray[np.integer] | None = None,
+        groups: Mapping[str, BoolArray] | None = None,
     ) -> ImageScore:
         """Score one image.
 
@@ -190,6 +76,8 @@ class MetricAccumulator:
                 scores; NaN = none was found, and the image is counted and in no mean.
             semantic: [H, W] Cityscapes train ids, for the metrics of each class; ids outside
                 0..22 are no class.
+            groups: [H, W] where each group of `GROUP_CLASSES` is, found without labels; labels
+                count before it.
 
         Raises:
             ConfigError: A scale is given or missing against the alignment.
@@ -217,7 +105,20 @@ class MetricAccumulator:
             targets_m=_quantiles(target_m[mask]),
         )
         if np.isfinite(scale) and estimated.any():
-            score = self._scored(score, prediction_m, target_m, sigma_m, semantic, estimated)
+            score = self._scored(score, prediction_m, target_m, sigma_m, estimated)
+            p, t = self._pair(score, prediction_m, target_m, estimated)
+            score = replace(
+                score,
+                by_class=None if semantic is None else class_sums(p, t, semantic[estimated]),
+                by_group=group_sums(
+                    p,
+                    t,
+                    label=None if semantic is None else semantic[estimated],
+                    edge=edge_mask(target_m)[estimated],
+                    given={name: mask[estimated] for name, mask in (groups or {}).items()},
+                ),
+                boundary=self._boundary(score, prediction_m, target_m, valid),
+            )
         self._scores.append(score)
         return score
 
@@ -246,25 +147,17 @@ class MetricAccumulator:
         )
         raise ConfigError(message)
 
-    def _scored(  # noqa: PLR0917  the arguments of `update`
+    def _scored(
         self,
         score: ImageScore,
         prediction_m: Float32Array,
         target_m: Float32Array,
         sigma_m: Float32Array | None,
-        semantic: NDArray[np.integer] | None,
         estimated: BoolArray,
     ) -> ImageScore:
-        low, high = self.protocol.min_depth_m, self.protocol.max_depth_m
-        p = prediction_m[estimated].astype(np.float64)
-        s = np.zeros_like(p) if sigma_m is None else sigma_m[estimated].astype(np.float64)
-        if self.align == 'affine_inverse':
-            p, s = depth_of_inverse(p, s, score.scale, score.shift)
-        else:
-            p, s = p * score.scale, s * score.scale
-        p = np.clip(p, low, high)
+        p, s = self._aligned(score, prediction_m[estimated], _at(sigma_m, estimated))
+        p = self._clipped(p)
         t = target_m[estimated].astype(np.float64)
-        pair = (t, p) if self.protocol.swapped else (p, t)
         calibration, curves = None, None
         with np.errstate(invalid='ignore'):
             usable = np.isfinite(s) & (s > 0.0)
@@ -273,102 +166,62 @@ class MetricAccumulator:
             curves = sparsification_curves(p[usable], t[usable], s[usable])
         return replace(
             score,
-            sums=ErrorSums.of(*pair),
+            sums=ErrorSums.of(*((t, p) if self.protocol.swapped else (p, t))),
             distance=DistanceSums.of(p, t),
+            by_region=RegionSums.of(p, t, estimated),
             calibration=calibration,
             sparsification=curves,
-            by_class=None if semantic is None else class_sums(*pair, semantic[estimated]),
-            by_group=group_sums(
-                *pair,
-                label=None if semantic is None else semantic[estimated],
-                edge=edge_mask(target_m)[estimated],
-            ),
         )
+
+    def _pair(
+        self,
+        score: ImageScore,
+        prediction_m: Float32Array,
+        target_m: Float32Array,
+        estimated: BoolArray,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prediction and truth of the scored pixels, in the places the protocol gives them."""
+        p = self._clipped(self._aligned(score, prediction_m[estimated], None)[0])
+        t = target_m[estimated].astype(np.float64)
+        return (t, p) if self.protocol.swapped else (p, t)
+
+    def _aligned(
+        self,
+        score: ImageScore,
+        prediction_m: Float32Array,
+        sigma_m: Float32Array | None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Prediction and sigma in metres; a sigma of 0 where there is none."""
+        p = prediction_m.astype(np.float64)
+        s = np.zeros_like(p) if sigma_m is None else sigma_m.astype(np.float64)
+        if self.align == 'affine_inverse':
+            return depth_of_inverse(p, s, score.scale, score.shift)
+        return p * score.scale, s * score.scale
+
+    def _clipped(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.clip(p, self.protocol.min_depth_m, self.protocol.max_depth_m)
+
+    def _boundary(
+        self,
+        score: ImageScore,
+        prediction_m: Float32Array,
+        target_m: Float32Array,
+        valid: BoolArray | None,
+    ) -> BoundarySums | None:
+        known = np.isfinite(target_m) & (target_m > 0.0)
+        if valid is not None:
+            known &= valid
+        if not is_dense(known):
+            return None
+        p = self._clipped(self._aligned(score, prediction_m, None)[0])
+        return boundary_sums(p, np.where(known, target_m, np.nan))
 
     def result(self) -> Evaluation:
         """Sum up; means are over the images that were scored and no others."""
-        sums = [score.sums for score in self._scores if score.sums is not None]
-        distances = [score.distance for score in self._scores if score.distance is not None]
-        targets = sum(score.targets for score in self._scores)
-        predicted = sum(score.predicted for score in self._scores)
-        with_truth = [score for score in self._scores if score.targets]
-        without_scale = [
-            score
-            for score in with_truth
-            if self.align in GIVEN and score.predicted and not np.isfinite(score.scale)
-        ]
-        classes = class_metrics([s.by_class for s in self._scores if s.by_class is not None])
-        constant_m, constant_mean = self._constant(with_truth)
-        return Evaluation(
-            protocol=self.protocol,
-            align=self.align,
-            images=len(self._scores),
-            images_scored=len(sums),
-            images_without_ground_truth=len(self._scores) - len(with_truth),
-            images_without_prediction=len(with_truth) - len(sums) - len(without_scale),
-            images_without_scale=len(without_scale),
-            pixels=targets,
-            coverage=predicted / targets if targets else float('nan'),
-            mean=mean_metrics([item.metrics() for item in sums]) if sums else None,
-            pooled=reduce(add, sums).metrics() if sums else None,
-            by_distance=reduce(add, distances).bins() if distances else (),
-            by_class=classes,
-            by_group=group_metrics([s.by_group for s in self._scores if s.by_group]),
-            class_mean=class_mean(classes),
-            uncertainty=_uncertainty(self._scores),
-            constant_depth_m=constant_m,
-            constant_mean=constant_mean,
-        )
-
-    def _constant(
-        self, with_truth: Sequence[ImageScore]
-    ) -> tuple[float | None, DepthMetrics | None]:
-        if not with_truth:
-            return None, None
-        constant_m = best_constant_depth([score.targets_m for score in with_truth])
-        metrics = []
-        for score in with_truth:
-            # A scale that does not come from the truth of the image helps no constant depth.
-            known = self.align not in ('none', *GIVEN)
-            own = float(np.median(score.targets_m)) if known else constant_m
-            flat = np.full(score.targets_m.shape, own)
-            pair = (score.targets_m, flat) if self.protocol.swapped else (flat, score.targets_m)
-            metrics.append(ErrorSums.of(*pair).metrics())
-        return constant_m, mean_metrics(metrics)
-
-
-def mean_metrics(metrics: Sequence[DepthMetrics]) -> DepthMetrics:
-    """Mean of each metric over images; the sequence must not be empty."""
-    values = np.mean([astuple(item) for item in metrics], axis=0).tolist()
-    return DepthMetrics(**dict(zip(METRIC_NAMES, values, strict=True)))
-
-
-def _uncertainty(scores: Sequence[ImageScore]) -> UncertaintyResult | None:
-    calibrations = [score.calibration for score in scores if score.calibration is not None]
-    curves = [score.sparsification for score in scores if score.sparsification is not None]
-    if not calibrations:
-        return None
-    pooled = reduce(add, calibrations)
-    own = [item.metrics() for item in calibrations]
-    return UncertaintyResult(
-        images=len(calibrations),
-        pixels=int(pooled.count),
-        pooled=pooled.metrics(),
-        nll=float(np.mean([item.nll for item in own])),
-        calibration_error=float(np.mean([item.calibration_error for item in own])),
-        sparsification={
-            name: _mean_curve([item[name] for item in curves]) for name in SPARSIFICATION_METRICS
-        },
-    )
-
-
-def _mean_curve(curves: Sequence[Sparsification]) -> Sparsification:
-    return Sparsification(
-        by_sigma=tuple(np.mean([item.by_sigma for item in curves], axis=0).tolist()),
-        by_error=tuple(np.mean([item.by_error for item in curves], axis=0).tolist()),
-        ause=float(np.mean([item.ause for item in curves])),
-        aurg=float(np.mean([item.aurg for item in curves])),
-    )
+        totals = Totals(self.protocol, align=self.align)
+        for score in self._scores:
+            totals.add(score)
+        return totals.result()
 
 
 def _quantiles(values: Float32Array) -> Float32Array:
@@ -378,3 +231,7 @@ def _quantiles(values: Float32Array) -> Float32Array:
     ranks = (np.arange(TARGETS_KEPT) + 0.5) * (values.size / TARGETS_KEPT)
     kept: Float32Array = np.sort(values)[ranks.astype(np.int64)]
     return kept
+
+
+def _at(values: Float32Array | None, mask: BoolArray) -> Float32Array | None:
+    return None if values is None else values[mask]

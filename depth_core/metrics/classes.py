@@ -62,26 +62,25 @@ def class_sums(
     return sums
 
 
-def class_metrics(images: Sequence[Mapping[int, ErrorSums]]) -> tuple[ClassMetrics, ...]:
-    """Add the sums of images up; classes by train id, those never scored left out."""
-    found = []
-    for train_id, name in enumerate((*CLASS_NAMES, *ROOM_CLASS_NAMES)):
-        sums = [image[train_id] for image in images if train_id in image]
-        if not sums:
-            continue
-        total = sums[0]
-        for item in sums[1:]:
-            total += item
-        found.append(
-            ClassMetrics(
-                train_id=train_id,
-                name=name,
-                images=len(sums),
-                pixels=int(total.count),
-                metrics=total.metrics(),
-            )
+def class_metrics(
+    totals: Mapping[int, tuple[int, ErrorSums]],
+) -> tuple[ClassMetrics, ...]:
+    """Say what the sums of each class come to, by train id.
+
+    Args:
+        totals: How many images have the class, and its sums over them; none of those never scored.
+    """
+    return tuple(
+        ClassMetrics(
+            train_id=train_id,
+            name=name,
+            images=totals[train_id][0],
+            pixels=int(totals[train_id][1].count),
+            metrics=totals[train_id][1].metrics(),
         )
-    return tuple(found)
+        for train_id, name in enumerate((*CLASS_NAMES, *ROOM_CLASS_NAMES))
+        if train_id in totals
+    )
 
 
 def class_mean(classes: Sequence[ClassMetrics]) -> DepthMetrics | None:

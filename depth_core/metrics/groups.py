@@ -7,10 +7,8 @@ walls and says little of them. Groups overlap: a pole is thin, and its outline i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
-from operator import add
 from typing import Final
 
 import numpy as np
@@ -67,16 +65,18 @@ def group_sums(
     *,
     label: NDArray[np.integer] | None,
     edge: NDArray[np.bool_],
+    given: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, ErrorSums]:
     """Sum the errors of each group over vectors of positive, finite depths.
 
     Args:
         prediction: [N] predicted depths.
         target: [N] true depths.
-        label: [N] train ids; None leaves out the groups that are made of classes.
+        label: [N] train ids; None takes the groups as given.
         edge: [N] whether the pixel lies at a depth edge.
+        given: [N] the pixels of each group, found without labels.
     """
-    masks = {EDGE: edge}
+    masks = {EDGE: edge, **(given or {})}
     if label is not None:
         masks |= {name: np.isin(label, ids) for name, ids in GROUP_CLASSES.items()}
     return {
@@ -86,19 +86,21 @@ def group_sums(
     }
 
 
-def group_metrics(images: Sequence[Mapping[str, ErrorSums]]) -> tuple[GroupMetrics, ...]:
-    """Add the sums of images up; groups that were never scored are left out."""
-    found = []
-    for name in (*GROUP_CLASSES, EDGE):
-        sums = [image[name] for image in images if name in image]
-        if sums:
-            total = reduce(add, sums)
-            found.append(
-                GroupMetrics(
-                    name=name,
-                    images=len(sums),
-                    pixels=int(total.count),
-                    metrics=total.metrics(),
-                )
-            )
-    return tuple(found)
+def group_metrics(
+    totals: Mapping[str, tuple[int, ErrorSums]],
+) -> tuple[GroupMetrics, ...]:
+    """Say what the sums of each group come to.
+
+    Args:
+        totals: How many images have the group, and its sums over them; none of those never scored.
+    """
+    return tuple(
+        GroupMetrics(
+            name=name,
+            images=totals[name][0],
+            pixels=int(totals[name][1].count),
+            metrics=totals[name][1].metrics(),
+        )
+        for name in (*GROUP_CLASSES, EDGE)
+        if name in totals
+    )

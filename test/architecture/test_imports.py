@@ -26,7 +26,7 @@ FLOORS: tuple[set[str], ...] = (
     {'weights'},
     {'data', 'runtime'},
     {'evaluate', 'export', 'train'},
-    {'bench', 'convert', 'inspect', 'predict'},
+    {'bench', 'compare', 'convert', 'inspect', 'predict'},
 )
 """The rooms of depth_core, modules and folders, from the ground up: a room imports from the floors
 below its own. A room that is not there yet may stand here already."""

@@ -16,12 +16,11 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
 from depth_core.bench import main as bench
 from depth_core.contracts import DepthKind
@@ -46,57 +45,8 @@ SEED: Final = 1_000_000
 VARIED_SEED: Final = 901
 """Of the held-out varied scenes; no configuration trains on it or chooses a checkpoint by it."""
 
-GROUND, OBSTACLE, THIN, EDGE = 'ground', 'obstacle', 'thin', 'edges'
-_KINDS: Final[Mapping[str, tuple[int, ...]]] = {
-    GROUND: (0, 1, 9, 19),
-    OBSTACLE: (*range(11, 19), 21, 22),
-    THIN: (4, 5, 6, 7),
-}
-"""Semantic ids of the scenes, of streets and rooms, by kind; walls, trees and sky are of none."""
-_JUMP: Final = 1.1
-"""Depth of neighbours differs by more than this factor at an edge."""
-
-
-def kinds_of(label: Tensor) -> Tensor:
-    """The number of the kind of each pixel, in the order ground, obstacle, thin; -1 where none."""
-    kinds = torch.full_like(label, -1)
-    for number, ids in enumerate(_KINDS.values()):
-        kinds[torch.isin(label, torch.tensor(ids, dtype=label.dtype))] = number
-    return kinds
-
-
-def edges_of(depth_m: Tensor) -> Tensor:
-    """Pixels one of whose four neighbours is farther or nearer by more than a factor of 1.1.
-
-    Args:
-        depth_m: [H, W]; infinite is far.
-    """
-    log_depth = depth_m.nan_to_num(1.0, posinf=1e4).clamp(min=1e-3).log()
-    edges = torch.zeros_like(depth_m, dtype=torch.bool)
-    for axis in (0, 1):
-        jump = log_depth.diff(dim=axis).abs() > float(torch.tensor(_JUMP).log())
-        size = depth_m.shape[axis]
-        edges.narrow(axis, 0, size - 1).logical_or_(jump)
-        edges.narrow(axis, 1, size - 1).logical_or_(jump)
-    return edges
-
-
-@dataclass(frozen=True)
-class Relabelled:
-    """Samples whose labels are kinds of pixels, or 0 at edges and -1 elsewhere."""
-
-    samples: Sequence[Sample]
-    edges: bool
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = self.samples[index]
-        if self.edges:
-            return replace(sample, semantic=edges_of(sample.depth_m).long() - 1)
-        assert sample.semantic is not None
-        return replace(sample, semantic=kinds_of(sample.semantic.long()))
+GROUND, OBSTACLE, THIN, EDGE = 'ground', 'obstacle', 'thin', 'edge'
+"""Groups of pixels, as evaluations name them."""
 
 
 @dataclass(frozen=True)
@@ -169,14 +119,7 @@ def measure_rendered(predictor: Predictor, samples: Sequence[Sample], align: Ali
     """Held-out scenes: all, by kind and edges, by class."""
     listed: Any = samples
     whole = score(predictor, listed, 'none', align)
-    kinds = score(predictor, Relabelled(samples, edges=False), 'none', align)
-    edges = score(predictor, Relabelled(samples, edges=True), 'none', align)
-    names = tuple(_KINDS)
-    by_kind = {
-        names[item.train_id]: round(item.metrics.abs_rel, 4) for item in kinds.evaluation.by_class
-    }
-    for item in edges.evaluation.by_class:
-        by_kind[EDGE] = round(item.metrics.abs_rel, 4)
+    by_kind = {item.name: round(item.metrics.abs_rel, 4) for item in whole.evaluation.by_group}
     by_class = {item.name: round(item.metrics.abs_rel, 4) for item in whole.evaluation.by_class}
     return {**numbers_of(whole), 'by_kind': by_kind, 'by_class': by_class}
 

@@ -3,47 +3,49 @@
 
 from __future__ import annotations
 
-import bisect
+import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from depth_core.camera import Rectification, image_is_rectified
-from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
+from depth_core.contracts import Uint8Array
 from depth_core.data.bag.messages import (
     FrameTree,
     calibration_of,
     decode_image_message,
-    points_of,
     rectification_of,
 )
 from depth_core.data.bag.motion import log_known, read_speeds
-from depth_core.data.bag.opener import open_bag
+from depth_core.data.bag.opener import Bag, open_bag
 from depth_core.data.bag.reading import (
     CLOUD_TYPES,
-    IMAGE_TYPES,
+    DEPTH_IMAGES,
     KeptOpen,
     Record,
     choose_camera_info,
+    choose_image,
     choose_speed,
-    choose_topic,
+    choose_truth,
     messages_of,
     read_message,
     record_of,
     topics_of,
 )
 from depth_core.data.bag.storage import files_of
+from depth_core.data.bag.truth import Truth
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
 from depth_core.errors import ConfigError, DataError
-from depth_core.geometry import render_sparse_depth, transform
 
 _STATIC_TOPIC: Final = '/tf_static'
+_RECORDED_LATER_S: Final = 1.0
+"""How much later than an image its truth may be recorded."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -55,16 +57,18 @@ class BagTopics:
     image: str
     camera_info: str
     cloud: str | None
-    """None when the bag has no lidar: no sample then has ground truth."""
+    """Clouds that are projected as ground truth; None when the bag has none, or depth is read."""
+    depth: str | None = None
+    """Depth images that are the ground truth; None when the bag has none, or clouds are read."""
     speed: str | None = None
     """Odometry or velocities; None when no neighbours are asked for, or the bag has none."""
 
 
 class BagDataset:
-    """The images of a bag, each with the lidar scan nearest in time projected into it.
+    """The images of a bag, each with the scan or depth image nearest in time as ground truth.
 
     Images with lens distortion are rectified by their camera_info, so that the intrinsics of a
-    sample describe it. An image without a scan within `max_offset_s` stays, with no valid pixel.
+    sample describe it. An image without truth within `max_offset_s` stays, with no valid pixel.
 
     With `neighbours` a sample holds the frames around an image, the time to them and the mean
     speed of the robot on the way, so that a robot's own recording trains a network without
@@ -76,10 +80,15 @@ class BagDataset:
         image_topic: Image or CompressedImage; found when the bag has one camera.
         camera_info_topic: CameraInfo; found beside the image topic.
         cloud_topic: PointCloud2; found when the bag has one.
+        depth_topic: Depth images of the pixels of the camera that are the ground truth in place
+            of clouds; found when the bag has one and no cloud.
+        depth_unit_m: Metres in one unit of the depth images; None = as REP-118 says, 1 for floats
+            and 0.001 for integers.
         rectified: Whether the images are rectified already, so that P and R describe them and
             not K and D; None means yes when the image topic has `rect` or `rectified` as a whole
             word in its name, or the calibration has no distortion, as in the node.
-        max_offset_s: Largest time between image and scan, seconds.
+        max_offset_s: Largest time between image and scan or depth image, seconds.
+        window_ns: Read only images recorded at or after the first and before the second time.
         neighbours: Offsets, in images, of the neighbouring images to give too. An image without
             all of them, at the ends or where images were dropped, is left out.
         odometry_topic: Odometry to read the speed from; found when the bag has one and no
@@ -106,8 +115,11 @@ class BagDataset:
         image_topic: str | None = None,
         camera_info_topic: str | None = None,
         cloud_topic: str | None = None,
+        depth_topic: str | None = None,
+        depth_unit_m: float | None = None,
         rectified: bool | None = None,
         max_offset_s: float = 0.05,
+        window_ns: tuple[int, int] | None = None,
         neighbours: Sequence[int] = (),
         odometry_topic: str | None = None,
         velocity_topic: str | None = None,
@@ -135,18 +147,27 @@ class BagDataset:
         self.max_offset_s = max_offset_s
         self._frames = FrameTree()
         with open_bag(self.root) as bag:
-            image = choose_topic(bag, 'image', IMAGE_TYPES, image_topic, option='image_topic')
+            image = choose_image(bag, image_topic)
             info = choose_camera_info(bag, image, camera_info_topic)
-            cloud = None
-            if cloud_topic is not None or topics_of(bag, CLOUD_TYPES):
-                cloud = choose_topic(bag, 'lidar', CLOUD_TYPES, cloud_topic, option='cloud_topic')
+            truth = choose_truth(bag, image, cloud=cloud_topic, depth=depth_topic)
+            is_cloud = truth in topics_of(bag, CLOUD_TYPES)
             speed = None
             if self.neighbours:
                 speed = choose_speed(bag, odometry_topic, velocity_topic)
-            self.topics = BagTopics(image=image, camera_info=info, cloud=cloud, speed=speed)
-            self._images = [record_of(*item) for item in messages_of(bag, image)]
-            self._clouds = sorted(
-                record_of(*item) for item in (messages_of(bag, cloud) if cloud else ())
+            self.topics = BagTopics(
+                image=image,
+                camera_info=info,
+                cloud=truth if is_cloud else None,
+                depth=None if is_cloud else truth,
+                speed=speed,
+            )
+            start_ns, stop_ns = window_ns or (None, None)
+            self._images = [
+                record_of(*item)
+                for item in messages_of(bag, image, start_ns=start_ns, stop_ns=stop_ns)
+            ]
+            self._truth = (
+                None if truth is None else self._read_truth(bag, truth, window_ns, depth_unit_m)
             )
             self._info = next((message for _, message in messages_of(bag, info)), None)
             self._speeds = speed and read_speeds(
@@ -157,7 +178,7 @@ class BagDataset:
             )
             for _, message in messages_of(bag, _STATIC_TOPIC):
                 self._frames.add(message)
-        for topic, found in ((image, self._images), (info, self._info)):
+        for topic, found in ((image, self._images or window_ns), (info, self._info)):
             if not found:
                 message = f'bag {self.root} has no message on its topic {topic}; record it again.'
                 raise DataError(message)
@@ -183,10 +204,12 @@ class BagDataset:
     def __getitem__(self, index: int) -> Sample:
         window = self._windows[index]
         record = window[0]
-        scan = self._nearest_scan(record.stamp_ns)
+        found = None if self._truth is None else self._truth.nearest(record.stamp_ns)
         with self._bag.opened() as bag:
             messages = [read_message(bag, self.topics.image, item) for item in window]
-            cloud = scan and self.topics.cloud and read_message(bag, self.topics.cloud, scan)
+            truth = None
+            if self._truth is not None and found is not None:
+                truth = read_message(bag, self._truth.topic, found)
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
@@ -195,7 +218,12 @@ class BagDataset:
                 camera.apply(image), camera.intrinsics, self.height, self.width
             )
             pictures.append(picture)
-        depth_m = self._project(cloud, camera, intrinsics) if cloud else None
+        depth_m = None
+        if truth is not None and self._truth is not None and self._info is not None:
+            seen = dataclasses.replace(camera, intrinsics=intrinsics)
+            depth_m = self._truth.depth_m(
+                truth, seen, frames=self._frames, frame=self._info.header.frame_id
+            )
         sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
         if not self.neighbours:
             return sample
@@ -208,24 +236,28 @@ class BagDataset:
         )
 
     def has_depth(self, index: int) -> bool:
-        """Whether a scan is near enough in time to the image at `index`."""
-        return self._nearest_scan(self._windows[index][0].stamp_ns) is not None
+        """Whether a scan or depth image is near enough in time to the image at `index`."""
+        stamp_ns = self._windows[index][0].stamp_ns
+        return self._truth is not None and self._truth.nearest(stamp_ns) is not None
 
     def depth_looked_for(self) -> str:
-        """Which scans are looked for, and what there is instead."""
-        if self.topics.cloud is None:
+        """Which truth is looked for, and what there is instead."""
+        if self._truth is None:
             return (
                 f'bag {self.root} has no lidar topic ({" or ".join(CLOUD_TYPES)}) to project as '
-                'ground truth; record one, or train without labels.'
+                f'ground truth, and no {DEPTH_IMAGES}; record one, or train without labels.'
             )
-        alone = next(index for index in range(len(self)) if not self.has_depth(index))
-        stamp_ns = self._windows[alone][0].stamp_ns
-        away_s = min((abs(item.stamp_ns - stamp_ns) for item in self._clouds), default=0) * 1e-9
-        return (
-            f'of {len(self._clouds)} scans on {self.topics.cloud} the nearest to image {alone} is '
-            f'{away_s:.3f} s away, and max_offset_s is {self.max_offset_s:g}; give a '
-            'larger one, or record camera and lidar by one clock.'
-        )
+        stamps_ns = [window[0].stamp_ns for window in self._windows]
+        alone = next(stamp for stamp in stamps_ns if self._truth.nearest(stamp) is None)
+        return self._truth.missing(alone, stamps_ns)
+
+    def stamp_ns(self, index: int) -> int:
+        """Stamp of the image at `index`, nanoseconds."""
+        return self._windows[index][0].stamp_ns
+
+    def key(self, index: int) -> str:
+        """Name of the sample at `index`, known before it is read."""
+        return self._key(self._windows[index][0])
 
     def sources(self, _index: int) -> tuple[Path, ...]:
         """The files that every sample is made from."""
@@ -305,13 +337,26 @@ class BagDataset:
             )
         return moving
 
-    def _nearest_scan(self, stamp_ns: int) -> Record | None:
-        place = bisect.bisect_left(self._clouds, Record(stamp_ns=stamp_ns, recorded_ns=0))
-        near = self._clouds[max(place - 1, 0) : place + 1]
-        best = min(near, key=lambda record: abs(record.stamp_ns - stamp_ns), default=None)
-        if best is None or abs(best.stamp_ns - stamp_ns) > round(self.max_offset_s * 1e9):
-            return None
-        return best
+    def _read_truth(
+        self,
+        bag: Bag,
+        topic: str,
+        window_ns: tuple[int, int] | None,
+        depth_unit_m: float | None,
+    ) -> Truth:
+        """Find where the messages of the truth are, in the window and a little around it."""
+        around_ns = round((self.max_offset_s + _RECORDED_LATER_S) * 1e9)
+        start_ns = None if window_ns is None else window_ns[0] - around_ns
+        stop_ns = None if window_ns is None else window_ns[1] + around_ns
+        found = messages_of(bag, topic, start_ns=start_ns, stop_ns=stop_ns)
+        return Truth(
+            topic=topic,
+            records=sorted(record_of(*item) for item in found),
+            max_offset_s=self.max_offset_s,
+            what='depth images' if self.topics.cloud is None else 'scans',
+            bag=str(self.root),
+            depth_unit_m=depth_unit_m,
+        )
 
     def _rectification(self, image: Uint8Array) -> Rectification:
         """How images of the size of this one are rectified; kept, as they all have one size."""
@@ -326,21 +371,6 @@ class BagDataset:
                 source=f'{self.topics.camera_info} of bag {self.root}',
             )
         return kept
-
-    def _project(
-        self,
-        cloud: Any,  # noqa: ANN401  rosbags makes its message classes at run time
-        camera: Rectification,
-        intrinsics: Intrinsics,
-    ) -> Float32Array:
-        assert self._info is not None  # noqa: S101  checked when the bag was opened
-        optical_from_lidar = self._frames.between(
-            self._info.header.frame_id, cloud.header.frame_id, bag=str(self.root)
-        )
-        points_m = points_of(cloud, source=f'{self.topics.cloud} of bag {self.root}')
-        matrix = optical_from_lidar.copy()
-        matrix[:3] = camera.rotation @ optical_from_lidar[:3]
-        return render_sparse_depth(transform(points_m, matrix), intrinsics)
 
 
 def _check_limits(**limits_s: float) -> None:

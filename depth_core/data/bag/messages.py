@@ -3,19 +3,25 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.camera import Calibration, CameraError, Rectification, rectification
-from depth_core.contracts import Uint8Array
+from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import DataError
 from depth_core.images import ImageError, rgb_from_compressed, rgb_from_raw
 
 _FLOAT_TYPES: Final = {7: 'f4', 8: 'f8'}
 """PointField codes of the types coordinates may have."""
+_DEPTH_TYPES: Final = {'32FC1': 'f4', '64FC1': 'f8', '16UC1': 'u2'}
+_CODED_HEADER: Final = 12
+"""Bytes before the PNG of a compressed depth image."""
+_PLANE: Final = 2
 _NANOSECONDS: Final = 1_000_000_000
 
 
@@ -46,6 +52,71 @@ def decode_image_message(message: Any, *, source: str) -> Uint8Array:  # noqa: A
     except ImageError as error:
         message_text = f'image {source} cannot be decoded: {error}; record it again.'
         raise DataError(message_text) from error
+
+
+def depth_of(
+    message: Any,  # noqa: ANN401  as above
+    *,
+    source: str,
+    unit_m: float | None = None,
+) -> Float32Array:
+    """Read an Image of depth, or one of compressed_depth_image_transport.
+
+    Args:
+        message: 32FC1 or 64FC1, by REP-118 metres, or 16UC1, millimetres.
+        source: Where it comes from, for messages.
+        unit_m: Metres in one unit, where that is not what REP-118 says.
+
+    Returns:
+        [H, W] metres; NaN where the image has 0, a negative number or none.
+
+    Raises:
+        DataError: It is no depth image, or its bytes do not fit its size.
+    """
+    compressed = hasattr(message, 'format')
+    values, whole = _coded_depth(message, source) if compressed else _raw_depth(message, source)
+    scale = unit_m or (0.001 if whole else 1.0)
+    with np.errstate(invalid='ignore'):
+        known = np.where(values > 0.0, values * scale, np.nan)
+    return np.asarray(known, np.float32)
+
+
+def _raw_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  # noqa: ANN401
+    kind = _DEPTH_TYPES.get(message.encoding)
+    rows, columns = message.height, message.width
+    size = 0 if kind is None else int(kind[1])
+    if kind is None or message.step < columns * size or len(message.data) < rows * message.step:
+        text = (
+            f'{source} has encoding {message.encoding!r}, {rows}x{columns} pixels in rows of '
+            f'{message.step} and {len(message.data)} bytes: no depth image; give a topic of '
+            f'{" or ".join(_DEPTH_TYPES)} that is complete.'
+        )
+        raise DataError(text)
+    order = '>' if message.is_bigendian else '<'
+    lines = np.frombuffer(memoryview(message.data), np.uint8, rows * message.step)
+    packed = np.ascontiguousarray(lines.reshape(rows, message.step)[:, : columns * size])
+    return packed.view(order + kind).astype(np.float64), kind[0] == 'u'
+
+
+def _coded_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  # noqa: ANN401
+    """Depth as compressed_depth_image_transport writes it: a header of 12 bytes, then a PNG."""
+    data = bytes(message.data)
+    codes = None
+    if 'compressedDepth' in message.format and len(data) > _CODED_HEADER:
+        content = np.frombuffer(data, np.uint8, offset=_CODED_HEADER)
+        codes = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if codes is None or codes.ndim != _PLANE:
+        text = (
+            f'{source} of format {message.format!r} is no compressed depth; give a topic of '
+            'compressedDepth with PNG inside.'
+        )
+        raise DataError(text)
+    values = codes.astype(np.float64)
+    if message.format.startswith('16UC1'):
+        return values, True
+    _, a, b = struct.unpack('<iff', data[:_CODED_HEADER])
+    with np.errstate(divide='ignore'):
+        return np.where(values > 0.0, a / (values - b), np.nan), False
 
 
 def calibration_of(info: Any, *, source: str) -> Calibration:  # noqa: ANN401  as above

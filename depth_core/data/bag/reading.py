@@ -21,6 +21,8 @@ from depth_core.errors import ConfigError, DataError, unknown_name
 IMAGE_TYPES: Final = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
 CAMERA_INFO_TYPES: Final = ('sensor_msgs/msg/CameraInfo',)
 CLOUD_TYPES: Final = ('sensor_msgs/msg/PointCloud2',)
+DEPTH_ENCODINGS: Final = ('32FC1', '16UC1', '64FC1')
+DEPTH_IMAGES: Final = f'topic of depth images ({" or ".join(DEPTH_ENCODINGS)})'
 
 _LOG = logging.getLogger(__name__)
 
@@ -145,6 +147,64 @@ def choose_topic(
         'record the camera, its camera_info, the lidar, /tf_static and the odometry.'
     )
     raise DataError(message)
+
+
+def depth_topics(bag: Bag) -> Sequence[str]:
+    """The topics of depth images: those whose first message says so."""
+    found = []
+    for topic in topics_of(bag, IMAGE_TYPES):
+        first = next((message for _, message in messages_of(bag, topic)), None)
+        stated = str(getattr(first, 'encoding', '') or getattr(first, 'format', ''))
+        if stated in DEPTH_ENCODINGS or 'compressedDepth' in stated:
+            found.append(topic)
+    return found
+
+
+def choose_image(bag: Bag, topic: str | None) -> str:
+    """The topic of the camera: the one asked for, or the only one whose images are no depth.
+
+    Raises:
+        ConfigError: It is not in the bag, or there are several to choose from.
+        DataError: The bag has no images.
+    """
+    candidates = topics_of(bag, IMAGE_TYPES)
+    if topic is None and len(candidates) > 1:
+        pictures = [item for item in candidates if item not in depth_topics(bag)]
+        if len(pictures) == 1:
+            return pictures[0]
+    return choose_topic(bag, 'image', IMAGE_TYPES, topic, option='image_topic')
+
+
+def choose_truth(bag: Bag, image: str, *, cloud: str | None, depth: str | None) -> str | None:
+    """The topic that ground truth comes from; None when the bag has none.
+
+    Args:
+        bag: The bag.
+        image: Topic of the images.
+        cloud: The clouds asked for; those of the bag count before its depth images.
+        depth: The depth images asked for.
+
+    Raises:
+        ConfigError: Both are named, one is not in the bag, or there are several to choose from.
+    """
+    if cloud is not None and depth is not None:
+        message = (
+            f'cloud_topic {cloud!r} and depth_topic {depth!r} both say where the true depth comes '
+            'from; give one of them.'
+        )
+        raise ConfigError(message)
+    if depth is not None:
+        return choose_topic(bag, 'depth', IMAGE_TYPES, depth, option='depth_topic')
+    if cloud is not None or topics_of(bag, CLOUD_TYPES):
+        return choose_topic(bag, 'lidar', CLOUD_TYPES, cloud, option='cloud_topic')
+    found = [item for item in depth_topics(bag) if item != image]
+    if len(found) > 1:
+        message = (
+            f'the bag has {len(found)} topics of depth images ({", ".join(found)}); choose one '
+            'with depth_topic.'
+        )
+        raise ConfigError(message)
+    return found[0] if found else None
 
 
 def choose_speed(bag: Bag, odometry: str | None, velocity: str | None) -> str | None:

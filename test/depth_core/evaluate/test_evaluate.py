@@ -27,7 +27,6 @@ from depth_core.evaluate import (
 )
 from depth_core.evaluate.pictures import draw_panel
 from depth_core.metrics import PROTOCOLS, depth_metrics
-from depth_core.preview import ColourScale
 
 CONTEXT = ReportContext(
     command='python -m depth_core.evaluate --onnx model.onnx <x>',
@@ -310,15 +309,14 @@ def test_a_model_without_sigma_has_no_panels_of_it() -> None:
     assert small[0] == pytest.approx(large[0] * 1.5, rel=0.1)
 
 
-def test_pictures_have_the_colours_of_the_previews() -> None:
-    class Stated(RedIsDepth):
-        def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
-            del intrinsics
-            return replace(super().predict(image), depth_range=(0.5, 80.0))
-
-    assert run_scenes(Stated()).panel_scale == ColourScale(near=0.5, far=80.0)
-    # Without a range of its own, or metres, that of the protocol: 80 m and a 200th of them.
-    assert run_scenes().panel_scale == ColourScale(near=0.4, far=80.0)
+def test_the_colours_of_pictures_follow_the_scene() -> None:
+    run = run_scenes()
+    shown = [run.panels[0], run.worst, run.best]
+    planes = [plane for panel in shown if panel for plane in (panel.target_m, panel.depth_m)]
+    depths = np.concatenate([plane[np.isfinite(plane) & (plane > 0.0)] for plane in planes])
+    near, far = np.percentile(depths, (2.0, 98.0))
+    assert run.panel_scale.near == pytest.approx(near)
+    assert run.panel_scale.far == pytest.approx(max(far, 1.5 * near))
 
 
 def test_the_report_escapes_a_name_that_is_no_text(tmp_path: Path) -> None:

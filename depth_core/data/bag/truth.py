@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The true depth of a recorded image: a lidar scan projected through tf, or a depth image."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from depth_core.camera import Rectification
+from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.data.bag.messages import FrameTree, depth_of, points_of
+from depth_core.data.bag.reading import Record
+from depth_core.errors import DataError
+from depth_core.geometry import render_sparse_depth, transform
+
+FARTHEST_M: Final = 300.0
+"""No camera and no lidar of a robot has a median depth beyond; numbers in millimetres have."""
+_CLOCKS_APART_NS: Final = 1_000_000_000
+"""Stamps of messages that were recorded together differ by less."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What a topic of clouds or depth images says of the depth of images, by their stamps."""
+
+    topic: str
+    records: Sequence[Record]
+    """Where its messages are, by their stamps."""
+    max_offset_s: float
+    """Largest time between an image and the message that counts for it, seconds."""
+    what: str
+    """`scans` or `depth images`, for messages."""
+    bag: str
+    """The bag, for messages."""
+    depth_unit_m: float | None = None
+    """Metres in one unit of a depth image; None = 1 for floats, 0.001 for integers."""
+
+    def nearest(self, stamp_ns: int) -> Record | None:
+        """Where the message nearest in time is; None where none is near enough."""
+        place = bisect.bisect_left(self.records, Record(stamp_ns=stamp_ns, recorded_ns=0))
+        near = self.records[max(place - 1, 0) : place + 1]
+        best = min(near, key=lambda record: abs(record.stamp_ns - stamp_ns), default=None)
+        if best is None or abs(best.stamp_ns - stamp_ns) > round(self.max_offset_s * 1e9):
+            return None
+        return best
+
+    def depth_m(
+        self,
+        message: Any,  # noqa: ANN401  rosbags makes its message classes at run time
+        camera: Rectification,
+        *,
+        frames: FrameTree,
+        frame: str,
+    ) -> Float32Array:
+        """Bring a message of the topic to the pixels of the rectified image.
+
+        Args:
+            message: PointCloud2, or Image or CompressedImage of depth.
+            camera: How the image was rectified.
+            frames: The transforms of the bag.
+            frame: Frame of the camera.
+
+        Returns:
+            [H, W] metres, NaN where nothing is known.
+
+        Raises:
+            DataError: Frames are not connected, sizes differ, or the numbers cannot be metres.
+        """
+        source = f'{self.topic} of bag {self.bag}'
+        if hasattr(message, 'point_step'):
+            points_m = points_of(message, source=source)
+            check_metres(np.linalg.norm(points_m, axis=1), source=source)
+            matrix = frames.between(frame, message.header.frame_id, bag=self.bag).copy()
+            matrix[:3] = camera.rotation @ matrix[:3]
+            return render_sparse_depth(transform(points_m, matrix), camera.intrinsics)
+        depth_m = depth_of(message, source=source, unit_m=self.depth_unit_m)
+        check_metres(depth_m[np.isfinite(depth_m)], source=source)
+        return _of_view(depth_m, camera, source)
+
+    def missing(self, first_ns: int, stamps_ns: Sequence[int]) -> str:
+        """Say why an image has none, and what helps.
+
+        Args:
+            first_ns: Stamp of an image without any.
+            stamps_ns: Stamps of the images.
+        """
+        if not self.records:
+            return f'{self.topic} has no message in this part of bag {self.bag}.'
+        away_s = min(abs(item.stamp_ns - first_ns) for item in self.records) * 1e-9
+        said = (
+            f'of {len(self.records)} {self.what} on {self.topic} the nearest to the image of '
+            f'stamp {first_ns} is {away_s:.3f} s away, and max_offset_s is {self.max_offset_s:g}; '
+        )
+        begin, end = min(stamps_ns), max(stamps_ns)
+        apart_ns = max(self.records[0].stamp_ns - end, begin - self.records[-1].stamp_ns)
+        if apart_ns > _CLOCKS_APART_NS:
+            return said + (
+                f'recorded together, they are stamped {apart_ns * 1e-9:.3f} s apart: camera and '
+                'this topic have different clocks. Synchronise these (PTP, NTP) and record again.'
+            )
+        return said + 'give a larger one, or record both by one clock.'
+
+
+def check_metres(values: NDArray[np.floating], *, source: str) -> None:
+    """Refuse distances whose middle is farther than a camera sees.
+
+    Raises:
+        DataError: They are likely to be millimetres.
+    """
+    if not values.size:
+        return
+    middle = float(np.median(values))
+    if middle > FARTHEST_M:
+        message = (
+            f'{source} has a median distance of {middle:.0f} m, beyond {FARTHEST_M:g} m: it seems '
+            'to hold millimetres where metres are stated (REP-118: 32FC1 and clouds are metres, '
+            '16UC1 is millimetres); correct the recording, or, for a depth topic, give '
+            '--depth_unit_m 0.001.'
+        )
+        raise DataError(message)
+
+
+def _of_view(depth_m: Float32Array, camera: Rectification, source: str) -> Float32Array:
+    """Move the depth of an image to the pixels it is seen at once rectified.
+
+    Raises:
+        DataError: It has another size, or the view is turned, so that depth changes with it.
+    """
+    view: Intrinsics = camera.intrinsics
+    if depth_m.shape != (view.height, view.width):
+        message = (
+            f'depth of {depth_m.shape[0]}x{depth_m.shape[1]} on {source} does not belong to '
+            f'images of {view.height}x{view.width}; record depth that is registered to the camera '
+            'and of its size.'
+        )
+        raise DataError(message)
+    if camera.maps is None:
+        return depth_m
+    if not np.allclose(camera.rotation, np.eye(3), atol=1e-6):
+        message = (
+            f'{source} is depth of raw images that are turned when rectified; record the '
+            'rectified images and depth registered to these.'
+        )
+        raise DataError(message)
+    moved = cv2.remap(
+        depth_m, *camera.maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(float('nan'),) * 4,
+    )  # fmt: skip
+    return np.asarray(moved, np.float32)

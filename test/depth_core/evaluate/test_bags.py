@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings scored part by part: their numbers, and what is kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from depth_core.data import open_dataset
+from depth_core.errors import DataError, DepthError
+from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
+from depth_core.evaluate.bags import BagRequest, evaluate_bags
+from depth_core.evaluate.bags.executors import Outcome, in_this_process
+from depth_core.evaluate.bags.part import evaluate_part
+from depth_core.evaluate.bags.request import Part, plan
+from depth_core.evaluate.run import Run
+from depth_core.metrics import PROTOCOLS, MetricAccumulator, Totals
+from depth_core.metrics.totals import BASELINE_VALUES
+from depth_core.runtime import Predictor
+from test.depth_core.data.bag.recording import (
+    BOTH_FRAMES,
+    CLOUD,
+    HEIGHT,
+    IMAGE,
+    INFO,
+    START_NS,
+    STEP_NS,
+    WIDTH,
+    Recording,
+    camera_info,
+    cloud,
+    lidar_points,
+    pixels_of,
+    raw_image,
+    record,
+)
+from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
+
+CONTEXT = ReportContext(
+    command='c', model='m', model_sha256='0', manifest=None, dataset='bag', data='b', split=None,
+    limit=None,
+)  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('model') / 'standin.onnx'
+    return write_standin_onnx(path, height=HEIGHT, width=WIDTH)
+
+
+@pytest.fixture(scope='module')
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three images; the first and the last have scans."""
+    return Path(record().write(tmp_path_factory.mktemp('bag') / 'b'))
+
+
+def requested(model: Path, **options: Any) -> BagRequest:
+    return BagRequest(
+        model=model, protocol=PROTOCOLS['none'], backend=('onnxruntime',), part_frames=1, **options
+    )
+
+
+def answer_m(frame: int, column: int, row: int) -> float:
+    """What the stand-in says of a pixel, by its definition."""
+    return NEAREST_M + SPAN_M * float(pixels_of(frame)[row, column].mean()) / 255.0
+
+
+def report_of(folder: Path, run: Run) -> bytes:
+    write_report(folder, run, CONTEXT)
+    return (folder / 'metrics.json').read_bytes()
+
+
+def test_the_numbers_are_those_of_the_lidar(model: Path, bag: Path, tmp_path: Path) -> None:
+    run = evaluate_bags([bag], requested(model), kept=tmp_path / 'kept')
+    assert (run.evaluation.images, run.evaluation.images_scored) == (3, 2)
+    errors = [
+        np.mean([abs(answer_m(frame, *pixel) - true_m) / true_m for pixel, true_m in seen])
+        for frame in (0, 2)
+        for seen in [(((4, 3), 5.0 + frame), ((15, 8), 20.0))]
+    ]
+    assert run.evaluation.mean is not None
+    assert run.evaluation.mean.abs_rel == pytest.approx(np.mean(errors), rel=1e-5)
+    assert run.frame_abs_rel == pytest.approx(errors, rel=1e-5)
+    (recording,) = run.recordings
+    assert not recording.is_partial
+    logs = [
+        np.mean([np.log(answer_m(f, 4, 3) / (5.0 + f)), np.log(answer_m(f, 15, 8) / 20.0)])
+        for f in (0, 2)
+    ]
+    assert recording.flicker == pytest.approx(abs(logs[1] - logs[0]), rel=1e-4)
+    # The same engine as of any data set, number by number.
+    predictor = Predictor.open(model, backend='onnxruntime', threads=1)
+    other = evaluate_dataset(predictor, open_dataset('bag', root=bag), protocol=PROTOCOLS['none'])
+    assert other.evaluation == run.evaluation
+
+
+def test_a_second_run_computes_nothing_again_and_says_the_same(
+    model: Path, bag: Path, tmp_path: Path
+) -> None:
+    request = requested(model)
+    parts = plan(bag, request)
+    assert len(parts) == 3
+    assert [part.start_ns for part in parts[1:]] == [part.stop_ns for part in parts[:-1]]
+
+    def loses_its_workers(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
+        yield parts[0], evaluate_part(request, parts[0])
+        message = 'the workers are gone'
+        raise DepthError(message)
+
+    kept = tmp_path / 'kept'
+    first = evaluate_bags([bag], request, kept=kept, execute=loses_its_workers)
+    assert first.recordings[0].is_partial
+    assert (first.recordings[0].parts_done, first.recordings[0].parts) == (1, 3)
+    assert first.recordings[0].error == 'the workers are gone'
+    page = write_report(tmp_path / 'partial', first, CONTEXT).read_text(encoding='utf-8')
+    assert 'These numbers are partial' in page
+    assert json.loads((tmp_path / 'partial/metrics.json').read_text())['is_partial'] is True
+
+    computed: list[Part] = []
+
+    def counted(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
+        computed.extend(parts)
+        return in_this_process(request, parts)
+
+    second = evaluate_bags([bag], request, kept=kept, execute=counted)
+    assert [part.number for part in computed] == [1, 2]
+    third = evaluate_bags([bag], request, kept=kept, execute=counted)
+    assert len(computed) == 2
+    assert report_of(tmp_path / 'a', second) == report_of(tmp_path / 'b', third)
+
+
+def test_a_damaged_recording_does_not_stop_the_others(
+    model: Path, bag: Path, tmp_path: Path
+) -> None:
+    cut = tmp_path / 'cut.mcap'
+    cut.write_bytes(next(bag.glob('*.mcap')).read_bytes()[:-200])
+    run = evaluate_bags([cut, bag], requested(model), kept=tmp_path / 'kept')
+    assert run.recordings[0].is_partial
+    assert 'mcap recover' in str(run.recordings[0].error)
+    assert not run.recordings[1].is_partial
+    with pytest.raises(DataError, match='mcap recover'):
+        evaluate_bags([cut], requested(model), kept=tmp_path / 'kept')
+
+
+def lidar_bag(path: Path, *, clock_ns: int = 0, unit: float = 1.0) -> Path:
+    """Two images with scans whose clock or unit is another."""
+    recording = Recording()
+    recording.add('/tf_static', START_NS, BOTH_FRAMES)
+    for frame in range(2):
+        stamp_ns = START_NS + frame * STEP_NS
+        recording.add(IMAGE, stamp_ns, raw_image(stamp_ns, pixels_of(frame)))
+        recording.add(INFO, stamp_ns, camera_info(stamp_ns))
+        points = unit * lidar_points((4.0, 3.0, 5.0), (15.0, 8.0, 20.0))
+        recording.add(CLOUD, stamp_ns, cloud(stamp_ns + clock_ns, points))
+    return Path(recording.write(path))
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'clock_ns': 37 * 10**9}, 'stamped 36.900 s apart: camera and this topic have different'),
+        ({'unit': 1000.0}, 'seems to hold millimetres'),
+    ],
+)
+def test_what_makes_truth_useless_is_said(
+    changes: dict[str, Any], words: str, model: Path, tmp_path: Path
+) -> None:
+    path = lidar_bag(tmp_path / 'b', **changes)
+    with pytest.raises(DataError, match=words):
+        evaluate_bags([path], requested(model), kept=tmp_path / 'kept')
+
+
+def test_memory_does_not_grow_with_the_images() -> None:
+    accumulator = MetricAccumulator()
+    target = np.linspace(1.0, 9.0, 4096, dtype=np.float32).reshape(64, 64)
+    score = accumulator.update(target * np.float32(1.1), target)
+    sums = Totals(PROTOCOLS['none'])
+    for _ in range(600):
+        sums.add(score)
+    assert sums.kept_values <= BASELINE_VALUES
+    result = sums.result()
+    assert result.mean is not None
+    assert result.mean.abs_rel == pytest.approx(0.1, rel=1e-4)
+    # The constant of least error, 1/t weighed: half of the mass of ln t lies below it.
+    assert result.constant_depth_m == pytest.approx(3.0, rel=0.01)
