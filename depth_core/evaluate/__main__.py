@@ -31,8 +31,9 @@ from depth_core.evaluate.page import (
 from depth_core.evaluate.panels import choose_indices
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import PredictsClasses, Run, evaluate_dataset
+from depth_core.evaluate.run import Run, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS
+from depth_core.evaluate.scoring import PredictsClasses
 from depth_core.focal_options import add_assumed_option
 from depth_core.metrics import (
     ALIGNMENTS,

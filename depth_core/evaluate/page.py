@@ -117,7 +117,8 @@ def render_page(
     if run.recordings:
         parts += ['<h2>Recordings</h2>', _recording_table(run)]
     if evaluation.by_group or evaluation.by_class:
-        parts += ['<h2>By what is seen</h2>', _class_table(run), _group_note(run)]
+        heading = 'By class' if evaluation.by_class else 'By what is seen'
+        parts += [f'<h2>{heading}</h2>', _class_table(run), _group_note(run)]
         if run.labels_from is not None:
             source = f'Classes are those that the semantic network of {run.labels_from} predicts.'
             parts.append(f'<p class="soft">{escape(source)}</p>')
@@ -130,12 +131,12 @@ def render_page(
         _figure(picture, 'jpeg', _describe_panel(panel))
         for panel, picture in zip(run.panels, pictures.panels, strict=True)
     ]
-    for title, picture, panel in (
+    for heading, picture, panel in (
         ('Worst image', pictures.worst, run.worst),
         ('Best image', pictures.best, run.best),
     ):
         if picture is not None and panel is not None:
-            parts += [f'<h2>{title}</h2>', _figure(picture, 'jpeg', _describe_panel(panel))]
+            parts += [f'<h2>{heading}</h2>', _figure(picture, 'jpeg', _describe_panel(panel))]
     parts += [
         '<h2>How it was made</h2>',
         f'<p><code>{escape(context.command)}</code></p>',

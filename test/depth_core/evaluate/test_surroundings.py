@@ -22,7 +22,7 @@ def street_m() -> Float32Array:
     top = round(CAMERA.cy_px + 0.5 / 8.0 * CAMERA.fy_px)
     bottom = round(CAMERA.cy_px + 1.5 / 8.0 * CAMERA.fy_px)
     depth_m[top:bottom, 60:120] = 8.0
-    return depth_m
+    return np.asarray(depth_m, np.float32)
 
 
 def test_ground_and_obstacles_are_told_apart_by_height() -> None:
