@@ -171,8 +171,7 @@ class _Writer:
 
     def _scale_of(self, answer: DepthMap) -> ColourScale | None:
         """The colours of one picture: as asked for, or those of what it shows."""
-        found = scale_of_scene(answer.depth_m) if self._follows_scene else None
-        return found or self._scale
+        return (self._follows_scene and scale_of_scene(answer.depth_m)) or self._scale
 
     def _video(self, source: Path, name: str) -> str:
         self._video_scale: ColourScale | None = None
