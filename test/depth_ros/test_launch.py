@@ -111,5 +111,6 @@ def test_the_demo_really_starts(tmp_path: Path) -> None:
         session.until(lambda: len(depth) >= 3, 'depth')
         launched.signal(signal.SIGINT)
         assert launched.wait() == 0, launched.output
+        assert 'process has died' not in launched.output
     assert (depth[0].height, depth[0].width) == (60, 80)
     assert 'fastdds.xml' in launched.output
