@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from rosbags.interfaces import ConnectionExtRosbag2
 
+from depth_core.data.bag import BagDataset
 from depth_core.data.bag.messages import FrameTree, header_stamp_ns, points_of
 from depth_core.data.bag.opener import open_bag
 from depth_core.data.kitti.dataset import KittiDataset
@@ -222,6 +223,21 @@ def test_true_depth_is_that_of_the_data_set(bag: dict[str, list[Any]], drive: Pa
         assert np.isfinite(depth_m).sum() > 100
     info = bag['/kitti/camera_color_left/velodyne_depth/camera_info'][0]
     assert np.array_equal(info.k, bag['/kitti/camera_color_left/camera_info'][0].k)
+
+
+def test_a_bag_is_a_data_set_whose_picture_is_not_the_depth(drive: Path, tmp_path: Path) -> None:
+    options = ['--cameras', '2', '--no_oxts', '--images', 'raw']
+    main([str(drive), '--output', str(tmp_path / 'bag'), *options])
+    samples, wanted = BagDataset(tmp_path / 'bag'), KittiDataset(drive.parents[1])
+    assert samples.topics.image == '/kitti/camera_color_left/image_rect'
+    assert samples.topics.camera_info == '/kitti/camera_color_left/camera_info'
+    for number in range(FRAMES):
+        np.testing.assert_array_equal(samples[number].image, wanted[number].image)
+        known = wanted[number].valid & samples[number].valid
+        assert known.sum() > 0.95 * wanted[number].valid.sum()  # a few round to other pixels
+        np.testing.assert_allclose(
+            samples[number].depth_m[known], wanted[number].depth_m[known], rtol=1e-5
+        )
 
 
 def test_annotated_depth_is_in_metres_and_nan_where_there_is_none(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +24,9 @@ CAMERA_INFO_TYPES: Final = ('sensor_msgs/msg/CameraInfo',)
 CLOUD_TYPES: Final = ('sensor_msgs/msg/PointCloud2',)
 DEPTH_ENCODINGS: Final = ('32FC1', '16UC1', '64FC1')
 DEPTH_IMAGES: Final = f'topic of depth images ({" or ".join(DEPTH_ENCODINGS)})'
+
+_OF_DEPTH: Final = re.compile(r'(?:^|[/_])(?:depth|sigma|confidence)(?:[/_]|$)')
+"""Topics of images that hold depth and what belongs to it, as `depth/image_raw`."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,7 +126,7 @@ def topics_of(bag: Bag, types: Iterable[str]) -> Sequence[str]:
 def choose_topic(
     bag: Bag, what: str, types: Sequence[str], topic: str | None, *, option: str
 ) -> str:
-    """The asked-for topic, or the only one of its types.
+    """The asked-for topic, or the only one of its types; depth images are no pictures to choose.
 
     Raises:
         ConfigError: The topic is not in the bag, or there are several to choose from.
@@ -133,6 +137,9 @@ def choose_topic(
         if topic not in candidates:
             raise ConfigError(unknown_name(f'{what} topic', topic, candidates))
         return topic
+    if types == IMAGE_TYPES:
+        pictures = [item for item in candidates if not _OF_DEPTH.search(item)]
+        candidates = pictures or candidates
     if len(candidates) == 1:
         return candidates[0]
     if candidates:

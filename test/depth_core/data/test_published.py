@@ -153,7 +153,8 @@ def test_depth_in_metres_and_the_camera(tmp_path: Path, name: str) -> None:
     tolerance = 2e-3 if name == 'hypersim' else 1e-6  # distances there are of 16 bits
     np.testing.assert_allclose(sample.depth_m, depth_m, rtol=tolerance)
     np.testing.assert_array_equal(sample.valid, valid)
-    np.testing.assert_allclose(sample.intrinsics, [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], rtol=1e-6)
+    matrix = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+    np.testing.assert_allclose(sample.intrinsics, matrix, rtol=1e-6)
     assert dataset.has_depth(0)
     assert all(path.is_file() for path in dataset.sources(0))
     split = tmp_path / 'list.txt'
