@@ -97,10 +97,10 @@ def camera_info(camera: Intrinsics, lens: Lens | None, header: Any) -> Any:  # n
     )
 
 
-def cloud(columns: Sequence[tuple[str, NDArray[np.float32]]], header: Any) -> Any:  # noqa: ANN401  made at run time
-    """A PointCloud2 with a row of points, of float32 columns by name."""
-    points = np.stack([values for _, values in columns], axis=1).astype('<f4', copy=False)
-    step = 4 * len(columns)
+def cloud(names: Sequence[str], points: NDArray[np.float32], header: Any) -> Any:  # noqa: ANN401  made at run time
+    """A PointCloud2 with a row of points, [N, K] with K fields of these names."""
+    points = np.ascontiguousarray(points, '<f4')
+    step = 4 * len(names)
     return make(
         'sensor_msgs/PointCloud2',
         header=header,
@@ -108,7 +108,7 @@ def cloud(columns: Sequence[tuple[str, NDArray[np.float32]]], header: Any) -> An
         width=len(points),
         fields=[
             make('sensor_msgs/PointField', name=name, offset=4 * place, datatype=_FLOAT32, count=1)
-            for place, (name, _) in enumerate(columns)
+            for place, name in enumerate(names)
         ],
         is_bigendian=False,
         point_step=step,

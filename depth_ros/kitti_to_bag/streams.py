@@ -162,12 +162,14 @@ class LidarStream:
         """
         points = read_scan(self._track.files[number])
         stamp_ns = self.stamps_ns[number]
-        columns = list(zip(('x', 'y', 'z', 'intensity'), points.T, strict=True))
+        names = ['x', 'y', 'z', 'intensity']
         if self._sweep_ns:
             begun_ns, ended_ns = self._sweep_ns.get(number, (stamp_ns, stamp_ns))
             before_s, after_s = (begun_ns - stamp_ns) * 1e-9, (ended_ns - stamp_ns) * 1e-9
-            columns.append(('time', point_times_s(points, before_s=before_s, after_s=after_s)))
-        message = messages.cloud(columns, messages.head(stamp_ns, LIDAR))
+            times_s = point_times_s(points, before_s=before_s, after_s=after_s)
+            names.append('time')
+            points = np.column_stack((points, times_s))
+        message = messages.cloud(names, points, messages.head(stamp_ns, LIDAR))
         return (messages.record(self.topics[0], stamp_ns, message),)
 
 
