@@ -25,6 +25,7 @@ from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import check_size, make_sample, require_folder, resize_together
 from depth_core.data.kitti.files import (
+    IMAGE_ENDINGS,
     calibration_files,
     read_annotated,
     read_calibration,
@@ -39,7 +40,6 @@ from depth_core.data.kitti.motion import (
     speed_at,
 )
 from depth_core.data.kitti.split import (
-    IMAGE_ENDINGS,
     KittiFrame,
     frames_on_disk,
     read_excluded,

@@ -20,6 +20,9 @@ from depth_core.errors import DataError
 from depth_core.files import FileState, state_of
 from depth_core.geometry import intrinsics_from_matrix
 
+IMAGE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
+"""Endings of images, in the order in which they are taken."""
+
 _POINT_BYTES: Final = 16
 _ANNOTATED_UNIT_M: Final = 1.0 / 256.0
 

@@ -15,8 +15,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Final
 
+from depth_core.data.kitti.files import IMAGE_ENDINGS
 from depth_core.data.kitti.rig import CAMERAS, RigCamera, read_odometry_camera, read_raw_camera
-from depth_core.data.kitti.split import IMAGE_ENDINGS
 from depth_core.data.kitti.stamps import NANOSECONDS, midnight_ns, read_stamps, read_times
 from depth_core.errors import DataError
 from depth_core.files import visible_paths

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Literal
 
+from depth_core.data.kitti.files import IMAGE_ENDINGS
 from depth_core.data.kitti.motion import read_timestamps
 from depth_core.data.sequences import neighbour_indices
 from depth_core.data.text import read_lines
@@ -18,9 +19,6 @@ LEFT: Final = 2
 """Number of the left colour camera."""
 RIGHT: Final = 3
 """Number of the right colour camera."""
-
-IMAGE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
-"""Endings of images, in the order in which they are taken."""
 
 _CAMERAS: Final = {'left': (LEFT,), 'right': (RIGHT,), 'both': (LEFT, RIGHT)}
 _DRIVE: Final = r'(?P<day>\d{4}_\d\d_\d\d)/(?P<drive>\d{4}_\d\d_\d\d_drive_\d{4}_\w+)'
