@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from depth_core.contracts import DepthMap
+from depth_core.geometry import intrinsics_from_hfov
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine.api import TensorRt
 from depth_core.runtime.engine.device import open_device
@@ -17,11 +18,14 @@ from test.standin import write_standin_onnx
 
 MODEL = 'densedepth_small'
 IMAGES = np.random.default_rng(1).integers(0, 256, (4, 480, 640, 3), np.uint8)
+CAMERA = intrinsics_from_hfov(60.0, height=480, width=640)
 
 
 @pytest.fixture(scope='module')
 def expected() -> list[DepthMap]:
-    return Predictor.open(MODEL, backend='onnxruntime').predict_batch(list(IMAGES))
+    return Predictor.open(MODEL, backend='onnxruntime').predict_batch(
+        list(IMAGES), [CAMERA] * len(IMAGES)
+    )
 
 
 def assert_close(found: DepthMap, wanted: DepthMap) -> None:
@@ -38,7 +42,7 @@ def test_the_shipped_model_answers_as_onnx_runtime(
     predictor = Predictor.open(MODEL, backend=trt.flavour, strict=True, engine=options)
     for _ in range(3):
         for image, wanted in zip(IMAGES, expected, strict=True):
-            assert_close(predictor.predict(image), wanted)
+            assert_close(predictor.predict(image, CAMERA), wanted)
     assert predictor.stage_times.copy_s is not None
 
 
@@ -51,7 +55,7 @@ def test_any_thread_may_ask(
     def ask(place: int) -> None:
         try:
             for _ in range(5):
-                assert_close(predictor.predict(IMAGES[place]), expected[place])
+                assert_close(predictor.predict(IMAGES[place], CAMERA), expected[place])
         except BaseException as error:  # noqa: BLE001  for the thread that asks
             failures.append(error)
 
@@ -86,7 +90,7 @@ def test_memory_is_given_back(trt: TensorRt, options: EngineOptions) -> None:
     def once() -> int:
         before = left()
         predictor = Predictor.open(MODEL, backend=trt.flavour, strict=True, engine=options)
-        predictor.predict(IMAGES[0])
+        predictor.predict(IMAGES[0], CAMERA)
         return before - left()
 
     once()  # what the libraries keep for themselves
