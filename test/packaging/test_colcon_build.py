@@ -25,6 +25,7 @@ PARTS = (
 FILES = ('package.xml', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE')
 EXECUTABLES = {
     'demo',
+    'evaluate_bag',
     'kitti_to_bag',
     'mono_depth',
     'play_bag',

@@ -61,9 +61,10 @@ STARTED_BY_LAUNCH_FILES = {'rviz2', 'tf2_ros'}
 NO_ROSDEP_KEY = {'matplotlib', 'rerun', 'rich', 'rosbags'}
 """Imported by commands of depth_ros that need the pip extra; the node does without."""
 
-WHERE_INSTALLED = {'modelopt'}
+WHERE_INSTALLED = {'modelopt', 'cv_bridge', 'sensor_msgs_py'}
 """Taken where somebody has installed it, and asked for by an option that says how: nvidia-modelopt
-is another way to make fp16 graphs, and brings more than all the rest."""
+is another way to make fp16 graphs, and brings more than all the rest; the others are what a
+benchmark compares the node with, and are not on PyPI."""
 
 INSIDE_ROS = {'builtin_interfaces', 'lifecycle_msgs', 'rcl_interfaces', 'rosgraph_msgs'}
 """Messages that come with the wheel of rclpy."""

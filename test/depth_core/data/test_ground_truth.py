@@ -100,8 +100,8 @@ def test_scans_too_far_in_time_are_measured(
     path = record().write(tmp_path / 'b')
     check_ground_truth(BagDataset(path), source='data.train')
     assert 'only 2 of 3 images' in caplog.text
-    assert 'nearest to image 1 is 0.090 s away' in caplog.text
-    with pytest.raises(DataError, match=r'nearest to image 0 is 0\.010 s .*is 0\.001'):
+    assert 'image of stamp 1700000000100000000 is 0.090 s away' in caplog.text
+    with pytest.raises(DataError, match=r'stamp 1700000000000000000 is 0\.010 s .*is 0\.001'):
         check_ground_truth(BagDataset(path, max_offset_s=0.001), source='data.train')
 
 

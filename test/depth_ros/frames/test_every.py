@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 import sys
 import threading
+from collections.abc import Sequence
 
 import pytest
 
@@ -22,7 +23,8 @@ class Work:
         self.release = threading.Semaphore(0)
         self.done: list[int] = []
 
-    def __call__(self, frame: int) -> None:
+    def __call__(self, frames: Sequence[int]) -> None:
+        (frame,) = frames
         self.begun.put(frame)
         self.release.acquire()
         self.done.append(frame)
@@ -45,9 +47,9 @@ def test_every_frame_is_done_in_turn() -> None:
     done: list[int] = []
     last = threading.Event()
 
-    def work(frame: int) -> None:
-        done.append(frame)
-        if frame == 99:
+    def work(frames: Sequence[int]) -> None:
+        done.extend(frames)
+        if frames == (99,):
             last.set()
 
     worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=3)
@@ -91,9 +93,13 @@ def test_stop_hands_back_what_waits_and_lets_an_offer_go() -> None:
     assert worker.offer(4) == 4, 'a stopped worker takes nothing'
 
 
+def leave(frames: Sequence[int]) -> None:
+    sys.exit(len(frames))
+
+
 @pytest.mark.filterwarnings('ignore::pytest.PytestUnhandledThreadExceptionWarning')
 def test_a_worker_whose_thread_is_gone_takes_nothing() -> None:
-    worker: EveryFrameWorker[int] = EveryFrameWorker(sys.exit, name='test', depth=1)
+    worker: EveryFrameWorker[int] = EveryFrameWorker(leave, name='test', depth=1)
     worker.offer(1)
     worker._thread.join(PATIENCE_S)
     assert not worker.is_alive

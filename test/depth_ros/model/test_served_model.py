@@ -58,7 +58,7 @@ def test_what_a_precision_costs_is_said_as_it_was_measured() -> None:
 def test_the_identity_is_that_of_what_runs_not_of_what_was_asked_for(model: Path) -> None:
     settings = settings_from({'backend': 'torch, onnxruntime', 'threads': 1, 'min_confidence': 0})
     predictor = open_model(model, settings, EngineOptions())
-    identity = identity_of(predictor, settings, '/image')
+    identity = identity_of(predictor, settings)
     assert (identity.backend, identity.model, identity.model_file) == (
         'onnxruntime',
         'standin',
@@ -93,7 +93,7 @@ def test_a_model_is_opened_at_the_size_that_the_images_ask_for(tmp_path: Path) -
     settings = settings_from(given | {'image_height': 120, 'image_width': 240})
     predictor = open_model(graph, settings, EngineOptions())
     assert predictor.input_size == (518, 1036)
-    identity = identity_of(predictor, settings, '/image')
+    identity = identity_of(predictor, settings)
     assert list(described(identity, predictor.manifest)) == [
         f'model {name}, sized by the camera, inverse depth'
     ]
