@@ -10,6 +10,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
@@ -18,9 +19,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from depth_core.arguments import CommandParser, count, names, positive, whole
+from depth_core.contracts import Intrinsics
 from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
 from depth_core.data.registry import evaluation_options
-from depth_core.errors import run_command
+from depth_core.errors import ConfigError, run_command
+from depth_core.evaluate.cameras import TakenWith
 from depth_core.evaluate.page import (
     LABELS,
     describe_baseline,
@@ -35,6 +38,7 @@ from depth_core.evaluate.run import Run, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.scoring import PredictsClasses
 from depth_core.focal_options import add_assumed_option
+from depth_core.geometry import intrinsics_from_focal, intrinsics_from_hfov
 from depth_core.metrics import (
     ALIGNMENTS,
     METRIC_NAMES,
@@ -51,6 +55,8 @@ from depth_core.shipped import MODEL_HELP, find_model
 
 _SYNTHETIC: Final = 'synthetic'
 _SYNTHETIC_IMAGES: Final = 100
+_VIEW: Final = 'hfov_deg'
+"""What data sets that are rendered call their field of view."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -81,7 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         data=str(options.data),
         split=None if options.split is None else str(options.split),
         limit=options.limit,
-        options=_data_options(options) | {'precision': options.precision},
+        options=_data_options(options)
+        | ({} if options.focal_px is None else {'focal_px': options.focal_px})
+        | {'precision': options.precision},
     )
     page = write_report(options.output, run, context)
     _print_table(run, page)
@@ -163,8 +171,10 @@ def _add_data(parser: CommandParser) -> None:
     add('--limit', type=count, help='take this many images, evenly spaced; for synthetic how many')
     add('--height', type=count, help='resize images to this height, pixels; native when left out')
     add('--width', type=count, help='resize images to this width, pixels; native when left out')
+    add('--focal_px', type=positive, help='focal length of the camera of all images, pixels')
     for name, option in evaluation_options().items():
-        add(f'--{name}', type=option.kind, help=option.help)
+        others = '; others: of the camera of all images' if name == _VIEW else ''
+        add(f'--{name}', type=option.kind, help=option.help + others)
 
 
 def _add_scoring(parser: CommandParser) -> None:
@@ -204,7 +214,32 @@ def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
     name = options.dataset
     if name == 'auto':
         name = detect_dataset(Path(options.data))
+    stated = [options.focal_px, None if _chooses_view(name) else options.hfov_deg]
+    if None not in stated:
+        message = '--focal_px and --hfov_deg say the same of a camera; give one of them.'
+        raise ConfigError(message)
+    dataset = _open(name, options)
+    if stated == [None, None]:
+        return dataset, name
+    return TakenWith(dataset, partial(_camera, options)), name
+
+
+def _chooses_view(name: str) -> bool:
+    """Whether the images of a data set are made with the field of view that is asked for."""
+    return _VIEW in DATASETS[name].options
+
+
+def _camera(options: argparse.Namespace, height: int, width: int) -> Intrinsics:
+    """The camera that the options state."""
+    if options.focal_px is not None:
+        return intrinsics_from_focal(options.focal_px, height=height, width=width)
+    return intrinsics_from_hfov(float(options.hfov_deg), height=height, width=width)
+
+
+def _open(name: str, options: argparse.Namespace) -> DepthDataset:
     data_options = _data_options(options)
+    if not _chooses_view(name):
+        data_options.pop(_VIEW, None)
     if name == _SYNTHETIC:
         data_options = {
             'seed': 1_000_000,
@@ -212,8 +247,8 @@ def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
             'width': 640,
             'length': options.limit or _SYNTHETIC_IMAGES,
         } | data_options
-        return open_dataset(name, split=options.split, **data_options), name
-    return open_dataset(name, root=options.data, split=options.split, **data_options), name
+        return open_dataset(name, split=options.split, **data_options)
+    return open_dataset(name, root=options.data, split=options.split, **data_options)
 
 
 def _labels(weights: Path | None) -> PredictsClasses | None:
