@@ -109,7 +109,8 @@ def identity(bag: Path, request: Mapping[str, Any]) -> str:
         bag: The recording.
         request: What `BagRequest.said` gives.
     """
-    folder = [bag] if bag.is_file() else sorted(item for item in bag.iterdir() if item.is_file())
+    inside = sorted(bag.iterdir()) if bag.is_dir() else [bag]
+    folder = [item for item in inside if item.is_file()]
     files = [(item.name, item.stat().st_size, item.stat().st_mtime_ns) for item in folder]
     content = json.dumps([str(bag.resolve()), files, request], sort_keys=True, default=str)
     return f'{bag.stem[:40]}_{hashlib.sha256(content.encode()).hexdigest()[:16]}'

@@ -147,6 +147,11 @@ def test_a_damaged_recording_does_not_stop_the_others(
         evaluate_bags([cut], requested(model), kept=tmp_path / 'kept')
 
 
+def test_a_recording_that_is_not_there_is_named(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r'there is no bag .*gone; give a rosbag2 folder'):
+        evaluate_bags([tmp_path / 'gone'], requested(model), kept=tmp_path / 'kept')
+
+
 def lidar_bag(path: Path, *, clock_ns: int = 0, unit: float = 1.0) -> Path:
     """Two images with scans whose clock or unit is another."""
     recording = Recording()
