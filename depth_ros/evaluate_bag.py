@@ -2,16 +2,18 @@
 """Score a model on recordings, by their lidar or depth images: `ros2 run depth_ros evaluate_bag`.
 
 The recordings are read in code, with the predictor, the decoding and the fit of camera_info that
-the node has; no ROS is needed.
+the node has; no ROS is needed. `--through_ros` asks the live node instead.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import shlex
 import sys
+import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +23,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_core.arguments import CommandParser, count, names, not_negative, positive, whole
-from depth_core.errors import DataError, run_command
+from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.evaluate import ReportContext, check_output, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
+from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
+from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import PART_FRAMES
 from depth_core.evaluate.run import Run
 from depth_core.evaluate.scaling import SPARSE_POINTS
@@ -33,6 +37,7 @@ from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
+from depth_ros.record_scored import check_record, mcap_file, recorded
 
 _DATA: Final = (
     'image_topic', 'camera_info_topic', 'cloud_topic', 'depth_topic', 'depth_unit_m',
@@ -47,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_command(given)
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     check_output(options.output)
+    check_record(options.record)
     request = _request(options)
     kept = options.output.with_name(f'{options.output.name}.parts')
     run = _evaluate(options, request, kept)
@@ -69,13 +75,65 @@ def _evaluate(options: Namespace, request: BagRequest, kept: Path) -> Run:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task('parts', total=None)
-        return evaluate_bags(
-            options.bags,
-            request,
-            kept=kept,
-            pictures=options.pictures,
-            on_part=lambda done, total: progress.update(task, completed=done, total=total),
+        with contextlib.ExitStack() as stack:
+            watched = options.record or options.rerun
+            if options.through_ros:
+                kept /= 'through_ros'
+            elif watched:  # every image is predicted, whatever is kept
+                kept = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            return evaluate_bags(
+                options.bags,
+                request,
+                kept=kept,
+                execute=_watched(options, stack) if watched else _executor(options, kept),
+                pictures=options.pictures,
+                on_part=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+
+
+def _executor(options: Namespace, kept: Path) -> Execute:
+    """Where parts are evaluated.
+
+    Raises:
+        ConfigError: Options contradict each other, or a package is not installed.
+    """
+    if options.through_ros:
+        if options.workers > 1 or options.executor != 'pool':
+            message = '--through_ros asks one live node; leave out --workers and --executor.'
+            raise ConfigError(message)
+        return _through_ros(kept)
+    if options.executor == 'ray':
+        return on_ray(options.workers, options.ray_address)
+    return in_this_process if options.workers == 1 else in_processes(options.workers)
+
+
+def _watched(options: Namespace, stack: contextlib.ExitStack) -> Execute:
+    """Evaluate here, and write every scored image to the files asked for.
+
+    Raises:
+        ConfigError: Options contradict each other, or a package is not installed.
+    """
+    if options.through_ros or options.workers > 1 or options.executor != 'pool':
+        message = (
+            '--record and --rerun write what this process computes; leave out --through_ros, '
+            '--workers and --executor.'
         )
+        raise ConfigError(message)
+    adds = list(stack.enter_context(mcap_file(options.record)))
+    if options.rerun is not None:
+        from depth_ros.rerun_scored import rerun_adds  # noqa: PLC0415  needs ROS messages, rerun
+
+        adds.append(stack.enter_context(rerun_adds(options.rerun)))
+    return recorded(adds)
+
+
+def _through_ros(folder: Path) -> Execute:
+    try:
+        from depth_ros.through_ros import through_node  # noqa: PLC0415  needs ROS
+    except ImportError as error:
+        message = f'--through_ros needs ROS 2 with rclpy ({error}); source its setup file.'
+        raise ConfigError(message) from error
+    return through_node(folder)
 
 
 def _request(options: Namespace) -> BagRequest:
@@ -190,7 +248,13 @@ def _add_running(parser: CommandParser) -> None:
     add = parser.add_argument_group('running').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
     add('--pictures', type=whole, default=6, help='scored images to show in the report')
-    add('--threads', type=count, default=1, help='CPU threads of the network')
+    add('--workers', type=count, default=1, help='processes; the numbers do not depend on it')
+    add('--threads', type=count, default=1, help='CPU threads of the network in each process')
+    add('--executor', default='pool', choices=('pool', 'ray'), help='processes here, or Ray')
+    add('--ray_address', help='running Ray cluster, host:port; one is started here if left out')
+    add('--through_ros', action='store_true', help='ask the live node over DDS, every image')
+    add('--record', type=Path, metavar='FILE', help='also write all scored images (.mcap)')
+    add('--rerun', type=Path, metavar='FILE', help='the same for the Rerun viewer (.rrd)')
     add('--part_frames', type=count, default=PART_FRAMES, help='images of a part that is kept')
 
 

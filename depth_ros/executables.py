@@ -51,6 +51,11 @@ def evaluate_bag() -> None:
     _run('depth_ros.evaluate_bag')
 
 
+def running_error() -> None:
+    """Say how wrong the depth of a replayed recording is."""
+    _run('depth_ros.running_error')
+
+
 def _run(module: str) -> None:
     # The module runs as a command itself; this one answers Ctrl-C while it is still imported.
     run_command(lambda: runpy.run_module(module, run_name='__main__', alter_sys=True))

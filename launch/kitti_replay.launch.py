@@ -58,6 +58,12 @@ ARGUMENTS = (
         description='Start again at the end, until Ctrl-C.',
     ),
     DeclareLaunchArgument(
+        'error',
+        default_value='true',
+        choices=BOOLEANS,
+        description='Say on the console how wrong depth is, by the lidar of the bag.',
+    ),
+    DeclareLaunchArgument(
         'rviz', default_value='false', choices=BOOLEANS, description='Start RViz too.'
     ),
     DeclareLaunchArgument(
@@ -88,7 +94,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """The player, which waits until the node listens to the images."""
+    """What compares depth, and the player, which waits until the node listens to the images."""
     image = LaunchConfiguration('image').perform(context)
     if LaunchConfiguration('image_transport').perform(context) == 'compressed':
         image = f'{image}/compressed'
@@ -104,4 +110,17 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output='screen',
         on_exit=Shutdown(reason='the bag has ended'),
     )
-    return [player]
+    if LaunchConfiguration('error').perform(context) == 'false':
+        return [player]
+    geometry = LaunchConfiguration('image_geometry').perform(context)
+    rectified = {'auto': 'auto', 'rectified': 'yes', 'raw': 'no'}[geometry]
+    error = Node(
+        package='depth_ros',
+        executable='running_error',
+        arguments=[
+            LaunchConfiguration('bag').perform(context),
+            *('--image_topic', image, '--rectified', rectified),
+        ],
+        output='screen',
+    )
+    return [error, player]

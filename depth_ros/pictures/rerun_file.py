@@ -2,7 +2,8 @@
 """Answers of `mono_depth` as a file that the Rerun viewer opens; needs the package rerun-sdk.
 
 The file holds, on the timeline `stamp` (that of the image): the camera `world/camera` with its
-images `image`, `depth`, `sigma` and `confidence`, and the cloud `world/points`. The world is the
+images `image`, `depth`, `sigma`, `confidence` and, where it is known, `truth` and the relative
+`error`, and the cloud `world/points`. The world is the
 camera's optical frame: x right, y down, z ahead.
 """
 
@@ -89,6 +90,11 @@ def _add(rerun: Any, recording: Any, answer: Answered) -> None:  # noqa: ANN401 
     if answer.image is not None:
         recording.log(f'{CAMERA}/image', rerun.Image(answer.image))
     recording.log(f'{CAMERA}/depth', rerun.DepthImage(answer.depth_m, meter=1.0))
+    if answer.truth_m is not None:
+        recording.log(f'{CAMERA}/truth', rerun.DepthImage(answer.truth_m, meter=1.0))
+        with np.errstate(invalid='ignore', divide='ignore'):
+            error = np.abs(answer.depth_m - answer.truth_m) / answer.truth_m
+        recording.log(f'{CAMERA}/error', rerun.Image(error))
     if answer.sigma_m is not None:
         recording.log(f'{CAMERA}/sigma', rerun.Image(answer.sigma_m))
     if answer.confidence is not None:

@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How parts are evaluated: one after the other, in this process."""
+"""Where parts are evaluated: in this process, in several, or on a Ray cluster."""
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeAlias
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, TypeAlias
 
 from depth_core.errors import DepthError
 from depth_core.evaluate.bags.part import evaluate_part
@@ -14,14 +18,78 @@ from depth_core.evaluate.bags.request import BagRequest, Part
 Outcome: TypeAlias = tuple[Part, 'bytes | DepthError']
 """What became of a part: its result, or why it could not be read."""
 
+Work: TypeAlias = Callable[[BagRequest, Part], bytes]
+"""Evaluates one part."""
+
 Execute: TypeAlias = Callable[[BagRequest, Sequence[Part]], Iterator[Outcome]]
 """Evaluates parts, in any order."""
+
+_WAITING_PER_WORKER: Final = 2
+"""Parts handed out at a time, so that neither tasks nor results pile up."""
+_FRUITLESS_LIMIT: Final = 3
+"""So often in a row may workers die before any part is finished."""
 
 
 def in_this_process(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
     """Evaluate one part after the other."""
     for part in parts:
         yield part, _tried(functools.partial(evaluate_part, request, part))
+
+
+def in_processes(workers: int, work: Work = evaluate_part) -> Execute:
+    """Evaluate parts in as many processes; those that die are replaced.
+
+    Args:
+        workers: How many processes.
+        work: What is done with a part, a function that a new process can import.
+
+    Raises:
+        DepthError: From the returned function: workers died again and again.
+    """
+
+    def execute(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
+        left = list(parts)
+        fruitless = 0
+        while left:
+            before = len(left)
+            for outcome in _one_pool(request, list(left), workers, work):
+                left.remove(outcome[0])
+                yield outcome
+            fruitless = fruitless + 1 if len(left) == before else 0
+            if left and fruitless >= _FRUITLESS_LIMIT:
+                message = (
+                    f'worker processes died {fruitless} times without finishing a part of '
+                    f'{left[0].bag}: killed for memory, perhaps. What is finished is kept; run '
+                    'again with fewer --workers.'
+                )
+                raise DepthError(message)
+
+    return execute
+
+
+def _one_pool(
+    request: BagRequest, parts: Sequence[Part], workers: int, work: Work
+) -> Iterator[Outcome]:
+    """Evaluate parts until all are done or a worker dies."""
+    context = multiprocessing.get_context('spawn')
+    queue = deque(parts)
+    running: dict[Future[bytes], Part] = {}
+    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=context) as pool:
+        broken = False
+        while (queue and not broken) or running:
+            while queue and not broken and len(running) < workers * _WAITING_PER_WORKER:
+                part = queue.popleft()
+                try:
+                    running[pool.submit(work, request, part)] = part
+                except BrokenProcessPool:
+                    broken = True
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                part = running.pop(future)
+                try:
+                    yield part, _tried(future.result)
+                except BrokenProcessPool:
+                    broken = True
 
 
 def _tried(result: Callable[[], bytes]) -> bytes | DepthError:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings scored part by part: their numbers, and what is kept."""
+"""Recordings scored part by part: their numbers, and what becomes of workers that die."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,9 @@ from depth_core.data import open_dataset
 from depth_core.errors import DataError, DepthError
 from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
-from depth_core.evaluate.bags.executors import Outcome, in_this_process
+from depth_core.evaluate.bags.executors import Outcome, in_processes, in_this_process
 from depth_core.evaluate.bags.part import evaluate_part
+from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import Part, plan
 from depth_core.evaluate.run import Run
 from depth_core.metrics import PROTOCOLS, MetricAccumulator, Totals
@@ -132,6 +135,37 @@ def test_a_second_run_computes_nothing_again_and_says_the_same(
     third = evaluate_bags([bag], request, kept=kept, execute=counted)
     assert len(computed) == 2
     assert report_of(tmp_path / 'a', second) == report_of(tmp_path / 'b', third)
+
+
+def dies_once(request: BagRequest, part: Part) -> bytes:
+    """Kill the worker at the second part, the first time."""
+    mark = Path(os.environ['TEST_BAGS_MARK'])
+    if part.number == 1 and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return evaluate_part(request, part)
+
+
+def test_a_killed_worker_loses_nothing(
+    model: Path, bag: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TEST_BAGS_MARK', str(tmp_path / 'died'))
+    request = requested(model)
+    alone = evaluate_bags([bag], request, kept=tmp_path / 'alone')
+    together = evaluate_bags(
+        [bag], request, kept=tmp_path / 'together', execute=in_processes(2, dies_once)
+    )
+    assert (tmp_path / 'died').exists()
+    assert report_of(tmp_path / 'a', together) == report_of(tmp_path / 'b', alone)
+    assert (tmp_path / 'a/frames.csv').read_bytes() == (tmp_path / 'b/frames.csv').read_bytes()
+
+
+def test_a_ray_cluster_says_the_same(model: Path, bag: Path, tmp_path: Path) -> None:
+    pytest.importorskip('ray', reason='ray is an optional extra')
+    request = requested(model)
+    alone = evaluate_bags([bag], request, kept=tmp_path / 'alone')
+    cluster = evaluate_bags([bag], request, kept=tmp_path / 'ray', execute=on_ray(2))
+    assert report_of(tmp_path / 'a', cluster) == report_of(tmp_path / 'b', alone)
 
 
 def test_a_damaged_recording_does_not_stop_the_others(

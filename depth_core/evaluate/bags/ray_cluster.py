@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts evaluated by the workers of a Ray cluster; needs the package ray.
+
+Without an address a cluster of this machine is started, which listens on the loopback interface
+alone, and ended again. With one, the recordings and the model have to be at the same paths on
+every machine of it. No statistics of usage are sent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from depth_core.errors import ConfigError, DepthError
+from depth_core.evaluate.bags.executors import Execute, Outcome
+from depth_core.evaluate.bags.part import evaluate_part
+from depth_core.evaluate.bags.request import BagRequest, Part
+
+_RETRIES: Final = 3
+"""So often is a part given to another worker after its own has died."""
+_LOCAL: Final = '127.0.0.1'
+_WAITING_PER_WORKER: Final = 2
+
+
+def on_ray(workers: int, address: str | None = None) -> Execute:
+    """Evaluate parts on a Ray cluster.
+
+    Args:
+        workers: Of the cluster that is started here; parts at a time where one is joined.
+        address: Of a running cluster, `host:port` or `ray://host:port`; None starts one here.
+
+    Raises:
+        ConfigError: ray is not installed.
+        DepthError: From the returned function: the cluster cannot be reached, or loses workers.
+    """
+    ray = _ray()
+
+    def execute(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
+        if not parts:
+            return
+        with _cluster(ray, workers, address):
+            work = ray.remote(num_cpus=1, max_retries=_RETRIES)(evaluate_part)
+            queue = deque(parts)
+            running: dict[Any, Part] = {}
+            while queue or running:
+                while queue and len(running) < workers * _WAITING_PER_WORKER:
+                    part = queue.popleft()
+                    running[work.remote(request, part)] = part
+                done, _ = ray.wait(list(running), num_returns=1)
+                for reference in done:
+                    yield running.pop(reference), _result(ray, reference)
+
+    return execute
+
+
+def _result(ray: Any, reference: Any) -> bytes | DepthError:  # noqa: ANN401  optional package
+    try:
+        found: bytes = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, DepthError):
+            return error.cause
+        raise
+    except ray.exceptions.RayError as error:
+        message = (
+            f'the Ray cluster lost its workers {_RETRIES} times at one part '
+            f'({str(error).splitlines()[0]}). What is finished is kept; look at the memory of '
+            'its machines, and run again.'
+        )
+        raise DepthError(message) from error
+    return found
+
+
+@contextlib.contextmanager
+def _cluster(ray: Any, workers: int, address: str | None) -> Iterator[None]:  # noqa: ANN401
+    """Join a cluster or start one, and leave or end it."""
+    os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+    options: dict[str, Any] = {'address': address}
+    if address is None:
+        options = {
+            'address': 'local',
+            'num_cpus': workers,
+            'include_dashboard': False,
+            '_node_ip_address': _LOCAL,
+        }
+    try:
+        ray.init(log_to_driver=False, logging_level='ERROR', **options)
+    except Exception as error:
+        first = str(error).strip().partition('\n')[0]
+        where = f'at {address}' if address else 'on this machine'
+        message = (
+            f'the Ray cluster {where} cannot be reached '
+            f'({first or type(error).__name__}); '
+            'start one (ray start --head), check --ray_address, or use --executor pool.'
+        )
+        raise DepthError(message) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _ray() -> Any:  # noqa: ANN401  optional package
+    try:
+        import ray  # noqa: PLC0415  optional, and seconds of imports
+    except ImportError as error:
+        message = (
+            '--executor ray needs the package ray, which is not installed: '
+            "pip install 'depth_ros[ray]', or use --executor pool."
+        )
+        raise ConfigError(message) from error
+    return ray
