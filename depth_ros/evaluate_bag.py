@@ -27,6 +27,7 @@ from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.evaluate import ReportContext, check_output, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
+from depth_core.evaluate.bags.part import open_model
 from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import PART_FRAMES
 from depth_core.evaluate.run import Run
@@ -34,7 +35,7 @@ from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.verdict import verdict
 from depth_core.metrics import ALIGNMENTS, PROTOCOLS, find_protocol
 from depth_core.presets import MANIFEST_HELP
-from depth_core.runtime import Precision, Predictor
+from depth_core.runtime import Precision
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
 from depth_ros.record_scored import check_record, mcap_file, recorded
@@ -54,16 +55,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     check_output(options.output)
     check_record(options.record)
     request = _request(options)
-    kept = options.output.with_name(f'{options.output.name}.parts')
-    run = _evaluate(options, request, kept)
-    page = write_report(options.output, run, _context(given, options, request))
+    with contextlib.ExitStack() as stack:
+        kept, execute = _running(options, stack)
+        run = _evaluate(options, request, kept, execute)
+        page = write_report(options.output, run, _context(given, options, request))
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in (*_notes(run), *verdict(run), f'Report: {page}'):
         console.print(line)
     _check_whole(run)
 
 
-def _evaluate(options: Namespace, request: BagRequest, kept: Path) -> Run:
+def _running(options: Namespace, stack: contextlib.ExitStack) -> tuple[Path, Execute]:
+    """Where results of parts are kept, and where parts are evaluated.
+
+    Raises:
+        ConfigError: Options contradict each other, or a package is not installed.
+    """
+    if options.record or options.rerun:  # every image is predicted, whatever is kept
+        execute = _watched(options, stack)
+        return Path(stack.enter_context(tempfile.TemporaryDirectory())), execute
+    kept = options.output.with_name(f'{options.output.name}.parts')
+    if options.through_ros:
+        kept /= 'through_ros'
+    return kept, _executor(options, kept)
+
+
+def _evaluate(options: Namespace, request: BagRequest, kept: Path, execute: Execute) -> Run:
     """Evaluate with a bar of progress on a terminal."""
     console = Console(stderr=True)
     with Progress(
@@ -75,20 +92,14 @@ def _evaluate(options: Namespace, request: BagRequest, kept: Path) -> Run:
         disable=not console.is_terminal,
     ) as progress:
         task = progress.add_task('parts', total=None)
-        with contextlib.ExitStack() as stack:
-            watched = options.record or options.rerun
-            if options.through_ros:
-                kept /= 'through_ros'
-            elif watched:  # every image is predicted, whatever is kept
-                kept = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            return evaluate_bags(
-                options.bags,
-                request,
-                kept=kept,
-                execute=_watched(options, stack) if watched else _executor(options, kept),
-                pictures=options.pictures,
-                on_part=lambda done, total: progress.update(task, completed=done, total=total),
-            )
+        return evaluate_bags(
+            options.bags,
+            request,
+            kept=kept,
+            execute=execute,
+            pictures=options.pictures,
+            on_part=lambda done, total: progress.update(task, completed=done, total=total),
+        )
 
 
 def _executor(options: Namespace, kept: Path) -> Execute:
@@ -160,12 +171,11 @@ def _request(options: Namespace) -> BagRequest:
 
 
 def _context(given: Sequence[str], options: Namespace, request: BagRequest) -> ReportContext:
-    predictor = Predictor.open(request.model, manifest=request.manifest, backend=request.backend)
     return ReportContext(
         command=shlex.join(['python', '-m', 'depth_ros.evaluate_bag', *given]),
         model=str(request.model),
         model_sha256=hashlib.sha256(request.model.read_bytes()).hexdigest(),
-        manifest=json.loads(predictor.manifest.to_json()),
+        manifest=json.loads(open_model(request).manifest.to_json()),
         dataset='bag',
         data=', '.join(str(path) for path in options.bags),
         split=None,

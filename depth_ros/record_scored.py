@@ -8,7 +8,6 @@ has in the recording.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from depth_core.evaluate.bags.part import open_model, score_part
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.panels import Panel, panel_of
 from depth_core.evaluate.scoring import Scored
+from depth_core.files import replaced_atomically
 
 SUFFIX: Final = '.mcap'
 FRAME: Final = 'camera_optical'
@@ -84,7 +84,8 @@ def mcap_file(path: Path | None) -> Iterator[Sequence[Add]]:
             bag = Path(folder) / 'bag'
             with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
                 yield (_Images(writer),)
-            shutil.move(next(bag.glob(f'*{SUFFIX}')), path)
+            with replaced_atomically(path) as temporary:
+                next(bag.glob(f'*{SUFFIX}')).replace(temporary)
     except OSError as error:
         message = f'cannot write {path}: {error.strerror or error}; choose another --record.'
         raise DepthError(message) from error
