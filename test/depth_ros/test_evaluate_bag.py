@@ -27,7 +27,7 @@ from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 def sparse_truth_m(index: int) -> Float32Array:
     """A lidar that sees every third pixel of every fourth row, a tenth farther than the model."""
     grey = picture(index).astype(np.float32).mean(axis=2)
-    truth_m = np.full_like(grey, np.nan)
+    truth_m: Float32Array = np.full_like(grey, np.nan)
     truth_m[::4, ::3] = (NEAREST_M + SPAN_M * grey[::4, ::3] / 255.0) / 0.9
     return truth_m
 
