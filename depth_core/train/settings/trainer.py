@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of the run: its length, where it computes, what it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from depth_core.train.settings.checks import at_least
+
+USUAL_METRIC: Final = 'abs_rel'
+"""The metric that best.ckpt is chosen by where none is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerSettings:
+    """The run."""
+
+    max_steps: int
+    """Optimizer steps in all, those before a resume included."""
+    batch_size: int
+    """Images in a step, over all processes together."""
+    gradient_accumulation: int = 1
+    """Parts a batch is worked through one after another, for less memory; the gradient is the
+    mean over the parts, and batch norm sees one part at a time."""
+    accelerator: Literal['auto', 'cpu', 'cuda'] = 'auto'
+    """Where to compute; auto = a CUDA GPU when there is one, else the CPU."""
+    devices: int | Literal['auto'] = 'auto'
+    """Processes on this machine, each with its GPU; auto = 1, or as many as torchrun started.
+    More than one needs torchrun --nproc_per_node N -m depth_core.train."""
+    precision: Literal['fp32', 'tf32', 'bf16'] = 'fp32'
+    """Arithmetic: fp32; tf32 = faster matrix products on recent GPUs; bf16 = mixed."""
+    channels_last: bool = True
+    """Keep images in NHWC order in memory, usually the faster order for convolutions."""
+    deterministic: bool = False
+    """Refuse GPU kernels whose result depends on timing; on the CPU runs are exact anyway."""
+    threads: int | None = None
+    """CPU threads of each process; none = as torch finds best."""
+    seed: int = 0
+    """Seed of the initial weights, the order of the images and their augmentation."""
+    run_dir: Path | None = None
+    """Folder of the run; none = runs/<model>-<date>-<time> (UTC)."""
+    resume: Literal['last'] | Path | None = None
+    """Checkpoint whose run is continued exactly; last = checkpoints/last.ckpt of run_dir."""
+    checkpoint_every_steps: int = 1000
+    """Steps between checkpoints; one is always written at the end."""
+    keep_checkpoints: int = 2
+    """How many step-*.ckpt files stay, newest first; last.ckpt and best.ckpt are extra."""
+    validate_every_steps: int = 1000
+    """Steps between validations; one is always made at the end. 0 = only at the end."""
+    log_every_steps: int = 20
+    """Steps between entries in TensorBoard."""
+    images_logged: int = 4
+    """Held-out images drawn in TensorBoard at each validation."""
+    best_metric: Literal['abs_rel', 'a1', 'rmse'] = USUAL_METRIC
+    """Metric of depth on the held-out images that best.ckpt is the best in: AbsRel, delta1 or
+    RMSE. The recipes semantic (mIoU) and embedding (accuracy, L1) each have one score of their
+    own."""
+
+
+def trainer_problems(trainer: TrainerSettings) -> list[str]:
+    """Say which settings of the run contradict each other."""
+    problems = at_least(
+        1,
+        {
+            'trainer.max_steps': trainer.max_steps,
+            'trainer.batch_size': trainer.batch_size,
+            'trainer.gradient_accumulation': trainer.gradient_accumulation,
+            'trainer.checkpoint_every_steps': trainer.checkpoint_every_steps,
+            'trainer.keep_checkpoints': trainer.keep_checkpoints,
+            'trainer.log_every_steps': trainer.log_every_steps,
+            'trainer.threads': trainer.threads,
+        },
+    )
+    problems += at_least(
+        0,
+        {
+            'trainer.seed': trainer.seed,
+            'trainer.validate_every_steps': trainer.validate_every_steps,
+            'trainer.images_logged': trainer.images_logged,
+        },
+    )
+    if trainer.resume == 'last' and trainer.run_dir is None:
+        problems.append(
+            'trainer.resume is last, but trainer.run_dir is not given; give the folder of the run '
+            'to continue.'
+        )
+    if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
+        problems.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')
+    return problems
