@@ -14,6 +14,7 @@ from depth_core.contracts.depth import (
     probability_within_factor,
 )
 from depth_core.contracts.graph import Channel, InputSpec, OutputSpec, SigmoidRange, SizeRule
+from depth_core.contracts.sigma import SigmaCalibration
 
 __all__ = [
     'CONFIDENCE_FACTOR',
@@ -25,6 +26,7 @@ __all__ = [
     'InputSpec',
     'Intrinsics',
     'OutputSpec',
+    'SigmaCalibration',
     'SigmoidRange',
     'SizeRule',
     'Uint8Array',

@@ -10,6 +10,7 @@ import logging
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -23,6 +24,7 @@ from depth_core.contracts import Intrinsics
 from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
 from depth_core.data.registry import evaluation_options
 from depth_core.errors import ConfigError, run_command
+from depth_core.evaluate.calibrate import Chosen, calibrate, check_calibration, halves, look
 from depth_core.evaluate.cameras import TakenWith
 from depth_core.evaluate.page import (
     LABELS,
@@ -34,9 +36,10 @@ from depth_core.evaluate.page import (
 from depth_core.evaluate.panels import choose_indices
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import Run, evaluate_dataset
-from depth_core.evaluate.scaling import SPARSE_POINTS
-from depth_core.evaluate.scoring import PredictsClasses
+from depth_core.evaluate.run import Calibrated, Run, evaluate_dataset
+from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
+from depth_core.evaluate.scoring import PredictsClasses, Scorer
+from depth_core.evaluate.verdict import verdict
 from depth_core.focal_options import add_assumed_option
 from depth_core.geometry import intrinsics_from_focal, intrinsics_from_hfov
 from depth_core.metrics import (
@@ -69,15 +72,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     check_output(options.output)
     model = find_model(options.model)
+    if options.calibrate is not None:
+        check_calibration(model, options.calibrate)
     dataset, name = _open_data(options)
-    predictor = Predictor.open(
-        model,
-        manifest=options.manifest,
-        backend=options.backend,
-        precision=options.precision,
-        assumed_hfov_deg=options.assumed_hfov_deg,
-    )
-    run = _evaluate(predictor, dataset, protocol, options)
+    predictor = _opened(model, options)
+    calibrated = None
+    if options.calibrate is not None:
+        dataset, calibrated = _calibrate(model, predictor, dataset, protocol, options)
+        model = options.calibrate
+        predictor = _opened(model, argparse.Namespace(**vars(options) | {'manifest': None}))
+    run = replace(_evaluate(predictor, dataset, protocol, options), calibrated=calibrated)
     context = ReportContext(
         command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
         model=str(model),
@@ -93,6 +97,59 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     page = write_report(options.output, run, context)
     _print_table(run, page)
+
+
+def _opened(model: Path, options: argparse.Namespace) -> Predictor:
+    return Predictor.open(
+        model,
+        manifest=options.manifest,
+        backend=options.backend,
+        precision=options.precision,
+        assumed_hfov_deg=options.assumed_hfov_deg,
+    )
+
+
+def _calibrate(
+    model: Path,
+    predictor: Predictor,
+    dataset: DepthDataset,
+    protocol: Protocol,
+    options: argparse.Namespace,
+) -> tuple[DepthDataset, Calibrated]:
+    """Write the model with a calibrated sigma; return the images that are left to be scored."""
+    chosen = choose_indices(len(dataset), options.limit)
+    if options.calibrate_data is None and options.calibrate_split is None:
+        held_out, scored = halves(dataset, chosen)
+        words = f'the first half of {options.data}'
+    else:
+        other = vars(options) | {
+            'data': options.calibrate_data or options.data,
+            'split': options.calibrate_split,
+        }
+        opened, _ = _open_data(argparse.Namespace(**other))
+        limited = choose_indices(len(opened), options.limit)
+        held_out, scored = Chosen(opened, limited), Chosen(dataset, chosen)
+        words = f'{other["data"]}' + (f', {other["split"]}' if other['split'] else '')
+    before = _evaluate(predictor, scored, protocol, options).evaluation.uncertainty
+    if before is None:
+        message = f'{model} gives no sigma to calibrate; leave --calibrate out.'
+        raise ConfigError(message)
+    source = ScaleSource(
+        align=options.align,
+        camera_height_m=options.camera_height_m,
+        sparse_points=options.sparse_points,
+    )
+    scorer = Scorer(predictor, protocol, source=source, flip_average=options.flip_average)
+    found = calibrate(
+        model,
+        options.calibrate,
+        look(scorer, held_out),
+        data=words,
+        images=len(held_out),
+        before=before.pooled,
+        manifest=None if options.manifest is None else predictor.manifest,
+    )
+    return scored, found
 
 
 def _evaluate(
@@ -157,6 +214,7 @@ def _parser() -> CommandParser:
     add_assumed_option(add)
     _add_data(parser)
     _add_scoring(parser)
+    _add_calibration(parser)
     add = parser.add_argument_group('report').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
     add('--pictures', type=whole, default=6, help='scored images to show in the report')
@@ -208,6 +266,20 @@ def _add_scoring(parser: CommandParser) -> None:
         help='checkpoint (.ckpt) of a guided network, or of depth_core.train.semantic: metrics by '
         'class then go by the classes it predicts, not by labels of the data',
     )
+
+
+def _add_calibration(parser: CommandParser) -> None:
+    add = parser.add_argument_group('calibration of sigma').add_argument
+    add(
+        '--calibrate',
+        type=Path,
+        metavar='FILE',
+        help='write a copy of the model (.onnx or .ckpt, as it is) whose stated confidence comes '
+        'true on held-out images, and score that; the first half of the data is held out, the '
+        'second scored, unless other images are given',
+    )
+    add('--calibrate_data', help='images to calibrate on, of the same kind; --data when left out')
+    add('--calibrate_split', type=Path, help='list of the images to calibrate on')
 
 
 def _open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
@@ -288,6 +360,7 @@ def _print_table(run: Run, page: Path) -> None:
         source = '' if run.labels_from is None else f', as predicted by {run.labels_from}'
         mean = evaluation.class_mean.abs_rel
         lines.append(f'AbsRel by class{source}: mean {mean:.3f} ({each}).')
+    lines += verdict(run)
     if evaluation.uncertainty is not None:
         pooled = evaluation.uncertainty.pooled
         curve = evaluation.uncertainty.sparsification['abs_rel']

@@ -124,6 +124,7 @@ def render_page(
             parts.append(f'<p class="soft">{escape(source)}</p>')
     if evaluation.uncertainty is not None:
         parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
+        parts.append(_calibration_table(run, evaluation.uncertainty))
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
     parts += [_figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
     parts += ['</div>', *(['<h2>Images</h2>'] if run.panels else [])]
@@ -321,6 +322,36 @@ def _uncertainty_table(uncertainty: UncertaintyResult) -> str:
     return (
         f'<div class="plots">{_table(["calibration", ""], first)}'
         f'{_table(["sparsification of", "AUSE (0 is best)", "AURG (above 0)"], second)}</div>'
+    )
+
+
+def _calibration_table(run: Run, uncertainty: UncertaintyResult) -> str:
+    """What calibration changed, on the images of the fit and on those that are scored."""
+    found = run.calibrated
+    if found is None:
+        return ''
+    rows = [
+        (f'fitted on: {found.data}, {found.images} images, before', found.fitted_before),
+        ('the same, after', found.fitted_after),
+        ('scored here, before', found.scored_before),
+        ('scored here, after', uncertainty.pooled),
+    ]
+    body = ''.join(
+        f'<tr class="{"headline" if name == rows[-1][0] else "other"}">'
+        + _cells(
+            [
+                name,
+                f'{metrics.expected_within:.3f}',
+                f'{metrics.observed_within:.3f}',
+                f'{metrics.calibration_error:.3f}',
+            ]
+        )
+        + '</tr>'
+        for name, metrics in rows
+    )
+    law = f'sigma / depth became {found.factor:.3g} (sigma / depth) ^ {found.power:.3g}'
+    return f'<p class="soft">{escape(law)}, written to {escape(found.output)}.</p>' + _table(
+        ['calibration', 'stated within 1.25', 'observed', 'calibration error'], body
     )
 
 

@@ -97,10 +97,20 @@ def choose_indices(count: int, limit: int | None) -> list[int]:
 
 
 def panel_scale_of(panels: Iterable[Panel], protocol: Protocol) -> ColourScale:
-    """Choose the colours of depth: those of the scenes, the same for truth and prediction."""
-    shown = [plane for panel in panels for plane in (panel.target_m, panel.depth_m)]
-    found = scale_of_scene(*shown) if shown else None
-    return found or scale_of_range((protocol.min_depth_m, protocol.max_depth_m))
+    """Choose the colours of depth: those of the scenes, the same for truth and prediction.
+
+    Both have their say: the pixels of a sparse truth are few, and would vanish among the others.
+    """
+    shown = list(panels)
+    found = [
+        scale
+        for planes in ([item.target_m for item in shown], [item.depth_m for item in shown])
+        if (scale := scale_of_scene(*planes)) is not None
+    ]
+    if not found:
+        return scale_of_range((protocol.min_depth_m, protocol.max_depth_m))
+    near, far = min(scale.near for scale in found), max(scale.far for scale in found)
+    return ColourScale(near=near, far=far)
 
 
 def panel_of(

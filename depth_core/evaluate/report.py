@@ -152,6 +152,7 @@ def metrics_content(run: Run, context: ReportContext) -> dict[str, Any]:
                 'mean': evaluation.class_mean,
                 'classes': evaluation.by_class,
             },
+            'calibrated': run.calibrated,
             'is_partial': any(item.is_partial for item in run.recordings),
             'recordings': [_recording(item) for item in run.recordings],
             'images': [_image(score) for score in run.scores],

@@ -13,7 +13,8 @@ from depth_core.errors import ConfigError, unknown_name
 from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale_of
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
 from depth_core.evaluate.scoring import PredictsClasses, PredictsDepth, Scorer
-from depth_core.metrics import Align, Evaluation, ImageScore, Protocol
+from depth_core.manifest import CalibratedSigma
+from depth_core.metrics import Align, CalibrationMetrics, Evaluation, ImageScore, Protocol
 from depth_core.preview import ColourScale
 from depth_core.runtime.flip import FLIP_AVERAGES, FlipAverage
 
@@ -43,6 +44,36 @@ class Recording:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """What came of it, for the report."""
+
+    output: str
+    """The model that was written; it is the one that is scored."""
+    data: str
+    """The images it was fitted on, in words; none of them is scored."""
+    images: int
+    factor: float
+    power: float
+    fitted_before: CalibrationMetrics
+    """On the images of the fit, as the model was."""
+    fitted_after: CalibrationMetrics
+    scored_before: CalibrationMetrics
+    """On the images that are scored, as the model was; those of the report are after."""
+
+    @property
+    def record(self) -> CalibratedSigma:
+        """What the manifest says of it."""
+        return CalibratedSigma(
+            factor=self.factor,
+            power=self.power,
+            data=self.data,
+            images=self.images,
+            error_before=self.fitted_before.calibration_error,
+            error_after=self.fitted_after.calibration_error,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Run:
     """The outcome of evaluating a data set."""
 
@@ -69,6 +100,8 @@ class Run:
     """AbsRel of each scored image, in order; empty takes those of `scores`."""
     recordings: tuple[Recording, ...] = ()
     """What became of each recording, where several were evaluated."""
+    calibrated: Calibrated | None = None
+    """How sigma was calibrated before these images were scored, where it was."""
     labels_from: str | None = None
     """Where the classes of pixels came from; None = from the data, where it has labels."""
     inference_s: tuple[float, ...] = field(compare=False)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from depth_core.evaluate.run import Run
+from depth_core.evaluate.run import Calibrated, Run
 from depth_core.metrics import Evaluation
 
 _WORSE: Final = 1.5
@@ -43,7 +43,7 @@ def _sentences(run: Run) -> Iterator[str]:
             f'Of the depth edges it shows {found.precision:.0%} are true, and it shows '
             f'{found.recall:.0%} of the true ones.'
         )
-    yield from _confidence(evaluation)
+    yield from _confidence(run)
     if evaluation.coverage < _COVERED:
         yield f'Only {evaluation.coverage:.1%} of the pixels with truth have an estimate.'
     flickers = [item.flicker for item in run.recordings if item.flicker is not None]
@@ -107,7 +107,22 @@ def _distances(evaluation: Evaluation) -> Iterator[str]:
     yield f'Errors are largest from {worst.from_m:g} m to {end} (AbsRel {worst.abs_rel:.3f}).'
 
 
-def _confidence(evaluation: Evaluation) -> Iterator[str]:
+def _calibration(found: Calibrated, error: float) -> Iterator[str]:
+    before = found.scored_before.calibration_error
+    yield (
+        f'Sigma was calibrated on {found.images} other images ({found.data}): on those scored '
+        f'here the calibration error was {before:.3f} and is {error:.3f}.'
+    )
+    if error >= _MISSTATED:
+        yield (
+            'Calibration makes sigma larger or smaller by one law for all images; what is left '
+            'comes from images on which the model errs in another way than on those it was '
+            'calibrated on. More such images there, or training on them, would help.'
+        )
+
+
+def _confidence(run: Run) -> Iterator[str]:
+    evaluation = run.evaluation
     if evaluation.uncertainty is None:
         return
     pooled = evaluation.uncertainty.pooled
@@ -117,6 +132,8 @@ def _confidence(evaluation: Evaluation) -> Iterator[str]:
     else:
         which = 'overconfident' if stated > observed else 'too cautious'
         yield f'Its confidence is {which}: {stated:.0%} stated, {observed:.0%} observed.'
+    if run.calibrated is not None:
+        yield from _calibration(run.calibrated, pooled.calibration_error)
     gain = evaluation.uncertainty.sparsification['abs_rel'].aurg
     if gain <= 0.0:
         yield f'Its sigma does not sort errors: removing uncertain pixels gains {gain:.4f} (AURG).'

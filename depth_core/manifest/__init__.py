@@ -15,7 +15,13 @@ from depth_core.manifest.files import (
     write_manifest,
 )
 from depth_core.manifest.manifest import EXAMPLE, Manifest
-from depth_core.manifest.measured import ErrorSpread, GateError, Parity, PrecisionError
+from depth_core.manifest.measured import (
+    CalibratedSigma,
+    ErrorSpread,
+    GateError,
+    Parity,
+    PrecisionError,
+)
 from depth_core.manifest.reading import plain
 from depth_core.manifest.sections import (
     AuxSection,
@@ -34,6 +40,7 @@ __all__ = [
     'METADATA_KEY',
     'SUFFIX',
     'AuxSection',
+    'CalibratedSigma',
     'Confidence',
     'DomainSection',
     'ErrorSpread',

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.errors import ConfigError
-from depth_core.manifest.measured import Parity, PrecisionError
+from depth_core.manifest.measured import CalibratedSigma, Parity, PrecisionError
 from depth_core.manifest.reading import content_of, plain, read_content
 from depth_core.manifest.sections import (
     AuxSection,
@@ -69,6 +69,8 @@ class Manifest:
     """The images whose activations decided what keeps fp32 and the scales of int8, in words."""
     precision_error: PrecisionError | None = None
     """Measured when a graph of lower precision was made; None for fp32."""
+    sigma_calibration: CalibratedSigma | None = None
+    """How sigma was corrected in the graph, where `evaluate --calibrate` did."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Versions of this package and of the tools that made the graph."""
 

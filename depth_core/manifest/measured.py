@@ -83,3 +83,20 @@ class PrecisionError:
     """A larger `depth.p999` or `sigma.p999` would have been refused."""
     max_max: float
     """A larger `depth.max` or `sigma.max` would have been refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibratedSigma:
+    """How the sigma of a graph was corrected after training, by what held-out images showed.
+
+    With r = sigma / depth as it was before, the graph gives factor * r ** power.
+    """
+
+    factor: float
+    power: float
+    data: str
+    """The held-out images, in words."""
+    images: int
+    error_before: float
+    """Calibration error of the confidence on them, before and after."""
+    error_after: float

@@ -6,40 +6,12 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
 
-from depth_core.contracts import DepthKind, OutputSpec
+from depth_core.contracts import DepthKind, OutputSpec, SigmaCalibration
 from depth_core.errors import ConfigError, ModelError
-
-
-@dataclass(frozen=True, kw_only=True)
-class SigmaCalibration:
-    """How sigma is corrected when a network is served, from what was seen on held-out images.
-
-    With r = sigma / depth, the relative error that the network states, the one that is served is
-    factor * r ** power. The depth is not touched.
-    """
-
-    factor: float = 1.0
-    power: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not (0.0 < self.factor < math.inf and 0.0 < self.power < math.inf):
-            message = (
-                f'a calibration of sigma by factor {self.factor} and power {self.power} is none; '
-                'give finite numbers above 0.'
-            )
-            raise ConfigError(message)
-
-    def __call__(self, depth: Tensor, sigma: Tensor) -> Tensor:
-        """Correct `sigma`, in the unit of `depth`, both positive and of one shape."""
-        if self == SigmaCalibration():
-            return sigma
-        if self.power == 1.0:
-            return self.factor * sigma
-        return self.factor * depth * (sigma / depth) ** self.power
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +39,7 @@ class ModelSpec:
     canonical_focal_px: float | None = None
     """Focal length that depth of kind canonical belongs to, in pixels of the image the network
     sees; None for every other kind."""
-    sigma_calibration: SigmaCalibration = SigmaCalibration()
+    sigma_calibration: SigmaCalibration = field(default_factory=SigmaCalibration)
     """How sigma is corrected when the network is served; training sees it as it is."""
 
     def __post_init__(self) -> None:

@@ -12,23 +12,21 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from depth_core.arguments import CommandParser, count
-from depth_core.contracts import CONFIDENCE_FACTOR, DepthKind, probability_within_factor
+from depth_core.contracts import CONFIDENCE_FACTOR, DepthKind, SigmaCalibration
 from depth_core.data.sample import DepthDataset, collate
 from depth_core.errors import CheckpointError, ConfigError, DataError, run_command
-from depth_core.metrics.uncertainty import CalibrationMetrics, calibration_sums
-from depth_core.models.base import DepthModel, SigmaCalibration
+from depth_core.metrics import CalibrationMetrics
+from depth_core.metrics.sigma_fit import Seen, fit
+from depth_core.models.base import DepthModel
 from depth_core.train.command_line import parse as parse_settings
 from depth_core.train.datasets import open_validation_set
 from depth_core.train.recipes.depth import in_metres
@@ -38,54 +36,6 @@ from depth_core.weights.checkpoint import load_model, read_checkpoint, save_mode
 _LOG: Final = logging.getLogger(__name__)
 _PIXELS: Final = 2000
 """Pixels taken of each image: neighbours say the same."""
-_ROUNDS: Final = 6
-_SIDE: Final = 9
-_EDGE: Final = 1e-4
-"""Probabilities are kept this far from 0 and 1, so that one pixel cannot decide."""
-
-
-@dataclass(frozen=True)
-class Seen:
-    """Pixels of held-out images."""
-
-    relative: NDArray[np.float32]
-    """[N] sigma / depth as the network states it."""
-    ratio: NDArray[np.float32]
-    """[N] true depth / predicted depth."""
-
-    def metrics(self, calibration: SigmaCalibration) -> CalibrationMetrics:
-        """How well the confidence comes true under a calibration."""
-        one = np.ones_like(self.relative)
-        sigma = np.float32(calibration.factor) * self.relative ** np.float32(calibration.power)
-        return calibration_sums(one, self.ratio, sigma).metrics()
-
-
-def fit(seen: Seen) -> SigmaCalibration:
-    """Find the calibration under which what was seen is most likely.
-
-    The search narrows a grid of both numbers on a logarithmic scale, factor within 1/20 to 20 and
-    power within 1/4 to 4.
-    """
-    within = np.maximum(seen.ratio, 1.0 / seen.ratio) < CONFIDENCE_FACTOR
-    log_relative = np.log(seen.relative)
-    centre, reach = np.zeros(2), np.array([math.log(20.0), math.log(4.0)])
-    for _ in range(_ROUNDS):
-        steps = [np.linspace(c - r, c + r, _SIDE) for c, r in zip(centre, reach, strict=True)]
-        grid = [(a, b) for a in steps[0] for b in steps[1]]
-        costs = [_cost(log_relative, within, a, math.exp(b)) for a, b in grid]
-        centre = np.array(grid[int(np.argmin(costs))])
-        reach = reach * 2.0 / (_SIDE - 1)
-    return SigmaCalibration(factor=float(np.exp(centre[0])), power=float(np.exp(centre[1])))
-
-
-def _cost(
-    log_relative: NDArray[np.floating], within: NDArray[np.bool_], log_factor: float, power: float
-) -> float:
-    """Mean negative log-likelihood of what was seen."""
-    sigma = np.exp(log_factor + power * log_relative).astype(np.float32)
-    stated = probability_within_factor(np.ones_like(sigma), sigma).astype(np.float64)
-    stated = np.clip(stated, _EDGE, 1.0 - _EDGE)
-    return float(-np.where(within, np.log(stated), np.log1p(-stated)).mean())
 
 
 @torch.inference_mode()

@@ -16,9 +16,10 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
+from depth_core.contracts import SigmaCalibration
 from depth_core.errors import CheckpointError, ConfigError
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel, SigmaCalibration, make_canonical
+from depth_core.models.base import DepthModel, make_canonical
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import CHECKPOINT
 from depth_core.tensor_files.tensors import refuse_unusable

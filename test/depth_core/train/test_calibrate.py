@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from depth_core.contracts import SigmaCalibration
 from depth_core.errors import CheckpointError, ConfigError, DepthError
+from depth_core.metrics.sigma_fit import Seen, fit
 from depth_core.models import create_model
-from depth_core.models.base import DepthModel, SigmaCalibration
+from depth_core.models.base import DepthModel
 from depth_core.models.serving import ServingGraph
-from depth_core.train.calibrate import Seen, calibrate, fit
+from depth_core.train.calibrate import calibrate
 from depth_core.weights.checkpoint import load_model, read_checkpoint, save_model
 
 SMALL = {'encoder': 'mobilenetv3_small_050', 'decoder_channels': (16, 8, 8, 8, 8)}
