@@ -104,6 +104,8 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
             'cloud_topic': Option(help='topic of the lidar'),
             'depth_topic': Option(help='topic of true depth images, in place of lidar'),
             'max_offset_s': Option(kind=float, help='most time between image and truth, seconds'),
+            'start_s': Option(kind=float, help='read from here on, seconds after the begin'),
+            'end_s': Option(kind=float, help='read up to here, seconds after the begin'),
         },
         install='rosbags',
     ),

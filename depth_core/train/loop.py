@@ -22,6 +22,7 @@ from depth_core.train.command_line import to_yaml
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.fabric import open_fabric, seed_of
 from depth_core.train.optim import LearningRate, average_of, build_optimizer, freeze_norms
+from depth_core.train.paths import check_paths
 from depth_core.train.progress import Progress
 from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
@@ -156,6 +157,7 @@ def _warn_of_other_focal(source: Checkpoint, focal_px: float | None, path: Path)
 
 
 def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
+    check_paths(settings)  # a network may download weights that are of no use without data
     chosen, data, recipe = settings.model, settings.data, settings.recipe
     model = recipe.create(chosen.name, chosen.options, size=(data.height, data.width))
     if data.canonical_focal_px is not None:

@@ -38,6 +38,7 @@ from depth_core.data.bag.reading import (
 )
 from depth_core.data.bag.storage import files_of
 from depth_core.data.bag.truth import Truth
+from depth_core.data.bag.window import check_range, window_of
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
@@ -88,7 +89,10 @@ class BagDataset:
             not K and D; None means yes when the image topic has `rect` or `rectified` as a whole
             word in its name, or the calibration has no distortion, as in the node.
         max_offset_s: Largest time between image and scan or depth image, seconds.
-        window_ns: Read only images recorded at or after the first and before the second time.
+        start_s: Read only images recorded at or after this time, seconds after the first message
+            of the bag: with end_s one bag is split into what is trained on and what is held out.
+        end_s: Read only images recorded before this time, seconds after the first message.
+        window_ns: The same as two times of recording, nanoseconds; in place of start_s and end_s.
         neighbours: Offsets, in images, of the neighbouring images to give too. An image without
             all of them, at the ends or where images were dropped, is left out.
         odometry_topic: Odometry to read the speed from; found when the bag has one and no
@@ -119,6 +123,8 @@ class BagDataset:
         depth_unit_m: float | None = None,
         rectified: bool | None = None,
         max_offset_s: float = 0.05,
+        start_s: float | None = None,
+        end_s: float | None = None,
         window_ns: tuple[int, int] | None = None,
         neighbours: Sequence[int] = (),
         odometry_topic: str | None = None,
@@ -130,6 +136,7 @@ class BagDataset:
         width: int | None = None,
     ) -> None:
         check_size(height, width)
+        check_range(start_s, end_s)
         self.root = Path(root)
         self.height, self.width = height, width
         self.neighbours = check_offsets(neighbours)
@@ -161,13 +168,15 @@ class BagDataset:
                 depth=None if is_cloud else truth,
                 speed=speed,
             )
-            start_ns, stop_ns = window_ns or (None, None)
+            asked_ns = window_of(bag, self.root, start_s=start_s, end_s=end_s)
+            part_ns = window_ns or asked_ns
+            start_ns, stop_ns = part_ns or (None, None)
             self._images = [
                 record_of(*item)
                 for item in messages_of(bag, image, start_ns=start_ns, stop_ns=stop_ns)
             ]
             self._truth = (
-                None if truth is None else self._read_truth(bag, truth, window_ns, depth_unit_m)
+                None if truth is None else self._read_truth(bag, truth, part_ns, depth_unit_m)
             )
             self._info = next((message for _, message in messages_of(bag, info)), None)
             self._speeds = speed and read_speeds(
@@ -180,7 +189,9 @@ class BagDataset:
                 self._frames.add(message)
         for topic, found in ((image, self._images or window_ns), (info, self._info)):
             if not found:
-                message = f'bag {self.root} has no message on its topic {topic}; record it again.'
+                there = 'record it again' if asked_ns is None else 'give other start_s and end_s'
+                part = '' if asked_ns is None else ' in the part asked for'
+                message = f'bag {self.root} has no message on its topic {topic}{part}; {there}.'
                 raise DataError(message)
         self._calibration = calibration_of(self._info, source=f'{info} of bag {self.root}')
         if rectified is None:

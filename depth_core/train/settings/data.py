@@ -11,6 +11,7 @@ from typing import Any
 from depth_core.data.augmentations import AUGMENTATIONS
 from depth_core.errors import unknown_name
 from depth_core.train.settings.checks import at_least
+from depth_core.train.settings.held_out import held_out_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +82,5 @@ def data_problems(data: DataSettings) -> list[str]:
         )
     if data.train.name is None:
         problems.append('data.train.name is not given; name a dataset, as synthetic.')
-    if data.validation.name is not None and data.validation == data.train:
-        problems.append(
-            'data.validation is the same as data.train, so that nothing is held out; give it '
-            'another split, or another options.seed when synthetic.'
-        )
+    problems += held_out_problems(data.train, data.validation)
     return problems
