@@ -8,7 +8,8 @@ from typing import Any
 
 from depth_core.errors import ConfigError
 from depth_core.train.recipes import Recipe
-from depth_core.train.settings.data import DatasetSettings, DataSettings, data_problems
+from depth_core.train.settings.data import DataSettings, data_problems
+from depth_core.train.settings.dataset import DatasetSettings
 from depth_core.train.settings.model import ModelSettings
 from depth_core.train.settings.optimizer import (
     OptimizerSettings,

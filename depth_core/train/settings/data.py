@@ -6,30 +6,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from depth_core.data.augmentations import AUGMENTATIONS
 from depth_core.errors import unknown_name
 from depth_core.train.settings.checks import at_least
+from depth_core.train.settings.dataset import DatasetSettings
 from depth_core.train.settings.held_out import held_out_problems
-
-
-@dataclass(frozen=True, kw_only=True)
-class DatasetSettings:
-    """Where samples come from."""
-
-    name: str | None = None
-    """Dataset: synthetic, kitti, nyu, folder, bag; mix = several, each batch from one in turn."""
-    root: Path | None = None
-    """Folder or bag it is read from; none for synthetic and mix."""
-    split: str | None = None
-    """Split of the dataset, where it has several."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """Further keyword options of that dataset, as seed and length of synthetic; of mix datasets, a
-    list of {name, root, split, options, height, width, augmentation}."""
-    frames: Path | None = None
-    """List of frames written by depth_core.train.infinite_depth; those it does not keep are left
-    out."""
 
 
 @dataclass(frozen=True, kw_only=True)

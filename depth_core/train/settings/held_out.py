@@ -6,12 +6,10 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from depth_core.data.bag.window import overlap_s
-
-if TYPE_CHECKING:
-    from depth_core.train.settings.data import DatasetSettings
+from depth_core.train.settings.dataset import DatasetSettings
 
 
 def held_out_problems(train: DatasetSettings, validation: DatasetSettings) -> list[str]:
