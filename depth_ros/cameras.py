@@ -79,7 +79,7 @@ class Camera:
         offered = output_qos(settings.output_reliability)
         for transport in IMAGE_TYPES:
             yield self.topics.resolved('image', transport), 'subscription', taken
-        for name in ('camera_info', 'sparse_depth'):
+        for name in ('camera_info', 'sparse_depth', 'lidar_points'):
             yield self.topics.resolved(name), 'subscription', taken
         resolve = self._node.resolve_topic_name
         for output in (*OUTPUTS, *RELATIVE_OUTPUTS):

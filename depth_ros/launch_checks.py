@@ -59,7 +59,7 @@ def require_package(argument: str, package: str) -> None:
 
 
 def input_remappings(
-    *, cameras: str, image: str, camera_info: str, sparse_depth: str
+    *, cameras: str, image: str, camera_info: str, sparse_depth: str, lidar_points: str
 ) -> list[tuple[str, str]]:
     """Return where each camera of the node gets its messages from.
 
@@ -68,6 +68,7 @@ def input_remappings(
         image: Topic of the images, in the namespace of each camera where there are several.
         camera_info: Topic of the calibration; empty for the one beside the images.
         sparse_depth: Topic of measured depth.
+        lidar_points: Topic of the points of a lidar.
 
     Raises:
         ConfigError: Several cameras would get the messages of one.
@@ -75,7 +76,12 @@ def input_remappings(
     if not camera_info:
         folder, slash, _ = image.rpartition('/')
         camera_info = f'{folder}{slash}camera_info'
-    topics = {'image': image, 'camera_info': camera_info, 'sparse_depth': sparse_depth}
+    topics = {
+        'image': image,
+        'camera_info': camera_info,
+        'sparse_depth': sparse_depth,
+        'lidar_points': lidar_points,
+    }
     if not split_names(cameras):
         return list(topics.items())
     for name, topic in topics.items():

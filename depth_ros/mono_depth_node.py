@@ -45,6 +45,7 @@ from depth_ros.model.opening import Opening
 from depth_ros.model.served_model import backends_left, described, identity_of, open_model
 from depth_ros.options.fields import When
 from depth_ros.parameters import declare_parameters
+from depth_ros.scale.inputs import TRANSFORM_QOS, check_scale_inputs
 from depth_ros.services import create_reset_services
 from depth_ros.settings import BY_NAME, settings_from
 
@@ -120,6 +121,8 @@ class MonoDepthNode(StartableNode):
             yield from camera.qos_topics(settings)
         taken = input_qos(settings.input_reliability, settings.queue_depth)
         yield self.resolve_topic_name('odometry'), 'subscription', taken
+        for topic, usual in TRANSFORM_QOS.items():
+            yield self.resolve_topic_name(topic), 'subscription', usual
         yield self.resolve_topic_name(DIAGNOSTICS), 'publisher', DIAGNOSTICS_QOS
 
     def give_up(self) -> None:
@@ -178,6 +181,7 @@ class MonoDepthNode(StartableNode):
 
     def _configure(self) -> None:
         settings = self._settings
+        check_scale_inputs(settings)
         path = settings.model_file()
         self._identity = Identity(model_file=str(path))
         self._opening = Opening(

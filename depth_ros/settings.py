@@ -45,7 +45,7 @@ OUTPUT_SIZES: Final = ('camera', 'network')
 LEAST_COLUMNS: Final = 16
 MOST_COLUMNS: Final = 16384
 
-_FOR_INVERSE: Final = ('none', 'sparse_depth')
+_FOR_INVERSE: Final = ('none', 'sparse_depth', 'lidar')
 """Sources of scale for inverse depth; none is refused, or published as relative, elsewhere."""
 
 USUAL_RANGE_M: Final = (0.5, 100.0)
@@ -95,9 +95,10 @@ class Settings:
         'relative one is refused, or published as relative only. fixed: scale.factor. '
         'ground_plane: the ground in the lower image, at scale.camera_height_m. sparse_depth: '
         'each answer is fitted to the depth image on the topic sparse_depth (32FC1 or 16UC1, '
-        'pixel by pixel that of the camera, NaN or 0 where nothing was measured). speed: how far '
-        'the camera moved by the topic odometry, and how far by the images. Inverse depth takes '
-        'sparse_depth only.',
+        'pixel by pixel that of the camera, NaN or 0 where nothing was measured). lidar: the same '
+        'with the points on the topic lidar_points (PointCloud2), seen from the camera by '
+        '/tf or scale.lidar_to_camera. speed: how far the camera moved by the topic odometry, '
+        'and how far by the images. Inverse depth takes sparse_depth and lidar only.',
         default='none',
     )
     scale: ScaleOptions = ScaleOptions()
@@ -334,11 +335,7 @@ class Settings:
                 f'parameter depth.max_m = {self.depth.max_m:g} is not above depth.min_m = '
                 f'{self.depth.min_m:g}, so every depth would be removed; give a larger one, or 0.'
             )
-        if self.scale_source == 'ground_plane' and self.scale.camera_height_m == 0.0:
-            yield (
-                'parameter scale.camera_height_m is 0 and scale_source is ground_plane; give the '
-                'height of the camera above the ground, metres.'
-            )
+        yield from self.scale.contradictions(self.scale_source)
         if model is not None:
             yield from self._contradictions_of_model(model)
 
@@ -347,7 +344,7 @@ class Settings:
             yield (
                 f'parameter scale_source is {self.scale_source} and the model gives inverse depth '
                 'of unknown scale and shift, which one factor does not settle; set it to '
-                'sparse_depth.'
+                'sparse_depth or lidar.'
             )
         if self.publish_relative and model.output.kind.is_metric:
             yield (

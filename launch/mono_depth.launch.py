@@ -106,6 +106,11 @@ ARGUMENTS = (
         description='Topic of depth images from another sensor, where scale_source takes them.',
     ),
     DeclareLaunchArgument(
+        'lidar_points',
+        default_value='lidar_points',
+        description='Topic of the points of a lidar (PointCloud2), where scale_source is lidar.',
+    ),
+    DeclareLaunchArgument(
         'odometry',
         default_value='/odom',
         description='Topic of nav_msgs/Odometry, where scale_source is speed.',
@@ -222,7 +227,7 @@ def _inputs(context: LaunchContext) -> list[tuple[str, str]]:
     """The remappings of what comes from the cameras."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ('cameras', 'image', 'camera_info', 'sparse_depth')
+        for name in ('cameras', 'image', 'camera_info', 'sparse_depth', 'lidar_points')
     }
     return input_remappings(**given)
 

@@ -30,9 +30,9 @@ from depth_ros.health.watchdog import first_line
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.messages.conversions import nanoseconds, rgb_from_compressed, rgb_from_image
 from depth_ros.model.opened_size import OpenedSize
+from depth_ros.scale.measured import Measured
 from depth_ros.scale.metric import metric_scale
 from depth_ros.scale.odometry import OdometryStore
-from depth_ros.scale.sparse_depth import SparseDepthStore
 from depth_ros.settings import Settings
 
 MEASURED_PIXELS: Final = 16384
@@ -62,7 +62,7 @@ class FrameAnswerer:
         predictor: Predictor,
         outputs: Outputs,
         infos: CameraInfoStore,
-        sparse: SparseDepthStore | None = None,
+        measured: Measured | None = None,
         odometry: OdometryStore | None = None,
         statistics: FrameStatistics,
         image_topic: str,
@@ -79,7 +79,11 @@ class FrameAnswerer:
         self._rates = RateLimiter()
         self._size = OpenedSize(predictor)
         self._scale = metric_scale(
-            settings, predictor.manifest.output.kind, sparse=sparse, odometry=odometry, log=log
+            settings,
+            predictor.manifest.output.kind,
+            measured=measured,
+            odometry=odometry,
+            log=log,
         )
         self._depth = FrameDepth(
             manifest=predictor.manifest,

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
@@ -24,12 +26,13 @@ from depth_ros.messages.camera_info import (
     info_for_image,
     intrinsics_of,
     resized_info,
+    rotation_of,
 )
 from depth_ros.messages.conversions import nanoseconds
 from depth_ros.messages.point_cloud import RayCache
 from depth_ros.model.opened_size import OpenedSize
 from depth_ros.scale.metric import MetricScale
-from depth_ros.scale.sources import Scene
+from depth_ros.scale.scene import Scene
 from depth_ros.settings import Settings
 
 _ANSWERS: Final = Part.DEPTH | Part.RELATIVE
@@ -161,6 +164,11 @@ class FrameDepth:
             image=image,
             view=view,
             camera=lambda: rectified or self._pinhole(header, image, settings),
+            rotation=lambda: (
+                self._rotation(header, image, settings)
+                if view is None
+                else view.maps.found.rotation
+            ),
         )
         return depth, scene
 
@@ -215,6 +223,16 @@ class FrameDepth:
             )
             raise FrameError(DropReason.NO_SCALE, message)
         return intrinsics_of(info, rectified=rectified)
+
+    def _rotation(
+        self, header: Header, image: Uint8Array, settings: Settings
+    ) -> NDArray[np.float64]:
+        """From the frame of an image that is not rectified by the node to that of its camera."""
+        info = self._info(header, image, None, settings)
+        rectified = image_is_rectified(
+            info, topic=self._image_topic, geometry=settings.image_geometry
+        )
+        return rotation_of(info, rectified=rectified)
 
     def _pixel_rays(self, info: CameraInfo, settings: Settings) -> Float32Array:
         rectified = image_is_rectified(

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.runtime import Predictor
@@ -30,12 +29,8 @@ from depth_ros.middleware.qos import (
 )
 from depth_ros.middleware.qos_overrides import Profiles
 from depth_ros.middleware.topics import CameraTopics
-from depth_ros.scale.odometry import OdometryStore
-from depth_ros.scale.sparse_depth import SparseDepthStore
+from depth_ros.scale.inputs import Input, ScaleInputs
 from depth_ros.settings import Settings
-
-Input: TypeAlias = tuple[Any, str, Callable[[Any], None]]
-"""Class of the messages, resolved topic, and what takes them."""
 
 
 class Serving:
@@ -67,12 +62,7 @@ class Serving:
         self._outputs = outputs
         self._statistics = statistics
         self._infos = CameraInfoStore(topics.resolved('camera_info'))
-        self._sparse: SparseDepthStore | None = None
-        if settings.scale_source == 'sparse_depth':
-            self._sparse = SparseDepthStore(topics.resolved('sparse_depth'))
-        self._odometry: OdometryStore | None = None
-        if settings.scale_source == 'speed':
-            self._odometry = OdometryStore(node.resolve_topic_name('odometry'))
+        self._measures = ScaleInputs(topics, node, settings)
         self._subscriptions: list[Any] = []
         self._takes_latched = False
         self.use(predictor, settings)
@@ -90,26 +80,25 @@ class Serving:
             qos = every_qos()
         self._subscriptions = [
             node.create_subscription(
-                kind,
-                topic,
-                callback,
-                profile(topic, 'subscription', qos),
-                event_callbacks=input_events(topic, node.get_logger().warning),
+                item.kind,
+                item.topic,
+                item.take,
+                profile(item.topic, 'subscription', item.qos or qos),
+                event_callbacks=input_events(item.topic, node.get_logger().warning),
             )
-            for kind, topic, callback in self._inputs(take)
+            for item in self._inputs(take)
         ]
         self._statistics.restart_clock()
         node.get_logger().info(f'subscribed to images on {self.image_topic}')
 
     def _inputs(self, take: Callable[[Frame], None]) -> list[Input]:
         compressed = self.settings.image_transport == 'compressed'
-        inputs: list[Input] = [(CameraInfo, self._infos.topic, self._infos.add)]
-        if self._sparse is not None:
-            inputs.append((Image, self._sparse.topic, self._sparse.add))
-        if self._odometry is not None:
-            inputs.append((Odometry, self._odometry.topic, self._odometry.add))
         kind = CompressedImage if compressed else Image
-        return [*inputs, (kind, self.image_topic, lambda message: self._on_image(message, take))]
+        return [
+            Input(CameraInfo, self._infos.topic, self._infos.add),
+            *self._measures,
+            Input(kind, self.image_topic, lambda message: self._on_image(message, take)),
+        ]
 
     def unsubscribe(self) -> None:
         """Take no more images, and publish nothing from here on."""
@@ -124,8 +113,8 @@ class Serving:
             predictor=predictor,
             outputs=self._outputs,
             infos=self._infos,
-            sparse=self._sparse,
-            odometry=self._odometry,
+            measured=self._measures.measured,
+            odometry=self._measures.odometry,
             statistics=self._statistics,
             image_topic=self.image_topic,
             clock=self._node.get_clock(),

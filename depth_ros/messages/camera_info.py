@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo, RegionOfInterest
 from std_msgs.msg import Header
 
@@ -222,6 +223,21 @@ def intrinsics_of(info: CameraInfo, *, rectified: bool) -> Intrinsics:
     """
     with frame_errors():
         return calibration_of(info).intrinsics(rectified=rectified)
+
+
+def rotation_of(info: CameraInfo, *, rectified: bool) -> NDArray[np.float64]:
+    """Return the [3, 3] rotation from the frame of an image to the one its camera projects from.
+
+    Args:
+        info: A camera_info fitted to the image by `info_for_image`, of a lens without distortion
+            where the image is not rectified.
+        rectified: Whether the image is rectified.
+
+    Raises:
+        FrameError: It is not calibrated.
+    """
+    with frame_errors():
+        return camera.rectification(calibration_of(info), rectified=rectified).rotation
 
 
 def rays(info: CameraInfo, *, rectified: bool, stride: int = 1) -> Float32Array:

@@ -42,6 +42,12 @@ LATCHED_QOS: Final = QoSProfile(
 one is volatile, as such a one would get nothing from the drivers that keep none."""
 
 
+TRANSFORMS_QOS: Final = QoSProfile(depth=100)
+"""Of /tf, as tf2 subscribes to it: reliable, since a transform that is lost is missed later."""
+STATIC_TRANSFORMS_QOS: Final = QoSProfile(depth=100, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+"""Of /tf_static, whose messages are published once and kept."""
+
+
 def input_qos(reliability: str, depth: int) -> QoSProfile:
     """What the node requests: best effort is offered by every camera driver, reliable by some."""
     return _keep_last(reliability, depth)

@@ -68,8 +68,8 @@ def check_model(path: Path, manifest: Manifest, settings: Settings) -> None:
     if not manifest.output.kind.is_metric and not serves:
         message = (
             f'model {manifest.name} ({path}) gives {manifest.output.kind} depth and this node '
-            'publishes metres; choose a metric model, or set scale_source to sparse_depth where '
-            'another sensor measures depth at some pixels; up_to_scale depth also takes '
+            'publishes metres; choose a metric model, or set scale_source to sparse_depth or '
+            'lidar where another sensor measures depth; up_to_scale depth also takes '
             'ground_plane, speed and fixed. publish_relative publishes it as it is, without unit.'
         )
         raise ModelError(message)

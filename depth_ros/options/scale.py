@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from depth_ros.options.fields import When, parameter
 
-ScaleSource: TypeAlias = Literal['none', 'fixed', 'ground_plane', 'sparse_depth', 'speed']
+ScaleSource: TypeAlias = Literal['none', 'fixed', 'ground_plane', 'sparse_depth', 'lidar', 'speed']
+
+
+_POSE_NUMBERS: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +35,11 @@ class ScaleOptions:
         maximum=100.0,
         unit='m',
     )
+    lidar_to_camera: str = parameter(
+        'Where the lidar is in the optical frame of the camera, for scale_source lidar: x y z in '
+        'metres and the rotation qx qy qz qw. Empty takes it from /tf and /tf_static.',
+        default='',
+    )
     window: int = parameter(
         'The factor is the median of this many estimates, the latest ones.',
         default=15,
@@ -45,3 +55,35 @@ class ScaleOptions:
         maximum=3600.0,
         unit='s',
     )
+
+    @property
+    def lidar_pose(self) -> tuple[float, ...]:
+        """The numbers of `lidar_to_camera`: x y z qx qy qz qw; empty where it comes from /tf.
+
+        Raises:
+            ValueError: They are no numbers.
+        """
+        return tuple(float(word) for word in self.lidar_to_camera.replace(',', ' ').split())
+
+    def contradictions(self, source: ScaleSource) -> Iterator[str]:
+        """Yield what `source` cannot do with the other parameters."""
+        if source == 'ground_plane' and self.camera_height_m == 0.0:
+            yield (
+                'parameter scale.camera_height_m is 0 and scale_source is ground_plane; give the '
+                'height of the camera above the ground, metres.'
+            )
+        if source == 'lidar' and not self._has_pose_or_none():
+            yield (
+                f'parameter scale.lidar_to_camera is {self.lidar_to_camera!r}; give seven finite '
+                'numbers, x y z in metres and a rotation qx qy qz qw that is not all zero, or '
+                'leave it empty to take the place of the lidar from /tf.'
+            )
+
+    def _has_pose_or_none(self) -> bool:
+        try:
+            pose = self.lidar_pose
+        except ValueError:
+            return False
+        if not pose:
+            return True
+        return len(pose) == _POSE_NUMBERS and all(map(math.isfinite, pose)) and any(pose[3:])

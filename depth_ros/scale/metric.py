@@ -13,19 +13,13 @@ from depth_core.contracts import DepthKind, DepthMap
 from depth_core.scale import ScaleTracker, TrackedScale, TrackState, sparse_inverse_fit
 from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.messages.conversions import nanoseconds
+from depth_ros.scale.measured import Measured
 from depth_ros.scale.odometry import OdometryStore
-from depth_ros.scale.sources import (
-    GroundSource,
-    Scene,
-    Source,
-    SparseSource,
-    SpeedSource,
-    measured_for,
-)
-from depth_ros.scale.sparse_depth import SparseDepthStore
+from depth_ros.scale.scene import Scene
+from depth_ros.scale.sources import GroundSource, Source, SparseSource, SpeedSource
 from depth_ros.settings import Settings
 
-NEEDED: Final = {'ground_plane': 5, 'speed': 3, 'sparse_depth': 1}
+NEEDED: Final = {'ground_plane': 5, 'speed': 3, 'sparse_depth': 1, 'lidar': 1}
 """Estimates before the first metres, by source."""
 
 
@@ -54,7 +48,7 @@ def metric_scale(
     settings: Settings,
     kind: DepthKind,
     *,
-    sparse: SparseDepthStore | None,
+    measured: Measured | None,
     odometry: OdometryStore | None,
     log: Callable[[str], object],
 ) -> MetricScale | None:
@@ -63,19 +57,19 @@ def metric_scale(
     Args:
         settings: The parameters.
         kind: What the model gives.
-        sparse: Measured depth, where `scale_source` takes it.
+        measured: Depth of another sensor, where `scale_source` takes it.
         odometry: Odometry, where `scale_source` takes it.
         log: Takes a line when what the metres come from changes.
     """
     source: Source | None = None
     if settings.scale_source == 'fixed':
         return FixedScale()
-    if sparse is not None and kind is DepthKind.INVERSE:
-        return InverseScale(sparse, log)
+    if measured is not None and kind is DepthKind.INVERSE:
+        return InverseScale(measured, settings, log)
     if settings.scale_source == 'ground_plane':
         source = GroundSource(settings.scale.camera_height_m)
-    elif sparse is not None:
-        source = SparseSource(sparse)
+    elif measured is not None:
+        source = SparseSource(measured)
     elif odometry is not None:
         source = SpeedSource(odometry)
     return None if source is None else TrackedMetricScale(source, settings, log)
@@ -156,12 +150,15 @@ class TrackedMetricScale:
 class InverseScale:
     """Scale and shift of inverse depth, each answer by the measured depth of its own time."""
 
-    def __init__(self, store: SparseDepthStore, log: Callable[[str], object]) -> None:
-        self._store = store
+    def __init__(
+        self, measured: Measured, settings: Settings, log: Callable[[str], object]
+    ) -> None:
+        self._measured = measured
+        self._name = settings.scale_source.replace('_', ' ')
         self._log = log
         self._updated_s = time.monotonic()
         self._found = TrackedScale(state=TrackState.WAITING)
-        self.state = 'no metres: no sparse depth yet'
+        self.state = f'no metres: no {self._name} yet'
 
     @property
     def reading(self) -> TrackedScale:
@@ -181,7 +178,7 @@ class InverseScale:
             self._found = replace(self._found, state=TrackState.LOST, scale=math.nan)
             self._enter('no metres: no_scale')
             raise
-        self._enter('metric, by sparse depth')
+        self._enter(f'metric, by {self._name}')
         return metric
 
     def reset(self) -> None:
@@ -189,10 +186,10 @@ class InverseScale:
         self._found = TrackedScale(state=TrackState.WAITING)
 
     def _fitted(self, depth: DepthMap, scene: Scene) -> DepthMap:
-        found = sparse_inverse_fit(depth.depth_m, measured_for(self._store, depth, scene))
+        found = sparse_inverse_fit(depth.depth_m, self._measured(depth, scene))
         if not found.valid:
             text = (
-                f'depth on {self._store.topic} gives no scale: {found.state} ({found.points} '
+                f'depth on {self._measured.topic} gives no scale: {found.state} ({found.points} '
                 f'points, residual {found.residual:.2g}); it must be measured at 20 pixels or '
                 'more, in the view of the camera.'
             )

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -12,8 +11,7 @@ import cv2
 import numpy as np
 from std_msgs.msg import Header
 
-from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
-from depth_core.errors import DataError
+from depth_core.contracts import DepthMap
 from depth_core.geometry import resize_intrinsics
 from depth_core.scale import (
     MotionView,
@@ -21,13 +19,11 @@ from depth_core.scale import (
     ground_plane_scale,
     motion_scale,
     sparse_depth_scale,
-    sparse_plane,
 )
 from depth_ros.frames.drops import DropReason, FrameError
-from depth_ros.frames.rectify import View
-from depth_ros.messages.conversions import depth_from_image
+from depth_ros.scale.measured import Measured
 from depth_ros.scale.odometry import OdometryStore
-from depth_ros.scale.sparse_depth import SparseDepthStore
+from depth_ros.scale.scene import Scene
 
 _COLUMNS: Final = 320
 """So many of a depth map are enough to find the ground in."""
@@ -39,19 +35,6 @@ _TURN_RAD: Final = 0.1
 """Images between which the robot turned more are not: a camera off the axis moves by that."""
 _PAIR_S: Final = 2.0
 """Images further apart have too little in common."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scene:
-    """The image that depth belongs to."""
-
-    header: Header
-    image: Uint8Array
-    """[H, W, 3] RGB, as the network sees it: rectified where there is a `view`."""
-    view: View | None
-    """How it was rectified; None when it was not."""
-    camera: Callable[[], Intrinsics]
-    """Pinhole camera of `image`; raises `FrameError` where it has none."""
 
 
 class Source(Protocol):
@@ -93,12 +76,11 @@ class GroundSource:
 class SparseSource:
     """Another sensor measured depth at some pixels."""
 
-    store: SparseDepthStore
+    measured: Measured
 
     def __call__(self, depth: DepthMap, scene: Scene) -> ScaleEstimate:
         """Estimate from the measured pixels."""
-        measured_m = measured_for(self.store, depth, scene)
-        return sparse_depth_scale(depth.depth_m, measured_m)
+        return sparse_depth_scale(depth.depth_m, self.measured(depth, scene))
 
 
 class SpeedSource:
@@ -134,44 +116,6 @@ class SpeedSource:
         if radians > _TURN_RAD:
             return None
         return motion_scale(before[1], view.grey, moved_m=metres)
-
-
-def measured_for(store: SparseDepthStore, depth: DepthMap, scene: Scene) -> Float32Array:
-    """Return measured depth of the time of an image, at the pixels of its depth, NaN elsewhere.
-
-    Raises:
-        FrameError: There is none, or it is none of this camera.
-    """
-    message = store.pair(scene.header)
-    try:
-        measured_m = depth_from_image(message)
-        if scene.view is not None:
-            measured_m = scene.view.seen_from(measured_m)
-        elif measured_m.shape != scene.image.shape[:2]:
-            text = (
-                f'it is {measured_m.shape[1]}x{measured_m.shape[0]} and the image '
-                f'{scene.image.shape[1]}x{scene.image.shape[0]}; give it for the pixels of the '
-                'camera.'
-            )
-            raise DataError(text)  # noqa: TRY301 with the other errors of the plane
-    except DataError as error:
-        text = f'depth on {store.topic} gives no scale: {error}'
-        raise FrameError(DropReason.NO_SCALE, text) from error
-    return _at_size(measured_m, *depth.depth_m.shape)
-
-
-def _at_size(measured_m: Float32Array, height: int, width: int) -> Float32Array:
-    """Bring each measured pixel to its place in an image of another size."""
-    if measured_m.shape == (height, width):
-        return measured_m
-    rows, columns = np.nonzero(np.isfinite(measured_m) & (measured_m > 0.0))
-    return sparse_plane(
-        (rows + 0.5) * (height / measured_m.shape[0]),
-        (columns + 0.5) * (width / measured_m.shape[1]),
-        measured_m[rows, columns],
-        height=height,
-        width=width,
-    )
 
 
 def _motion_view(depth: DepthMap, scene: Scene) -> MotionView:

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 FRAME_ID = 'front_camera_optical_frame'
@@ -65,6 +65,19 @@ def camera_info(number: int, *, height: int = 120, width: int = 160) -> CameraIn
     message.k = np.array([f, 0, cx, 0, f, cy, 0, 0, 1])
     message.r = np.eye(3).ravel()
     message.p = np.array([f, 0, cx, 0, 0, f, cy, 0, 0, 0, 1, 0])
+    return message
+
+
+def cloud(number: int, points_m: NDArray[np.float32]) -> PointCloud2:
+    """A message of points [N, 3], metres."""
+    message = PointCloud2(header=header(number), height=1, width=len(points_m))
+    message.header.frame_id = 'lidar'
+    message.fields = [
+        PointField(name=name, offset=4 * place, datatype=PointField.FLOAT32, count=1)
+        for place, name in enumerate('xyz')
+    ]
+    message.point_step, message.row_step = 12, 12 * len(points_m)
+    message.data = array.array('B', points_m.astype('<f4').tobytes())
     return message
 
 

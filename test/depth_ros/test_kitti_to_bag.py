@@ -15,7 +15,8 @@ import pytest
 from rosbags.interfaces import ConnectionExtRosbag2
 
 from depth_core.data.bag import BagDataset
-from depth_core.data.bag.messages import FrameTree, header_stamp_ns, points_of
+from depth_core.data.bag.frame_tree import FrameTree
+from depth_core.data.bag.messages import header_stamp_ns, points_of
 from depth_core.data.bag.opener import open_bag
 from depth_core.data.kitti.dataset import KittiDataset
 from depth_core.geometry import transform
@@ -80,7 +81,7 @@ def bag_chain(messages: dict[str, list[Any]], points: Any, name: str) -> Any:
         frames.add(message)
     info = messages[f'/kitti/camera_{name}/camera_info'][0]
     lidar = messages['/kitti/velo/points'][0].header.frame_id
-    matrix = frames.between(info.header.frame_id, lidar, bag='the bag')
+    matrix = frames.between(info.header.frame_id, lidar)
     pixels = (
         np.hstack((transform(points, matrix), np.ones((len(points), 1))))
         @ np.reshape(info.p, (3, 4)).T
@@ -296,7 +297,7 @@ def test_images_as_taken_keep_their_distortion(tmp_path: Path) -> None:
     # The frame is that of the lens: R turns it into the rectified one.
     frames = FrameTree()
     frames.add(messages['/tf_static'][0])
-    matrix = frames.between(info.header.frame_id, 'velo_link', bag='the bag')
+    matrix = frames.between(info.header.frame_id, 'velo_link')
     points = points_of(messages['/kitti/velo/points'][0], source='scan')
     rectified = transform(points, matrix) @ np.reshape(info.r, (3, 3)).T
     pixels = rectified @ np.reshape(info.p, (3, 4))[:, :3].T
@@ -321,7 +322,7 @@ def test_an_odometry_sequence_has_cameras_and_goes_ahead(tmp_path: Path) -> None
     points = points_of(messages['/kitti/velo/points'][0], source='scan')
     frames = FrameTree()
     frames.add(messages['/tf_static'][0])
-    matrix = frames.between('camera_color_left_optical_frame', 'velo_link', bag='the bag')
+    matrix = frames.between('camera_color_left_optical_frame', 'velo_link')
     calibration = dict(
         line.split(': ') for line in (sequence / 'calib.txt').read_text().splitlines()
     )

@@ -53,30 +53,47 @@ def test_a_package_that_is_not_installed_is_named(
 
 def test_one_camera_has_its_calibration_beside_its_images() -> None:
     found = input_remappings(
-        cameras='', image='/camera/image_raw', camera_info='', sparse_depth='lidar/depth'
+        cameras='',
+        image='/camera/image_raw',
+        camera_info='',
+        sparse_depth='lidar/depth',
+        lidar_points='velodyne_points',
     )
     assert dict(found) == {
         'image': '/camera/image_raw',
         'camera_info': '/camera/camera_info',
         'sparse_depth': 'lidar/depth',
+        'lidar_points': 'velodyne_points',
     }
-    found = input_remappings(cameras='', image='image_raw', camera_info='', sparse_depth='x')
+    found = input_remappings(
+        cameras='', image='image_raw', camera_info='', sparse_depth='x', lidar_points='y'
+    )
     assert dict(found)['camera_info'] == 'camera_info'
 
 
 def test_several_cameras_have_theirs_in_their_namespaces() -> None:
     found = input_remappings(
-        cameras='front, /rear', image='color/image_raw', camera_info='', sparse_depth='depth'
+        cameras='front, /rear',
+        image='color/image_raw',
+        camera_info='',
+        sparse_depth='depth',
+        lidar_points='points',
     )
     assert dict(found) == {
         'front/image': 'front/color/image_raw',
         'front/camera_info': 'front/color/camera_info',
         'front/sparse_depth': 'front/depth',
+        'front/lidar_points': 'front/points',
         '/rear/image': '/rear/color/image_raw',
         '/rear/camera_info': '/rear/color/camera_info',
         '/rear/sparse_depth': '/rear/depth',
+        '/rear/lidar_points': '/rear/points',
     }
     with pytest.raises(ConfigError, match='image:=/camera/image_raw is the topic of one camera'):
         input_remappings(
-            cameras='front,rear', image='/camera/image_raw', camera_info='', sparse_depth='depth'
+            cameras='front,rear',
+            image='/camera/image_raw',
+            camera_info='',
+            sparse_depth='depth',
+            lidar_points='points',
         )

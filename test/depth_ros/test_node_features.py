@@ -18,10 +18,13 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from std_msgs.msg import Float64
 from std_srvs.srv import Trigger
 
+from depth_core.data.bag.frame_tree import pose_matrix
+from depth_core.geometry import transform, unproject
 from depth_core.runtime import Predictor
+from depth_ros.messages.camera_info import intrinsics_of
 from depth_ros.messages.conversions import image_message
 from test.depth_ros.ros_processes import RosSession, ros_session
-from test.depth_ros.sample_messages import camera_info, header, image, picture, pixels_of
+from test.depth_ros.sample_messages import camera_info, cloud, header, image, picture, pixels_of
 from test.standin import write_standin_onnx
 
 pytestmark = pytest.mark.ros
@@ -39,6 +42,7 @@ DEFAULTS: dict[str, Any] = {
     'scale_source': 'none',
     'scale.camera_height_m': 0.0,
     'scale.factor': 1.0,
+    'scale.lidar_to_camera': '',
     'depth.min_m': 0.0,
     'depth.max_m': 0.0,
     'depth.min_confidence': 0.0,
@@ -282,6 +286,27 @@ def test_sparse_depth_corrects_a_metric_model_and_is_held(robot: Robot) -> None:
     assert_allclose([scales[1].data, scales[2].data], 1.5, rtol=1e-4)
 
 
+def test_the_points_of_a_lidar_correct_a_metric_model(robot: Robot) -> None:
+    points = robot.ros.node.create_publisher(PointCloud2, '/lidar_points', 10)
+    place_m, turn = (0.1, -0.4, 0.2), (0.5, -0.5, 0.5, 0.5)  # x ahead, beside the camera
+    pose = ' '.join(map(str, (*place_m, *turn)))
+    with robot.serving(
+        'depth/image_raw', scale_source='lidar', scale__lidar_to_camera=pose
+    ) as found:
+        robot.ros.until(lambda: points.get_subscription_count() > 0, 'a subscriber of points')
+        number = robot.number + 1
+        depth_m = robot.predictor.predict(picture(number)).depth_m
+        camera = intrinsics_of(camera_info(number), rectified=True)
+        seen_m = unproject(1.5 * depth_m, camera)[::6, ::8].reshape(-1, 3)
+        from_camera = np.linalg.inv(pose_matrix(place_m, turn))
+        points.publish(cloud(number, transform(seen_m, from_camera).astype(np.float32)))
+        robot.ask()
+        answered = pixels_of(robot.answer(found, 'depth/image_raw', number))
+        assert_allclose(answered, 1.5 * depth_m, rtol=1e-4)
+        assert robot.said(scale_tracking='valid')['scale_state'] == 'metric, by lidar'
+    robot.ros.node.destroy_publisher(points)
+
+
 def test_fixed_factor_and_bad_values(robot: Robot) -> None:
     with robot.serving('depth/image_raw', scale_source='fixed', scale__factor=2.0) as found:
         number = robot.ask()
@@ -294,6 +319,7 @@ def test_fixed_factor_and_bad_values(robot: Robot) -> None:
         ({'policy': 'all'}, 'Known: every, newest'),
         ({'scale__factor': 0.0}, 'scale.factor out of range'),
         ({'scale_source': 'ground_plane'}, 'scale.camera_height_m is 0'),
+        ({'scale__lidar_to_camera': '0 0 0', 'scale_source': 'lidar'}, 'seven finite numbers'),
         ({'rate__depth_hz': -1.0}, 'rate.depth_hz out of range'),
     ):
         (reason,) = robot.set(**values)

@@ -14,8 +14,8 @@ import numpy as np
 
 from depth_core.camera import Rectification, image_is_rectified
 from depth_core.contracts import Uint8Array
+from depth_core.data.bag.frame_tree import FrameTree
 from depth_core.data.bag.messages import (
-    FrameTree,
     calibration_of,
     decode_image_message,
     rectification_of,
@@ -152,7 +152,9 @@ class BagDataset:
         self.max_speed_gap_s = max_speed_gap_s
         self.min_speed_mps = min_speed_mps
         self.max_offset_s = max_offset_s
-        self._frames = FrameTree()
+        self._frames = FrameTree(
+            f'{_STATIC_TOPIC} of bag {self.root}', f'record {_STATIC_TOPIC} with the bag'
+        )
         with open_bag(self.root) as bag:
             image = choose_image(bag, image_topic)
             info = choose_camera_info(bag, image, camera_info_topic)

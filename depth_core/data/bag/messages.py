@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
 from typing import Any, Final
 
 import cv2
@@ -192,86 +191,6 @@ def points_of(cloud: Any, *, source: str) -> NDArray[np.float64]:  # noqa: ANN40
     return kept
 
 
-class FrameTree:
-    """The static transforms of a bag."""
-
-    def __init__(self) -> None:
-        self._parents: dict[str, tuple[str, NDArray[np.float64]]] = {}
-
-    def add(self, message: Any) -> None:  # noqa: ANN401  rosbags makes its classes at run time
-        """Take over the transforms of a TFMessage."""
-        for item in message.transforms:
-            place = item.transform.translation
-            turn = item.transform.rotation
-            matrix = np.eye(4)
-            matrix[:3, :3] = rotation_matrix((turn.x, turn.y, turn.z, turn.w))
-            matrix[:3, 3] = place.x, place.y, place.z
-            parent, child = _frame(item.header.frame_id), _frame(item.child_frame_id)
-            if not np.isfinite(matrix).all():
-                text = (
-                    f'the static transform {parent} -> {child} has numbers that are not finite; '
-                    'correct the calibration of the robot and record again.'
-                )
-                raise DataError(text)
-            self._parents[child] = (parent, matrix)
-
-    def between(self, target: str, source: str, *, bag: str) -> NDArray[np.float64]:
-        """The [4, 4] transform that takes points of frame `source` into frame `target`.
-
-        Raises:
-            DataError: The bag's static transforms do not connect the two.
-        """
-        root_from_target = self._to_ancestors(_frame(target))
-        root_from_source = self._to_ancestors(_frame(source))
-        for ancestor, matrix in root_from_source.items():
-            if ancestor in root_from_target:
-                result: NDArray[np.float64] = np.linalg.inv(root_from_target[ancestor]) @ matrix
-                return result
-        known = ', '.join(f'{parent} -> {child}' for child, (parent, _) in self._parents.items())
-        message = (
-            f'bag {bag} does not say where lidar frame {source!r} is in camera frame {target!r}: '
-            f'its /tf_static holds {known or "nothing"}; record /tf_static with the bag.'
-        )
-        raise DataError(message)
-
-    def _to_ancestors(self, frame: str) -> dict[str, NDArray[np.float64]]:
-        matrix = np.eye(4)
-        found = {frame: matrix}
-        while frame in self._parents:
-            frame, step = self._parents[frame]
-            if frame in found:
-                break
-            matrix = step @ matrix
-            found[frame] = matrix
-        return found
-
-
-def rotation_matrix(quaternion: Sequence[float]) -> NDArray[np.float64]:
-    """The 3x3 rotation of a quaternion (x, y, z, w), normalised first.
-
-    Raises:
-        DataError: It is all zero.
-    """
-    values = np.array(quaternion, np.float64)
-    length = float(np.linalg.norm(values))
-    if length == 0.0:
-        message = 'a static transform has rotation (0, 0, 0, 0); identity is (0, 0, 0, 1).'
-        raise DataError(message)
-    x, y, z, w = values / length
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
-
-
 def _field(info: Any, name: str, ros1_name: str) -> NDArray[np.float64]:  # noqa: ANN401  as above
     values = getattr(info, name) if hasattr(info, name) else getattr(info, ros1_name)
     return np.asarray(values, np.float64)
-
-
-def _frame(name: str) -> str:
-    """Frame names of ROS 1 may begin with a slash."""
-    return name.removeprefix('/')

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from depth_core.camera import Rectification
 from depth_core.contracts import Float32Array, Intrinsics
-from depth_core.data.bag.messages import FrameTree, depth_of, points_of
+from depth_core.data.bag.frame_tree import FrameTree
+from depth_core.data.bag.messages import depth_of, points_of
 from depth_core.data.bag.reading import Record
 from depth_core.errors import DataError
 from depth_core.geometry import render_sparse_depth, transform
@@ -76,7 +77,7 @@ class Truth:
         if hasattr(message, 'point_step'):
             points_m = points_of(message, source=source)
             check_metres(np.linalg.norm(points_m, axis=1), source=source)
-            matrix = frames.between(frame, message.header.frame_id, bag=self.bag).copy()
+            matrix = frames.between(frame, message.header.frame_id).copy()
             matrix[:3] = camera.rotation @ matrix[:3]
             return render_sparse_depth(transform(points_m, matrix), camera.intrinsics)
         depth_m = depth_of(message, source=source, unit_m=self.depth_unit_m)

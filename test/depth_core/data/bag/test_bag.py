@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from depth_core.data import open_dataset
 from depth_core.data.bag.dataset import BagDataset
-from depth_core.data.bag.messages import rotation_matrix
+from depth_core.data.bag.frame_tree import rotation_matrix
 from depth_core.data.bag.reading import Record
 from depth_core.data.cache import describe
 from depth_core.data.kitti.dataset import KittiDataset
@@ -223,7 +223,7 @@ def test_a_topic_is_rectified_by_whole_words(tmp_path: Path, topic: str, rectifi
 
 def test_lidar_that_is_nowhere(tmp_path: Path) -> None:
     path = record(tf=None).write(tmp_path / 'b')
-    with pytest.raises(DataError, match=r"lidar frame 'velo' .* 'optical': .*holds nothing"):
+    with pytest.raises(DataError, match=r"frame 'velo' .* 'optical' .*holds nothing"):
         BagDataset(path)[0]
 
 
