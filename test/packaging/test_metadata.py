@@ -58,6 +58,9 @@ EXTRAS = {
 
 STARTED_BY_LAUNCH_FILES = {'rviz2', 'tf2_ros'}
 
+FOUND_BY_NAME = {'tf2_msgs'}
+"""Imported where it is installed and needed, through `find_message_class`."""
+
 NO_ROSDEP_KEY = {'matplotlib', 'rerun', 'rich', 'rosbags'}
 """Imported by commands of depth_ros that need the pip extra; the node does without."""
 
@@ -261,4 +264,4 @@ def test_rosdep_is_told_what_the_ros_layer_imports(repository: Path, manifest: E
         'numpy',
     }
     needed = {ROSDEP_KEYS.get(name, name) for name in imported - NO_ROSDEP_KEY}
-    assert keys == needed | STARTED_BY_LAUNCH_FILES
+    assert keys == needed | STARTED_BY_LAUNCH_FILES | FOUND_BY_NAME

@@ -8,7 +8,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from geometry_msgs.msg import TransformStamped
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 from std_msgs.msg import Header
@@ -38,10 +37,13 @@ def pose(
     at_s: float = 0.0,
 ) -> SimpleNamespace:
     """A message of /tf with one transform; tf2_msgs itself is on no package index."""
-    item = TransformStamped(header=header(at_s, parent), child_frame_id=child)
-    vector, turn = item.transform.translation, item.transform.rotation
-    vector.x, vector.y, vector.z = place_m
-    turn.x, turn.y, turn.z, turn.w = rotation
+    vector = SimpleNamespace(**dict(zip('xyz', place_m, strict=True)))
+    turn = SimpleNamespace(**dict(zip('xyzw', rotation, strict=True)))
+    item = SimpleNamespace(
+        header=header(at_s, parent),
+        child_frame_id=child,
+        transform=SimpleNamespace(translation=vector, rotation=turn),
+    )
     return SimpleNamespace(transforms=[item])
 
 
