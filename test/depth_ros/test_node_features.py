@@ -289,10 +289,9 @@ def test_sparse_depth_corrects_a_metric_model_and_is_held(robot: Robot) -> None:
 def test_the_points_of_a_lidar_correct_a_metric_model(robot: Robot) -> None:
     points = robot.ros.node.create_publisher(PointCloud2, '/lidar_points', 10)
     place_m, turn = (0.1, -0.4, 0.2), (0.5, -0.5, 0.5, 0.5)  # x ahead, beside the camera
-    pose = ' '.join(map(str, (*place_m, *turn)))
-    with robot.serving(
-        'depth/image_raw', scale_source='lidar', scale__lidar_to_camera=pose
-    ) as found:
+    pose = ' '.join(map(str, place_m + turn))
+    given = {'scale_source': 'lidar', 'scale__lidar_to_camera': pose}
+    with robot.serving('depth/image_raw', **given) as found:
         robot.ros.until(lambda: points.get_subscription_count() > 0, 'a subscriber of points')
         number = robot.number + 1
         depth_m = robot.predictor.predict(picture(number)).depth_m
@@ -304,7 +303,6 @@ def test_the_points_of_a_lidar_correct_a_metric_model(robot: Robot) -> None:
         answered = pixels_of(robot.answer(found, 'depth/image_raw', number))
         assert_allclose(answered, 1.5 * depth_m, rtol=1e-4)
         assert robot.said(scale_tracking='valid')['scale_state'] == 'metric, by lidar'
-    robot.ros.node.destroy_publisher(points)
 
 
 def test_fixed_factor_and_bad_values(robot: Robot) -> None:
