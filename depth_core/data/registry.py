@@ -51,7 +51,12 @@ class DatasetRow:
 
 
 def _published(
-    target: str, summary: str, *, folders: tuple[str, ...] = (), files: tuple[str, ...] = ()
+    target: str,
+    summary: str,
+    *,
+    folders: tuple[str, ...] = (),
+    files: tuple[str, ...] = (),
+    options: Mapping[str, Option] | None = None,
 ) -> DatasetRow:
     """The row of a published data set of image and depth files."""
     return DatasetRow(
@@ -60,6 +65,7 @@ def _published(
         offers=('depth', 'intrinsics'),
         folders=folders,
         files=files,
+        options=options or {},
     )
 
 
@@ -120,8 +126,15 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
             'camera': Option(help='without split: left, right or both'),
         },
     ),
+    'kitti_odometry': DatasetRow(
+        target='depth_core.data.kitti.odometry:KittiOdometryDataset',
+        summary='KITTI odometry sequences, with poses, and lidar where it is unpacked',
+        offers=('depth', 'intrinsics', 'sequences', 'speeds', 'poses'),
+        folders=('sequences/*/calib.txt', 'calib.txt'),
+        options={'camera': Option(help='left, right, gray_left or gray_right')},
+    ),
     'nyu': DatasetRow(
-        target='depth_core.data.nyu:NyuDataset',
+        target='depth_core.data.published.nyu:NyuDataset',
         summary='NYU Depth v2 as image files',
         offers=('depth', 'intrinsics'),
         folders=('data/nyu2_*.csv', 'sync_depth_*', '*/sync_depth_*'),
@@ -165,6 +178,15 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         'hypersim:HypersimDataset',
         'Hypersim, rendered rooms',
         folders=('*/images/scene_cam_*', 'images/scene_cam_*'),
+    ),
+    'ddad': _published(
+        'ddad:DdadDataset',
+        'DDAD, streets by six cameras and lidar',
+        folders=('ddad.json', 'scene_*.json', '*/scene_*.json'),
+        options={
+            'camera_name': Option(help='CAMERA_01 (front, default), CAMERA_05 to CAMERA_09'),
+            'part': Option(help='train or val of ddad.json; all scenes when left out'),
+        },
     ),
     'cityscapes': _published(
         'cityscapes:CityscapesDataset',

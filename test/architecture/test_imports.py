@@ -279,6 +279,7 @@ def test_the_ros_layer_leaves_networks_to_the_runtime() -> None:
         ('depth_core.data', HEAVY),
         ('depth_core.data.bag.opener', {'cv2', *HEAVY}),
         ('depth_ros', {'rclpy', 'sensor_msgs', 'cv2', *HEAVY}),
+        ('depth_ros.kitti_to_bag.__main__', {'rclpy', 'sensor_msgs', *HEAVY}),
         ('depth_ros.executables', {'rclpy', 'sensor_msgs', 'numpy', 'cv2', *HEAVY}),
     ],
 )

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from depth_core.data.nyu import NyuDataset
+from depth_core.data.published.nyu import NyuDataset
 from depth_core.data.sample import Sample
 from depth_core.losses import reciprocal_target
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from depth_core.data.images import check_size, make_sample
-from depth_core.data.nyu import NYU_INTRINSICS
 from depth_core.data.planes import depth_plane
 from depth_core.data.published.hdf5 import opened, read_array
+from depth_core.data.published.nyu import NYU_INTRINSICS
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
 from depth_core.geometry import resize_intrinsics

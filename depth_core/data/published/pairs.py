@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
@@ -45,6 +46,8 @@ class PairDataset(ABC):
     """Its name, for messages."""
     layout: str
     """What a path of an image looks like, for messages."""
+    sparse: ClassVar[bool] = False
+    """Whether depth is scattered points, which picking pixels would lose when it is resized."""
 
     def __init__(
         self,
@@ -58,6 +61,17 @@ class PairDataset(ABC):
         self.root = Path(root)
         require_folder(self.root, self.title)
         self.height, self.width = height, width
+        self.pairs = self._found() if split is None else self.listed(Path(split))
+
+    def listed(self, split: Path) -> Sequence[Pair]:
+        """The images that a list names, in its order.
+
+        Raises:
+            DataError: The list is missing or empty, or names an image that is not there.
+        """
+        return _chosen(self._found(), split)
+
+    def _found(self) -> Sequence[Pair]:
         pairs = self.find()
         if not pairs:
             message = (
@@ -65,7 +79,7 @@ class PairDataset(ABC):
                 'like, as the archives of the data set unpack.'
             )
             raise DataError(message)
-        self.pairs = pairs if split is None else _chosen(pairs, Path(split))
+        return pairs
 
     @abstractmethod
     def find(self) -> Sequence[Pair]:
@@ -101,6 +115,7 @@ class PairDataset(ABC):
             key=pair.key,
             height=self.height,
             width=self.width,
+            sparse=self.sparse,
         )
 
     def has_depth(self, index: int) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from depth_core.data.bag import BagDataset
 from depth_core.data.folder import FolderDataset
 from depth_core.data.ground_truth import WithGroundTruth, check_ground_truth, describe_files
-from depth_core.data.nyu import NyuDataset
+from depth_core.data.published.nyu import NyuDataset
 from depth_core.data.sample import DepthDataset
 from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import DataError

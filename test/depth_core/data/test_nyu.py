@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from depth_core.data import open_dataset
-from depth_core.data.nyu import NYU_INTRINSICS, NyuDataset
+from depth_core.data.published.nyu import NYU_INTRINSICS, NyuDataset
 from depth_core.errors import DataError
 
 
@@ -77,7 +77,7 @@ def test_bad_lists(tmp_path: Path, line: str, complaint: str) -> None:
 
 
 def test_folder_without_pairs(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match='holds no NYU pair'):
+    with pytest.raises(DataError, match='holds no image of NYU; it must hold rgb_00000'):
         NyuDataset(tmp_path)
 
 

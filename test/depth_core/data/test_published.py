@@ -109,6 +109,40 @@ def cityscapes(root: Path) -> None:
     camera.write_text(json.dumps(stated))
 
 
+def ddad(root: Path) -> None:
+    """The camera looks along x of the world, 1 m ahead of its origin; the lidar is 2 m up."""
+    folder = root / '000000'
+    picture(folder / 'rgb/CAMERA_01/15616458296936490.png')
+    points = np.array([[6.0, 1.25, -0.75, 1.0], [11.0, -7.5, -4.5, 1.0]], np.float32)
+    (folder / 'point_cloud/LIDAR').mkdir(parents=True)
+    np.savez(folder / 'point_cloud/LIDAR/15616458296936490.npz', data=points)
+
+    def pose(quaternion: tuple[float, ...], place: tuple[float, ...]) -> Any:
+        return {
+            'rotation': dict(zip(('qw', 'qx', 'qy', 'qz'), quaternion, strict=True)),
+            'translation': dict(zip('xyz', place, strict=True)),
+        }
+
+    optical = pose((0.5, -0.5, 0.5, -0.5), (1.0, 0.0, 0.0))
+    above = pose((1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 2.0))
+    image = {'filename': 'rgb/CAMERA_01/15616458296936490.png', 'pose': optical}
+    cloud = {'filename': 'point_cloud/LIDAR/15616458296936490.npz', 'pose': above}
+    scene = {
+        'data': [
+            {'key': 'a', 'id': {'name': 'CAMERA_01'}, 'datum': {'image': image}},
+            {'key': 'b', 'id': {'name': 'LIDAR'}, 'datum': {'point_cloud': cloud}},
+        ],
+        'samples': [{'datum_keys': ['a', 'b'], 'calibration_key': 'c'}],
+    }
+    (folder / 'scene_5c56.json').write_text(json.dumps(scene))
+    stated = {'fx': 2.0, 'fy': 2.0, 'cx': 1.5, 'cy': 0.5, 'skew': 0.0}
+    (folder / 'calibration').mkdir()
+    calibration = {'names': ['LIDAR', 'CAMERA_01'], 'intrinsics': [{}, stated]}
+    (folder / 'calibration/c.json').write_text(json.dumps(calibration))
+    splits = {'scene_splits': {'1': {'filenames': ['000000/scene_5c56.json']}}}
+    (root / 'ddad.json').write_text(json.dumps(splits))
+
+
 CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, float]]] = {
     'sevenscenes': (
         sevenscenes,
@@ -137,6 +171,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, f
         [[NAN, 3, 3, 3], [3] * 4],
         (4 * 886.81 / 1024, 4 * 886.81 / 1024, 1.5, 0.5),
     ),
+    'ddad': (ddad, [[NAN, 5, NAN, NAN], [NAN, NAN, NAN, 10]], (2.0, 2.0, 1.5, 0.5)),
     'cityscapes': (cityscapes, [[NAN, 40, NAN, 20], [40] * 4], (2000.0, 2100.0, 1.5, 0.5)),
 }
 
@@ -239,6 +274,25 @@ def test_the_labelled_part_of_nyu_is_turned(tmp_path: Path) -> None:
         file['images'] = np.zeros((2, 3), np.uint8)
     with pytest.raises(DataError, match=r'holds images \[2, 3\] and depths \[\]'):
         open_dataset('nyu_labelled', root=path)
+
+
+def test_ddad_reads_one_part_and_names_what_is_broken(tmp_path: Path) -> None:
+    ddad(tmp_path)
+    assert len(open_dataset('ddad', root=tmp_path, part='val')) == 1
+    with pytest.raises(DataError, match='holds no image of DDAD'):
+        open_dataset('ddad', root=tmp_path, part='train')
+    with pytest.raises(ConfigError, match=r"part is 'x'; ddad.json has train, val"):
+        open_dataset('ddad', root=tmp_path, part='x')
+    with pytest.raises(ConfigError, match=r"camera_name is 'front'; DDAD has CAMERA_01"):
+        open_dataset('ddad', root=tmp_path, camera_name='front')
+    dataset = open_dataset('ddad', root=tmp_path)
+    next(tmp_path.glob('*/point_cloud/*/*.npz')).write_bytes(b'PK')
+    with pytest.raises(DataError, match=r'scan .*npz cannot be read'):
+        _ = dataset[0]
+    path = tmp_path / '000000/scene_5c56.json'
+    path.write_text('{"data": [{"key": "a"}], "samples": [{"datum_keys": ["a"]}]}')
+    with pytest.raises(DataError, match=r"scene .* lacks 'id'"):
+        open_dataset('ddad', root=tmp_path)
 
 
 def test_an_unknown_option_names_the_known_ones(tmp_path: Path) -> None:

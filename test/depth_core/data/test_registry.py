@@ -39,7 +39,9 @@ def test_what_a_data_set_offers_it_takes_options_for(name: str) -> None:
 def test_an_option_of_several_data_sets_says_what_it_is_for_each() -> None:
     found = evaluation_options()
     assert (
-        found['camera'].help == 'synthetic: the camera; kitti: without split: left, right or both'
+        found['camera'].help
+        == 'synthetic: the camera; kitti: without split: left, right or both; '
+        'kitti_odometry: left, right, gray_left or gray_right'
     )
     assert found['depth_unit_m'].kind('0.001') == 0.001
 

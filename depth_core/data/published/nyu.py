@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from depth_core.contracts import Intrinsics
+from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.ground_truth import describe_files
-from depth_core.data.images import check_size, make_sample, require_folder
 from depth_core.data.planes import read_depth_png
-from depth_core.data.sample import Sample
+from depth_core.data.published.pairs import Pair, PairDataset
 from depth_core.data.text import read_lines
 from depth_core.errors import DataError
 from depth_core.files import visible_paths
 from depth_core.geometry import resize_intrinsics
-from depth_core.images import read_image
 
 NYU_INTRINSICS: Final = Intrinsics(
     fx_px=518.8579, fy_px=519.46961, cx_px=325.58245, cy_px=253.73617, height=480, width=640
@@ -33,21 +30,8 @@ _COLOUR_ENDINGS: Final = ('.jpg', '.jpeg', '.png')
 _LOG = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class NyuPair:
-    """A colour image and its depth."""
-
-    image: Path
-    depth: Path
-
-    @property
-    def key(self) -> str:
-        """The image with its scene folder."""
-        return f'{self.image.parent.name}/{self.image.stem}'
-
-
-class NyuDataset:
-    """Pairs of colour and depth images of NYU Depth v2.
+class NyuDataset(PairDataset):
+    """Pairs of colour and depth images of NYU Depth v2; see `PairDataset` for the options.
 
     Depth files of 16 bits are millimetres; files of 8 bits, as in the DenseDepth training set,
     have 255 = 10 m. Code 0 means no ground truth. Without a list the pairs are found by name,
@@ -56,68 +40,44 @@ class NyuDataset:
     `X_depth.png`, in the folder and one below it; an image without such a partner is left out
     and logged.
 
-    Args:
-        root: Folder of the images.
-        split: List of pairs, `scene/rgb_1.jpg scene/sync_depth_1.png [focal]` or, when it ends in
-            .csv, `data/scene/1.jpg,data/scene/1.png`, relative to `root`. Plain or .gz.
-        height: Rows of a sample; native when None.
-        width: Columns of a sample; native when None.
-
-    Raises:
-        DataError: The folder or list is missing, empty or malformed.
+    A line of a list is `scene/rgb_1.jpg scene/sync_depth_1.png [focal]` or, when its name ends in
+    .csv, `data/scene/1.jpg,data/scene/1.png`, relative to `root`; plain or .gz.
     """
 
-    def __init__(
-        self,
-        root: Path | str,
-        *,
-        split: Path | str | None = None,
-        height: int | None = None,
-        width: int | None = None,
-    ) -> None:
-        check_size(height, width)
-        self.root = Path(root)
-        require_folder(self.root, 'NYU')
-        self.height, self.width = height, width
-        self.pairs = (
-            _find_pairs(self.root) if split is None else _read_list(Path(split), self.root)
-        )
+    title = 'NYU'
+    layout = (
+        'rgb_00000.jpg with sync_depth_00000.png, or X_rgb.png with X_depth.png, there or one '
+        'folder below,'
+    )
 
-    def __len__(self) -> int:
-        return len(self.pairs)
+    def find(self) -> Sequence[Pair]:
+        """The pairs by their names."""
+        return _find_pairs(self.root)
 
-    def __getitem__(self, index: int) -> Sample:
-        pair = self.pairs[index]
-        image = read_image(pair.image)
-        depth_m = read_depth_png(
+    def listed(self, split: Path) -> Sequence[Pair]:
+        """The pairs of a list.
+
+        Raises:
+            DataError: The list is missing, empty or malformed, or a file of it is not there.
+        """
+        return _read_list(split, self.root)
+
+    def read_depth(self, pair: Pair) -> Float32Array:
+        """Millimetres, or 25.5 codes a metre, by the bits of the file."""
+        return read_depth_png(
             pair.depth, unit_m=_MILLIMETRE, eight_bit_unit_m=_EIGHT_BIT_RANGE_M / 255.0
         )
-        rows, columns = image.shape[:2]
-        return make_sample(
-            image,
-            depth_m,
-            resize_intrinsics(NYU_INTRINSICS, height=rows, width=columns),
-            key=pair.key,
-            height=self.height,
-            width=self.width,
-        )
 
-    def has_depth(self, index: int) -> bool:
-        """Whether the depth file of the pair at `index` is there."""
-        return self.pairs[index].depth.is_file()
-
-    def depth_looked_for(self) -> str:
-        """Which depth file is missing."""
-        lost = next(pair.depth for pair in self.pairs if not pair.depth.is_file())
-        return f'{lost} is gone; restore it.'
-
-    def sources(self, index: int) -> tuple[Path, ...]:
-        """The files that the sample at `index` is made from."""
-        pair = self.pairs[index]
-        return (pair.image, pair.depth)
+    def camera(self, _pair: Pair, height: int, width: int) -> Intrinsics:
+        """That of the toolbox."""
+        return resize_intrinsics(NYU_INTRINSICS, height=height, width=width)
 
 
-def _find_pairs(root: Path) -> Sequence[NyuPair]:
+def _pair(image: Path, depth: Path) -> Pair:
+    return Pair(image=image, depth=depth, key=f'{image.parent.name}/{image.stem}')
+
+
+def _find_pairs(root: Path) -> Sequence[Pair]:
     files = sorted((*visible_paths(root), *visible_paths(root, '*/*')))
     depths = {(path.parent, path.stem): path for path in files if path.suffix.lower() == '.png'}
     pairs, alone = [], []
@@ -127,7 +87,7 @@ def _find_pairs(root: Path) -> Sequence[NyuPair]:
             continue
         depth = depths.get((image.parent, stem))
         if depth is not None:
-            pairs.append(NyuPair(image=image, depth=depth))
+            pairs.append(_pair(image, depth))
         else:
             alone.append(image)
     if alone:
@@ -138,12 +98,6 @@ def _find_pairs(root: Path) -> Sequence[NyuPair]:
             root,
             describe_files(alone),
         )
-    if not pairs:
-        message = (
-            f'{root} holds no NYU pair; it must hold rgb_00000.jpg with sync_depth_00000.png, or '
-            'X_rgb.png with X_depth.png, there or one folder below, or be given with a list.'
-        )
-        raise DataError(message)
     return pairs
 
 
@@ -159,7 +113,7 @@ def _depth_stem(image: Path) -> str | None:
     return None
 
 
-def _read_list(split: Path, root: Path) -> Sequence[NyuPair]:
+def _read_list(split: Path, root: Path) -> Sequence[Pair]:
     csv = '.csv' in split.suffixes
     pairs = []
     for number, line in read_lines(split):
@@ -170,7 +124,7 @@ def _read_list(split: Path, root: Path) -> Sequence[NyuPair]:
             message = f'line {number} of list {split} is {line!r}; a line is {rule!r}.'
             raise DataError(message)
         image, depth = (root / word.strip().lstrip('/') for word in words[:2])
-        pairs.append(NyuPair(image=image, depth=depth))
+        pairs.append(_pair(image, depth))
     missing = [path for pair in pairs for path in (pair.image, pair.depth) if not path.is_file()]
     if missing:
         message = (
