@@ -29,7 +29,7 @@ from depth_ros.messages.camera_info import (
     rotation_of,
 )
 from depth_ros.messages.conversions import nanoseconds
-from depth_ros.messages.point_cloud import RayCache
+from depth_ros.messages.point_cloud import CloudMemory, RayCache
 from depth_ros.model.opened_size import OpenedSize
 from depth_ros.scale.metric import MetricScale
 from depth_ros.scale.scene import Scene
@@ -68,6 +68,7 @@ class FrameDepth:
         self._size = size
         self._image_topic = image_topic
         self._rays = RayCache()
+        self._cloud_memory = CloudMemory()
         self._rectifier = Rectifier(infos, image_topic=image_topic, log=log)
         self._cameras = FrameCameras(
             manifest=manifest, infos=infos, image_topic=image_topic, log=log
@@ -137,6 +138,7 @@ class FrameDepth:
             depth=depth,
             relative=answer if Part.RELATIVE in needed else None,
             camera_info=info,
+            cloud_memory=self._cloud_memory,
         )
 
     def _answer(

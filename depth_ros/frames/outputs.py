@@ -123,6 +123,7 @@ def _points(result: FrameResult) -> PointCloud2:
         rgb=result.colours if options.color else None,
         confidence=depth.confidence if options.needs_confidence else None,
         keep=np.isfinite(result.shown_m) if result.settings.depth.filters else None,
+        memory=result.cloud_memory,
     )
 
 

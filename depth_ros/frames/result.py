@@ -14,6 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from depth_core.contracts import DepthMap, Float32Array, Uint8Array
+from depth_ros.messages.point_cloud import CloudMemory
 from depth_ros.settings import Settings
 
 
@@ -42,6 +43,8 @@ class FrameResult:
     depth: DepthMap | None = None
     relative: DepthMap | None = None
     camera_info: CameraInfo | None = None
+    cloud_memory: CloudMemory | None = None
+    """Where clouds are written; None = each has its own bytes."""
 
     @property
     def parts(self) -> Part:

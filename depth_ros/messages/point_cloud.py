@@ -8,6 +8,7 @@ copy into the message layout and the filters that are switched on.
 from __future__ import annotations
 
 import sys
+from typing import Final
 
 import cv2
 import numpy as np
@@ -20,6 +21,8 @@ from depth_ros.messages.camera_info import TabulatedRays, rays
 from depth_ros.options.output import CloudOptions
 
 _NEIGHBOURHOOD = np.ones((3, 3), np.uint8)
+_POINTS_AT_ONCE: Final = 1 << 16
+"""So many points, with the planes they are made of, stay in the cache of a processor."""
 
 
 class RayCache:
@@ -51,6 +54,23 @@ class RayCache:
         return self._rays
 
 
+class CloudMemory:
+    """A message that is filled again for the next cloud of the same size.
+
+    What was made with it holds until then: publish it first.
+    """
+
+    def __init__(self) -> None:
+        self._message = PointCloud2()
+
+    def of_size(self, size: int) -> PointCloud2:
+        """Return a message whose data are `size` bytes of any value."""
+        if len(self._message.data) != size:
+            self._message = PointCloud2()
+            self._message.data.frombytes(bytes(size))  # assigning an array copies it
+        return self._message
+
+
 def point_cloud(
     depth_m: Float32Array,
     pixel_rays: Float32Array,
@@ -60,6 +80,7 @@ def point_cloud(
     rgb: Uint8Array | None = None,
     confidence: Float32Array | None = None,
     keep: BoolArray | None = None,
+    memory: CloudMemory | None = None,
 ) -> PointCloud2:
     """Return the organised cloud of a depth map.
 
@@ -71,33 +92,38 @@ def point_cloud(
         rgb: [H, W, 3] the image; needed when `options.color`.
         confidence: [H, W]; needed when `options.needs_confidence`.
         keep: [H, W] pixels that may become points; None where all may.
+        memory: What the bytes of an organised cloud are written to; None = new ones.
 
     Returns:
         H' x W' points: float32 x, y, z, then `rgb` (0xRRGGBB in the bits of a float32, as PCL
         and rviz read it) and `confidence` where asked for. Filtered points are NaN; where the
         options want no organised cloud they are left out, and the others stand in one row.
     """
-    every = (slice(None, None, options.stride),) * 2
-    usable = _usable(depth_m, confidence, options)
-    if keep is not None:
-        usable &= keep
-    usable = usable[every]
-    if np.isnan(pixel_rays.sum()):  # some pixels have no ray, so they are no points either
-        usable = usable & ~np.isnan(pixel_rays[0])
-    z = np.where(usable, depth_m[every], np.float32(np.nan))
-    planes = [pixel_rays[0] * z, pixel_rays[1] * z, z]
     names = ['x', 'y', 'z']
     if options.color and rgb is not None:
-        planes.append(_packed_rgb(rgb[every]))
         names.append('rgb')
     if options.confidence and confidence is not None:
-        planes.append(np.ascontiguousarray(confidence[every]))
         names.append('confidence')
-    points = np.asarray(cv2.merge(planes))  # [H', W', fields]
+    height, width = pixel_rays.shape[1:]
+    message = (memory or CloudMemory()).of_size(4 * height * width * len(names))
+    points = np.frombuffer(message.data, np.float32).reshape(height, width, len(names))
+    at_once = max(1, _POINTS_AT_ONCE // max(1, width))
+    for first in range(0, height, at_once):
+        rows = slice(first, min(first + at_once, height))
+        planes = _planes(
+            rows,
+            depth_m,
+            pixel_rays,
+            options=options,
+            rgb=rgb,
+            confidence=confidence,
+            keep=keep,
+        )
+        cv2.merge(planes, dst=points[rows])
     if not options.organized:
         points = points[np.isfinite(points[..., :3]).all(axis=-1)][None]
-
-    message = PointCloud2()
+        message = PointCloud2()
+        message.data.frombytes(points.reshape(-1).view(np.uint8).data)
     message.header = header
     message.height, message.width = points.shape[:2]
     message.fields = [
@@ -108,21 +134,51 @@ def point_cloud(
     message.point_step = 4 * len(names)
     message.row_step = message.point_step * message.width
     message.is_dense = not options.organized
-    message.data.frombytes(points.reshape(-1).view(np.uint8).data)
     return message
 
 
-def _usable(
-    depth_m: Float32Array, confidence: Float32Array | None, options: CloudOptions
-) -> BoolArray:
-    keep = np.isfinite(depth_m)
+def _planes(
+    rows: slice,
+    depth_m: Float32Array,
+    pixel_rays: Float32Array,
+    *,
+    options: CloudOptions,
+    rgb: Uint8Array | None,
+    confidence: Float32Array | None,
+    keep: BoolArray | None,
+) -> list[Float32Array]:
+    """The fields of some rows of points, each [rows, W'] in the order of their names."""
+    step = options.stride
+    pixels = slice(rows.start * step, (rows.stop - 1) * step + 1, step), slice(None, None, step)
+    z = depth_m[pixels]
+    usable = np.isfinite(z)
     if options.edge_ratio > 0.0:
-        keep &= ~flying_pixels(depth_m, ratio=options.edge_ratio)
+        usable &= ~_edges_at(pixels, depth_m, options.edge_ratio)
     if options.max_range_m > 0.0:
-        keep &= depth_m <= options.max_range_m
+        usable &= z <= options.max_range_m
     if options.min_confidence > 0.0 and confidence is not None:
-        keep &= confidence >= options.min_confidence
-    return keep
+        usable &= confidence[pixels] >= options.min_confidence
+    if keep is not None:
+        usable &= keep[pixels]
+    x, y = pixel_rays[:, rows]
+    without_ray = np.isnan(x)
+    if without_ray.any():
+        usable &= ~without_ray
+    z = np.where(usable, z, np.float32(np.nan))
+    planes = [x * z, y * z, z]
+    if options.color and rgb is not None:
+        planes.append(_packed_rgb(rgb[pixels]))
+    if options.confidence and confidence is not None:
+        planes.append(np.ascontiguousarray(confidence[pixels]))
+    return planes
+
+
+def _edges_at(pixels: tuple[slice, slice], depth_m: Float32Array, ratio: float) -> BoolArray:
+    """`flying_pixels` of some rows and columns, without those of all others."""
+    rows, columns = pixels
+    above = max(rows.start - 1, 0)
+    edges = flying_pixels(depth_m[above : rows.stop + 1], ratio=ratio)
+    return edges[rows.start - above : rows.stop - above : rows.step, columns]
 
 
 def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -11,7 +13,7 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array
-from depth_ros.messages.point_cloud import RayCache, flying_pixels, point_cloud
+from depth_ros.messages.point_cloud import CloudMemory, RayCache, flying_pixels, point_cloud
 from depth_ros.options.output import CloudOptions
 
 HEIGHT, WIDTH = 48, 64
@@ -221,3 +223,36 @@ def test_where_a_changing_lens_has_no_ray_none_is_made_up() -> None:
     assert np.isnan(exact[0]).any()
     assert np.isnan(found[:, np.isnan(exact[0])]).mean() > 0.95, 'but points between rays'
     assert np.isfinite(found[0]).mean() > 0.5 * np.isfinite(exact[0]).mean()
+
+
+@pytest.mark.parametrize('stride', [1, 3])
+def test_clouds_are_made_in_parts_that_do_not_show(
+    stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    depth = np.random.default_rng(1).uniform(1.0, 1.3, (HEIGHT, WIDTH)).astype(np.float32)
+    depth[20, 30], depth[7] = np.nan, np.inf
+    rgb = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    options = dataclasses.replace(PLAIN, color=True, edge_ratio=0.2, stride=stride)
+    whole = fields(cloud(depth, options, rgb=rgb))
+    monkeypatch.setattr('depth_ros.messages.point_cloud._POINTS_AT_ONCE', 4 * WIDTH)
+    parts = fields(cloud(depth, options, rgb=rgb))
+    assert 0 < np.isnan(whole['z']).sum() < whole['z'].size
+    for name, values in whole.items():
+        assert_array_equal(parts[name].view(np.uint32), values.view(np.uint32), name)
+
+
+def test_memory_is_taken_again_and_nothing_of_the_former_cloud_stays() -> None:
+    memory, rays = CloudMemory(), RayCache()(camera(), rectified=True, stride=1)
+    first = level()
+    first[:5] = np.nan
+    kept = point_cloud(first, rays, header=Header(), options=PLAIN, memory=memory)
+    again = point_cloud(level(6.0), rays, header=Header(), options=PLAIN, memory=memory)
+    assert again.data is kept.data
+    assert_array_equal(fields(again)['z'], 6.0)
+    dense = dataclasses.replace(PLAIN, organized=False)
+    few = point_cloud(first, rays, header=Header(), options=dense, memory=memory)
+    assert len(few.data) == 12 * few.width < len(again.data)
+    smaller = RayCache()(camera(), rectified=True, stride=2)
+    halved = dataclasses.replace(PLAIN, stride=2)
+    other = point_cloud(level(), smaller, header=Header(), options=halved, memory=memory)
+    assert_array_equal(fields(other)['z'], 4.0)
