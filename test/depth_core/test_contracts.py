@@ -5,7 +5,6 @@ import dataclasses
 import math
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +19,7 @@ from depth_core.contracts import (
     OutputSpec,
     probability_within_factor,
 )
-from depth_core.errors import ConfigError, DataError, DepthError, unknown_name
-from depth_core.files import replaced_atomically, replaced_together
+from depth_core.errors import ConfigError, DataError, unknown_name
 
 
 def test_confidence_equals_the_laplace_probability_found_by_sampling() -> None:
@@ -95,42 +93,6 @@ def test_capitals_and_blanks_do_not_hide_the_nearest_name() -> None:
     assert "unknown encoding 'RGB8 '; did you mean 'rgb8'?" in unknown_name(
         'encoding', 'RGB8 ', ['mono8', 'rgb8', '16UC1']
     )
-
-
-def test_a_failed_write_leaves_the_former_file(tmp_path: Path) -> None:
-
-    path = tmp_path / 'answer.txt'
-    path.write_text('former')
-
-    def fill_the_disk() -> None:
-        with replaced_atomically(path) as temporary:
-            temporary.write_text('half')
-            raise OSError(28, 'No space left on device')
-
-    with pytest.raises(DepthError, match='cannot write'):
-        fill_the_disk()
-    assert path.read_text() == 'former'
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_files_that_belong_together_come_together_or_not_at_all(tmp_path: Path) -> None:
-    path = tmp_path / 'graph.onnx'
-    path.write_text('former')
-
-    def write(*, fail: bool) -> None:
-        with replaced_together(path) as folder:
-            (folder / 'graph.onnx').write_text('new')
-            (folder / 'graph.data').write_text('weights')
-            if fail:
-                raise OSError(28, 'No space left on device')
-
-    with pytest.raises(DepthError, match='cannot write'):
-        write(fail=True)
-    assert path.read_text() == 'former'
-    assert list(tmp_path.iterdir()) == [path]
-    write(fail=False)
-    assert path.read_text() == 'new'
-    assert sorted(file.name for file in tmp_path.iterdir()) == ['graph.data', 'graph.onnx']
 
 
 def test_an_inverse_of_unknown_scale_claims_no_probability() -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from depth_core.errors import DepthError
+from depth_core.files import give_back, try_lock
 from depth_core.runtime.engine.entry import Entry, EntryError, now, stem_of
 from depth_core.runtime.engine.folder import (
     UnavailableError,
@@ -27,7 +28,7 @@ from depth_core.runtime.engine.folder import (
     default_folder,
     private_folder,
 )
-from depth_core.runtime.engine.locks import give_back, locked, try_lock
+from depth_core.runtime.engine.locks import locked
 from depth_core.runtime.engine.plan_files import LOCK, PLAN, USE, PlanFiles
 
 LIMIT_BYTES: Final = 8 << 30

@@ -1,26 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks between processes and threads, which go with whoever holds them, however that ends."""
+"""Waiting for a lock between processes and threads."""
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from depth_core.runtime.engine.folder import FILE_MODE
+from depth_core.files import give_back, try_lock
 from depth_core.runtime.engine.options import BuildCancelledError
-
-_logger = logging.getLogger(__name__)
 
 _ASK_AGAIN_S: Final = 0.1
 _REPORT_S: Final = 2.0
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @contextmanager
@@ -60,42 +54,3 @@ def locked(
         yield
     finally:
         give_back(held)
-
-
-def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Take the lock file `path` if it is free.
-
-    Returns:
-        A descriptor that holds the lock until it is closed; None when another holds it.
-
-    Raises:
-        OSError: The file cannot be made.
-    """
-    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-    while True:
-        descriptor = os.open(path, _FLAGS, FILE_MODE)
-        try:
-            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError as error:
-            _logger.debug('no lock on %s: %s', path, error)
-            return descriptor
-        if _is_still(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # whoever held it has deleted it
-
-
-def give_back(descriptor: int) -> None:
-    """Release a lock, in processes too that were forked meanwhile and hold it open."""
-    with suppress(OSError):
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-    os.close(descriptor)
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

@@ -2,8 +2,7 @@
 """The files of plans in one private folder: written whole, read only as they were written.
 
 A plan `<stem>.plan` stands beside its record `<stem>.json`, which is written last: a plan without
-a record does not exist. Each is written under another name and renamed. A process that is killed
-leaves temporary files behind, which the next one that has the lock of the same stem deletes.
+a record does not exist; the next process that has the lock of its stem deletes it.
 """
 
 from __future__ import annotations
@@ -11,15 +10,20 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Final
 
-from depth_core.files import replaced_atomically, write_text_atomically
+from depth_core.files import (
+    give_back,
+    replaced_atomically,
+    sweep,
+    sync_folder,
+    try_lock,
+    write_text_atomically,
+)
 from depth_core.runtime.engine.entry import Entry, EntryError
 from depth_core.runtime.engine.folder import FILE_MODE, FOLDER_MODE, read_private
-from depth_core.runtime.engine.locks import give_back, try_lock
 
 PLAN: Final = '.plan'
 RECORD: Final = '.json'
@@ -35,8 +39,6 @@ STEM_LENGTH: Final = 32
 
 _QUARANTINED: Final = 3
 """Plans kept for whoever wants to know what happened to them."""
-
-_LEFT_AFTER_S: Final = 3600.0
 
 _logger = logging.getLogger(__name__)
 
@@ -103,7 +105,7 @@ class PlanFiles:
         except BaseException:
             self.delete(entry.stem)
             raise
-        self._sync()
+        sync_folder(self.folder)
 
     def write_record(self, entry: Entry) -> None:
         """Put a record in the place of the former one.
@@ -162,22 +164,16 @@ class PlanFiles:
                     path.unlink()
 
     def sweep(self, held: str | None = None) -> None:
-        """Delete what processes that were killed left: temporary files, plans without record.
+        """Delete what processes that were killed left: unfinished files, plans without record.
 
         Args:
             held: Stem whose lock the caller has; of other stems only those that nobody has.
         """
-        for path in [*self.folder.iterdir(), *(self.folder / TIMINGS).glob('.*')]:
-            stem = path.name[1 : STEM_LENGTH + 1] if path.name.startswith('.') else path.stem
-            left = path.name.startswith('.') or (
-                path.suffix == PLAN and not self.path(stem, RECORD).exists()
-            )
-            if not left or path.is_dir():  # no folder is made here under such a name
-                continue
-            if not _is_stem(stem):
-                if _age_s(path) > _LEFT_AFTER_S:
-                    with contextlib.suppress(OSError):
-                        path.unlink()  # of a file that has no lock
+        for folder in (self.folder, self.folder / TIMINGS):
+            sweep(folder)
+        for path in self.folder.glob(f'*{PLAN}'):
+            stem = path.stem
+            if not _is_stem(stem) or self.path(stem, RECORD).exists():
                 continue
             lock = None if stem == held else self._try(stem, LOCK)
             if stem == held or lock is not None:
@@ -193,22 +189,6 @@ class PlanFiles:
         except OSError:
             return None
 
-    def _sync(self) -> None:
-        """Have the names on the disk too; where that fails, a plan is built again."""
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
 
 def _is_stem(name: str) -> bool:
     return len(name) == STEM_LENGTH and not name.strip('0123456789abcdef')
-
-
-def _age_s(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is there: text as any system writes it, states of files, which are the user's own."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from depth_core.errors import DataError
+
+_BYTE_ORDER_MARKS: Final = (
+    (codecs.BOM_UTF8, 'utf-8-sig'),
+    (codecs.BOM_UTF32_LE, 'utf-32'),
+    (codecs.BOM_UTF32_BE, 'utf-32'),
+    (codecs.BOM_UTF16_LE, 'utf-16'),
+    (codecs.BOM_UTF16_BE, 'utf-16'),
+)
+"""The mark a text may begin with, and its encoding; UTF-32 first, for UTF-16 begins like it."""
+
+_SYSTEM_FILES: Final = {'thumbs.db', 'desktop.ini', '__macosx'}
+"""Files and folders that systems put beside a user's, lower case; all others begin with a dot."""
+
+
+def read_text(path: Path) -> str:
+    """Read a text file in UTF-8, or in the encoding that its byte order mark states.
+
+    Raises:
+        OSError: The file cannot be read.
+        UnicodeError: It is not text in that encoding.
+    """
+    return decode_text(path.read_bytes())
+
+
+def decode_text(content: bytes) -> str:
+    """Decode a text in UTF-8, or in the encoding that its byte order mark states; drop the mark.
+
+    Raises:
+        UnicodeError: It is not text in that encoding.
+    """
+    marked = (name for mark, name in _BYTE_ORDER_MARKS if content.startswith(mark))
+    encoding = next(marked, 'utf-8')
+    if encoding == 'utf-8' and b'\0' in content:
+        message = 'it has zero bytes, as UTF-16 without a byte order mark and binary files have'
+        raise UnicodeError(message)
+    return content.decode(encoding)
+
+
+class FileState(NamedTuple):
+    """What changes when the content of a file does."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+
+def state_of(path: Path) -> FileState | None:
+    """The state of a file; None when it does not exist."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return FileState(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file is the system's and not the user's: `._a.jpg`, `.DS_Store`, `Thumbs.db`."""
+    return path.name.startswith('.') or path.name.lower() in _SYSTEM_FILES
+
+
+def visible_paths(folder: Path, pattern: str = '*') -> list[Path]:
+    """What matches a pattern in a folder, sorted, without hidden files and folders."""
+    return sorted(
+        path
+        for path in folder.glob(pattern)
+        if not any(is_hidden(Path(part)) for part in path.relative_to(folder).parts)
+    )
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path is UTF-8, as libraries written in C++ need it; other bytes are escaped."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def read_unchanged(path: Path) -> Iterator[None]:
+    """Refuse a file that is written or replaced while the block reads it, once or several times.
+
+    Raises:
+        DataError: Its state after the block is not that of before.
+    """
+    before = state_of(path)
+    yield
+    if state_of(path) != before:
+        message = f'{path} was changed while it was read; run the command again.'
+        raise DataError(message)
