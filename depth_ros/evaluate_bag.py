@@ -8,7 +8,6 @@ the node has; no ROS is needed. `--through_ros` asks the live node instead.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import shlex
@@ -174,7 +173,7 @@ def _context(given: Sequence[str], options: Namespace, request: BagRequest) -> R
     return ReportContext(
         command=shlex.join(['python', '-m', 'depth_ros.evaluate_bag', *given]),
         model=str(request.model),
-        model_sha256=hashlib.sha256(request.model.read_bytes()).hexdigest(),
+        model_sha256=request.model_sha256,
         manifest=json.loads(open_model(request).manifest.to_json()),
         dataset='bag',
         data=', '.join(str(path) for path in options.bags),

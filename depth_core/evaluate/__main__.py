@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import logging
 import shlex
@@ -40,6 +39,7 @@ from depth_core.evaluate.run import Calibrated, Run, evaluate_dataset
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
 from depth_core.evaluate.scoring import PredictsClasses, Scorer
 from depth_core.evaluate.verdict import verdict
+from depth_core.files import read_unchanged, sha256_of
 from depth_core.focal_options import add_assumed_option
 from depth_core.geometry import intrinsics_from_focal, intrinsics_from_hfov
 from depth_core.metrics import (
@@ -75,17 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.calibrate is not None:
         check_calibration(model, options.calibrate)
     dataset, name = _open_data(options)
-    predictor = _opened(model, options)
+    with read_unchanged(model):
+        model_sha256 = sha256_of(model)
+        predictor = _opened(model, options)
     calibrated = None
     if options.calibrate is not None:
         dataset, calibrated = _calibrate(model, predictor, dataset, protocol, options)
         model = options.calibrate
-        predictor = _opened(model, argparse.Namespace(**vars(options) | {'manifest': None}))
+        with read_unchanged(model):
+            model_sha256 = sha256_of(model)
+            predictor = _opened(model, argparse.Namespace(**vars(options) | {'manifest': None}))
     run = replace(_evaluate(predictor, dataset, protocol, options), calibrated=calibrated)
     context = ReportContext(
         command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
         model=str(model),
-        model_sha256=hashlib.sha256(model.read_bytes()).hexdigest(),
+        model_sha256=model_sha256,
         manifest=json.loads(predictor.manifest.to_json()),
         dataset=name,
         data=str(options.data),

@@ -8,7 +8,6 @@ that network; the report names it.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812  torch's own name for it
 
 from depth_core.contracts import Uint8Array
 from depth_core.errors import CheckpointError
+from depth_core.files import read_unchanged, sha256_of
 from depth_core.metrics.classes import CLASS_NAMES
 from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
 from depth_core.weights.checkpoint import SUFFIX, load_model
@@ -50,7 +50,9 @@ class PredictedLabels:
                 '--model.options.semantic_weights.'
             )
             raise CheckpointError(message)
-        model = load_model(path)
+        with read_unchanged(path):
+            model = load_model(path)
+            digest = sha256_of(path)
         semantics = getattr(model, 'semantics', None)
         if not isinstance(semantics, FrozenSemantics):
             message = (
@@ -67,7 +69,6 @@ class PredictedLabels:
             raise CheckpointError(message)
         self.size = model.spec.default_size
         """(height, width) at which the network sees images, pixels."""
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
         self.source = f'{path} (sha256 {digest[:_DIGITS_SHOWN]}...)'
         """The file, for the report."""
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from depth_core.errors import DataError, DepthError
+from depth_core.errors import DataError
 from depth_core.evaluate.frames import FrameTable
 from depth_core.evaluate.page import Pictures, render_page
 from depth_core.evaluate.panels import Panel
@@ -24,6 +21,7 @@ from depth_core.evaluate.plots import draw_plots
 from depth_core.evaluate.provenance import ReportContext, environment
 from depth_core.evaluate.run import Recording, Run
 from depth_core.evaluate.verdict import verdict
+from depth_core.files import check_writable, replaced_folder
 from depth_core.manifest import plain
 from depth_core.metrics import GIVEN, Evaluation, ImageScore
 
@@ -51,12 +49,7 @@ def check_output(folder: Path) -> None:
             'it is left alone: choose another folder.'
         )
         raise DataError(message)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name}.'):
-            pass
-    except OSError as error:
-        raise DepthError(_cannot_write(folder, error)) from error
+    check_writable(folder)
 
 
 def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
@@ -94,7 +87,9 @@ def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
     for name, picture in (('worst', pictures.worst), ('best', pictures.best)):
         if picture is not None:
             files[f'image_{name}.jpg'] = picture
-    _write_folder(folder, files)
+    with replaced_folder(folder) as fresh:
+        for name, written in files.items():
+            (fresh / name).write_bytes(written)
     return folder / HTML_NAME
 
 
@@ -232,34 +227,3 @@ def _image(score: ImageScore) -> dict[str, object]:
         'shift': score.shift,
         'metrics': None if score.sums is None else score.sums.metrics(),
     }
-
-
-def _write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Put files into a new folder beside `folder`, then let it take its place."""
-    fresh = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.'))
-        for name, content in files.items():
-            with (fresh / name).open('wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.chmod(0o755)
-        former = fresh.with_name(f'{fresh.name}.former')
-        if folder.exists():
-            folder.rename(former)
-        fresh.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    except OSError as error:
-        raise DepthError(_cannot_write(folder, error)) from error
-    finally:
-        if fresh is not None and fresh.exists():
-            shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _cannot_write(folder: Path, error: OSError) -> str:
-    return (
-        f'cannot write report {folder}: {error.strerror or error}. '
-        'A former report is untouched; free space or choose another folder.'
-    )

@@ -22,7 +22,7 @@ from depth_core.manifest import Manifest, manifest_path
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.engine.ahead import build_ahead
 from depth_core.runtime.parity_images import SEED
-from depth_core.weights.checkpoint import load_model, read_checkpoint
+from depth_core.weights.checkpoint import network_of, read_checkpoint
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -52,7 +52,7 @@ def _export(options: argparse.Namespace) -> str:
     checkpoint = read_checkpoint(options.checkpoint)
     provenance = dict(checkpoint.provenance or {})
     manifest = export_onnx(
-        load_model(options.checkpoint),
+        network_of(checkpoint, source=str(options.checkpoint)),
         options.output,
         height=options.height,
         width=options.width,

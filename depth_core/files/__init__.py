@@ -14,11 +14,13 @@ from depth_core.files.reading import (
     is_utf8,
     read_text,
     read_unchanged,
+    sha256_of,
     state_of,
     visible_paths,
 )
 from depth_core.files.unfinished import scratch_folder, sweep, unfinished_folder
 from depth_core.files.writing import (
+    check_writable,
     replaced_atomically,
     replaced_folder,
     replaced_together,
@@ -28,6 +30,7 @@ from depth_core.files.writing import (
 
 __all__ = [
     'FileState',
+    'check_writable',
     'decode_text',
     'give_back',
     'is_hidden',
@@ -38,6 +41,7 @@ __all__ = [
     'replaced_folder',
     'replaced_together',
     'scratch_folder',
+    'sha256_of',
     'state_of',
     'sweep',
     'sync_folder',

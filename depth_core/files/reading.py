@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -19,6 +20,9 @@ _BYTE_ORDER_MARKS: Final = (
     (codecs.BOM_UTF16_BE, 'utf-16'),
 )
 """The mark a text may begin with, and its encoding; UTF-32 first, for UTF-16 begins like it."""
+
+_CHUNK: Final = 1 << 22
+"""Bytes that are hashed at once."""
 
 _SYSTEM_FILES: Final = {'thumbs.db', 'desktop.ini', '__macosx'}
 """Files and folders that systems put beside a user's, lower case; all others begin with a dot."""
@@ -86,6 +90,19 @@ def is_utf8(path: Path) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of the content of a file, in hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open('rb', buffering=0) as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 @contextlib.contextmanager

@@ -135,6 +135,17 @@ def replaced_folder(path: Path) -> Iterator[Path]:
         sync_folder(target.parent)
 
 
+def check_writable(path: Path) -> None:
+    """See, before any work, that a folder can be made at `path`; sweep what killed ones left.
+
+    Raises:
+        DepthError: Its parent cannot be made or written, or `path` is no folder.
+    """
+    target = _target(path, stat.S_IFDIR)
+    with _written(path), unfinished_folder(target.parent, target.name):
+        pass
+
+
 def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write UTF-8 `text` to `path` through `replaced_atomically`.
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from depth_core.errors import ConfigError, ModelError
+from depth_core.files import state_of
 from depth_core.manifest import Manifest, read_manifest
 from depth_core.presets import find
 from depth_core.runtime.backends import (
@@ -38,6 +39,7 @@ class SizedModel:
                 of a graph that has only one.
         """
         self._request = request
+        self._state = state_of(request.path)
         self._framing = framing
         self.manifest: Manifest | None = None
         """Of a graph; None for a checkpoint."""
@@ -69,7 +71,17 @@ class SizedModel:
             return lambda _: opened.backend
         if not self._follows:
             return None
-        return lambda size: open_warm(opened.name, replace(opened.request, size=size))
+
+        def reopen(size: Size) -> Backend:
+            if state_of(self._request.path) != self._state:
+                message = (
+                    f'{self._request.path} was changed after it was opened, and cannot be opened '
+                    f'at {size[0]}x{size[1]} as what it was; open the model again.'
+                )
+                raise ModelError(message)
+            return open_warm(opened.name, replace(opened.request, size=size))
+
+        return reopen
 
 
 def chosen_manifest(manifest: Manifest | Path | str, model: Path) -> Manifest:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import math
@@ -30,7 +31,8 @@ from depth_core.train.run_folder import (
     RunFolder,
     describe,
     find_resumed,
-    open_run_folder,
+    run_folder_of,
+    take_up,
     write_description,
 )
 from depth_core.train.settings import TrainerSettings, TrainSettings
@@ -53,6 +55,13 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         DepthError: Settings contradict each other or the machine, data or checkpoints are missing
             or broken, the loss is no longer finite, or a file cannot be written.
     """
+    with contextlib.ExitStack() as held:
+        return _train(settings, console, held)
+
+
+def _train(
+    settings: TrainSettings, console: Console | None, held: contextlib.ExitStack
+) -> RunFolder:
     recipe, trainer = settings.recipe, settings.trainer
     fabric = open_fabric(trainer, partial=recipe.partial)
     torch.manual_seed(trainer.seed)
@@ -72,7 +81,7 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
         open_training_set(settings.data, needs_depth=recipe.needs_depth),
         open_validation_set(settings.data, needs_depth=recipe.needs_depth),
     )
-    run = _open_run(settings, learner)
+    run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size
     )
@@ -180,14 +189,24 @@ def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
     return training_step
 
 
-def _open_run(settings: TrainSettings, learner: Learner) -> RunFolder:
-    """The folder of the run; at a resume, `learner` goes back to where the run stood."""
+def _open_run(
+    settings: TrainSettings, learner: Learner, held: contextlib.ExitStack | None
+) -> RunFolder:
+    """The folder of the run; at a resume, `learner` goes back to where the run stood.
+
+    Args:
+        settings: All of them.
+        learner: What a resume brings back.
+        held: Keeps the folder from others while it is open; None where another process does.
+    """
+    run = run_folder_of(settings.trainer, settings.model.name)
+    if held is not None:
+        held.enter_context(run.alone())
     source = find_resumed(settings.trainer)
     if source is not None:
         load_checkpoint(source, learner, settings)
-    run = open_run_folder(
-        settings.trainer, settings.model.name, resumed_step=learner.step if source else None
-    )
+        run.refuse_newer(source, learner.step)
+    take_up(run, resumed_step=learner.step if source else None)
     check_best_is_there(run, learner, settings.schedule)
     return run
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import os
@@ -11,7 +12,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -20,14 +21,23 @@ from typing import Any, Final
 import torch
 
 from depth_core.data.sample import DepthDataset
-from depth_core.errors import CheckpointError, ConfigError
-from depth_core.files import replaced_atomically, write_text_atomically
+from depth_core.errors import CheckpointError, ConfigError, DepthError
+from depth_core.files import (
+    give_back,
+    read_text,
+    replaced_atomically,
+    sweep,
+    try_lock,
+    write_text_atomically,
+)
 from depth_core.train.command_line import plain
 from depth_core.train.settings import DataSettings, TrainerSettings
 from depth_core.weights.checkpoint import SUFFIX
 
 _PACKAGES: Final = ('depth_ros', 'torchvision', 'timm', 'lightning-fabric', 'numpy')
 _COMMAND: Final = 'depth_core.train'
+_LOCK: Final = '.training'
+"""Names the process that trains here; there as long as it does."""
 _PACKAGE_FOLDER: Final = Path(__file__).resolve().parents[1]
 
 
@@ -58,6 +68,65 @@ class RunFolder:
         """The checkpoint after `step` steps."""
         return self.checkpoints / f'step-{step:06d}{SUFFIX}'
 
+    def steps(self) -> list[Path]:
+        """The checkpoints by step, the oldest first."""
+        return sorted(self.checkpoints.glob(f'step-*{SUFFIX}'), key=_step_of)
+
+    def refuse_newer(self, source: Path, step: int) -> None:
+        """Refuse to train over checkpoints that are newer than the one that was asked for.
+
+        A run that was killed before `last` was renewed may have one: it is made again.
+
+        Args:
+            source: The checkpoint a run resumes from.
+            step: Steps done there.
+
+        Raises:
+            ConfigError: There are newer ones.
+        """
+        newer = [path.name for path in self.steps() if _step_of(path) > step]
+        if newer and not (self.last.is_file() and source.samefile(self.last)):
+            message = (
+                f'{source} was written after {step} steps, and {self.path} has newer checkpoints '
+                f'({", ".join(newer)}), which the run would replace; give another '
+                '--trainer.run_dir to try another way from there, or move them away.'
+            )
+            raise ConfigError(message)
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else train here meanwhile, and remove what killed runs left.
+
+        Raises:
+            ConfigError: Another process does.
+            DepthError: The folder cannot be made or written.
+        """
+        path, made = self.path / _LOCK, not self.path.exists()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = try_lock(path, mode=0o644)
+        except OSError as error:
+            message = f'cannot write {path}: {error.strerror or error}; give another folder.'
+            raise DepthError(message) from error
+        if lock is None:
+            message = (
+                f'{self.path} is already training, by process {read_text(path) or "unknown"}; '
+                'wait for it or end it, or give another --trainer.run_dir.'
+            )
+            raise ConfigError(message)
+        try:
+            os.truncate(lock, 0)
+            os.write(lock, f'{os.getpid()} on {platform.node()}'.encode())
+            for folder in (self.path, self.checkpoints):
+                sweep(folder)
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            give_back(lock)
+            with contextlib.suppress(OSError):
+                if made:
+                    self.path.rmdir()  # where nothing came of the run
+
     def best_state(self, step: int) -> Path:
         """The whole state of the best validation, reached after `step` steps."""
         return self.checkpoints / f'best-state-{step:06d}{SUFFIX}'
@@ -73,7 +142,9 @@ class RunFolder:
                 os.link(checkpoint, temporary)
             except OSError:  # a file system without links
                 shutil.copyfile(checkpoint, temporary)
-        for old in sorted(self.checkpoints.glob(f'step-*{SUFFIX}'), key=_step_of)[:-keep]:
+        step = _step_of(checkpoint)
+        former = [path for path in self.steps() if _step_of(path) <= step]
+        for old in former[:-keep]:
             old.unlink()
         for old in self.checkpoints.glob(f'best-state-*{SUFFIX}'):
             if _step_of(old) != best_step:
@@ -106,16 +177,18 @@ class RunFolder:
         write_text_atomically(self.history, ''.join(kept))
 
 
-def open_run_folder(
-    trainer: TrainerSettings, model_name: str, *, resumed_step: int | None
-) -> RunFolder:
-    """Make the folder of a new run, or return to that of a resumed one.
+def run_folder_of(trainer: TrainerSettings, model_name: str) -> RunFolder:
+    """The folder that is asked for, or a new name."""
+    stamp = dt.datetime.now(dt.timezone.utc).strftime('%Y%m%d-%H%M%S')
+    return RunFolder(trainer.run_dir or Path('runs') / f'{model_name}-{stamp}')
+
+
+def take_up(folder: RunFolder, *, resumed_step: int | None) -> None:
+    """See that a new run may be made in a folder, or read what a resumed one recorded.
 
     Raises:
         ConfigError: The folder already holds a run that is not being resumed.
     """
-    stamp = dt.datetime.now(dt.timezone.utc).strftime('%Y%m%d-%H%M%S')
-    folder = RunFolder(trainer.run_dir or Path('runs') / f'{model_name}-{stamp}')
     if resumed_step is None and folder.last.exists():
         message = (
             f'{folder.path} already holds a run; continue it with --trainer.resume last, or give '
@@ -129,7 +202,6 @@ def open_run_folder(
             for record in json.loads(records.read_text(encoding='utf-8'))
             if record['step'] <= resumed_step
         ]
-    return folder
 
 
 def find_resumed(trainer: TrainerSettings) -> Path | None:

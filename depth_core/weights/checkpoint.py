@@ -134,9 +134,15 @@ def load_model(path: Path | str, device: torch.device | str = 'cpu') -> DepthMod
         ConfigError: It names a model or option that this package does not have, or its depth
             cannot be canonical.
     """
-    checkpoint = read_checkpoint(path)
+    return network_of(read_checkpoint(path), source=str(path), device=device)
+
+
+def network_of(
+    checkpoint: Checkpoint, *, source: str, device: torch.device | str = 'cpu'
+) -> DepthModel:
+    """Rebuild the network of a checkpoint that was read from `source`; as `load_model`."""
     model = create_model(checkpoint.name, **checkpoint.options)
-    load_weights(model, checkpoint.state, source=str(path))
+    load_weights(model, checkpoint.state, source=source)
     if checkpoint.trained_size is not None:
         model.spec = dataclasses.replace(model.spec, default_size=checkpoint.trained_size)
     model.spec = dataclasses.replace(model.spec, sigma_calibration=checkpoint.sigma_calibration)

@@ -20,7 +20,7 @@ from depth_core.evaluate.frames import FrameTable, mean_log_error
 from depth_core.evaluate.panels import panel_scale_of
 from depth_core.evaluate.run import Recording, Run
 from depth_core.evaluate.scoring import PredictsDepth
-from depth_core.files import replaced_atomically
+from depth_core.files import FileState, replaced_atomically, state_of
 from depth_core.metrics import ImageScore, Totals
 
 
@@ -82,9 +82,10 @@ def evaluate_bags(
         DepthError: Workers died again and again; results of finished parts are kept.
     """
     started_s = time.perf_counter()
+    state = state_of(request.model)
     said = request.said()
     found = [_opened(path, request, kept / identity(path, said)) for path in _once(bags)]
-    _compute(found, request, execute, on_part)
+    _compute(found, request, execute, on_part, state)
     sums = _Sums(Totals(request.protocol, align=request.align), Chosen(pictures))
     frames = kept / 'frames.csv'
     with replaced_atomically(frames) as temporary, temporary.open('w', encoding='utf-8') as file:
@@ -138,6 +139,7 @@ def _compute(
     request: BagRequest,
     execute: Execute,
     on_part: Callable[[int, int], object],
+    state: FileState | None,
 ) -> None:
     """Evaluate the parts that are not kept; those that cannot be read mark their recording."""
     of_part = {part: bag for bag in bags for part in bag.missing}
@@ -147,6 +149,7 @@ def _compute(
     try:
         for part, result in execute(request, list(of_part)):
             done += 1
+            _refuse_changed(request.model, state)  # what another model gave is not kept
             _keep(of_part[part], part, result)
             on_part(done, total)
     except ConfigError:
@@ -155,6 +158,12 @@ def _compute(
         for bag in bags:
             if bag.missing:
                 bag.error = bag.error or str(error)
+
+
+def _refuse_changed(model: Path, state: FileState | None) -> None:
+    if state_of(model) != state:
+        message = f'{model} was changed while it was evaluated; run the command again.'
+        raise ConfigError(message)
 
 
 def _keep(bag: _Bag, part: Part, result: bytes | DepthError) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import choose_image
 from depth_core.errors import ConfigError
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
+from depth_core.files import sha256_of
 from depth_core.manifest import plain
 from depth_core.metrics import Align, Protocol
 from depth_core.runtime import Precision
@@ -64,10 +66,15 @@ class BagRequest:
             sparse_points=self.sparse_points,
         )
 
+    @functools.cached_property
+    def model_sha256(self) -> str:
+        """SHA-256 of the model file as it was when this was first asked for."""
+        return sha256_of(self.model)
+
     def said(self) -> dict[str, Any]:
         """The request as JSON can say it, with the hash of the model in place of its path."""
         content: dict[str, Any] = plain(self)
-        content['model'] = hashlib.sha256(self.model.read_bytes()).hexdigest()
+        content['model'] = self.model_sha256
         return content
 
 

@@ -30,7 +30,7 @@ from depth_core.export.precision.measure import (
 from depth_core.export.precision.mixed import to_mixed
 from depth_core.export.precision.rule import nodes_in_fp32
 from depth_core.export.precision.sessions import ModelBackend
-from depth_core.files import replaced_atomically
+from depth_core.files import read_unchanged, replaced_atomically
 from depth_core.manifest import (
     METADATA_KEY,
     Manifest,
@@ -92,8 +92,10 @@ def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
             is left under its name, or what was there before.
         ModelError: The fp32 graph or its manifest is missing or not valid.
     """
-    manifest = read_manifest(request.onnx)
-    model = load_graph(request.onnx)
+    with read_unchanged(request.onnx):
+        manifest = read_manifest(request.onnx)
+        model = load_graph(request.onnx)
+        model_sha256 = GraphHashes().of(request.onnx)
     _check_fp32(request.onnx, model, manifest)
     calibration, comparison = image_sets(request.calibration, manifest)
     converted = _convert(Graph(model), calibration, request)
@@ -105,7 +107,7 @@ def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
         calibration=calibration.description,
         parity=None,
     )
-    error = _measure(request, model, converted, manifest, comparison)
+    error = _measure(request, model, converted, manifest, comparison, model_sha256=model_sha256)
     manifest = dataclasses.replace(manifest, precision_error=error)
     onnx.helper.set_model_props(converted, {METADATA_KEY: manifest.to_json()})
     with replaced_atomically(path) as temporary:
@@ -144,6 +146,8 @@ def _measure(
     converted: onnx.ModelProto,
     manifest: Manifest,
     images: ImageSet,
+    *,
+    model_sha256: str,
 ) -> PrecisionError:
     """Compare the graphs, and refuse a difference above the limits."""
     reference = ModelBackend(model, manifest, optimise=True)
@@ -159,7 +163,7 @@ def _measure(
     )
     error = PrecisionError(
         reference=request.onnx.name,
-        reference_sha256=GraphHashes().of(request.onnx),
+        reference_sha256=model_sha256,
         method=method,
         images=images.description,
         image_count=len(images.inputs),

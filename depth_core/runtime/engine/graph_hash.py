@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from depth_core.errors import DepthError, ModelError
-from depth_core.files import write_text_atomically
+from depth_core.files import sha256_of, write_text_atomically
 from depth_core.runtime.engine.folder import FILE_MODE, read_private
 from depth_core.runtime.onnx_reader import read_graph
 from depth_core.runtime.weights_beside import weights_file
 
-_CHUNK: Final = 1 << 22
 _WORTH_REMEMBERING: Final = 64 << 20
 """Hashing less takes under a tenth of a second on the slowest machines meant, so that it is done
 each time."""
@@ -74,7 +73,7 @@ class GraphHashes:
             if name in remembered and remembered[name].state == state:
                 return remembered[name]
             external = tuple(read_graph(path).external_files) if is_graph else ()
-            content = _Content(state, _sha256_of(path), external)
+            content = _Content(state, sha256_of(path), external)
             _, _, size, *times = state
             is_quiet = time.time_ns() - max(times) > _QUIET_NS and _state(path) == state
             if size >= _WORTH_REMEMBERING and is_quiet:
@@ -109,11 +108,3 @@ class GraphHashes:
 def _state(path: Path) -> tuple[int, ...]:
     found = path.stat()
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
-
-def _sha256_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open('rb', buffering=0) as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

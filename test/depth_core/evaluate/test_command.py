@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,6 +16,8 @@ import torch
 
 from depth_core.errors import ConfigError, DataError, DepthError, ModelError
 from depth_core.evaluate.__main__ import main, parse
+from depth_core.evaluate.run import Run, evaluate_dataset
+from depth_core.files import sha256_of
 from depth_core.models import create_model
 from depth_core.weights.checkpoint import save_model
 
@@ -76,13 +80,24 @@ def test_command_scores_a_checkpoint_and_writes_the_report(
     assert '<h1>untrained.ckpt on data</h1>' in (output / 'report.html').read_text()
 
 
-def test_command_renders_its_own_scenes(tmp_path: Path, checkpoint: Path) -> None:
-    arguments = ['--checkpoint', str(checkpoint), '--data', 'synthetic', '--scenes', 'indoor']
+def test_command_renders_its_own_scenes_and_names_the_file_that_it_scored(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / 'model.ckpt'
+    shutil.copy(checkpoint, model)
+
+    def scored(*given: Any, **options: Any) -> Run:
+        model.write_bytes(b'another model')  # as an export that ends meanwhile
+        return evaluate_dataset(*given, **options)
+
+    monkeypatch.setattr('depth_core.evaluate.__main__.evaluate_dataset', scored)
+    arguments = ['--checkpoint', str(model), '--data', 'synthetic', '--scenes', 'indoor']
     arguments += ['--height', '60', '--width', '80', '--limit', '2', '--protocol', 'none']
     main([*arguments, '--pictures', '1', '--output', str(tmp_path / 'report')])
     content = json.loads((tmp_path / 'report/report.json').read_text())
     assert content['counts']['images'] == 2
     assert content['data']['dataset'] == 'synthetic'
+    assert content['model']['sha256'] == sha256_of(checkpoint)
 
 
 def test_a_shipped_model_is_taken_by_name_and_any_file_name(

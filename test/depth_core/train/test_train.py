@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import shutil
 from collections.abc import Callable
@@ -121,8 +122,45 @@ def test_a_resumed_run_forgets_the_history_it_repeats(start: Start, tmp_path: Pa
     run = start(tmp_path / 'run')
     with run.history.open('a', encoding='utf-8') as file:
         file.write('{"step": 5, "lo')  # killed in the middle of a line
-    start(run.path, '--trainer.resume', run.step_checkpoint(2))
+    run.point_last_to(run.step_checkpoint(2), keep=2, best_step=0)
+    start(run.path, '--trainer.resume', 'last')
     assert [entry['step'] for entry in history(run)] == [1, 2, 3, 4]
+
+
+def test_a_run_does_not_go_back_over_newer_checkpoints(start: Start, finished: RunFolder) -> None:
+    before = {path: path.read_bytes() for path in finished.path.rglob('*') if path.is_file()}
+    with pytest.raises(ConfigError, match=r'newer checkpoints \(step-000004\.ckpt\)'):
+        start(finished.path, '--trainer.resume', finished.step_checkpoint(2))
+    after = {path: path.read_bytes() for path in finished.path.rglob('*') if path.is_file()}
+    assert after == before
+
+
+def test_newer_checkpoints_do_not_crowd_out_the_one_just_written(
+    finished: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / 'run')
+    run.checkpoints.mkdir(parents=True)
+    for step in (1, 2, 3, 4):
+        shutil.copy(finished.step_checkpoint(2), run.step_checkpoint(step))
+    run.point_last_to(run.step_checkpoint(3), keep=1, best_step=0)
+    assert run.steps() == [run.step_checkpoint(3), run.step_checkpoint(4)]
+
+
+def test_two_runs_do_not_train_into_one_folder(
+    start: Start, finished: RunFolder, tmp_path: Path
+) -> None:
+    run = RunFolder(tmp_path / 'run')
+    with (
+        run.alone(),
+        pytest.raises(ConfigError, match=rf'is already training, by process {os.getpid()} on '),
+    ):
+        start(run.path)
+    left = run.checkpoints / '.step-000002.ckpt.abcd1234.unfinished'
+    left.mkdir(parents=True)
+    with run.alone():
+        assert list(run.checkpoints.iterdir()) == [], 'what killed runs left goes'
+    assert list(run.path.iterdir()) == [run.checkpoints]
+    assert not (finished.path / '.training').exists()
 
 
 def test_a_mix_is_trained_and_validated(start: Start, tmp_path: Path) -> None:
