@@ -230,17 +230,11 @@ def test_a_disk_that_fails_condemns_no_plan(
     assert cache.load(KEY) == PLAN
 
 
-def test_what_killed_processes_left_is_swept_and_what_is_no_rest_stays(
-    cache: EngineCache,
-) -> None:
+def test_what_killed_processes_left_is_swept_and_the_rest_stays(cache: EngineCache) -> None:
     timings = cache.folder / 'timings'
-    timings.mkdir()
-    left = [
-        timings / '.10.3.0-GPU.timings.abcd1234.unfinished',
-        cache.folder / f'.{"0" * 32}.plan.abcd1234.unfinished',
-    ]
+    left = [folder / '.plan.abcd1234.unfinished' for folder in (timings, cache.folder)]
     for folder in left:
-        folder.mkdir()
+        folder.mkdir(parents=True)
         (folder / 'half').touch()
     stays = timings / '10.3.0-GPU.timings'
     stays.touch()
