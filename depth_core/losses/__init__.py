@@ -45,11 +45,19 @@ from depth_core.losses.scale_invariant import (
 )
 from depth_core.losses.selfsup_supervised import inverse_depth_loss
 from depth_core.losses.smoothness import multi_scale_smoothness
+from depth_core.losses.supervised import (
+    berhu,
+    bins_chamfer,
+    gradient_difference,
+    surface_normal,
+)
 from depth_core.losses.velocity import velocity_loss
 from depth_core.losses.view_synthesis import synthesised
 
 __all__ = [
     'aligned',
+    'berhu',
+    'bins_chamfer',
     'cross_distillation',
     'densedepth_loss_keras',
     'densedepth_loss_pytorch',
@@ -58,6 +66,7 @@ __all__ = [
     'embedding_l1',
     'embedding_warm_up',
     'gaussian_window',
+    'gradient_difference',
     'gradient_l1',
     'gradient_matching',
     'hierarchical_embedding',
@@ -77,6 +86,7 @@ __all__ = [
     'sobel_l1',
     'ssim',
     'ssim_map',
+    'surface_normal',
     'synthesised',
     'trimmed_scale_shift_invariant',
     'velocity_loss',

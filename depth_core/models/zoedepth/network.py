@@ -36,6 +36,7 @@ from depth_core.models.zoedepth.metric_bins import (
     Attraction,
     BinEmbedding,
     BinHead,
+    Bins,
     CentresType,
     SpreadCalibration,
 )
@@ -54,6 +55,8 @@ class ZoeDepthPrediction(Prediction):
     """[B, H, W] inverse depth up to scale and shift, not negative."""
     domain_logits: Tensor | None = None
     """[B, domains] where there is a router."""
+    bin_centres: Tensor | None = None
+    """[B, K, h, w] centres of the bins of each pixel, metres; None with several heads."""
 
 
 # Models
@@ -76,9 +79,12 @@ class ZoeDepth(DepthModel):
         """Predict depth and sigma at the size of `images`."""
         self.check_input(images)
         features = self.core(images)
-        depth, spread = self._bins(features)
-        sigma = self.calibration(spread, clipped(self.spec, depth))
-        return predict(self.spec, depth, sigma, relative=features.relative)
+        bins = self._bins(features)
+        depth = bins.mean()
+        sigma = self.calibration(bins.spread(depth), clipped(self.spec, depth))
+        return predict(
+            self.spec, depth, sigma, relative=features.relative, bin_centres=bins.centres
+        )
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the authors' network on RGB in [0, 1] that is at network size already.
@@ -88,7 +94,7 @@ class ZoeDepth(DepthModel):
         """
         self.check_input(x)
         features = self.core(x)
-        return {'metric_depth': self._bins(features)[0], 'rel_depth': features.relative}
+        return {'metric_depth': self._bins(features).mean(), 'rel_depth': features.relative}
 
     def relative_depth(self, images: Tensor) -> Tensor:
         """Run the core alone: [B, H, W] inverse depth up to scale and shift, not negative."""
@@ -105,12 +111,11 @@ class ZoeDepth(DepthModel):
         super().check_input(images)
         check_square(self.spec, self.core, images)
 
-    def _bins(self, features: DptFeatures) -> tuple[Tensor, Tensor]:
+    def _bins(self, features: DptFeatures) -> Bins:
         x, embeddings = self.embedding(features.bottleneck, features.fused)
         last = torch.cat((features.last, features.relative.unsqueeze(1)), dim=1)
-        bins = self.head(x, embeddings, last)
-        depth = bins.mean()
-        return depth, bins.spread(depth)
+        bins: Bins = self.head(x, embeddings, last)
+        return bins
 
 
 # What all heads share
@@ -123,6 +128,7 @@ def predict(
     *,
     relative: Tensor,
     domain_logits: Tensor | None = None,
+    bin_centres: Tensor | None = None,
 ) -> ZoeDepthPrediction:
     """Clip the depth to the range of the network; all maps [B, 1, H, W] but `relative`."""
     return ZoeDepthPrediction(
@@ -131,6 +137,7 @@ def predict(
         metric_depth=depth,
         relative_depth=relative,
         domain_logits=domain_logits,
+        bin_centres=bin_centres,
     )
 
 

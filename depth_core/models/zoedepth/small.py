@@ -77,7 +77,9 @@ class ZoeDepthSmall(DepthModel):
         depth, sigma, relative = (
             resize_bilinear(x, size, 'half_pixel') for x in (depth, sigma, relative)
         )
-        return predict(self.spec, depth, sigma, relative=relative.squeeze(1))
+        return predict(
+            self.spec, depth, sigma, relative=relative.squeeze(1), bin_centres=bins.centres
+        )
 
     def official_forward(self, x: Tensor) -> dict[str, Tensor]:
         """Run the network on RGB in [0, 1]; this variant is ours and has no original.

@@ -13,6 +13,7 @@ from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.recipes.self_teaching import SelfTeachingRecipe
 from depth_core.train.recipes.selfsup import SelfSupRecipe
 from depth_core.train.recipes.semantic import SemanticRecipe
+from depth_core.train.recipes.supervised import SupervisedRecipe
 from depth_core.train.recipes.urcdc import UrcdcRecipe
 from depth_core.train.recipes.zoedepth import ZoeDepthRecipe
 
@@ -24,6 +25,7 @@ RECIPES: Final[dict[str, type[Recipe[Any]]]] = {
     'self_teaching': SelfTeachingRecipe,
     'selfsup': SelfSupRecipe,
     'semantic': SemanticRecipe,
+    'supervised': SupervisedRecipe,
     'urcdc': UrcdcRecipe,
     'zoedepth': ZoeDepthRecipe,
 }
