@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar
 
 from depth_core.errors import ConfigError, DepthError, unknown_name
@@ -41,11 +41,12 @@ def build_named(where: str, given: object, table: Mapping[str, Callable[..., Par
         if _is_number(known[key]) and not _is_number(value):
             message = f'{where} ({name}): {key} is {value!r}; give a number.'
             raise ConfigError(message)
+    missing = [key for key, usual in known.items() if usual is MISSING and key not in options]
+    if missing:
+        message = f'{where} ({name}) needs {", ".join(missing)}; give {missing[0]}.'
+        raise ConfigError(message)
     try:
         return builder(**options)
-    except TypeError as error:
-        message = f'{where} ({name}) needs more options: {error}; it has {", ".join(known)}.'
-        raise ConfigError(message) from error
     except DepthError as error:
         message = f'{where} ({name}): {error}'
         raise ConfigError(message) from error
@@ -55,7 +56,7 @@ def options_of(builder: Callable[..., object]) -> dict[str, Any]:
     """The options of a part with the values they have when they are left out."""
     if not (isinstance(builder, type) and is_dataclass(builder)):
         return {}
-    return {item.name: item.default for item in fields(builder) if item.init and item.repr}
+    return {item.name: item.default for item in fields(builder)}
 
 
 def _is_number(value: object) -> bool:

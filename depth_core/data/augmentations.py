@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from depth_core.data.augmentation_list import Listed, build_list
 from depth_core.data.transforms import (
     CameraFaults,
     CanonicalFocal,
@@ -208,17 +209,17 @@ _ENLARGED: Final[Mapping[str, tuple[float, float]]] = {
 
 
 def build_augmentation(
-    name: str,
+    name: str | Listed,
     *,
     height: int,
     width: int,
     cutflip_probability: float = 0.0,
     canonical_focal_px: float | None = None,
 ) -> Compose:
-    """Return the transforms called `name`.
+    """Return the transforms called `name`, or those of a list.
 
     Args:
-        name: A key of `AUGMENTATIONS`.
+        name: A key of `AUGMENTATIONS`, or a list (see `depth_core.data.augmentation_list`).
         height: Rows the network sees, pixels.
         width: Columns the network sees, pixels.
         cutflip_probability: Of cutting a picture at a row and changing places of the parts,
@@ -229,8 +230,18 @@ def build_augmentation(
     Raises:
         ConfigError: The name is unknown, the probability is none, CutFlip is asked of an
             augmentation for sequences, the focal length is not positive, or the augmentation
-            changes it and none is given.
+            changes it and none is given; or a list has a mistake.
     """
+    if not isinstance(name, str):
+        if cutflip_probability != 0.0:
+            message = (
+                f'cutflip_probability is {cutflip_probability} beside a list of transforms; put '
+                f'{{name: cutflip, probability: {cutflip_probability}}} into the list.'
+            )
+            raise ConfigError(message)
+        return build_list(name, height=height, width=width, canonical_focal_px=canonical_focal_px)[
+            0
+        ]
     steps = _steps(name)(height, width)
     first = steps.first
     if canonical_focal_px is None and name in ZOOMING:
@@ -254,12 +265,14 @@ def build_augmentation(
     return Compose((*first, CutFlip(probability=cutflip_probability), *steps.last))
 
 
-def loading_size(name: str, *, height: int, width: int) -> tuple[int, int]:
+def loading_size(name: str | Listed, *, height: int, width: int) -> tuple[int, int]:
     """(height, width) at which samples are opened for a network that sees `height` x `width`.
 
     Raises:
-        ConfigError: The name is unknown.
+        ConfigError: The name is unknown, or a list has a mistake.
     """
+    if not isinstance(name, str):
+        return build_list(name, height=height, width=width)[1]
     _steps(name)
     taller, wider = _ENLARGED.get(name, (1.0, 1.0))
     return round(height * taller), round(width * wider)

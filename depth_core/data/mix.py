@@ -35,8 +35,8 @@ class MixPart:
     """Rows of its samples; those of the mix when None."""
     width: int | None = None
     """Columns of its samples; those of the mix when None."""
-    augmentation: str | None = None
-    """What its samples undergo in training; that of all when None."""
+    augmentation: str | Sequence[Mapping[str, Any]] | None = None
+    """What its samples undergo in training, a name or a list; that of all when None."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of that data set."""
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from torch import Generator
 
 from depth_core.data import DepthDataset, Sample
+from depth_core.data.augmentation_list import with_others
 from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
 from depth_core.data.ground_truth import check_ground_truth
@@ -46,21 +47,29 @@ def open_validation_set(data: DataSettings, *, needs_depth: bool) -> DepthDatase
     )
 
 
-def open_augmentation(data: DataSettings) -> Augmentation:
+def open_augmentation(data: DataSettings, dataset: DepthDataset) -> Augmentation:
     """Make the random change that training samples undergo.
+
+    Args:
+        data: The settings.
+        dataset: The images trained on, which some transforms paste into each other.
 
     Raises:
         ConfigError: A name is unknown, or CutFlip is set for sequences.
     """
+    parts = dataset.parts if isinstance(dataset, MixDataset) else (dataset,)
     augmentations = [
-        build_augmentation(
-            part.augmentation or data.augmentation,
-            height=part.height or data.height,
-            width=part.width or data.width,
-            cutflip_probability=data.cutflip_probability,
-            canonical_focal_px=data.canonical_focal_px,
+        with_others(
+            build_augmentation(
+                part.augmentation or data.augmentation,
+                height=part.height or data.height,
+                width=part.width or data.width,
+                cutflip_probability=data.cutflip_probability,
+                canonical_focal_px=data.canonical_focal_px,
+            ),
+            opened,
         )
-        for part in _parts(data.train, data)
+        for part, opened in zip(_parts(data.train, data), parts, strict=True)
     ]
     return augmentations[0] if len(augmentations) == 1 else _ByDomain(augmentations)
 

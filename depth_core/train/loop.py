@@ -76,11 +76,11 @@ def _train(
         averaged=average_of(training_step.model, settings.optimizer),
         optimizer=optimizer,
     )
-    augmentation = open_augmentation(settings.data)
     train_set, held_out = (
         open_training_set(settings.data, needs_depth=recipe.needs_depth),
         open_validation_set(settings.data, needs_depth=recipe.needs_depth),
     )
+    augmentation = open_augmentation(settings.data, train_set)
     run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size

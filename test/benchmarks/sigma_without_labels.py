@@ -60,9 +60,10 @@ def teach(model: InverseDepthModel, loss: SigmaLoss, settings: TrainSettings, st
     head = model.sigma_head.requires_grad_()
     optimizer = torch.optim.Adam(head.parameters(), lr=LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    train_set = open_training_set(settings.data, needs_depth=False)
     stream = SampleStream(
-        open_training_set(settings.data, needs_depth=False),
-        open_augmentation(settings.data),
+        train_set,
+        open_augmentation(settings.data, train_set),
         seed=1,
         batch_size=BATCH_SIZE,
     )

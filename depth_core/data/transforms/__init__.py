@@ -31,14 +31,18 @@ from depth_core.data.transforms.framing import (
     Crop,
     MaskBorder,
     RandomCrop,
+    RandomScale,
     RandomZoom,
     Resize,
 )
+from depth_core.data.transforms.mixing import CutMix
 from depth_core.data.transforms.moving import CutFlip, HorizontalFlip, RandomRotation
+from depth_core.data.transforms.spoiling import Blur, Noise
 
 __all__ = [
     'CHANNEL_ORDERS',
     'KB_WINDOW',
+    'Blur',
     'BottomCentreCrop',
     'CameraFaults',
     'CanonicalFocal',
@@ -48,12 +52,15 @@ __all__ = [
     'Compose',
     'Crop',
     'CutFlip',
+    'CutMix',
     'GammaBrightnessColour',
     'HorizontalFlip',
     'HueJitter',
     'MaskBorder',
+    'Noise',
     'RandomCrop',
     'RandomRotation',
+    'RandomScale',
     'RandomZoom',
     'Resize',
     'Transform',

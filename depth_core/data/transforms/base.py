@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Generator, Tensor
 
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError
+
+NO_LABEL: Final = 255
+"""Semantic id of a pixel that nothing is known about."""
 
 
 class Transform(Protocol):

@@ -47,14 +47,18 @@ class CanonicalFocal:
             DataError: The sample has no intrinsics.
         """
         del generator
-        factor = 1.0 / metres_per_canonical(sample, self.focal_px)
-        return replace(
-            sample,
-            depth_m=sample.depth_m * factor,
-            pose=_scaled(sample.pose, factor),
-            neighbour_poses=_scaled(sample.neighbour_poses, factor),
-            speed_mps=None if sample.speed_mps is None else sample.speed_mps * factor,
-        )
+        return scale_distances(sample, 1.0 / metres_per_canonical(sample, self.focal_px))
+
+
+def scale_distances(sample: Sample, factor: Tensor) -> Sample:
+    """Multiply depth, positions of the cameras and their speed; the picture stays."""
+    return replace(
+        sample,
+        depth_m=sample.depth_m * factor,
+        pose=_scaled(sample.pose, factor),
+        neighbour_poses=_scaled(sample.neighbour_poses, factor),
+        speed_mps=None if sample.speed_mps is None else sample.speed_mps * factor,
+    )
 
 
 def metres_per_canonical(sample: Sample, focal_px: float) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 import torch
 from torch import Generator, Tensor
@@ -13,7 +13,8 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as tv
 
 from depth_core.data.sample import Sample
-from depth_core.data.transforms.base import draw_int, map_images
+from depth_core.data.transforms.base import NO_LABEL, draw_int, map_images
+from depth_core.data.transforms.canonical import mean_focal_px, scale_distances
 from depth_core.errors import ConfigError, DataError
 from depth_core.metrics import PROTOCOLS
 
@@ -166,6 +167,54 @@ class RandomZoom:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RandomScale:
+    """Enlarge or shrink the picture about a random place by a factor from [low, high].
+
+    The sample keeps its size: enlarged, a window of it is seen; shrunk, it stands on black whose
+    depth is unknown. `depth` says what stays true. `keep`: depth stays and focal lengths are
+    multiplied by the factor, as with another lens. `divide`: depth is divided by it and focal
+    lengths stay, as if all were nearer (Eigen et al. 2014).
+    """
+
+    low: float = 1.0
+    high: float = 1.5
+    depth: Literal['keep', 'divide'] = 'keep'
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.low <= self.high < math.inf:
+            message = f'factors from {self.low} to {self.high} are no range; give 0 < low <= high.'
+            raise ConfigError(message)
+        if self.depth not in {'keep', 'divide'}:
+            message = f'depth is {self.depth!r}; give keep or divide.'
+            raise ConfigError(message)
+
+    def __call__(self, sample: Sample, generator: Generator) -> Sample:
+        """Return the scaled sample; draws factor and place."""
+        rows, columns = sample.depth_m.shape
+        share = float(torch.rand((), generator=generator, dtype=torch.float64))
+        factor = self.low * (self.high / self.low) ** share
+        if factor >= 1.0:
+            height, width = (max(1, round(side / factor)) for side in (rows, columns))
+        else:
+            height, width = (max(1, round(side * factor)) for side in (rows, columns))
+        top = draw_int(rows - height + 1, generator)
+        left = draw_int(columns - width + 1, generator)
+        if factor >= 1.0:
+            window = _crop(sample, top, left, height, width)
+            scaled = Resize(height=rows, width=columns)(window, generator)
+        else:
+            small = Resize(height=height, width=width)(sample, generator)
+            scaled = _on_black(small, top, left, rows, columns)
+        if self.depth == 'keep':
+            return scaled
+        nearer = mean_focal_px(sample.intrinsics) / mean_focal_px(scaled.intrinsics)
+        shrunk = scale_distances(scaled, torch.where(nearer.isfinite(), nearer, 1.0 / factor))
+        intrinsics = scaled.intrinsics.clone()
+        intrinsics[:2, :2] = sample.intrinsics[:2, :2]
+        return replace(shrunk, intrinsics=intrinsics)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MaskBorder:
     """Forget the depth in the border of NYU, where colour and depth image do not overlap.
 
@@ -207,6 +256,28 @@ def _crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sampl
     intrinsics[1, 2] -= top
     return replace(
         map_images(sample, window, window), valid=window(sample.valid), intrinsics=intrinsics
+    )
+
+
+def _on_black(sample: Sample, top: int, left: int, rows: int, columns: int) -> Sample:
+    """Put the picture at a place of a larger black one, about whose depth nothing is known."""
+    height, width = sample.depth_m.shape
+    around = [left, columns - left - width, top, rows - top - height]
+
+    def pad(values: Tensor, fill: float) -> Tensor:
+        return torch.nn.functional.pad(values, around, value=fill)
+
+    intrinsics = sample.intrinsics.clone()
+    intrinsics[0, 2] += left
+    intrinsics[1, 2] += top
+    return replace(
+        map_images(
+            sample,
+            lambda images: pad(images, 0.0),
+            lambda values: pad(values, torch.nan if values.is_floating_point() else NO_LABEL),
+        ),
+        valid=pad(sample.valid, 0.0),
+        intrinsics=intrinsics,
     )
 
 

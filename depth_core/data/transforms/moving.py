@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from depth_core.data.sample import Sample
 from depth_core.data.transforms.base import (
+    NO_LABEL,
     check_probability,
     draw_int,
     draw_signed,
@@ -101,7 +102,7 @@ class RandomRotation:
             return (turned * inside).reshape(images.shape)
 
         def pick(values: Tensor) -> Tensor:
-            fill = torch.nan if values.is_floating_point() else _NO_LABEL
+            fill = torch.nan if values.is_floating_point() else NO_LABEL
             return torch.where(inside, values.flatten()[source], fill)
 
         intrinsics = sample.intrinsics.clone()
@@ -175,10 +176,6 @@ class CutFlip:
             valid=roll(sample.valid),
             intrinsics=torch.full_like(sample.intrinsics, torch.nan),
         )
-
-
-_NO_LABEL = 255
-"""Semantic id of a pixel that nothing is known about."""
 
 
 def _mirror_pose(pose: Tensor | None) -> Tensor | None:

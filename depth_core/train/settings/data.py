@@ -6,9 +6,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from depth_core.data.augmentations import AUGMENTATIONS
-from depth_core.errors import unknown_name
+from depth_core.data.augmentations import AUGMENTATIONS, build_augmentation
+from depth_core.errors import ConfigError, unknown_name
 from depth_core.train.settings.checks import at_least
 from depth_core.train.settings.dataset import DatasetSettings
 from depth_core.train.settings.held_out import held_out_problems
@@ -30,12 +31,14 @@ class DataSettings:
     """Focal length all samples are brought to, pixels of the image the network sees: their depth
     is multiplied by it and divided by their own. The network then serves any camera whose focal
     length is known; none = it learns metres as they are, for cameras like those trained on."""
-    augmentation: str = 'none'
-    """none; mirror = with probability 0.5; jitter = mirror, and change brightness, contrast, gamma
-    and saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for other cameras
-    than those trained on; zoom_jitter = jitter of windows that are 1 to 1/2 of the image, which
-    needs canonical_focal_px; or that of the authors: densedepth, zoedepth_nyu, zoedepth_kitti,
-    urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
+    augmentation: list[dict[str, Any]] | str = 'none'
+    """A list of transforms in their order, each {name, options}: flip, crop, zoom, scale, rotate,
+    mask_border, colour, hue, gamma, channels, blur, noise, faults, cutflip, cutmix (docs/data.md);
+    or a name: none; mirror = with probability 0.5; jitter = mirror, and change brightness,
+    contrast, gamma and saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for
+    other cameras than those trained on; zoom_jitter = jitter of windows that are 1 to 1/2 of the
+    image, which needs canonical_focal_px; or that of the authors: densedepth, zoedepth_nyu,
+    zoedepth_kitti, urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
     cutflip_probability: float = 0.0
     """How often an image is cut at a random row and its two parts change places (URCDC: 0.5)."""
     cache: Path | None = None
@@ -50,8 +53,7 @@ def data_problems(data: DataSettings) -> list[str]:
     """Say which settings of the data contradict each other."""
     problems = at_least(1, {'data.height': data.height, 'data.width': data.width})
     problems += at_least(0, {'data.workers': data.workers})
-    if data.augmentation not in AUGMENTATIONS:
-        problems.append(unknown_name('data.augmentation', data.augmentation, AUGMENTATIONS))
+    problems += _augmentation_problems(data)
     if not 0.0 <= data.cutflip_probability <= 1.0:
         problems.append(
             f'data.cutflip_probability is {data.cutflip_probability}; give a number in [0, 1].'
@@ -66,3 +68,22 @@ def data_problems(data: DataSettings) -> list[str]:
         problems.append('data.train.name is not given; name a dataset, as synthetic.')
     problems += held_out_problems(data.train, data.validation)
     return problems
+
+
+def _augmentation_problems(data: DataSettings) -> list[str]:
+    """Say what is wrong with a name, or with a list of transforms."""
+    asked = data.augmentation
+    if isinstance(asked, str):
+        known = asked in AUGMENTATIONS
+        return [] if known else [unknown_name('data.augmentation', asked, AUGMENTATIONS)]
+    try:
+        build_augmentation(
+            asked,
+            height=data.height,
+            width=data.width,
+            cutflip_probability=data.cutflip_probability,
+            canonical_focal_px=data.canonical_focal_px,
+        )
+    except ConfigError as error:
+        return [f'data.augmentation: {error}']
+    return []

@@ -77,3 +77,19 @@ def test_a_part_of_a_mix_is_named_by_its_place() -> None:
     datasets = '[{name: synthetic}, {name: kitti, root: gone}]'
     with pytest.raises(ConfigError, match=r'data.train.options.datasets\[1\].root is gone'):
         check_paths(read('--data.train', f'{{name: mix, options: {{datasets: {datasets}}}}}'))
+
+
+def test_a_list_of_transforms_is_read_and_checked() -> None:
+    data = ('--data.train.name', 'synthetic')
+    settings = read(*data, '--data.augmentation', '[{name: flip}, {name: crop, enlarge: 1.2}]')
+    assert settings.data.augmentation == [{'name': 'flip'}, {'name': 'crop', 'enlarge': 1.2}]
+    assert read(*data, '--data.augmentation', 'jitter').data.augmentation == 'jitter'
+    with pytest.raises(ConfigError, match=r"data\.augmentation: .*\[0\]\.name 'flop'.*flip"):
+        read(*data, '--data.augmentation', '[{name: flop}]')
+
+
+def test_a_list_of_losses_is_read() -> None:
+    losses = '[{name: berhu, weight: 2}, {name: normal}]'
+    settings = read('--data.train.name', 'synthetic', '--recipe.name', 'supervised',
+                    '--recipe.losses', losses)  # fmt: skip
+    assert vars(settings.recipe)['losses'] == [{'name': 'berhu', 'weight': 2}, {'name': 'normal'}]
