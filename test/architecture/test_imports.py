@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS: tuple[set[str], ...] = (
     {'errors', 'telemetry'},
-    {'__init__', 'arguments', 'contracts', 'files', 'protobuf', 'shipped'},
+    {'__init__', 'arguments', 'contracts', 'files', 'named', 'protobuf', 'shipped'},
     {'distortion', 'geometry', 'onnx_file', 'precision'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
     {'images', 'presets'},
@@ -58,6 +58,7 @@ TORCH_FREE = {
     'images',
     'manifest',
     'metrics',
+    'named',
     'onnx_file',
     'presets',
     'preview',
