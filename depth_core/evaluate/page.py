@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
@@ -14,13 +14,19 @@ from typing import Any, Final
 from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.run import Run
+from depth_core.evaluate.tables import (
+    calibration_table,
+    cells,
+    published_table,
+    table,
+    uncertainty_table,
+)
 from depth_core.metrics import (
     GIVEN,
     METRIC_NAMES,
     ClassMetrics,
     DepthMetrics,
     GroupMetrics,
-    UncertaintyResult,
 )
 
 LABELS: Final = {
@@ -113,6 +119,7 @@ def render_page(
         '<h2>Depth</h2>',
         _metrics_table(run),
         f'<p class="soft">{escape(describe_counts(run))}</p>',
+        published_table(run, context),
     ]
     if run.recordings:
         parts += ['<h2>Recordings</h2>', _recording_table(run)]
@@ -123,8 +130,8 @@ def render_page(
             source = f'Classes are those that the semantic network of {run.labels_from} predicts.'
             parts.append(f'<p class="soft">{escape(source)}</p>')
     if evaluation.uncertainty is not None:
-        parts += ['<h2>Uncertainty</h2>', _uncertainty_table(evaluation.uncertainty)]
-        parts.append(_calibration_table(run, evaluation.uncertainty))
+        parts += ['<h2>Uncertainty</h2>', uncertainty_table(evaluation.uncertainty)]
+        parts.append(calibration_table(run, evaluation.uncertainty))
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
     parts += [_figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
     parts += ['</div>', *(['<h2>Images</h2>'] if run.panels else [])]
@@ -248,11 +255,11 @@ def _metrics_table(run: Run) -> str:
     ]
     body = ''.join(
         f'<tr class="{"headline" if headline else "other"}">'
-        f'{_cells([name, *format_metrics(metrics)])}</tr>'
+        f'{cells([name, *format_metrics(metrics)])}</tr>'
         for name, metrics, headline in rows
         if metrics is not None
     )
-    return _table(['', *(LABELS[name] for name in METRIC_NAMES)], body)
+    return table(['', *(LABELS[name] for name in METRIC_NAMES)], body)
 
 
 def _class_table(run: Run) -> str:
@@ -263,11 +270,11 @@ def _class_table(run: Run) -> str:
         [item.name, str(item.images), str(item.pixels), *format_metrics(item.metrics)]
         for item in items
     ]
-    body = ''.join(f'<tr>{_cells(row)}</tr>' for row in rows)
+    body = ''.join(f'<tr>{cells(row)}</tr>' for row in rows)
     if evaluation.class_mean is not None:
         mean = ['mean of the classes', '', '', *format_metrics(evaluation.class_mean)]
-        body = f'<tr class="headline">{_cells(mean)}</tr>{body}'
-    return _table(['', 'images', 'pixels', *(LABELS[name] for name in METRIC_NAMES)], body)
+        body = f'<tr class="headline">{cells(mean)}</tr>{body}'
+    return table(['', 'images', 'pixels', *(LABELS[name] for name in METRIC_NAMES)], body)
 
 
 def _group_note(run: Run) -> str:
@@ -298,70 +305,9 @@ def _recording_table(run: Run) -> str:
             ]
         flicker = '' if item.flicker is None else f'{item.flicker:.4f}'
         rows.append([Path(item.path).name, state, *numbers, flicker, said])
-    body = ''.join(f'<tr>{_cells(row)}</tr>' for row in rows)
+    body = ''.join(f'<tr>{cells(row)}</tr>' for row in rows)
     titles = ['', 'state', 'images', 'AbsRel', 'RMSE, m', 'δ1', 'flicker', 'what was found']
-    return _table(titles, body)
-
-
-def _uncertainty_table(uncertainty: UncertaintyResult) -> str:
-    pooled = uncertainty.pooled
-    curves = uncertainty.sparsification
-    calibration = [
-        ('stated to be within a factor 1.25', f'{pooled.expected_within:.3f}'),
-        ('really within it', f'{pooled.observed_within:.3f}'),
-        ('calibration error, pooled', f'{pooled.calibration_error:.3f}'),
-        ('calibration error, mean over images', f'{uncertainty.calibration_error:.3f}'),
-        ('Laplace NLL, pooled', f'{pooled.nll:.3f}'),
-        ('Laplace NLL, mean over images', f'{uncertainty.nll:.3f}'),
-    ]
-    first = ''.join(f'<tr>{_cells(row)}</tr>' for row in calibration)
-    second = ''.join(
-        f'<tr>{_cells([name, f"{curve.ause:.4f}", f"{curve.aurg:.4f}"])}</tr>'
-        for name, curve in curves.items()
-    )
-    return (
-        f'<div class="plots">{_table(["calibration", ""], first)}'
-        f'{_table(["sparsification of", "AUSE (0 is best)", "AURG (above 0)"], second)}</div>'
-    )
-
-
-def _calibration_table(run: Run, uncertainty: UncertaintyResult) -> str:
-    """What calibration changed, on the images of the fit and on those that are scored."""
-    found = run.calibrated
-    if found is None:
-        return ''
-    rows = [
-        (f'fitted on: {found.data}, {found.images} images, before', found.fitted_before),
-        ('the same, after', found.fitted_after),
-        ('scored here, before', found.scored_before),
-        ('scored here, after', uncertainty.pooled),
-    ]
-    body = ''.join(
-        f'<tr class="{"headline" if name == rows[-1][0] else "other"}">'
-        + _cells(
-            [
-                name,
-                f'{metrics.expected_within:.3f}',
-                f'{metrics.observed_within:.3f}',
-                f'{metrics.calibration_error:.3f}',
-            ]
-        )
-        + '</tr>'
-        for name, metrics in rows
-    )
-    law = f'sigma / depth became {found.factor:.3g} (sigma / depth) ^ {found.power:.3g}'
-    return f'<p class="soft">{escape(law)}, written to {escape(found.output)}.</p>' + _table(
-        ['calibration', 'stated within 1.25', 'observed', 'calibration error'], body
-    )
-
-
-def _table(titles: Iterable[str], body: str) -> str:
-    head = ''.join(f'<th>{escape(title)}</th>' for title in titles)
-    return f'<div class="card"><table><tr>{head}</tr>{body}</table></div>'
-
-
-def _cells(values: Iterable[str]) -> str:
-    return ''.join(f'<td>{escape(value)}</td>' for value in values)
+    return table(titles, body)
 
 
 def _figure(content: bytes, kind: str, caption: str) -> str:

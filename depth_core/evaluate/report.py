@@ -13,12 +13,13 @@ from typing import Any, Final
 import numpy as np
 
 from depth_core.errors import DataError
-from depth_core.evaluate.frames import FrameTable
+from depth_core.evaluate.frames import FrameTable, as_parquet
 from depth_core.evaluate.page import Pictures, render_page
 from depth_core.evaluate.panels import Panel
 from depth_core.evaluate.pictures import draw_panel
 from depth_core.evaluate.plots import draw_plots
 from depth_core.evaluate.provenance import ReportContext, environment
+from depth_core.evaluate.published import published_results
 from depth_core.evaluate.run import Recording, Run
 from depth_core.evaluate.verdict import verdict
 from depth_core.files import check_writable, replaced_folder
@@ -31,6 +32,8 @@ METRICS_NAME: Final = 'metrics.json'
 """The numbers alone: equal in two runs, byte for byte."""
 FRAMES_NAME: Final = 'frames.csv'
 """One row an image."""
+PARQUET_NAME: Final = 'frames.parquet'
+"""The same, on request."""
 HTML_NAME: Final = 'report.html'
 
 
@@ -52,13 +55,14 @@ def check_output(folder: Path) -> None:
     check_writable(folder)
 
 
-def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
+def write_report(folder: Path, run: Run, context: ReportContext, *, parquet: bool = False) -> Path:
     """Write the report; `folder` is complete or as it was before.
 
     Args:
         folder: Where to; a former report there is replaced.
         run: The outcome.
         context: Where the numbers come from.
+        parquet: Write the table of images as Parquet too.
 
     Returns:
         The path of the HTML page.
@@ -82,6 +86,8 @@ def write_report(folder: Path, run: Run, context: ReportContext) -> Path:
         FRAMES_NAME: _frames(run),
         HTML_NAME: render_page(content, run, context, pictures).encode(errors='backslashreplace'),
     }
+    if parquet:
+        files[PARQUET_NAME] = as_parquet(files[FRAMES_NAME])
     files |= {f'{name}.png': plot for name, plot in pictures.plots.items()}
     files |= {f'image_{index}.jpg': picture for index, picture in enumerate(pictures.panels)}
     for name, picture in (('worst', pictures.worst), ('best', pictures.best)):
@@ -148,6 +154,9 @@ def metrics_content(run: Run, context: ReportContext) -> dict[str, Any]:
                 'classes': evaluation.by_class,
             },
             'calibrated': run.calibrated,
+            'published': published_results(
+                str((context.manifest or {}).get('family', '')), evaluation.protocol
+            ),
             'is_partial': any(item.is_partial for item in run.recordings),
             'recordings': [_recording(item) for item in run.recordings],
             'images': [_image(score) for score in run.scores],

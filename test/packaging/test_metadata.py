@@ -53,6 +53,8 @@ EXTRAS = {
     'bench',
     'pretrained',
     'rerun',
+    'ray',
+    'parquet',
     'dev',
 }
 

@@ -26,6 +26,8 @@ from depth_core.evaluate import (
     write_report,
 )
 from depth_core.evaluate.pictures import draw_panel
+from depth_core.evaluate.published import published_results
+from depth_core.evaluate.run import scored_abs_rel
 from depth_core.metrics import PROTOCOLS, depth_metrics
 
 CONTEXT = ReportContext(
@@ -243,6 +245,29 @@ def test_report_says_everything_and_stands_alone(tmp_path: Path) -> None:
     assert 'http' not in html.replace('http-equiv', '')
 
 
+def test_images_as_parquet(tmp_path: Path) -> None:
+    parquet = pytest.importorskip('pyarrow.parquet', reason='pyarrow is an optional extra')
+    run = run_scenes(RedIsDepth())
+    write_report(tmp_path / 'r', run, CONTEXT, parquet=True)
+    table = parquet.read_table(tmp_path / 'r/frames.parquet').to_pydict()
+    assert table['image'] == [score.key for score in run.scores]
+    errors = [error for error in table['abs_rel'] if error is not None]
+    assert errors == pytest.approx(scored_abs_rel(run))
+
+
+def test_published_numbers_of_the_family_stand_beside_ours(tmp_path: Path) -> None:
+    run = replace(run_scenes(RedIsDepth()), panels=())
+    protocol = PROTOCOLS['nyu_eigen']
+    run = replace(run, evaluation=replace(run.evaluation, protocol=protocol))
+    context = replace(CONTEXT, manifest={'family': 'zoedepth'})
+    page = write_report(tmp_path / 'r', run, context).read_text(encoding='utf-8')
+    assert 'ZoeD-M12-N<' in page
+    assert 'arXiv:2302.12288' in page
+    content = json.loads((tmp_path / 'r/metrics.json').read_text(encoding='utf-8'))
+    assert content['published'][0]['abs_rel'] == 0.075
+    assert published_results('zoedepth', PROTOCOLS['none']) == []
+
+
 def test_report_names_the_options_that_change_the_numbers(tmp_path: Path) -> None:
     official = replace(
         PROTOCOLS['nyu_densedepth_official'], name='own', description='a < b', crop=None
@@ -311,10 +336,12 @@ def test_a_model_without_sigma_has_no_panels_of_it() -> None:
 
 def test_the_colours_of_pictures_follow_the_scene() -> None:
     run = run_scenes()
-    shown = [run.panels[0], run.worst, run.best]
-    planes = [plane for panel in shown if panel for plane in (panel.target_m, panel.depth_m)]
-    depths = np.concatenate([plane[np.isfinite(plane) & (plane > 0.0)] for plane in planes])
-    near, far = np.percentile(depths, (2.0, 98.0))
+    shown = [panel for panel in (run.panels[0], run.worst, run.best) if panel is not None]
+    ends = []
+    for planes in ([item.target_m for item in shown], [item.depth_m for item in shown]):
+        depths = np.concatenate([plane[np.isfinite(plane) & (plane > 0.0)] for plane in planes])
+        ends.append(np.percentile(depths, (2.0, 98.0)))
+    near, far = np.min(ends), np.max(ends)  # a sparse truth counts as much as a dense prediction
     assert run.panel_scale.near == pytest.approx(near)
     assert run.panel_scale.far == pytest.approx(max(far, 1.5 * near))
 
