@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType, TracebackType
 from typing import NoReturn
 
+from depth_core.names import printable_lines
+
 INTERRUPTED = 128 + signal.SIGINT
 """Exit status of a process that was asked to end by Ctrl-C."""
 
@@ -23,8 +25,18 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit status of a process that was asked to end by SIGTERM."""
 
 
+_LONGEST_NAME = 200
+"""Characters of a name that is compared with the known ones."""
+
+
 class DepthError(Exception):
-    """Base of every error that wrong input, a missing file or the machine can cause."""
+    """Base of every error that wrong input, a missing file or the machine can cause.
+
+    What a message quotes is shown as `depth_core.names` has it, wherever it is printed or logged.
+    """
+
+    def __str__(self) -> str:
+        return printable_lines(super().__str__())
 
 
 class ConfigError(DepthError):
@@ -72,7 +84,7 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     folded = {item.casefold(): item for item in names}
-    wanted = str(name).strip().casefold()  # from YAML it may be a number
+    wanted = str(name)[:_LONGEST_NAME].strip().casefold()  # from YAML it may be a number
     nearest = [folded[item] for item in difflib.get_close_matches(wanted, folded, n=1)]
     hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'

@@ -25,6 +25,7 @@ from depth_core.errors import ConfigError, DataError, DepthError, run_command
 from depth_core.files import is_hidden, replaced_atomically
 from depth_core.focal_options import add_assumed_option, add_focal_options, camera_of_file
 from depth_core.images import IMAGE_SUFFIXES, read_image
+from depth_core.names import printable, printable_lines, show_log
 from depth_core.presets import MANIFEST_HELP
 from depth_core.preview import ColourScale, scale_for, scale_of_scene, side_by_side
 from depth_core.runtime import Framing, Precision, Predictor
@@ -47,7 +48,7 @@ _LONGEST_STEM: Final = 200
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     options = _parser().parse_command(arguments)
-    logging.basicConfig(level=logging.WARNING, format='%(levelname)s: %(message)s')
+    show_log(logging.WARNING, form='%(levelname)s: %(message)s')
     _quieten_opencv()
     sources = find_sources(options.input, options.output)
     _check_known_distance(options, sources)
@@ -66,10 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
     )
     failed = _predict_all(sources, _Writer(predictor, options))
-    sys.stdout.write(
-        f'{len(sources) - len(failed)} of {len(sources)} files predicted by '
-        f'{predictor.manifest.name} on {predictor.backend}, in {options.output}\n'
-    )
+    done = f'{len(sources) - len(failed)} of {len(sources)} files predicted by '
+    done += f'{predictor.manifest.name} on {predictor.backend}, in {options.output}'
+    sys.stdout.write(printable(done) + '\n')
     if failed:
         listed = ', '.join(path.name for path in failed)
         message = (
@@ -108,7 +108,7 @@ def _predict_all(sources: Mapping[Path, str], writer: _Writer) -> list[Path]:
                 raise
             failed.append(source)
             reason = str(error) if expected else f'{source}: {type(error).__name__}: {error}'
-            sys.stderr.write(f'error: {reason}\n')
+            sys.stderr.write(f'error: {printable_lines(reason)}\n')
     return failed
 
 
@@ -148,7 +148,7 @@ class _Writer:
             )
             said = describe_depth(answer) + focal + self._known_distance(answer)
         written = '' if name == source.stem else f' (written as {name}_*)'
-        sys.stdout.write(f'{source}{written}: {said}\n')
+        sys.stdout.write(printable(f'{source}{written}: {said}') + '\n')
 
     def _known_distance(self, answer: DepthMap) -> str:
         """What the manifest must say for the known distance to come out."""

@@ -34,6 +34,7 @@ from depth_core.evaluate.run import Run
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.verdict import verdict
 from depth_core.metrics import ALIGNMENTS, PROTOCOLS, find_protocol
+from depth_core.names import show_log
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision
 from depth_core.runtime.flip import FLIP_AVERAGES
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = _parser().parse_command(given)
-    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    show_log(logging.WARNING)
     check_output(options.output)
     check_record(options.record)
     if options.parquet:

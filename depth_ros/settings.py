@@ -303,7 +303,7 @@ class Settings:
             ConfigError: Some contradict each other. All contradictions are in the one message.
         """
         if problems := list(self._contradictions(model)):
-            raise ConfigError('\n'.join(problems))
+            raise ConfigError('\n  '.join(problems))
 
     def _contradictions(self, model: Manifest | None) -> Iterator[str]:
         if not self.backends:
@@ -390,5 +390,5 @@ def settings_from(
     except ConfigError as error:
         problems.append(str(error))
     if problems:
-        raise ConfigError('\n'.join(problems))
+        raise ConfigError('\n  '.join(problems))
     return settings

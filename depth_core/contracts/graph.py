@@ -13,6 +13,10 @@ from depth_core.errors import ConfigError, PlacedError
 
 _SCALE: Final = 1.0 / 255.0
 _LONGEST: Final = 16
+_MOST_PIXELS: Final = 61_000_000
+"""Of an input: what the largest image that is read has."""
+_MOST_IMAGES: Final = 1024
+"""Of a fixed batch."""
 _NO_MEAN: Final = (0.0, 0.0, 0.0)
 _BLACK: Final = (0.0, 0.0, 0.0)
 _NO_STD: Final = (1.0, 1.0, 1.0)
@@ -61,6 +65,7 @@ class SizeRule:
             max(rounded(_exact(length * scale / multiple)), fewest) * multiple
             for length in (height, width)
         )
+        _limit_pixels(rows, columns)
         return rows, columns
 
 
@@ -117,10 +122,11 @@ class InputSpec:
             if side < 1:
                 message = f'input.{key} is {side}; give at least 1 pixel.'
                 raise ConfigError(message)
-        if self.batch < 0:
+        _limit_pixels(self.height, self.width)
+        if not 0 <= self.batch <= _MOST_IMAGES:
             message = (
-                f'input.batch is {self.batch}; give at least 1, or 0 where the number of images '
-                'is free.'
+                f'input.batch is {self.batch}; give at least 1 and at most {_MOST_IMAGES}, or '
+                '0 where the number of images is free.'
             )
             raise ConfigError(message)
         self._check_multiple()
@@ -358,6 +364,15 @@ _WHITE: Final = 255.0
 _Z: Final = 2
 """Which coordinate of a point is the depth."""
 _RANKS: Final = range(2, 5)
+
+
+def _limit_pixels(rows: int, columns: int) -> None:
+    if rows * columns > _MOST_PIXELS:
+        message = (
+            f'input.size comes to {rows}x{columns}, {rows * columns} pixels; give a size of at '
+            f'most {_MOST_PIXELS} pixels.'
+        )
+        raise ConfigError(message)
 
 
 def least_multiples(min_side: int, multiple: int) -> int:

@@ -13,6 +13,7 @@ from depth_core.arguments import CommandParser, count
 from depth_core.data.check import Findings, check_dataset, save_sheet
 from depth_core.data.registry import DATASETS, detect_dataset, open_dataset
 from depth_core.errors import ConfigError, DataError, run_command
+from depth_core.names import show_log
 
 _ACTION = 'check'
 
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         DataError: The data cannot be used: nothing has depth, or a sample is damaged.
     """
     options = _parser().parse_command(arguments)
-    logging.basicConfig(level=logging.WARNING, format='%(message)s', stream=sys.stderr)
+    show_log(logging.WARNING)
     name = detect_dataset(options.path) if options.name == 'auto' else options.name
     given = dict(_option(text) for text in options.option)
     row = DATASETS.get(name)

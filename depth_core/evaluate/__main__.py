@@ -51,6 +51,7 @@ from depth_core.metrics import (
     Protocol,
     find_protocol,
 )
+from depth_core.names import show_log
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.backends import describe_backends
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    show_log(logging.INFO)
     protocol = find_protocol(
         options.protocol, min_depth_m=options.min_depth_m, max_depth_m=options.max_depth_m
     )

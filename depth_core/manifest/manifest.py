@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
+from depth_core.documents import DocumentError, parse_json
 from depth_core.errors import ConfigError
 from depth_core.manifest.measured import CalibratedSigma, Parity, PrecisionError
 from depth_core.manifest.reading import content_of, plain, read_content
@@ -89,6 +90,7 @@ class Manifest:
                 shift='none',
             )
             object.__setattr__(self, 'output', relative)
+        self._check_divisor()
         self._check_names()
 
     def _settle_confidence(self) -> None:
@@ -106,6 +108,11 @@ class Manifest:
         object.__setattr__(self, 'output', replace(self.output, sigma=sigma))
         if sigma is not None:
             object.__setattr__(self, 'confidence', None)
+
+    def _check_divisor(self) -> None:
+        if self.divisor < 1:
+            message = f'divisor is {self.divisor}; give at least 1, or leave it out.'
+            raise ConfigError(message)
 
     def _check_names(self) -> None:
         """Refuse one name for two things."""
@@ -200,9 +207,7 @@ class Manifest:
         content = {'version': 2, **content_of(self)}
         if self.output.sigma is not None:
             content['confidence'] = {'output': self.output.sigma, 'meaning': 'sigma_m'}
-        text = json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
-        # Provenance may hold a path that is no UTF-8; an ONNX file takes nothing else.
-        return text.encode('utf-8', 'backslashreplace').decode('utf-8')
+        return json.dumps(plain(content), indent=2, allow_nan=False, ensure_ascii=False) + '\n'
 
     @classmethod
     def from_json(cls, text: str, *, source: str = 'manifest') -> Manifest:
@@ -217,9 +222,12 @@ class Manifest:
                 value has the wrong type or range or contradicts another.
         """
         try:
-            content = json.loads(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            message = f'{source} is not JSON: {error}. A manifest looks like this: {EXAMPLE_LINE}'
+            content = parse_json(text)
+        except DocumentError as error:
+            message = (
+                f'{source} is not JSON of a manifest: {error}. A manifest looks like this: '
+                f'{EXAMPLE_LINE}'
+            )
             raise ConfigError(message) from error
         try:
             manifest: Manifest = read_content(cls, content, example=EXAMPLE_LINE)

@@ -20,6 +20,7 @@ from depth_core.contracts import InputSpec, OutputSpec
 from depth_core.errors import ConfigError, PlacedError, unknown_name
 from depth_core.manifest import spelling
 from depth_core.manifest.spelling import refuse
+from depth_core.names import printable
 
 _ALIASES = {
     'f32': 'float32',
@@ -30,6 +31,12 @@ _ALIASES = {
     'centre': 'center',
 }
 """Other words for values that are one of a few."""
+_WORDS: Final[Mapping[Any, str]] = {
+    bool: 'true or false',
+    int: 'a whole number',
+    str: 'text in quotes',
+}
+_LARGEST_WHOLE: Final = 2**31 - 1
 _NAMES: Final = ('name', 'output', 'depth', 'sigma')
 """What the keys of names end with: a graph has no tensor without one."""
 
@@ -97,7 +104,16 @@ def plain(value: object, *, not_finite: Callable[[float], object] = str) -> Any:
         return inner(value.value)
     if isinstance(value, float):
         return value if math.isfinite(value) else not_finite(value)
-    return value if value is None or isinstance(value, (bool, int, str)) else str(value)
+    return value if isinstance(value, (bool, int, type(None))) else _letters(str(value))
+
+
+def _letters(text: str) -> str:
+    """Text that JSON and ONNX take: a path that is no UTF-8 is escaped."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return printable(text)
+    return text
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,12 +231,10 @@ def _scalar(kind: Any, content: object, where: str) -> Any:  # noqa: ANN401  as 
         if not _is_finite(content):
             refuse(where, content, 'a finite number')
         return float(content)
-    if kind is bool:
-        if not isinstance(content, bool):
-            refuse(where, content, 'true or false')
-        return content
-    if isinstance(content, bool) or not isinstance(content, kind):
-        refuse(where, content, {int: 'a whole number', str: 'text in quotes'}[kind])
+    if (kind is bool) != isinstance(content, bool) or not isinstance(content, kind):
+        refuse(where, content, _WORDS[kind])
+    if isinstance(content, int) and abs(content) > _LARGEST_WHOLE:
+        refuse(where, content, f'a whole number of at most {_LARGEST_WHOLE}')
     if isinstance(content, str) and where.endswith(_NAMES) and not content.strip():
         refuse(where, content, 'a name, or leave the key out where nothing has one')
     return content

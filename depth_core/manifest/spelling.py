@@ -49,6 +49,9 @@ _NOMINAL: Final = (480, 640)
 """Shape of the images that a size rule is applied to before a camera is known."""
 _SIZE_KEYS: Final = ('fixed', 'mode', 'target', 'multiple', 'min_side', 'round', 'nominal')
 
+_SHOWN: Final = 200
+"""Characters of a value that is refused."""
+
 
 class _Meaning(NamedTuple):
     kind: DepthKind
@@ -177,5 +180,8 @@ def refuse(where: str, content: object, rule: str) -> NoReturn:
     Raises:
         ConfigError: Always.
     """
-    message = f'{where} is {json.dumps(content)}; give {rule}.'
+    shown = json.dumps(content)
+    if len(shown) > _SHOWN:
+        shown = f'{shown[:_SHOWN]}...'
+    message = f'{where} is {shown}; give {rule}.'
     raise ConfigError(message)

@@ -22,7 +22,9 @@ __all__ = [
     'Network',
     'Prediction',
     'create_model',
+    'default_options',
     'list_models',
+    'without_weights',
 ]
 
 FAMILIES: Final[tuple[Family, ...]] = (
@@ -80,6 +82,23 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
     without = {key: value for key, value in _NO_WEIGHTS.items() if key in parameters}
     model.options = {**defaults, **options, **without}
     return model
+
+
+def default_options(name: str) -> dict[str, object]:
+    """The options of a network as they stand when none is given; none for an unknown name."""
+    if name not in NETWORKS:
+        return {}
+    parameters = inspect.signature(NETWORKS[name].builder).parameters
+    return {key: parameter.default for key, parameter in parameters.items()}
+
+
+def without_weights(name: str, options: Mapping[str, object]) -> dict[str, object]:
+    """Options of a network that brings its weights along: none that fetches or reads others."""
+    return {
+        key: _NO_WEIGHTS.get(key, value)
+        for key, value in options.items()
+        if key != 'pretrained' or key in default_options(name)
+    }
 
 
 def _renamed(options: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:

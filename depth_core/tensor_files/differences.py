@@ -38,7 +38,7 @@ class Differences:
 
     def message(self, before: str, after: str) -> str:
         """Put the lines between what is wrong and the remedy."""
-        return '\n  '.join((before, *self.lines)) + f'\n{after}'
+        return '\n  '.join((before, *self.lines, after))
 
     def __bool__(self) -> bool:
         """Whether there are any."""

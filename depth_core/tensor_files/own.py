@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,12 +19,17 @@ from torch import Tensor, nn
 from depth_core.errors import CheckpointError
 from depth_core.files import replaced_atomically
 from depth_core.tensor_files.reading import incomplete, read_content
+from depth_core.tensor_files.tensors import refuse_not_stored
 
 _ZIP_SIGNATURE: Final = b'PK'
 _TEXT: Final = (str,)
 _GROUP: Final = (dict, OrderedDict)
 _OPTIONAL: Final = (*_GROUP, type(None))
 _OF_TRAINING: Final = {'training': _OPTIONAL, 'provenance': _OPTIONAL}
+_SHOWN: Final = 60
+"""Characters of a key in a message."""
+_MOST_BITS: Final = 128
+"""Of a whole number; the states of random generators have as many."""
 _PLAIN: Final = (Tensor, nn.Parameter, str, int, float, bool, type(None))
 
 
@@ -107,10 +112,17 @@ class OwnFormat:
             for name, types in self.entries.items()
             if type(content.get(name, ...)) not in types
         ]
-        if wrong or not all(isinstance(value, Tensor) for value in content['state'].values()):
-            reason = f'entries without their content: {", ".join(wrong or ["state"])}'
+        if wrong:
+            reason = f'entries without their content: {", ".join(wrong)}'
             raise incomplete(path, self.what, self.name, reason)
-        return content
+        state = {str(key): value for key, value in dict.items(content['state'])}
+        if not all(isinstance(value, Tensor) for value in state.values()):
+            reason = 'entries without their content: state'
+            raise incomplete(path, self.what, self.name, reason)
+        stored_bytes = path.stat().st_size
+        for name, entry in content.items():
+            _refuse_strange(path, name, entry, stored_bytes)
+        return {**content, 'state': state}
 
     def _foreign(self, path: Path) -> CheckpointError:
         return CheckpointError(f'{path} is no {self.what} of this package. {self.made_by}.')
@@ -137,6 +149,47 @@ EMBEDDING: Final = OwnFormat(
     entries={'kind': _TEXT, 'classes': (list,), 'state': _GROUP, **_OF_TRAINING},
     made_by='One is trained by depth_core.train',
 )
+
+
+def _refuse_strange(path: Path, place: str, value: object, stored_bytes: int) -> None:
+    """Refuse, after reading, a value that this package does not write.
+
+    A pickle may make any number or container of torch and of the standard library.
+
+    Raises:
+        CheckpointError: It is of another type, or a tensor that is not dense or not stored.
+    """
+    if type(value) in (dict, OrderedDict):
+        for key, item in dict.items(cast('dict[Any, object]', value)):
+            inside = f'{place}[{str(key)[:_SHOWN]!r}]'
+            _refuse_strange(path, f'the key {inside}', key, stored_bytes)
+            _refuse_strange(path, inside, item, stored_bytes)
+        return
+    if type(value) in (list, tuple):
+        for index, item in enumerate(cast('list[object]', value)):
+            _refuse_strange(path, f'{place}[{index}]', item, stored_bytes)
+        return
+    if isinstance(value, Tensor):
+        refuse_not_stored({place: value}, source=str(path), stored_bytes=stored_bytes)
+    if reason := _strange(value):
+        message = (
+            f'{path} is refused: {place} is {reason}, which no file of this package holds; make '
+            'it again, or copy it again.'
+        )
+        raise CheckpointError(message)
+
+
+def _strange(value: object) -> str:
+    """What is wrong with a plain value or a tensor; an empty text for what is written here."""
+    if type(value) not in _PLAIN:
+        return f'of type {type(value).__name__}'
+    if isinstance(value, Tensor) and (
+        value.is_meta or value.is_quantized or value.layout != torch.strided
+    ):
+        return 'a tensor without values, quantised or not dense'
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f'a number of {value.bit_length()} bits'
+    return ''
 
 
 def _refuse_unreadable(place: str, value: object) -> None:

@@ -20,7 +20,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -28,13 +27,13 @@ from torch import Tensor
 from depth_core.errors import CheckpointError
 from depth_core.tensor_files.differences import shown
 from depth_core.tensor_files.pickle_names import foreign_names
+from depth_core.tensor_files.pickle_size import refuse_expanding
+from depth_core.tensor_files.tensors import refuse_not_stored
 
 SAFETENSORS: Final = '.safetensors'
 
 _LENGTH_BYTES: Final = 8
 _LFS_POINTER: Final = b'version https://git-lfs'
-_LARGEST_RATIO: Final = 10
-"""Of what a zip file unpacks to and its own size; torch does not compress."""
 _STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
 _DEEPEST: Final = 4
 _OF_TRAINING: Final = re.compile(
@@ -101,6 +100,7 @@ def read_state(path: Path, content: object = None) -> dict[str, Tensor]:
         what = f'entries that are no tensors: {shown(others)}' if others else 'none'
         message = f'{path} holds no state dict (names and tensors), but {what}.'
         raise CheckpointError(message)
+    refuse_not_stored(tensors, source=str(path), stored_bytes=path.stat().st_size)
     return tensors
 
 
@@ -125,6 +125,7 @@ def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False)
         is_zip = zipfile.is_zipfile(path)
         if is_zip:
             _check_zip(path)
+        refuse_expanding(path)
         with _allowing(_ALLOWED):
             return torch.load(
                 str(path), map_location='cpu', weights_only=True, mmap=mapped and is_zip
@@ -226,7 +227,7 @@ def _is_plain(value: object, depth: int = 0) -> bool:
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # a broken header ends anywhere in its reader
         raise incomplete(path, 'weight file', 'safetensors', error) from error
 
 
@@ -248,11 +249,14 @@ def _check_zip(path: Path) -> None:
                 'unpack it, and give what is inside.'
             )
             raise CheckpointError(message)
-        unpacked = sum(member.file_size for member in archive.infolist())
-        if unpacked > _LARGEST_RATIO * path.stat().st_size:
+        members = archive.infolist()
+        packed = [item.filename for item in members if item.compress_type != zipfile.ZIP_STORED]
+        unpacked = sum(member.file_size for member in members)
+        if packed or unpacked > path.stat().st_size:
             message = (
-                f'{path} ({path.stat().st_size} bytes) would unpack to {unpacked} bytes; save the '
-                'weights with torch.save, which does not compress.'
+                f'{path} ({path.stat().st_size} bytes) holds compressed or overlapping members '
+                f'that would unpack to {unpacked} bytes ({shown(packed or names)}); save the '
+                'weights with torch.save, which compresses nothing.'
             )
             raise CheckpointError(message)
         damaged = archive.testzip()  # torch does not compare them

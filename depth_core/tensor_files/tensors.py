@@ -93,6 +93,32 @@ def refuse_unusable(
     _refuse_not_finite(given, source)
 
 
+def refuse_not_stored(given: Mapping[str, Tensor], *, source: str, stored_bytes: int) -> None:
+    """Refuse tensors that declare more values than their file holds, before they are used.
+
+    Args:
+        given: Tensors by name, of any type.
+        source: Where they come from, for the error message.
+        stored_bytes: Size of that file.
+
+    Raises:
+        CheckpointError: There are such.
+    """
+    larger = [
+        f'{name} ({list(value.shape)})'
+        for name, value in given.items()
+        if value.layout == torch.strided
+        and not value.is_meta
+        and value.numel() * value.element_size() > stored_bytes
+    ]
+    if larger:
+        message = (
+            f'{source}: {len(larger)} tensors declare more values than the file of {stored_bytes} '
+            f'bytes holds: {shown(larger)}. Save the state dict again.'
+        )
+        raise CheckpointError(message)
+
+
 def _is_beside(name: str, value: Tensor) -> bool:
     """Whether a single number is no weight: networks have none outside their layers."""
     counted = name.rpartition('.')[2] in _BESIDE and value.numel() == 1

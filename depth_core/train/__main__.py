@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from depth_core.errors import ConfigError, run_command
+from depth_core.names import show_log
 from depth_core.shipped import shipped_file
 from depth_core.train.command_line import parse, values_of
 from depth_core.train.loop import train
@@ -81,7 +82,7 @@ def _train(settings: TrainSettings) -> RunFolder:
         if console.is_terminal  # it would wrap the lines of a log file
         else logging.StreamHandler()
     )
-    logging.basicConfig(level=logging.WARNING, format='%(message)s', handlers=[handler])
+    show_log(logging.WARNING, handler=handler)
     logging.getLogger('depth_core').setLevel(logging.INFO)
     if not sys.warnoptions:
         # They are for the programmers of other packages, not for users.

@@ -27,6 +27,7 @@ from depth_core.errors import CheckpointError, ConfigError, DataError, run_comma
 from depth_core.metrics import CalibrationMetrics
 from depth_core.metrics.sigma_fit import Seen, fit
 from depth_core.models.base import DepthModel
+from depth_core.names import show_log
 from depth_core.train.command_line import parse as parse_settings
 from depth_core.train.datasets import open_validation_set
 from depth_core.train.recipes.depth import in_metres
@@ -134,7 +135,7 @@ def _data_of(checkpoint: Path) -> DataSettings:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line, calibrate, and say what came of it."""
     options = parse(sys.argv[1:] if arguments is None else arguments)
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    show_log(logging.INFO)
     found, before, after = calibrate(
         options.checkpoint, options.output, config=options.config, images=options.images
     )

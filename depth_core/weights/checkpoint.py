@@ -18,14 +18,17 @@ from torch import Tensor
 
 from depth_core.contracts import SigmaCalibration
 from depth_core.errors import CheckpointError, ConfigError
-from depth_core.models import create_model
 from depth_core.models.base import DepthModel, make_canonical
 from depth_core.tensor_files.differences import differences
 from depth_core.tensor_files.own import CHECKPOINT
 from depth_core.tensor_files.tensors import refuse_unusable
+from depth_core.weights.rebuilding import rebuild
 
 SUFFIX: Final = '.ckpt'
 """What checkpoint files end with."""
+
+_MOST_PIXELS: Final = 61_000_000
+"""Of the images a network is trained on: what the largest image that is read has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +48,22 @@ class Checkpoint:
 
     @property
     def trained_size(self) -> tuple[int, int] | None:
-        """(height, width) of the images it was trained on, where the provenance states it."""
+        """(height, width) of the images it was trained on, where the provenance states it.
+
+        Raises:
+            CheckpointError: No image has that size.
+        """
         made_with = self.provenance or {}
         height, width = made_with.get('height'), made_with.get('width')
-        return (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        if not isinstance(height, int) or not isinstance(width, int):
+            return None
+        if min(height, width) < 1 or height * width > _MOST_PIXELS:
+            message = (
+                f'the checkpoint states that it was trained on images of {height}x{width}; '
+                f'give one of 1 to {_MOST_PIXELS} pixels.'
+            )
+            raise CheckpointError(message)
+        return height, width
 
     @property
     def canonical_focal_px(self) -> float | None:
@@ -66,7 +81,7 @@ class Checkpoint:
         stated = (self.provenance or {}).get('sigma_calibration', {})
         try:
             return SigmaCalibration(**cast('Mapping[str, Any]', stated))
-        except (ConfigError, TypeError) as error:
+        except (ConfigError, TypeError, ValueError, OverflowError) as error:
             message = f'sigma_calibration of the checkpoint is {stated!r}: {error}'
             raise CheckpointError(message) from error
 
@@ -141,7 +156,7 @@ def network_of(
     checkpoint: Checkpoint, *, source: str, device: torch.device | str = 'cpu'
 ) -> DepthModel:
     """Rebuild the network of a checkpoint that was read from `source`; as `load_model`."""
-    model = create_model(checkpoint.name, **checkpoint.options)
+    model = rebuild(checkpoint.name, checkpoint.options, checkpoint.state, source=source)
     load_weights(model, checkpoint.state, source=source)
     if checkpoint.trained_size is not None:
         model.spec = dataclasses.replace(model.spec, default_size=checkpoint.trained_size)

@@ -32,6 +32,7 @@ from depth_core.data.bag.writing import STORAGES
 from depth_core.data.kitti.recording import open_recording
 from depth_core.data.kitti.rig import CAMERAS
 from depth_core.errors import run_command, terminated_cleanly
+from depth_core.names import show_log
 from depth_ros.arguments import without_ros_arguments
 from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan
 
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     given = without_ros_arguments(sys.argv[1:] if arguments is None else list(arguments))
     options = _parser().parse_command(given)
-    logging.basicConfig(level=logging.INFO, format='%(message)s', stream=sys.stderr)
+    show_log(logging.INFO)
     settings = Settings(
         cameras=None if options.cameras is None else tuple(options.cameras),
         frames=None if options.frames is None else tuple(options.frames),

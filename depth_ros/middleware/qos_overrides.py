@@ -70,7 +70,7 @@ class QosOverrides:
             elif problem := _problem(name, value):
                 problems.append(problem)
         if problems:
-            raise ConfigError('\n'.join(problems))
+            raise ConfigError('\n  '.join(problems))
 
     def profile(self, topic: str, role: Role, usual: QoSProfile) -> QoSProfile:
         """Return the profile of a resolved topic: the usual one, where nothing else is wanted."""

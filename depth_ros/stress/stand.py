@@ -194,8 +194,8 @@ class Stand:
         begun_s = time.monotonic()
         while not condition():
             if time.monotonic() - begun_s > PATIENCE_S:
-                logs = '\n'.join(child.last_lines() for child in self._children[-2:])
-                message = f'waited {PATIENCE_S:g} s for {what} in vain.\n{logs}'
+                logs = '\n  '.join(child.last_lines() for child in self._children[-2:])
+                message = f'waited {PATIENCE_S:g} s for {what} in vain.\n  {logs}'
                 raise DepthError(message)
             self.spin()
         return time.monotonic() - begun_s

@@ -17,9 +17,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS: tuple[set[str], ...] = (
+    {'names'},
     {'errors', 'telemetry'},
-    {'__init__', 'arguments', 'contracts', 'files', 'named', 'protobuf', 'shipped'},
-    {'distortion', 'geometry', 'onnx_file', 'precision'},
+    {'__init__', 'arguments', 'contracts', 'documents', 'files', 'named', 'protobuf', 'shipped'},
+    {'distortion', 'geometry', 'onnx_file', 'precision', 'yaml_text'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
     {'images', 'presets'},
     {'focal_options', 'models'},
@@ -51,6 +52,7 @@ TORCH_FREE = {
     'camera',
     'contracts',
     'distortion',
+    'documents',
     'errors',
     'files',
     'focal_options',
@@ -59,6 +61,7 @@ TORCH_FREE = {
     'manifest',
     'metrics',
     'named',
+    'names',
     'onnx_file',
     'presets',
     'preview',
@@ -83,6 +86,7 @@ ROS_MAY_IMPORT = {
     'images',
     'manifest',
     'metrics',
+    'names',
     'presets',
     'preview',
     'runtime',

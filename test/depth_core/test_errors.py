@@ -64,7 +64,7 @@ def test_text_that_a_terminal_lacks_is_written_escaped(
         said[name] = stream.read()
     assert said == {
         'stdout': r'caf\udce9.jpg',
-        'stderr': 'error: caf\\udce9.jpg is no image\n',
+        'stderr': 'error: caf\\xe9.jpg is no image\n',
     }
 
 

@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(usage)
         return
     if not given:
-        message = f'no command is given.\n{usage}'
+        message = 'no command is given.\n  ' + usage.strip().replace('\n', '\n  ')
         raise ConfigError(message)
     raise ConfigError(unknown_name('command', given[0], COMMANDS))
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from depth_core.arguments import CommandParser, positive, whole
 from depth_core.errors import ConfigError, run_command, unknown_name
+from depth_core.names import show_log
 from depth_core.train.command_line import explain, parse
 from depth_core.train.infinite_depth.holes import HoleSettings
 from depth_core.train.infinite_depth.stages import InfiniteDepthResult, train_infinite_depth
@@ -28,7 +29,7 @@ _OF_HOLES: Final = '--hole'
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
     console = Console(stderr=True)
-    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    show_log(logging.WARNING)
     logging.getLogger('depth_core').setLevel(logging.INFO)
     holes, rest = read_holes(sys.argv[1:] if arguments is None else arguments)
     settings = parse(rest, command=_COMMAND)

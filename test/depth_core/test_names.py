@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names from outside cannot speak to a terminal, a table or a page."""
+
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+
+from depth_core.errors import DataError
+from depth_core.names import printable, printable_html, printable_lines, show_log
+
+
+@pytest.mark.parametrize(
+    ('name', 'shown'),
+    [
+        ('Straße 1/[bold]a.png', 'Straße 1/[bold]a.png'),
+        ('\x1b[2J\x07', r'\x1b[2J\x07'),
+        ('a\nerror: b\r', r'a\nerror: b\r'),
+        ('caf\udce9.png', r'caf\xe9.png'),
+        ('\ud800', r'\ud800'),
+        ('gnp.\u202eexe', r'gnp.\u202eexe'),
+        ('\x9b31m', r'\x9b31m'),
+    ],
+)
+def test_what_a_terminal_obeys_is_escaped(name: str, shown: str) -> None:
+    assert printable(name) == shown
+    assert printable(shown) == shown
+    shown.encode()
+
+
+def test_a_message_keeps_its_own_lines_and_no_others() -> None:
+    error = DataError('two problems:\n  a\nerror: forged\n  b\x1b[0m')
+    assert str(error) == 'two problems:\n  a\\nerror: forged\n  b\\x1b[0m'
+
+
+def test_a_long_message_is_cut_in_its_middle() -> None:
+    said = printable_lines('begin' + 'x' * 100_000 + 'end')
+    assert len(said) < 6100
+    assert said.startswith('beginxxx')
+    assert said.endswith('xxxend')
+    assert '94008 characters' in said
+
+
+def test_a_page_gets_no_tags() -> None:
+    assert printable_html('<b>"\x1b\'') == '&lt;b&gt;&quot;\\x1b&#x27;'
+
+
+def test_a_log_shows_names_escaped() -> None:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    former, root.handlers = root.handlers, []
+    try:
+        show_log(logging.WARNING, stream=stream)
+        logging.getLogger('depth_core.here').warning('%s is left out', 'a\n\x1b[1mb')
+    finally:
+        root.handlers = former
+    assert stream.getvalue() == 'a\\n\\x1b[1mb is left out\n'
