@@ -100,12 +100,12 @@ def _try_on_meta(name: str, options: Mapping[str, object], limits: _Limits) -> N
 def _is_larger(given: object, usual: object) -> bool:
     """Whether any number is above the one it stands for; one without a default counts as such."""
     if isinstance(given, Mapping):
-        known = usual if isinstance(usual, Mapping) else {}
-        return any(_is_larger(value, known.get(key)) for key, value in given.items())
+        named = usual if isinstance(usual, Mapping) else {}
+        return any(_is_larger(value, named.get(key)) for key, value in given.items())
     if isinstance(given, (list, tuple)):
-        known = usual if isinstance(usual, (list, tuple)) else ()
-        most = max((item for item in known if isinstance(item, (int, float))), default=0)
-        return len(given) > max(len(known), 1) or any(_is_larger(item, most) for item in given)
+        listed = usual if isinstance(usual, (list, tuple)) else ()
+        most = max((item for item in listed if isinstance(item, (int, float))), default=0)
+        return len(given) > max(len(listed), 1) or any(_is_larger(item, most) for item in given)
     if isinstance(given, bool) or not isinstance(given, (int, float)):
         return False
     return not isinstance(usual, (int, float)) or given > usual

@@ -169,7 +169,7 @@ class _Call:
 _ELSEWHERE: Final = '/nonexistent/elsewhere.ckpt'
 
 FILES: Final[Mapping[str, Callable[[Path], None]]] = {
-    'empty.ckpt': lambda path: path.write_bytes(b'') and None,
+    'empty.ckpt': Path.touch,
     'deflated.ckpt': _deflated,
     'overlapping.ckpt': _overlapping,
     'half.ckpt': lambda path: _halves(path, 0.5),
