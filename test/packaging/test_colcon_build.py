@@ -26,6 +26,7 @@ FILES = ('package.xml', 'setup.py', 'setup.cfg', 'README.md', 'LICENSE')
 EXECUTABLES = {
     'demo',
     'evaluate_bag',
+    'running_error',
     'kitti_to_bag',
     'mono_depth',
     'play_bag',
