@@ -41,6 +41,7 @@ from depth_core.data.kitti.motion import (
 )
 from depth_core.data.kitti.split import (
     KittiFrame,
+    find_split,
     frames_on_disk,
     read_excluded,
     read_split,
@@ -72,7 +73,8 @@ class KittiDataset:
 
     Args:
         root: Folder that holds the days (2011_09_26, ...).
-        split: List of frames, plain or .gz; every frame on disk when None.
+        split: List of frames, plain or .gz, or the name of one (`find_split`); every frame on
+            disk when None.
         ground_truth: 'velodyne' projects the raw scan; 'annotated' reads the 16-bit PNG files of
             the depth benchmark (11 scans, cleaned); 'proj_depth' reads NPZ files of projected
             scans (`proj_depth/velodyne`); 'none' reads nothing, for training without labels.
@@ -130,8 +132,9 @@ class KittiDataset:
         if split is None:
             self.frames: Sequence[KittiFrame] = frames_on_disk(self.root, camera)
         else:
-            self.frames = read_split(Path(split))
-            self._check_present(Path(split))
+            found = find_split(self.root, Path(split))
+            self.frames = read_split(found)
+            self._check_present(found)
         self._windows: dict[KittiFrame, tuple[KittiFrame, ...]] = {}
         if self.neighbours:
             self._windows = sequences(self.root, self.frames, self.neighbours)

@@ -52,6 +52,28 @@ class KittiFrame:
         return f'{self.day}/{self.drive} {self.stem} {"l" if self.camera == LEFT else "r"}'
 
 
+def find_split(root: Path, split: Path) -> Path:
+    """The list that a split names: a file, or a list that the user has put beside the data.
+
+    `eigen_benchmark` is `splits/eigen_benchmark/test_files.txt` of the folder of the data or of
+    the one above it, as the lists of monodepth2 unpack, and `eigen_zhou/val` its val_files.txt;
+    plain or .gz. The lists are not part of this package: their licence does not allow it.
+
+    Args:
+        root: Folder of the data.
+        split: A path or a name.
+    """
+    folder, part = (split, 'test') if len(split.parts) == 1 else (split.parent, split.name)
+    if split.is_file() or split.is_absolute():
+        return split
+    places = [
+        place / 'splits' / folder / f'{part}_files.txt{ending}'
+        for place in (root, root.parent)
+        for ending in ('', '.gz')
+    ]
+    return next((place for place in places if place.is_file()), split)
+
+
 def read_split(path: Path) -> Sequence[KittiFrame]:
     """Read a list of frames.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ _RETRIES: Final = 3
 """So often is a part given to another worker after its own has died."""
 _LOCAL: Final = '127.0.0.1'
 _WAITING_PER_WORKER: Final = 2
+_PATIENCE_S: Final = 5.0
 
 
 def on_ray(workers: int, address: str | None = None) -> Execute:
@@ -77,6 +79,8 @@ def _result(ray: Any, reference: Any) -> bytes | DepthError:  # noqa: ANN401  op
 def _cluster(ray: Any, workers: int, address: str | None) -> Iterator[None]:  # noqa: ANN401
     """Join a cluster or start one, and leave or end it."""
     os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+    if address is not None:
+        _check_reachable(address)
     options: dict[str, Any] = {'address': address}
     if address is None:
         options = {
@@ -89,17 +93,37 @@ def _cluster(ray: Any, workers: int, address: str | None) -> Iterator[None]:  # 
         ray.init(log_to_driver=False, logging_level='ERROR', **options)
     except Exception as error:
         first = str(error).strip().partition('\n')[0]
-        where = f'at {address}' if address else 'on this machine'
-        message = (
-            f'the Ray cluster {where} cannot be reached '
-            f'({first or type(error).__name__}); '
-            'start one (ray start --head), check --ray_address, or use --executor pool.'
-        )
-        raise DepthError(message) from error
+        raise DepthError(_unreachable(address, first or type(error).__name__)) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would try for a minute.
+
+    Raises:
+        ConfigError: It is no host and port.
+        DepthError: Nobody listens.
+    """
+    host, _, port = address.removeprefix('ray://').rpartition(':')
+    if not host or not port.isdigit():
+        message = f'--ray_address is {address!r}; give host:port or ray://host:port.'
+        raise ConfigError(message)
+    try:
+        with socket.create_connection((host, int(port)), timeout=_PATIENCE_S):
+            pass
+    except (OSError, OverflowError) as error:
+        raise DepthError(_unreachable(address, str(error))) from error
+
+
+def _unreachable(address: str | None, reason: str) -> str:
+    where = f'at {address}' if address else 'on this machine'
+    return (
+        f'the Ray cluster {where} cannot be reached ({reason}); start one (ray start --head), '
+        'check --ray_address, or use --executor pool.'
+    )
 
 
 def _ray() -> Any:  # noqa: ANN401  optional package

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from depth_core.data import open_dataset
-from depth_core.errors import DataError, DepthError
+from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Outcome, in_processes, in_this_process
@@ -166,6 +167,19 @@ def test_a_ray_cluster_says_the_same(model: Path, bag: Path, tmp_path: Path) -> 
     alone = evaluate_bags([bag], request, kept=tmp_path / 'alone')
     cluster = evaluate_bags([bag], request, kept=tmp_path / 'ray', execute=on_ray(2))
     assert report_of(tmp_path / 'a', cluster) == report_of(tmp_path / 'b', alone)
+
+
+def test_a_ray_cluster_that_cannot_be_reached_is_said(
+    model: Path, bag: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip('ray', reason='ray is an optional extra')
+    with socket.socket() as unused:  # bound, and nobody listens
+        unused.bind(('127.0.0.1', 0))
+        address = f'127.0.0.1:{unused.getsockname()[1]}'
+        with pytest.raises(DataError, match=f'cluster at {address} cannot be reached .*refused'):
+            evaluate_bags([bag], requested(model), kept=tmp_path, execute=on_ray(1, address))
+    with pytest.raises(ConfigError, match="ray_address is 'head'; give host:port"):
+        evaluate_bags([bag], requested(model), kept=tmp_path, execute=on_ray(1, 'head'))
 
 
 def test_a_damaged_recording_does_not_stop_the_others(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from depth_core.data import open_dataset
 from depth_core.data.kitti.dataset import KittiDataset
 from depth_core.data.kitti.files import read_calibration
-from depth_core.data.kitti.split import LEFT, RIGHT, read_split
+from depth_core.data.kitti.split import LEFT, RIGHT, find_split, read_split
 from depth_core.data.sample import DepthDataset
 from depth_core.errors import ConfigError, DataError
 
@@ -171,6 +171,18 @@ def test_lists_and_images_of_other_systems_are_read(root: Path) -> None:
     dataset = KittiDataset(root, split=split)
     assert dataset[0].key == f'{DAY}/{DRIVE} 0000000001 l'
     assert len(KittiDataset(root)) == 2
+
+
+def test_a_list_is_found_by_its_name_beside_the_data(tmp_path: Path) -> None:
+    root = tmp_path / 'raw'
+    for path in ('raw/splits/eigen/test_files.txt', 'splits/eigen_zhou/val_files.txt.gz'):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).touch()
+    assert find_split(root, Path('eigen')) == root / 'splits/eigen/test_files.txt'
+    zhou = tmp_path / 'splits/eigen_zhou/val_files.txt.gz'
+    assert find_split(root, Path('eigen_zhou/val')) == zhou
+    assert find_split(root, Path('eigen_zhou/train')) == Path('eigen_zhou/train'), 'not there'
+    assert find_split(root, zhou) == zhou
 
 
 @pytest.mark.parametrize(

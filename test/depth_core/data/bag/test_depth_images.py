@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Depth images as the ground truth of a recorded camera, by REP-118."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from depth_core.data.bag.dataset import BagDataset
+from depth_core.errors import ConfigError, DataError
+from test.depth_core.data.bag.recording import (
+    HEIGHT,
+    IMAGE,
+    INFO,
+    START_NS,
+    WIDTH,
+    Recording,
+    camera_info,
+    header,
+    make,
+    pixels_of,
+    raw_image,
+)
+
+DEPTH = '/camera/depth/image_rect'
+
+
+def depth_message(values: NDArray[Any], encoding: str) -> Any:
+    return make(
+        'sensor_msgs/msg/Image',
+        header=header(START_NS, 'optical'),
+        height=values.shape[0],
+        width=values.shape[1],
+        encoding=encoding,
+        is_bigendian=0,
+        step=values.strides[0],
+        data=np.ascontiguousarray(values).view(np.uint8).ravel(),
+    )
+
+
+def written(path: Path, values: NDArray[Any], encoding: str) -> Path:
+    recording = Recording()
+    recording.add(IMAGE, START_NS, raw_image(START_NS, pixels_of(0)))
+    recording.add(INFO, START_NS, camera_info(START_NS))
+    recording.add(DEPTH, START_NS, depth_message(values, encoding))
+    return Path(recording.write(path))
+
+
+def plane(value: float, kind: type[np.generic]) -> NDArray[Any]:
+    return np.full((HEIGHT, WIDTH), value, kind)
+
+
+def test_floats_are_metres_and_integers_millimetres(tmp_path: Path) -> None:
+    floats = plane(2.5, np.float32)
+    floats[0, 0], floats[0, 1] = np.nan, 0.0
+    sample = BagDataset(written(tmp_path / 'f', floats, '32FC1'))[0]
+    assert sample.depth_m[1, 1] == 2.5
+    assert sample.valid[0, :3].tolist() == [False, False, True]
+    codes = plane(2500, np.uint16)
+    codes[0, 0] = 0
+    sample = BagDataset(written(tmp_path / 'c', codes, '16UC1'))[0]
+    assert sample.depth_m[1, 1] == 2.5
+    assert not sample.valid[0, 0]
+
+
+def test_millimetres_stated_as_metres_are_doubted_and_can_be_mended(tmp_path: Path) -> None:
+    path = written(tmp_path / 'b', plane(2500.0, np.float32), '32FC1')
+    with pytest.raises(DataError, match=r'median distance of 2500 m.*--depth_unit_m 0\.001'):
+        _ = BagDataset(path)[0]
+    sample = BagDataset(path, depth_unit_m=0.001)[0]
+    np.testing.assert_allclose(sample.depth_m, 2.5)
+
+
+def test_depth_of_another_size_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / 'b', np.ones((HEIGHT, WIDTH + 1), np.float32), '32FC1')
+    match = f'depth of {HEIGHT}x{WIDTH + 1} .* does not belong to images of {HEIGHT}x{WIDTH}'
+    with pytest.raises(DataError, match=match):
+        _ = BagDataset(path)[0]
+
+
+def test_a_topic_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
+    path = written(tmp_path / 'b', plane(2.5, np.float32), '32FC1')
+    with pytest.raises(ConfigError, match=DEPTH):
+        BagDataset(path, depth_topic='/depth')
+    with pytest.raises(ConfigError, match='both say where the true depth comes from'):
+        BagDataset(path, depth_topic=DEPTH, cloud_topic='/points')
