@@ -47,14 +47,17 @@ class MixPart:
             ConfigError: The data set or an option is unknown.
             DataError: The data is missing or malformed.
         """
-        return open_dataset(
-            self.name,
-            root=self.root,
-            split=self.split,
-            height=self.height,
-            width=self.width,
-            **self.options,
-        )
+        given: dict[str, Any] = {'root': self.root, 'split': self.split}
+        given |= {'height': self.height, 'width': self.width}
+        asked = {key: value for key, value in given.items() if value is not None}
+        for key, value in asked.items():
+            if key in self.options:
+                message = (
+                    f'data set {self.name} has {key} {value} and an option {key} '
+                    f'{self.options[key]}; leave the option out.'
+                )
+                raise ConfigError(message)
+        return open_dataset(self.name, **asked, **self.options)
 
 
 class MixDataset:

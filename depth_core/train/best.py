@@ -51,6 +51,8 @@ def keep_best(
     learner.best_cost, learner.best_step = cost, learner.step
     if not writes:
         return
+    scored = {'step': learner.step, **score.numbers}
+    made_with = {**made_with, 'validation': scored}
     learner.recipe.save(run.best, learner.result, provenance=made_with)
     if settings.schedule.reload_best:
         save_checkpoint(run.best_state(learner.step), learner, settings, made_with)

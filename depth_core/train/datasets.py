@@ -19,7 +19,7 @@ from depth_core.data.mix import MixDataset, MixPart, read_parts
 from depth_core.data.transforms import metres_per_canonical
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.infinite_depth.frames import KeptFrames
-from depth_core.train.settings import DatasetSettings, DataSettings
+from depth_core.train.settings import DatasetSettings, DataSettings, ValidationSettings
 from depth_core.train.stream import Augmentation
 
 
@@ -118,7 +118,12 @@ def _open(
     needs_depth: bool,
 ) -> DepthDataset:
     opened = []
+    native = isinstance(chosen, ValidationSettings) and chosen.protocol is not None
     for part in _parts(chosen, data):
+        if native:  # a protocol is about the pixels of the data
+            sized = replace(part, height=None, width=None)
+            opened.append(_open_part(key, sized, data, needs_depth=needs_depth))
+            continue
         height, width = part.height or data.height, part.width or data.width
         if augmented:
             height, width = loading_size(

@@ -25,6 +25,7 @@ from depth_core.train.fabric import open_fabric, seed_of
 from depth_core.train.optim import LearningRate, average_of, build_optimizer, freeze_norms
 from depth_core.train.paths import check_paths
 from depth_core.train.progress import Progress
+from depth_core.train.protocol import open_rule
 from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
 from depth_core.train.run_folder import (
@@ -81,6 +82,7 @@ def _train(
         open_validation_set(settings.data, needs_depth=recipe.needs_depth),
     )
     augmentation = open_augmentation(settings.data, train_set)
+    rule = open_rule(settings.data, held_out, training_step.model)
     run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size
@@ -131,11 +133,15 @@ def _train(
             progress.advance(learner.step, _mean(shares), lr)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
                 network = learner.result
-                score = validate(recipe, network, held_out, fabric, batch_size=trainer.batch_size)
+                score = validate(
+                    recipe, network, held_out, fabric, batch_size=trainer.batch_size, rule=rule
+                )
                 keep_best(run, learner, score, settings, made_with, writes=fabric.is_global_zero)
                 if fabric.is_global_zero:
                     run.record(learner.step, score.numbers)
-                    drawn = draw(recipe, network, held_out, fabric, count=trainer.images_logged)
+                    drawn = draw(
+                        recipe, network, held_out, fabric, count=trainer.images_logged, rule=rule
+                    )
                     progress.show(learner.step, score, drawn)
                 progress.restart_clock()
             due = _due(trainer.checkpoint_every_steps, learner.step, trainer)

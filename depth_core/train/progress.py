@@ -113,9 +113,11 @@ class Progress:
     def show(self, step: int, score: Score, drawn: Uint8Array | None) -> None:
         """Show the numbers and pictures of the held-out samples after `step` steps."""
         if self._writer is not None:
+            protocol = score.numbers.get('protocol', 'none')
+            group = 'held_out' if protocol == 'none' else f'held_out_{protocol}'
             for name, value in score.numbers.items():
                 if isinstance(value, float):
-                    self._writer.add_scalar(f'held_out/{name}', value, step)
+                    self._writer.add_scalar(f'{group}/{name}', value, step)
             if drawn is not None:
                 self._writer.add_image('held_out/drawn', drawn, step, dataformats='HWC')
         level = logging.INFO if score.costs else logging.WARNING

@@ -14,6 +14,7 @@ from depth_core.contracts import Uint8Array
 from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.train.recipes import Network, Recipe, Score
 from depth_core.train.recipes.base import evaluating
+from depth_core.train.recipes.rule import USUAL_RULE, Rule
 
 
 @torch.no_grad()
@@ -24,6 +25,7 @@ def validate(
     fabric: Fabric,
     *,
     batch_size: int,
+    rule: Rule = USUAL_RULE,
 ) -> Score:
     """Score `network` on `dataset`, whose samples the processes share.
 
@@ -35,7 +37,7 @@ def validate(
     if fabric.world_size > 1:
         for buffer in network.buffers():  # each process has its own statistics of norm layers
             distributed.broadcast(buffer, src=0)
-    scorer = recipe.scorer(network)
+    scorer = recipe.scorer(network, rule)
     mine = range(fabric.global_rank, len(dataset), fabric.world_size)
     with evaluating(network), fabric.autocast():
         for sample in _grouped(dataset, mine, batch_size):
@@ -44,7 +46,7 @@ def validate(
         return scorer.result()
     found = [scorer] * fabric.world_size
     distributed.all_gather_object(found, scorer)
-    total = recipe.scorer(network)
+    total = recipe.scorer(network, rule)
     for share in found:
         total.merge(share)
     return total.result()
@@ -58,6 +60,7 @@ def draw(
     fabric: Fabric,
     *,
     count: int,
+    rule: Rule = USUAL_RULE,
 ) -> Uint8Array | None:
     """Draw the first `count` samples of `dataset`, one below the other.
 
@@ -67,7 +70,7 @@ def draw(
     rows: list[Uint8Array] = []
     with evaluating(network), fabric.autocast():
         for index in range(min(count, len(dataset))):
-            sample = collate([_alone(dataset[index])]).to(fabric.device)
+            sample = collate([rule.shown(_alone(dataset[index]))]).to(fabric.device)
             row = recipe.picture(network, sample)
             if row is not None:
                 rows.append(row)

@@ -16,6 +16,7 @@ from typing_extensions import Self
 from depth_core.contracts import Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError
+from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint
 
 Network = TypeVar('Network', bound=nn.Module)
@@ -147,8 +148,8 @@ class Recipe(ABC, Generic[Network]):
         """Put `model` together with all it is trained with."""
 
     @abstractmethod
-    def scorer(self, network: Network) -> Scorer[Network]:
-        """Begin to score `network` on held-out samples."""
+    def scorer(self, network: Network, rule: Rule = USUAL_RULE) -> Scorer[Network]:
+        """Begin to score `network` on held-out samples; `rule` is about depth."""
 
     def picture(self, network: Network, sample: Sample) -> Uint8Array | None:
         """Draw a batch of one held-out sample and what `network`, in eval mode, makes of it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -24,6 +24,7 @@ from depth_core.models import create_model
 from depth_core.models.base import DepthModel, ModelSpec, Prediction, make_canonical
 from depth_core.preview import ColourScale, colour_depth, scale_of_range
 from depth_core.train.recipes.base import Recipe, Score, Scorer
+from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
 
 _ALIGNMENTS: Final[Mapping[DepthKind, Align]] = {
@@ -64,9 +65,9 @@ class DepthRecipe(Recipe[DepthModel], ABC):
         """Declare that `model` learns depth as a camera of `focal_px` would see it."""
         make_canonical(model, focal_px)
 
-    def scorer(self, network: DepthModel) -> Scorer[DepthModel]:
-        """Begin to score depth by every pixel whose true depth the network can state."""
-        return DepthScorer(network.spec, scores_for(network.spec))
+    def scorer(self, network: DepthModel, rule: Rule = USUAL_RULE) -> Scorer[DepthModel]:
+        """Begin to score depth by a rule; by default by every pixel the network can state."""
+        return DepthScorer(network.spec, scores_for(network.spec, rule), rule)
 
     def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
         """Draw image | true depth | predicted depth | sigma / depth, side by side.
@@ -141,13 +142,24 @@ class DepthScorer(Scorer[DepthModel]):
 
     spec: ModelSpec
     scores: MetricAccumulator
+    rule: Rule = field(default_factory=Rule)
 
     def update(self, network: DepthModel, sample: Sample) -> None:
         """Score a batch; each image counts alike in the means."""
-        depth_m, sigma_m, metres = in_metres(network(sample.image), sample, self.spec)
-        depth_m, sigma_m = depth_m.float().cpu(), sigma_m.float().cpu()
-        target_m, valid = sample.depth_m.cpu(), sample.valid.cpu()
-        if self.spec.kind is DepthKind.CANONICAL:  # each image has a range of its own, then
+        view = self.rule.windowed(sample)
+        seen = self.rule.camera_seen(view)
+        metres = torch.ones(len(sample.key))
+
+        def predict(images: Tensor) -> tuple[Tensor, Tensor]:
+            nonlocal metres
+            depth_m, sigma_m, metres = in_metres(network(images), seen, self.spec)
+            return depth_m, sigma_m
+
+        depth_m, sigma_m = (x.float().cpu() for x in self.rule.answer(predict, view))
+        target_m, valid = view.depth_m.cpu(), view.valid.cpu()
+        if (
+            self.spec.kind is DepthKind.CANONICAL and self.rule.protocol is None
+        ):  # each image has a range of its own, then
             metres = metres.cpu()[:, None, None]
             valid = valid & (target_m >= self.spec.min_depth * metres)
             valid &= target_m <= self.spec.max_depth * metres
@@ -167,18 +179,21 @@ class DepthScorer(Scorer[DepthModel]):
     def result(self) -> Score:
         """The means over images; delta1 is a share that is right, so that its cost is negative."""
         evaluation = self.scores.result()
-        mean, constant = evaluation.mean, evaluation.constant_mean
+        mean, constant = evaluation.headline, evaluation.constant_mean
+        numbers = {'protocol': self.rule.name, 'flip_average': self.rule.flip_average}
+        numbers |= _numbers(evaluation)
         if mean is None or constant is None:
             return Score(
-                numbers=_numbers(evaluation),
+                numbers=numbers,
                 costs={},
                 summary='no held-out image has usable ground truth',
             )
+        under = '' if self.rule.protocol is None else f' ({self.rule.name})'
         return Score(
-            numbers=_numbers(evaluation),
+            numbers=numbers,
             costs={'abs_rel': mean.abs_rel, 'a1': -mean.a1, 'rmse': mean.rmse},
             summary=f'AbsRel {mean.abs_rel:.4f} (best constant depth {constant.abs_rel:.4f}), '
-            f'RMSE {mean.rmse:.3f} m, delta1 {mean.a1:.4f}',
+            f'RMSE {mean.rmse:.3f} m, delta1 {mean.a1:.4f}{under}',
         )
 
 
@@ -214,16 +229,18 @@ def target_of(sample: Sample, spec: ModelSpec, *, sky_as_max_depth: bool) -> tup
     return torch.where(valid, depth_m.clamp(spec.min_depth, spec.max_depth), 1.0), valid
 
 
-def scores_for(spec: ModelSpec) -> MetricAccumulator:
+def scores_for(spec: ModelSpec, rule: Rule = USUAL_RULE) -> MetricAccumulator:
     """Begin to score a network by every pixel whose true depth it can state.
 
     Depth up to scale, or inverse depth up to scale and shift, is aligned image by image. The range
     of depth up to scale is not in metres: truth of 1 mm to 80 m counts. That of canonical depth is
     in metres only with the focal length of an image, so that the scorer leaves out the rest.
     """
+    align = rule.align or _ALIGNMENTS[spec.kind]
+    if rule.protocol is not None:
+        return MetricAccumulator(rule.protocol, align=align)
     low, high = _RANGES.get(spec.kind, (spec.min_depth, spec.max_depth))
-    protocol = find_protocol('none', min_depth_m=low, max_depth_m=high)
-    return MetricAccumulator(protocol, align=_ALIGNMENTS[spec.kind])
+    return MetricAccumulator(find_protocol('none', min_depth_m=low, max_depth_m=high), align=align)
 
 
 def _numbers(evaluation: Evaluation) -> dict[str, Any]:
@@ -232,8 +249,8 @@ def _numbers(evaluation: Evaluation) -> dict[str, Any]:
         'images_scored': evaluation.images_scored,
         'align': evaluation.align,
     }
-    if evaluation.mean is not None:
-        numbers |= asdict(evaluation.mean)
+    if evaluation.headline is not None:
+        numbers |= asdict(evaluation.headline)
     if evaluation.constant_mean is not None:
         numbers['constant_depth_m'] = evaluation.constant_depth_m
         numbers['constant_abs_rel'] = evaluation.constant_mean.abs_rel

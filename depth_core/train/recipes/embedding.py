@@ -24,6 +24,7 @@ from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.losses import l1
 from depth_core.models.cliffnet.embedding import ReconstructionEmbedding, SceneEmbedding
 from depth_core.train.recipes.base import Recipe, Score, Scorer, TrainingStep
+from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint
 from depth_core.weights.embedding_file import (
     EMBEDDING_KINDS,
@@ -90,8 +91,9 @@ class EmbeddingRecipe(Recipe[Embedding]):
         """Put `model` together with the loss of its kind."""
         return EmbeddingStep(model, self)
 
-    def scorer(self, network: Embedding) -> Scorer[Embedding]:
+    def scorer(self, network: Embedding, rule: Rule = USUAL_RULE) -> Scorer[Embedding]:
         """Begin to count right classes, or to sum errors in metres."""
+        del rule
         if isinstance(network, SceneEmbedding):
             return SceneScorer(self.max_depth_m)
         return ReconstructionScorer(self.max_depth_m)

@@ -26,6 +26,7 @@ from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
 from depth_core.train.recipes.base import Score, Scorer, TrainingStep
 from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.rule import USUAL_RULE, Rule
 
 NO_LABEL = 255
 """Train id of pixels that nothing is known about."""
@@ -72,8 +73,9 @@ class SemanticRecipe(DepthRecipe):
         """Let the semantic network of `model` learn, and nothing else."""
         return SemanticStep(model, self)
 
-    def scorer(self, network: DepthModel) -> Scorer[DepthModel]:
+    def scorer(self, network: DepthModel, rule: Rule = USUAL_RULE) -> Scorer[DepthModel]:
         """Begin to score the classes of labelled pixels."""
+        del rule
         classes = semantic_network(network).classes
         return SemanticScorer(np.zeros((classes, classes), dtype=np.int64))
 

@@ -9,7 +9,7 @@ from typing import Any
 from depth_core.errors import ConfigError
 from depth_core.train.recipes import Recipe
 from depth_core.train.settings.data import DataSettings, data_problems
-from depth_core.train.settings.dataset import DatasetSettings
+from depth_core.train.settings.dataset import DatasetSettings, ValidationSettings
 from depth_core.train.settings.model import ModelSettings
 from depth_core.train.settings.optimizer import (
     OptimizerSettings,
@@ -26,6 +26,7 @@ __all__ = [
     'ScheduleSettings',
     'TrainSettings',
     'TrainerSettings',
+    'ValidationSettings',
 ]
 
 
@@ -74,6 +75,14 @@ def _joint_problems(settings: TrainSettings) -> list[str]:
         problems.append(
             'trainer.resume and model.weights both say where weights come from; resume continues '
             'a run, model.weights starts a new one: give one of them.'
+        )
+    held_out = settings.data.validation
+    if not settings.recipe.best_metrics and (
+        held_out.protocol or held_out.align or held_out.flip_average != 'none'
+    ):
+        problems.append(
+            f'data.validation has a protocol, alignment or mirrored pass of depth, and recipe '
+            f'{settings.recipe.name} has one score of its own; leave these out.'
         )
     if not settings.recipe.best_metrics and trainer.best_metric != USUAL_METRIC:
         problems.append(

@@ -10,8 +10,9 @@ from typing import Any
 
 from depth_core.data.augmentations import AUGMENTATIONS, build_augmentation
 from depth_core.errors import ConfigError, unknown_name
+from depth_core.metrics import PROTOCOLS
 from depth_core.train.settings.checks import at_least
-from depth_core.train.settings.dataset import DatasetSettings
+from depth_core.train.settings.dataset import DatasetSettings, ValidationSettings
 from depth_core.train.settings.held_out import held_out_problems
 
 
@@ -25,7 +26,7 @@ class DataSettings:
     """Columns of the images the network sees, pixels."""
     train: DatasetSettings = field(default_factory=DatasetSettings)
     """Images trained on."""
-    validation: DatasetSettings = field(default_factory=DatasetSettings)
+    validation: ValidationSettings = field(default_factory=ValidationSettings)
     """Images held out; without a name there is no validation."""
     canonical_focal_px: float | None = None
     """Focal length all samples are brought to, pixels of the image the network sees: their depth
@@ -66,6 +67,14 @@ def data_problems(data: DataSettings) -> list[str]:
         )
     if data.train.name is None:
         problems.append('data.train.name is not given; name a dataset, as synthetic.')
+    protocol = data.validation.protocol
+    if protocol is not None and protocol not in PROTOCOLS:
+        problems.append(unknown_name('data.validation.protocol', protocol, PROTOCOLS))
+    if protocol is None and data.validation.network_size is not None:
+        problems.append(
+            'data.validation.network_size is given without data.validation.protocol, and samples '
+            'then have data.height and data.width; give a protocol, or leave it out.'
+        )
     problems += held_out_problems(data.train, data.validation)
     return problems
 

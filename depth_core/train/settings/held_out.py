@@ -16,7 +16,8 @@ def held_out_problems(train: DatasetSettings, validation: DatasetSettings) -> li
     """Say which images would be trained on and held out as well."""
     if validation.name is None:
         return []
-    if 'mix' not in {train.name, validation.name} and vars(train) == vars(validation):
+    same = all(value == getattr(validation, key) for key, value in vars(train).items())
+    if 'mix' not in {train.name, validation.name} and same:
         problem = (
             'data.validation is the same as data.train, so that nothing is held out; give it '
             'another split, another options.seed when synthetic, or other options.start_s and '

@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 
+from depth_core.metrics import PROTOCOLS
 from depth_core.models import FAMILIES, NETWORKS, Family
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes import Recipe
 from depth_core.train.recipes.embedding import EmbeddingRecipe
-from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.train.settings import DatasetSettings, TrainSettings, ValidationSettings
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix('')) for path in FOLDER.rglob('*.yaml'))
@@ -66,7 +67,7 @@ def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
         data=replace(
             data, height=64, width=64, workers=0,
             train=stand_in(data.train, recipe, seed=1),
-            validation=stand_in(data.validation, recipe, seed=2),
+            validation=ValidationSettings(**vars(stand_in(data.validation, recipe, seed=2))),
             cache=None if data.cache is None else folder / 'cache',
         ),
         schedule=replace(settings.schedule, warmup_steps=0, steps=None),
@@ -122,3 +123,26 @@ def test_it_trains(tmp_path: Path, name: str) -> None:
     training = read(name).recipe.read(run.last).training
     assert training is not None
     assert training['step'] == 1
+
+
+@pytest.mark.parametrize(
+    ('name', 'protocol', 'flip', 'every'),
+    [
+        ('densedepth_nyu', 'nyu_densedepth', 'mean', 6250),
+        ('urcdc_nyu', 'nyu_eigen', 'blended', 500),
+        ('urcdc_kitti', 'kitti_window_garg_80m', 'blended', 1000),
+        ('zoedepth_n_nyu', 'nyu_eigen', 'mean', 1514),
+        ('zoedepth_k_kitti', 'kitti_window_garg_80m', 'mean', 1447),
+        ('packnet_kitti', 'kitti_eigen_garg_80m', 'blended_inverse', 2488),
+        ('monodepth2_kitti', 'kitti_eigen_garg_80m', 'none', 3317),
+    ],
+)
+def test_official_schemes_are_validated_as_their_authors_did(
+    name: str, protocol: str, flip: str, every: int
+) -> None:
+    settings = read(name)
+    held_out = settings.data.validation
+    assert (held_out.protocol, held_out.flip_average) == (protocol, flip)
+    assert settings.trainer.validate_every_steps == every
+    if PROTOCOLS[protocol].window is not None:
+        assert held_out.options.get('crop') is None  # the protocol cuts it

@@ -12,7 +12,7 @@ import numpy as np
 from depth_core.train.command_line import parse
 from depth_core.train.loop import train
 from depth_core.train.recipes.selfsup import SelfSupRecipe
-from depth_core.train.settings import DatasetSettings, TrainSettings
+from depth_core.train.settings import DatasetSettings, TrainSettings, ValidationSettings
 from depth_core.weights.checkpoint import read_checkpoint
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
@@ -37,7 +37,7 @@ def settings_for(root: Path, folder: Path, *, split: str | None = None) -> Train
         data=replace(
             settings.data, height=64, width=64, workers=0,
             train=DatasetSettings(name='kitti', root=root, split=split, options=options),
-            validation=DatasetSettings(),
+            validation=ValidationSettings(),
         ),
         trainer=replace(
             settings.trainer, max_steps=1, batch_size=2, accelerator='cpu', threads=1,
