@@ -7,22 +7,25 @@ the message without a traceback and exit with status 2; the node logs it or coun
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import io
-import signal
+import errno
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from types import FrameType, TracebackType
-from typing import NoReturn
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Final, NoReturn
 
 from depth_core.names import printable_lines
+from depth_core.processes import (
+    INTERRUPTED,
+    TERMINATED,
+    UNREAD,
+    OutputError,
+    checked_stream,
+    terminated_cleanly,
+)
 
-INTERRUPTED = 128 + signal.SIGINT
-"""Exit status of a process that was asked to end by Ctrl-C."""
-
-TERMINATED = 128 + signal.SIGTERM
-"""Exit status of a process that was asked to end by SIGTERM."""
+FAILED: Final = 2
+"""Exit status after a `DepthError`."""
 
 
 _LONGEST_NAME = 200
@@ -90,12 +93,72 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
 
 
+class CommandEndError(SystemExit):
+    """The end of a command, which has said why."""
+
+
+def run_command(main: Callable[[], object]) -> NoReturn:
+    """Run a command and turn what a user can cause into one line on stderr and a status.
+
+    The status is 0 when the work is done; 2 after a `DepthError`, and when standard output is
+    full; 130 after Ctrl-C and 143 after SIGTERM; 141 when whoever reads standard output has gone,
+    as of `| head -1`. Anything else is a defect of this package and keeps its traceback.
+
+    Whatever the encoding of the terminal, text can be written: what it lacks, and bytes of file
+    names that are no text, are written escaped.
+    """
+    sys.stdout = checked_stream(sys.stdout, 1)
+    sys.stderr = checked_stream(sys.stderr, 2)
+    status: object = 0
+    try:
+        with terminated_cleanly():
+            main()
+    except DepthError as error:
+        status = _said(f'error: {error}', FAILED)
+    except KeyboardInterrupt:
+        status = _said('interrupted', INTERRUPTED)
+    except OutputError as error:
+        status = _unwritten(error)
+    except CommandEndError:
+        raise
+    except SystemExit as ended:
+        status = ended.code
+        if status == TERMINATED:
+            status = _said('terminated', TERMINATED)
+    try:
+        sys.stdout.flush()
+    except OutputError as error:
+        status = _unwritten(error)
+    raise CommandEndError(status)
+
+
 def answer_interrupts() -> None:
     """Let Ctrl-C end this process with one word instead of a traceback, wherever it is.
 
     For commands, whose imports take seconds before `run_command` is reached.
     """
     sys.excepthook = _say_interrupted
+
+
+def _said(text: str, status: int) -> int:
+    try:
+        sys.stderr.write(f'{text}\n')
+        sys.stderr.flush()
+    except OutputError as error:
+        error.drop()  # the status says it alone
+    return status
+
+
+def _unwritten(error: OutputError) -> int:
+    """Answer that standard output, or error, is lost; nothing more can be written to it."""
+    descriptor = error.drop()
+    if error.errno == errno.EPIPE:
+        return UNREAD
+    name = 'standard output' if descriptor == 1 else 'standard error'
+    return _said(
+        f'error: cannot write to {name}: {error.strerror}; redirect it to where there is space.',
+        FAILED,
+    )
 
 
 def _say_interrupted(
@@ -105,51 +168,3 @@ def _say_interrupted(
         sys.stderr.write('interrupted\n')
     else:
         sys.__excepthook__(kind, error, trace)
-
-
-@contextlib.contextmanager
-def terminated_cleanly() -> Iterator[None]:
-    """Let SIGTERM end the block like an exception instead of killing the process."""
-
-    def leave(_number: int, _frame: FrameType | None) -> None:
-        sys.exit(TERMINATED)
-
-    former = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, former)
-
-
-def run_command(main: Callable[[], object]) -> NoReturn:
-    """Run a command and turn what a user can cause into one line on stderr and a status.
-
-    Exits with 0 on success, 2 on a `DepthError`, 130 on Ctrl-C; anything else is a defect of
-    this package and keeps its traceback. Whatever the encoding of the terminal, text can be
-    written: what it lacks, and bytes of file names that are no text, are written escaped.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors='backslashreplace')
-    try:
-        main()
-    except DepthError as error:
-        sys.stderr.write(f'error: {error}\n')
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.stderr.write('interrupted\n')
-        sys.exit(INTERRUPTED)
-    sys.exit(0)
-
-
-@contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
-    former = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)

@@ -12,7 +12,6 @@ import json
 import logging
 import shlex
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +32,7 @@ from depth_core.evaluate.frames import check_parquet
 from depth_core.evaluate.run import Run
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.verdict import verdict
+from depth_core.files import scratch_folder
 from depth_core.metrics import ALIGNMENTS, PROTOCOLS, find_protocol
 from depth_core.names import show_log
 from depth_core.presets import MANIFEST_HELP
@@ -78,7 +78,7 @@ def _running(options: Namespace, stack: contextlib.ExitStack) -> tuple[Path, Exe
     """
     if options.record or options.rerun:  # every image is predicted, whatever is kept
         execute = _watched(options, stack)
-        return Path(stack.enter_context(tempfile.TemporaryDirectory())), execute
+        return stack.enter_context(scratch_folder('evaluate_bag')), execute
     kept = options.output.with_name(f'{options.output.name}.parts')
     if options.through_ros:
         kept /= 'through_ros'

@@ -8,7 +8,6 @@ has in the recording.
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -24,7 +23,7 @@ from depth_core.evaluate.bags.part import open_model, score_part
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.panels import Panel, panel_of
 from depth_core.evaluate.scoring import Scored
-from depth_core.files import replaced_atomically
+from depth_core.files import replaced_atomically, unfinished_folder
 
 SUFFIX: Final = '.mcap'
 FRAME: Final = 'camera_optical'
@@ -80,8 +79,8 @@ def mcap_file(path: Path | None) -> Iterator[Sequence[Add]]:
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f'.{path.name}.') as folder:
-            bag = Path(folder) / 'bag'
+        with unfinished_folder(path.parent, path.name) as folder:
+            bag = folder / 'bag'
             with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
                 yield (_Images(writer),)
             with replaced_atomically(path) as temporary:

@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from depth_core.bench.request import BenchRequest
 from depth_core.bench.worker import Ready, Turn
-from depth_core.errors import BackendError, DepthError, uninterrupted
+from depth_core.errors import BackendError, DepthError
+from depth_core.processes import uninterrupted
 
 _PROGRAM: Final = (
     'import json, sys; sys.path[:] = json.loads(sys.argv[3]); '

@@ -20,10 +20,11 @@ from depth_core.bench.result import BenchResult
 from depth_core.bench.rows import Rows, choose_rows
 from depth_core.bench.run import Plan, measure_rows
 from depth_core.bench.table import legend, table
-from depth_core.errors import BackendError, ConfigError, terminated_cleanly
+from depth_core.errors import BackendError, ConfigError
 from depth_core.files import replaced_atomically, write_text_atomically
 from depth_core.focal_options import add_focal_options
 from depth_core.presets import MANIFEST_HELP
+from depth_core.processes import terminated_cleanly
 from depth_core.runtime import Precision
 from depth_core.runtime.backends import describe_backends
 from depth_core.shipped import MODEL_HELP, find_model
@@ -58,10 +59,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _warn_if_busy(machine)
     with terminated_cleanly():
         results, refused = measure_rows(rows.requests, plan)
-    if results:
-        sys.stdout.write(table(results) + legend(results))
-    sys.stdout.writelines(f'energy not available: {why}\n' for why in absent)
-    _warn_of_others(results)
     if options.output is not None:
         write_text_atomically(
             options.output,
@@ -69,6 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if options.plot is not None and results:
         _write_plot(options.plot, results, machine, model.name + heading)
+    if results:
+        sys.stdout.write(table(results) + legend(results))
+    sys.stdout.writelines(f'energy not available: {why}\n' for why in absent)
+    _warn_of_others(results)
     _answer_refusals(rows, refused, ran=bool(results))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -24,6 +23,7 @@ from depth_core.bench.statistics import median_ms, paired_ratio, percentiles, tu
 from depth_core.bench.subject import open_subject
 from depth_core.bench.worker import Ready, Turn, take_turn
 from depth_core.errors import BackendError, ConfigError
+from depth_core.files import scratch_folder
 from depth_core.runtime import Precision
 
 _LARGEST_DIFFERENCE: Final = 0.15
@@ -131,7 +131,7 @@ def _start(request: BenchRequest, plan: Plan, children: list[Child], stack: Exit
     caches: Path | None = None
     plan.say(f'{request.label}: starting')
     for _ in range(plan.starts):
-        caches = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix='depth_bench_')))
+        caches = stack.enter_context(scratch_folder('bench'))
         child, _ready, took_s = _open(request, caches, children)
         cold.append(took_s)
         child.end()

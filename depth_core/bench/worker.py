@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 import resource
 import signal
 import sys
@@ -18,13 +16,13 @@ from depth_core.bench.request import BenchRequest
 from depth_core.bench.subject import Subject, open_subject
 from depth_core.contracts import Float32Array
 from depth_core.errors import DepthError
+from depth_core.processes import end_with_parent
 from depth_core.runtime import Precision, StageTimes
 
 _WARM_UP: Final = 10
 """Calls before the first that is measured."""
 _WARM_UP_TURN: Final = 2
 """Calls before those of each turn: another process had the caches and the clock meanwhile."""
-_PR_SET_PDEATHSIG: Final = 1
 _STATUS: Final = Path('/proc/self/status')
 
 
@@ -65,7 +63,8 @@ def serve(descriptor: int, parent: int) -> None:
         descriptor: Of the connection, inherited.
         parent: Its process id; this process ends with it, whatever it is doing.
     """
-    _end_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent(parent)
     connection: Connection[Any, Any] = Connection(descriptor)
     request: BenchRequest = connection.recv()
     try:
@@ -136,12 +135,3 @@ def peak_memory_mb() -> float:
                 return int(line.split()[1]) / (1 << 10)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (1 << 20) if sys.platform == 'darwin' else peak / (1 << 10)
-
-
-def _end_with(parent: int) -> None:
-    """Have the kernel end this process when `parent` ends; elsewhere it ends at the next turn."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if sys.platform == 'linux':
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit(1)

@@ -22,6 +22,7 @@ import os
 import reprlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -44,6 +45,7 @@ from depth_core.data.fingerprints import DIGEST_BYTES, Fingerprints
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import DataError
 from depth_core.files import write_text_atomically
+from depth_core.processes import end_with_parent
 
 _LOG = logging.getLogger(__name__)
 
@@ -372,8 +374,13 @@ def _compute(dataset: DepthDataset, indices: Sequence[int], workers: int) -> Ite
         sampler=indices,
         num_workers=workers,
         collate_fn=_as_is,
+        worker_init_fn=partial(_end_with, os.getpid()),
     )
     return iter(loader)
+
+
+def _end_with(parent: int, _worker: int) -> None:
+    end_with_parent(parent)
 
 
 def _as_is(sample: Any) -> Any:  # noqa: ANN401 - torch types it for lists

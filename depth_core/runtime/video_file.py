@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 
 from depth_core.contracts import Uint8Array
 from depth_core.errors import DataError, DepthError
-from depth_core.files import is_utf8, replaced_atomically
+from depth_core.files import is_utf8, replaced_atomically, scratch_folder
 from depth_core.runtime.matroska import is_cut_short, is_matroska
 
 VIDEO_SUFFIXES: Final = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
@@ -195,7 +194,7 @@ def _utf8_path(path: Path) -> Iterator[Path]:
     if is_utf8(path):
         yield path
         return
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch_folder('video') as folder:
         link = Path(folder, 'video').with_suffix(path.suffix)
         link.symlink_to(path.resolve())
         yield link

@@ -8,8 +8,10 @@ number of loading processes nor that of training processes changes what is seen.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import torch
@@ -19,6 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from depth_core.data.mix import MixDataset
 from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.errors import DataError, DepthError
+from depth_core.processes import end_with_parent
 from depth_core.train.fabric import seed_of
 
 Augmentation = Callable[[Sample, Generator], Sample]
@@ -89,6 +92,7 @@ def batches(
         batch_sampler=_Counters(first_step, steps, stream.batch_size, rank * share, share),
         num_workers=workers,
         collate_fn=_collate,
+        worker_init_fn=partial(_end_with, os.getpid()),
         prefetch_factor=4 if workers else None,
         # Its own generator: loading must not draw from the one that drives dropout.
         generator=Generator().manual_seed(0),
@@ -97,6 +101,10 @@ def batches(
         if isinstance(batch, _Failure):
             raise DataError(batch.message)
         yield batch
+
+
+def _end_with(parent: int, _worker: int) -> None:
+    end_with_parent(parent)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import signal
@@ -15,7 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from depth_core.errors import DepthError, uninterrupted
+from depth_core.errors import DepthError
+from depth_core.processes import end_with_parent, uninterrupted
 from depth_ros.middleware.fastdds import SHARED_MEMORY
 
 DOMAINS: Final = range(1, 102)
@@ -24,7 +24,6 @@ DOMAINS: Final = range(1, 102)
 _PORT_BASE: Final = 7400
 _PORTS_PER_DOMAIN: Final = 250
 _PARTICIPANTS_PROBED: Final = 10
-_PR_SET_PDEATHSIG: Final = 1
 _GRACE_S: Final = 10.0
 
 
@@ -182,13 +181,10 @@ def _ports(domain_id: int) -> range:
     return range(base, base + _PORTS_PER_DOMAIN)
 
 
-_LIBC: Final = ctypes.CDLL(None)
-
-
 def _die_with_parent() -> None:
     """Have the kernel end this process when the parent dies, and let Ctrl-C work in it.
 
     A process started in the background by a script ignores SIGINT, and its children inherit that.
     """
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    end_with_parent(by=signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -23,6 +22,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from depth_core.contracts import Float32Array
 from depth_core.errors import ConfigError, run_command
+from depth_core.files import unfinished_folder
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, INFO, RECORDED_HZ, TRUTH
 from depth_ros.synthetic_camera import (
@@ -101,8 +101,8 @@ def write_bag(path: Path, frames: Iterable[FrameMessages], *, rate_hz: float) ->
         frames: Messages whose stamps are set here.
         rate_hz: Images a second.
     """
-    with tempfile.TemporaryDirectory(dir=path.absolute().parent) as parent:
-        unfinished = Path(parent) / path.name
+    with unfinished_folder(path.absolute().parent, path.name) as parent:
+        unfinished = parent / path.name
         writer = Writer(unfinished, version=_BAG_VERSION, storage_plugin=StoragePlugin.MCAP)
         writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         with writer:

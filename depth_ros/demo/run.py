@@ -22,9 +22,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from depth_core.errors import DepthError, terminated_cleanly
+from depth_core.errors import DepthError
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
+from depth_core.processes import terminated_cleanly
 from depth_core.runtime.backends import AUTO
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import (

@@ -31,8 +31,9 @@ from depth_core.arguments import CommandParser, count
 from depth_core.data.bag.writing import STORAGES
 from depth_core.data.kitti.recording import open_recording
 from depth_core.data.kitti.rig import CAMERAS
-from depth_core.errors import run_command, terminated_cleanly
+from depth_core.errors import run_command
 from depth_core.names import show_log
+from depth_core.processes import terminated_cleanly
 from depth_ros.arguments import without_ros_arguments
 from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan
 

@@ -21,7 +21,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
 
-from depth_core.errors import INTERRUPTED, TERMINATED
+from depth_core.processes import INTERRUPTED, TERMINATED
 from depth_ros.middleware.executor import LifecycleExecutor
 from depth_ros.middleware.session import parameter_errors, start_ros
 

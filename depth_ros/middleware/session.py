@@ -16,7 +16,8 @@ from rclpy.exceptions import ParameterException, ROSInterruptException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from depth_core.errors import ConfigError, terminated_cleanly, uninterrupted
+from depth_core.errors import ConfigError
+from depth_core.processes import terminated_cleanly, uninterrupted
 
 
 @contextlib.contextmanager

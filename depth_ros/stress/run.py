@@ -15,7 +15,6 @@ import json
 import math
 import os
 import sys
-import tempfile
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,8 +22,9 @@ from typing import Final
 
 from rich.console import Console
 
-from depth_core.errors import DepthError, terminated_cleanly
-from depth_core.files import write_text_atomically
+from depth_core.errors import DepthError
+from depth_core.files import scratch_folder, write_text_atomically
+from depth_core.processes import terminated_cleanly
 from depth_core.runtime.backends import AUTO
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.children import children_ended, free_domain_id
@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_command(arguments)
     options.model = str(Settings(model=options.model).model_file())
     busy = machine()
-    with terminated_cleanly(), tempfile.TemporaryDirectory() as scratch:
-        checks = list(_checks(options, Path(scratch)))
+    with terminated_cleanly(), scratch_folder('stress') as scratch:
+        checks = list(_checks(options, scratch))
     Console().print(table(checks))
     if options.json is not None:
         found = {'machine': busy, 'options': _stated(options), 'checks': as_json(checks)}

@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS: tuple[set[str], ...] = (
-    {'names'},
-    {'errors', 'telemetry'},
+    {'names', 'processes', 'telemetry'},
+    {'errors'},
     {'__init__', 'arguments', 'contracts', 'documents', 'files', 'named', 'protobuf', 'shipped'},
     {'distortion', 'geometry', 'onnx_file', 'precision', 'yaml_text'},
     {'camera', 'losses', 'manifest', 'metrics', 'preview', 'scale', 'tensor_files'},
@@ -65,6 +65,7 @@ TORCH_FREE = {
     'onnx_file',
     'presets',
     'preview',
+    'processes',
     'protobuf',
     'shipped',
     'telemetry',
@@ -89,6 +90,7 @@ ROS_MAY_IMPORT = {
     'names',
     'presets',
     'preview',
+    'processes',
     'runtime',
     'scale',
     'shipped',

@@ -102,3 +102,61 @@ def test_importing_the_package_leaves_the_hook_of_others_alone() -> None:
         [sys.executable, '-c', program], capture_output=True, text=True, check=True
     )
     assert finished.stdout == 'True\n'
+
+
+WRITES = "sys.stdout.write('line\\n' * 100_000)"
+"""More than the buffers of Python and of a pipe hold."""
+FULL = (
+    'error: cannot write to standard output: No space left on device; redirect it to where there '
+    'is space.\n'
+)
+TERMINATED_ITSELF = 'signal.raise_signal(signal.SIGTERM)'
+
+
+def ended(main: str, redirection: str) -> tuple[int, str]:
+    """Status and stderr of a command whose main function is `main`."""
+    program = (
+        'import signal, sys\nfrom depth_core.errors import DepthError, run_command\n'
+        f'def main():\n    {main}\nrun_command(main)'
+    )
+    finished = subprocess.run(
+        ['bash', '-c', f'"$0" -c "$1" {redirection}; exit ${{PIPESTATUS[0]}}',
+         sys.executable, program],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return finished.returncode, finished.stderr
+
+
+@pytest.mark.parametrize(
+    ('main', 'redirection', 'status', 'said'),
+    [
+        (WRITES, '| head -1', 141, ''),
+        (
+            WRITES,
+            '> /dev/full',
+            2,
+            FULL,
+        ),
+        (WRITES, '>&-', 0, ''),
+        ('sys.exit("no output")', '>&-', 1, 'no output\n'),
+        ("raise DepthError('wrong')", '2> /dev/full', 2, ''),
+        ("raise DepthError('wrong')", '2>&-', 2, ''),
+        (TERMINATED_ITSELF, '', 143, 'terminated\n'),
+        ('raise KeyboardInterrupt', '', 130, 'interrupted\n'),
+    ],
+)
+def test_lost_streams_and_signals_end_a_command_without_a_traceback(
+    main: str, redirection: str, status: int, said: str
+) -> None:
+    assert ended(main, redirection) == (status, said)
+
+
+def test_a_command_within_a_command_says_its_end_once() -> None:
+    assert ended(f'run_command(lambda: {TERMINATED_ITSELF})', '') == (143, 'terminated\n')
+
+
+def test_no_file_of_a_command_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    path = tmp_path / 'answer'
+    main = f"file = open({str(path)!r}, 'w'); import os; os.write(1, b'of a library')"
+    assert ended(main, '>&-') == (0, '')
+    assert path.read_text() == ''

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,6 +16,7 @@ from typing import Final, TypeAlias
 from depth_core.errors import DepthError
 from depth_core.evaluate.bags.part import evaluate_part
 from depth_core.evaluate.bags.request import BagRequest, Part
+from depth_core.processes import end_with_parent
 
 Outcome: TypeAlias = tuple[Part, 'bytes | DepthError']
 """What became of a part: its result, or why it could not be read."""
@@ -74,7 +77,15 @@ def _one_pool(
     context = multiprocessing.get_context('spawn')
     queue = deque(parts)
     running: dict[Future[bytes], Part] = {}
-    with ProcessPoolExecutor(min(workers, len(parts)), mp_context=context) as pool:
+    with (
+        ProcessPoolExecutor(
+            min(workers, len(parts)),
+            mp_context=context,
+            initializer=end_with_parent,
+            initargs=(os.getpid(),),
+        ) as pool,
+        _killed_early(pool),
+    ):
         broken = False
         while (queue and not broken) or running:
             while queue and not broken and len(running) < workers * _WAITING_PER_WORKER:
@@ -90,6 +101,18 @@ def _one_pool(
                     yield part, _tried(future.result)
                 except BrokenProcessPool:
                     broken = True
+
+
+@contextlib.contextmanager
+def _killed_early(pool: ProcessPoolExecutor) -> Iterator[None]:
+    """Kill the workers when the block is left before its end: by a signal, or an error."""
+    try:
+        yield
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for worker in multiprocessing.active_children():
+            worker.kill()
+        raise
 
 
 def _tried(result: Callable[[], bytes]) -> bytes | DepthError:

@@ -8,9 +8,7 @@ last convolution as well: four times the error of the rule on the shipped model.
 from __future__ import annotations
 
 import importlib
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from depth_core.errors import ConfigError, ExportError
 from depth_core.export.precision.graph import Graph, inferred
 from depth_core.export.precision.rule import ACTIVATION_LIMIT
+from depth_core.files import scratch_folder
 
 
 def autocast(graph: Graph, inputs: Sequence[NDArray[Any]]) -> onnx.ModelProto:
@@ -42,8 +41,8 @@ def autocast(graph: Graph, inputs: Sequence[NDArray[Any]]) -> onnx.ModelProto:
         )
         raise ConfigError(message) from error
     name = graph.model.graph.input[0].name
-    with tempfile.TemporaryDirectory(prefix='autocast.') as folder:
-        source, calibration = Path(folder) / 'fp32.onnx', Path(folder) / 'calibration.npz'
+    with scratch_folder('autocast') as folder:
+        source, calibration = folder / 'fp32.onnx', folder / 'calibration.npz'
         onnx.save(graph.model, source)
         np.savez(calibration, allow_pickle=True, **{name: np.concatenate(list(inputs))})
         try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 import onnxruntime
 
 from depth_core.errors import BackendError
+from depth_core.files import scratch_folder
 
 _CPU: Final = 'CPUExecutionProvider'
 _NAMED: Final = 8
@@ -33,8 +33,8 @@ def profile_folder(*, wanted: bool) -> Iterator[str]:
     if not wanted:
         yield ''
         return
-    with tempfile.TemporaryDirectory(prefix='onnxruntime-profile-') as folder:
-        yield folder
+    with scratch_folder('profile') as folder:
+        yield str(folder)
 
 
 def profiled(options: onnxruntime.SessionOptions, folder: str) -> None:

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from depth_core.errors import TERMINATED, terminated_cleanly
+from depth_core.processes import TERMINATED, terminated_cleanly
 from depth_ros.middleware.session import signals_held
 
 

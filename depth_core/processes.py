@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes: the signals that end them, their children, and the streams they write to."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Final
+
+INTERRUPTED: Final = 128 + signal.SIGINT
+"""Exit status of a process that was asked to end by Ctrl-C."""
+UNREAD: Final = 128 + signal.SIGPIPE
+"""Exit status of a process whose output nobody reads any more."""
+TERMINATED: Final = 128 + signal.SIGTERM
+"""Exit status of a process that was asked to end by SIGTERM."""
+
+_PR_SET_PDEATHSIG: Final = 1
+_LIBC: Final = ctypes.CDLL(None)
+
+
+class OutputError(OSError):
+    """Standard output or standard error does not take what is written to it."""
+
+    def drop(self) -> int:
+        """Let what is still to be written there go nowhere; return the number of the stream."""
+        descriptor = int(self.filename)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+        return descriptor
+
+
+@contextlib.contextmanager
+def terminated_cleanly() -> Iterator[None]:
+    """Let SIGTERM end the block like an exception instead of killing the process."""
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(TERMINATED)
+
+    former = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
+    former = {
+        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:
+    """Have the kernel end this process when the one that started it ends, however that ends.
+
+    Only Linux does that; elsewhere a child has to notice by itself.
+
+    Args:
+        parent: Process id of the parent; a child that comes too late ends at once. None when it
+            cannot come too late.
+        by: How this process is ended.
+    """
+    if sys.platform == 'linux':
+        _LIBC.prctl(_PR_SET_PDEATHSIG, by)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
+
+
+class _Stream(io.FileIO):
+    """Standard output or standard error, whose failures can be told from those of files."""
+
+    def write(self, data: object, /) -> int:
+        """Write bytes; errors are an `OutputError`."""
+        try:
+            return super().write(data)  # type: ignore[arg-type]  # what BufferedWriter passes
+        except OSError as error:
+            raise OutputError(error.errno, error.strerror, self.fileno()) from error
+
+
+def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
+    """A stream for `sys`: what it cannot encode is escaped, and its failures are known.
+
+    Args:
+        stream: What `sys` has; a test may have put something else there.
+        descriptor: Where it writes to. One that is closed is opened to nowhere, so that no file
+            of this process gets its number.
+    """
+    if stream is None:
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nowhere, descriptor)
+        return open(os.devnull, 'w', encoding='utf-8')  # noqa: PTH123  as long as sys is
+    if type(stream) is not io.TextIOWrapper or not _writes_to(stream, descriptor):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+        return stream  # type: ignore[return-value]  # what sys held
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Stream(descriptor, 'w', closefd=False)),
+        encoding=stream.encoding,
+        errors='backslashreplace',
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _writes_to(stream: io.TextIOWrapper, descriptor: int) -> bool:
+    if isinstance(getattr(stream.buffer, 'raw', None), _Stream):
+        return False  # it is checked already
+    try:
+        return stream.fileno() == descriptor
+    except OSError:
+        return False
