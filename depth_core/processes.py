@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import Final
+from typing import BinaryIO, Final, cast
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit status of a process that was asked to end by Ctrl-C."""
@@ -110,8 +110,10 @@ def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
             stream.reconfigure(errors='backslashreplace')
         return stream  # type: ignore[return-value]  # what sys held
     stream.flush()
+    raw = _Stream(descriptor, 'w', closefd=False)
+    unbuffered = isinstance(stream.buffer, io.RawIOBase)  # as PYTHONUNBUFFERED asks for
     return io.TextIOWrapper(
-        io.BufferedWriter(_Stream(descriptor, 'w', closefd=False)),
+        cast('BinaryIO', raw) if unbuffered else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors='backslashreplace',
         line_buffering=stream.line_buffering,
@@ -120,7 +122,7 @@ def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
 
 
 def _writes_to(stream: io.TextIOWrapper, descriptor: int) -> bool:
-    if isinstance(getattr(stream.buffer, 'raw', None), _Stream):
+    if isinstance(getattr(stream.buffer, 'raw', stream.buffer), _Stream):
         return False  # it is checked already
     try:
         return stream.fileno() == descriptor

@@ -113,7 +113,7 @@ FULL = (
 TERMINATED_ITSELF = 'signal.raise_signal(signal.SIGTERM)'
 
 
-def ended(main: str, redirection: str) -> tuple[int, str]:
+def ended(main: str, redirection: str, *, unbuffered: bool = False) -> tuple[int, str]:
     """Status and stderr of a command whose main function is `main`."""
     program = (
         'import signal, sys\nfrom depth_core.errors import DepthError, run_command\n'
@@ -122,6 +122,7 @@ def ended(main: str, redirection: str) -> tuple[int, str]:
     finished = subprocess.run(
         ['bash', '-c', f'"$0" -c "$1" {redirection}; exit ${{PIPESTATUS[0]}}',
          sys.executable, program],
+        env=os.environ | {'PYTHONUNBUFFERED': '1' if unbuffered else ''},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     return finished.returncode, finished.stderr
@@ -149,6 +150,12 @@ def test_lost_streams_and_signals_end_a_command_without_a_traceback(
     main: str, redirection: str, status: int, said: str
 ) -> None:
     assert ended(main, redirection) == (status, said)
+
+
+@pytest.mark.parametrize('unbuffered', [False, True])
+def test_progress_on_stderr_is_seen_at_once(*, unbuffered: bool) -> None:
+    main = "sys.stderr.write('seen\\n'); import os; os.write(2, b'and more\\n')"
+    assert ended(main, '', unbuffered=unbuffered) == (0, 'seen\nand more\n')
 
 
 def test_a_command_within_a_command_says_its_end_once() -> None:
