@@ -1,24 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several data sets as one, each sample with the index of the one it comes from.
 
-Training takes each batch from one data set, in turn; the shorter ones come round more often (see
-`depth_core.train.stream`). What counts as depth in which of them is the recipe's business.
+Training takes each batch from one data set, in turn, as often as its weight says; the shorter ones
+come round more often (see `depth_core.train.stream`). What counts as depth in which of them is the
+recipe's business.
 """
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from depth_core.data.registry import open_dataset
 from depth_core.data.sample import DepthDataset, Sample, sources_of
 from depth_core.errors import ConfigError, unknown_name
+
+_TURNS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +41,21 @@ class MixPart:
     """Columns of its samples; those of the mix when None."""
     augmentation: str | Sequence[Mapping[str, Any]] | None = None
     """What its samples undergo in training, a name or a list; that of all when None."""
+    weight: float = 1.0
+    """How often its turn comes, relative to the others."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of that data set."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.weight, bool) or not isinstance(self.weight, (int, float)):
+            message = f'weight of data set {self.name} is {self.weight!r}; give a number.'
+            raise ConfigError(message)
+        if not 0.0 < self.weight < math.inf:
+            message = (
+                f'weight of data set {self.name} is {self.weight}; give a number above 0, or '
+                'leave the data set out.'
+            )
+            raise ConfigError(message)
 
     def open(self) -> DepthDataset:
         """Open it.
@@ -63,15 +80,22 @@ class MixPart:
 class MixDataset:
     """Data sets one after another; `Sample.domain` says which one it is, from 0.
 
+    Args:
+        parts: The data sets.
+        weights: How often the turn of each comes in training; alike when None.
+
     Raises:
         ConfigError: There is none.
     """
 
-    def __init__(self, parts: Sequence[DepthDataset]) -> None:
+    def __init__(
+        self, parts: Sequence[DepthDataset], weights: Sequence[float] | None = None
+    ) -> None:
         if not parts:
             message = 'a mix of no data sets has no sample; name at least one.'
             raise ConfigError(message)
         self.parts = tuple(parts)
+        self.turns = turns_of(weights or [1.0] * len(self.parts))
         self._ends = list(accumulate(len(part) for part in self.parts))
 
     def __len__(self) -> int:
@@ -98,6 +122,38 @@ class MixDataset:
     def of(self, domain: int, index: int) -> Sample:
         """The sample at `index` of data set number `domain`."""
         return replace(self.parts[domain][index], domain=torch.tensor(domain))
+
+
+def turns_of(weights: Sequence[float]) -> tuple[int, ...]:
+    """The order in which data sets take their turns, which is repeated.
+
+    Turns of one data set are spread evenly. Equal weights give 0, 1, 2 ...; others are kept to one
+    in a hundred, and each data set has a turn.
+
+    Args:
+        weights: One a data set, above 0.
+
+    Returns:
+        Indices of data sets, 100 at most unless there are more of them.
+    """
+    total = sum(weights)
+    for length in range(len(weights), max(len(weights), _TURNS) + 1):
+        shares = [weight * length / total for weight in weights]
+        counts = [max(1, round(share)) for share in shares]
+        exact = all(
+            math.isclose(share, count, rel_tol=1e-6)
+            for share, count in zip(shares, counts, strict=True)
+        )
+        if exact:
+            break
+    waiting = [0] * len(counts)
+    order = []
+    for _ in range(sum(counts)):
+        waiting = [gone + count for gone, count in zip(waiting, counts, strict=True)]
+        chosen = max(range(len(counts)), key=lambda place: (waiting[place], -place))
+        waiting[chosen] -= sum(counts)
+        order.append(chosen)
+    return tuple(order)
 
 
 def read_parts(
@@ -141,7 +197,7 @@ def open_mix(
     """Open several data sets as one.
 
     Args:
-        datasets: One mapping a data set: name, and root, split, options, height, width,
+        datasets: One mapping a data set: name, and root, split, options, height, width, weight,
             augmentation where it has them.
         height: Rows of samples, for those that do not say; native when None.
         width: Columns of samples, for those that do not say; native when None.
@@ -150,4 +206,5 @@ def open_mix(
         ConfigError: A data set, a key or an option is unknown.
         DataError: The data is missing or malformed.
     """
-    return MixDataset([part.open() for part in read_parts(datasets, height=height, width=width)])
+    parts = read_parts(datasets, height=height, width=width)
+    return MixDataset([part.open() for part in parts], [part.weight for part in parts])

@@ -139,7 +139,9 @@ def _open(
             )
             raise ConfigError(message)
         return KeptFrames(opened[0], chosen.frames)
-    return MixDataset(opened) if chosen.name == 'mix' else opened[0]
+    if chosen.name != 'mix':
+        return opened[0]
+    return MixDataset(opened, [part.weight for part in _parts(chosen, data)])
 
 
 def _open_part(key: str, part: MixPart, data: DataSettings, *, needs_depth: bool) -> DepthDataset:

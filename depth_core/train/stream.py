@@ -32,8 +32,8 @@ Augmentation = Callable[[Sample, Generator], Sample]
 class SampleStream:
     """Samples of `dataset` by their number in the run, shuffled anew in each epoch.
 
-    Of a mix each batch is of one data set, in turn. Each has epochs of its own, so that a short
-    one is seen more often.
+    Of a mix each batch is of one data set, in turn (`MixDataset.turns`). Each has epochs
+    of its own, so that a short one is seen more often.
     """
 
     dataset: DepthDataset
@@ -45,9 +45,11 @@ class SampleStream:
 
     def __getitem__(self, counter: int) -> Sample:
         mix = self.dataset if isinstance(self.dataset, MixDataset) else None
-        domains = 1 if mix is None else len(mix.parts)
+        turns = (0,) if mix is None else mix.turns
         batch, position = divmod(counter, self.batch_size)
-        turn, domain = divmod(batch, domains)
+        rounds, place_in_round = divmod(batch, len(turns))
+        domain = turns[place_in_round]
+        turn = rounds * turns.count(domain) + turns[:place_in_round].count(domain)
         length = len(self.dataset if mix is None else mix.parts[domain])
         epoch, place = divmod(turn * self.batch_size + position, length)
         index = int(self._order(domain, epoch, length)[place])

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
 import torch
 
 from depth_core.data import open_dataset
-from depth_core.data.mix import MixDataset
+from depth_core.data.mix import MixDataset, read_parts, turns_of
 from depth_core.errors import ConfigError
 
 ROOMS = {'name': 'synthetic', 'options': {'seed': 1, 'length': 3, 'scenes': 'indoor'}}
@@ -53,3 +54,17 @@ def test_what_is_no_mix_is_refused() -> None:
     assert 'give a list of mappings, each with a name' in refusal('nyu')
     assert 'give a list of mappings, each with a name' in refusal([{'root': 'data/nyu'}])
     assert 'name at least one' in refusal([])
+
+
+def test_turns_follow_the_weights() -> None:
+    assert turns_of([1.0, 1.0, 1.0]) == (0, 1, 2)
+    assert turns_of([2.0, 1.0]) == (0, 1, 0)
+    assert turns_of([0.3, 0.1]) == (0, 0, 1, 0)
+    uneven = turns_of([1.0, math.pi])
+    assert uneven.count(1) / len(uneven) == pytest.approx(math.pi / (1.0 + math.pi), abs=0.006)
+
+
+@pytest.mark.parametrize('weight', [0, -1, float('inf'), 'twice', True])
+def test_a_weight_that_is_none_is_refused(weight: object) -> None:
+    with pytest.raises(ConfigError, match='weight of data set synthetic is'):
+        read_parts([{'name': 'synthetic', 'weight': weight}])

@@ -166,3 +166,19 @@ def test_neighbouring_seeds_are_far_apart() -> None:
     assert len(set(seeds)) == len(seeds)
     ones = [seed.bit_count() for seed in seeds]
     assert 30.0 < sum(ones) / len(ones) < 33.0
+
+
+def test_a_data_set_of_more_weight_has_more_batches_and_epochs_of_its_own() -> None:
+    """Turns 0, 1, 0 of two samples each: the first data set has been seen once after two turns."""
+    mix = MixDataset([Numbers(length=4), Numbers(length=2)], [2.0, 1.0])
+    stream = SampleStream(mix, lambda sample, _: sample, seed=0, batch_size=2)
+    seen = [stream[counter] for counter in range(6)]
+    assert [int(sample.domain) for sample in seen if sample.domain is not None] == [
+        0,
+        0,
+        1,
+        1,
+        0,
+        0,
+    ]
+    assert len({sample.key for sample in (*seen[:2], *seen[4:])}) == 4
