@@ -28,7 +28,7 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 LOCKED := $(if $(shell command -v flock),flock .setup-lock)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-demo check-place demo test test-cpus check format docs bench clean
+.PHONY: help setup setup-demo check-place demo test test-cpus check format docs stress bench clean
 
 help:  ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -98,6 +98,10 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	  $(BIN)/python -m depth_core.presets --markdown; } > .setup-presets
 	@mv .setup-presets docs/foreign_models.md
 	@$(BIN)/python -m test.packaging.engine_tables
+
+stress: setup  ## attack the package: hostile files, kills (half an hour), then the node under stress
+	@$(BIN)/python -m test.security $(ARGS)
+	@$(BIN)/python -m depth_ros.stress
 
 bench: setup  ## measure speed; not part of the tests
 	@$(BIN)/python -m pytest test/benchmarks $(ARGS)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short form of the kill trials, and that they see what they look for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from test.security.kills import PREDICT, Command, half, trials
+
+pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the kernel lists the processes')
+
+
+def test_a_killed_command_leaves_nothing_half_and_runs_again(tmp_path: Path) -> None:
+    killed = trials(PREDICT, tmp_path, count=2, seed=1)
+    assert len(killed) == 2
+    assert [one.faults for one in killed] == [[], []]
+
+
+def test_a_command_that_writes_in_place_is_found_out(tmp_path: Path) -> None:
+    def write(folder: Path) -> None:
+        (folder / 'careless.py').write_text(
+            'import time\n'
+            "file = open('answer.json', 'a')\n"
+            "file.write('{')\n"
+            'file.flush()\n'
+            'time.sleep(0.5)\n'
+            "file.write('}')\n"
+        )
+
+    careless = Command(name='careless', prepare=write, arguments=lambda _: ('careless',))
+    killed = trials(careless, tmp_path, count=3, seed=0)
+    assert any('JSONDecodeError' in fault for one in killed for fault in one.faults)
+
+
+def test_half_files_are_told_from_whole_ones(tmp_path: Path) -> None:
+    path = tmp_path / 'a.json'
+    path.write_text('{"a": 1}')
+    assert half(path) == ''
+    path.write_text('{"a"')
+    assert half(path).startswith('JSONDecodeError')
