@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kill commands that write files, at times drawn from the whole of their run, and look at the rest.
+"""Kill commands that write files, at times drawn from the whole of their run.
 
 A kill is survived when every file that is seen is whole, no process of the command is left, the
 command succeeds when it is run again, and then nothing is left that is not its output.
