@@ -135,7 +135,9 @@ def choose_topic(
     candidates = topics_of(bag, types)
     if topic is not None and candidates:
         if topic not in candidates:
-            raise ConfigError(unknown_name(f'{what} topic', topic, candidates))
+            unknown = unknown_name(f'{what} topic', topic, candidates)
+            message = f'{unknown}. The bag holds {_recorded(bag)}'
+            raise ConfigError(message)
         return topic
     if types == IMAGE_TYPES:
         pictures = [item for item in candidates if not _OF_DEPTH.search(item)]
@@ -148,12 +150,17 @@ def choose_topic(
             f'choose one with {option}.'
         )
         raise ConfigError(message)
-    recorded = ', '.join(f'{item.topic} ({item.msgtype})' for item in bag.connections)
     message = (
-        f'the bag has no {what} topic ({" or ".join(types)}); it holds {recorded or "nothing"}: '
+        f'the bag has no {what} topic ({" or ".join(types)}); it holds {_recorded(bag)}: '
         'record the camera, its camera_info, the lidar, /tf_static and the odometry.'
     )
     raise DataError(message)
+
+
+def _recorded(bag: Bag) -> str:
+    """The topics of a bag with their types."""
+    found = (f'{item.topic} ({item.msgtype})' for item in bag.connections)
+    return ', '.join(found) or 'nothing'
 
 
 def depth_topics(bag: Bag) -> Sequence[str]:

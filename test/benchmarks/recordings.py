@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How fast recordings are converted and scored, and in how much memory.
+
+    python -m test.benchmarks.recordings --ray --drive DRIVE --json recordings.json
+
+Scoring: frames a second of a bag by one worker and by two, on a pool and on Ray, next to the bare
+predictor on the same images; a start of workers is in the numbers of both pools. Memory: the peak
+of a process that scores the bag once, and one that scores it `--times` times in a row. Conversion:
+payload a second of `kitti_to_bag`, with compressed images and lidar, and with projected truth. On
+a busy machine the CPU time says more than the clock; both are written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from depth_core.data.bag.dataset import BagDataset
+from depth_core.evaluate.bags import BagRequest, evaluate_bags
+from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
+from depth_core.evaluate.bags.part import open_model
+from depth_core.evaluate.bags.ray_cluster import on_ray
+from depth_core.metrics import PROTOCOLS
+from depth_core.shipped import find_model
+from depth_ros.kitti_to_bag.__main__ import main as kitti_to_bag
+
+ROOT = Path(__file__).resolve().parents[2]
+_MEMORY = """
+import resource, sys
+from pathlib import Path
+from test.benchmarks.recordings import request_of, scored
+import tempfile
+for _ in range(int(sys.argv[3])):
+    with tempfile.TemporaryDirectory() as folder:
+        scored(Path(sys.argv[1]), request_of(sys.argv[2]), Path(folder))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def main() -> None:
+    """Run the command."""
+    options = _parser().parse_args()
+    bag, request = options.bag, request_of(options.model)
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder)
+        found['predictor'] = bare(bag, request)
+        executors: dict[str, Callable[[], Execute]] = {
+            'one worker': lambda: in_this_process,
+            'pool of 2': lambda: in_processes(2),
+        }
+        if options.ray:
+            executors['ray, 2 workers'] = lambda: on_ray(2)
+        for name, execute in executors.items():
+            with measured() as taken:
+                images = scored(bag, request, work / name, execute())
+            found[name] = taken | {'images_per_s': images / taken['wall_s']}
+            print(name, found[name], flush=True)
+        found['peak_mib'] = {
+            str(times): peak_mib(bag, options.model, times) for times in (1, options.times)
+        }
+        if options.drive is not None:
+            for truth in ('none', 'velodyne'):
+                found[f'kitti_to_bag, truth {truth}'] = converted(
+                    options.drive, work / truth, truth
+                )
+    text = json.dumps(found, indent=1)
+    print(text)
+    if options.json is not None:
+        options.json.write_text(f'{text}\n', encoding='utf-8')
+
+
+def request_of(model: str) -> BagRequest:
+    """Every image in parts of a tenth of a short bag."""
+    return BagRequest(
+        model=find_model(model),
+        protocol=PROTOCOLS['none'],
+        backend=('onnxruntime',),
+        part_frames=4,
+    )
+
+
+def scored(bag: Path, request: BagRequest, kept: Path, execute: Execute = in_this_process) -> int:
+    """Score a bag without pictures; return how many images it has."""
+    run = evaluate_bags([bag], request, kept=kept, execute=execute, pictures=0)
+    return run.evaluation.images
+
+
+def bare(bag: Path, request: BagRequest) -> dict[str, float]:
+    """The predictor alone, on images that are in memory."""
+    dataset, predictor = BagDataset(bag), open_model(request)
+    images = [
+        (dataset[index].image.numpy().transpose(1, 2, 0) * 255.0).round().astype('uint8')
+        for index in range(len(dataset))
+    ]
+    predictor.predict(images[0])
+    with measured() as taken:
+        for image in images:
+            predictor.predict(image)
+    return taken | {'images_per_s': len(images) / taken['wall_s']}
+
+
+def converted(drive: Path, output: Path, truth: str) -> dict[str, float]:
+    """Convert a drive; megabytes of the bag by the clock and by CPU time."""
+    with measured() as taken:
+        kitti_to_bag([str(drive), '--output', str(output), '--truth', truth])
+    megabytes = sum(path.stat().st_size for path in output.iterdir()) / 1e6
+    return taken | {
+        'megabytes': megabytes,
+        'mb_per_s': megabytes / taken['wall_s'],
+        'mb_per_cpu_s': megabytes / taken['cpu_s'],
+    }
+
+
+def peak_mib(bag: Path, model: str, times: int) -> int:
+    """Largest memory of a new process that scores a bag some times."""
+    command = [sys.executable, '-c', _MEMORY, str(bag), model, str(times)]
+    finished = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return int(finished.stdout.split()[-1])
+
+
+@contextlib.contextmanager
+def measured() -> Iterator[dict[str, float]]:
+    """Give the seconds of a block, by the clock and of the CPUs, of ended children too."""
+    taken: dict[str, float] = {}
+    begun_s, cpu_s = time.perf_counter(), _cpu_s()
+    yield taken
+    taken |= {'wall_s': time.perf_counter() - begun_s, 'cpu_s': _cpu_s() - cpu_s}
+
+
+def _cpu_s() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    add = parser.add_argument
+    add('--model', default='densedepth_small', help='shipped model or file')
+    add('--bag', type=Path, default=ROOT / 'recordings/street', help='recording with truth')
+    add('--drive', type=Path, help='drive of KITTI raw to convert; left out, none is')
+    add('--times', type=int, default=4, help='for the memory: scored so often in one process')
+    add('--ray', action='store_true', help='measure a local Ray cluster too')
+    add('--json', type=Path, help='file to write the numbers to')
+    return parser
+
+
+if __name__ == '__main__':
+    os.environ.setdefault('OMP_NUM_THREADS', '1')
+    main()
