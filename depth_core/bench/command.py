@@ -21,7 +21,7 @@ from depth_core.bench.rows import Rows, choose_rows
 from depth_core.bench.run import Plan, measure_rows
 from depth_core.bench.table import legend, table
 from depth_core.errors import BackendError, ConfigError
-from depth_core.files import replaced_atomically, write_text_atomically
+from depth_core.files import check_file_writable, replaced_atomically, write_text_atomically
 from depth_core.focal_options import add_focal_options
 from depth_core.presets import MANIFEST_HELP
 from depth_core.processes import terminated_cleanly
@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.plot is not None and importlib.util.find_spec('matplotlib') is None:
         message = "--plot needs matplotlib, which is not here: pip install 'depth_ros[bench]'."
         raise ConfigError(message)
+    for path in (options.output, options.plot):
+        if path is not None:
+            check_file_writable(path)
     model = find_model(options.model)
     gpus = find_gpus()
     machine = describe_machine(tuple(gpus.names))

@@ -20,6 +20,7 @@ from depth_core.files.reading import (
 )
 from depth_core.files.unfinished import scratch_folder, sweep, unfinished_folder
 from depth_core.files.writing import (
+    check_file_writable,
     check_writable,
     replaced_atomically,
     replaced_folder,
@@ -30,6 +31,7 @@ from depth_core.files.writing import (
 
 __all__ = [
     'FileState',
+    'check_file_writable',
     'check_writable',
     'decode_text',
     'give_back',

@@ -146,6 +146,17 @@ def check_writable(path: Path) -> None:
         pass
 
 
+def check_file_writable(path: Path) -> None:
+    """See, before any work, that a file can be written at `path`.
+
+    Raises:
+        DepthError: Its folder cannot be made or written, or `path` is a folder or a device.
+    """
+    target = _target(path, stat.S_IFREG)
+    with _written(path), unfinished_folder(target.parent, target.name):
+        pass
+
+
 def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:
     """Write UTF-8 `text` to `path` through `replaced_atomically`.
 

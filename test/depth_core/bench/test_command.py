@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from depth_core.bench import BenchRequest, main, measure
-from depth_core.errors import BackendError, ConfigError, ModelError
+from depth_core.errors import BackendError, ConfigError, DepthError, ModelError
 from depth_core.models import create_model
 from depth_core.weights.checkpoint import save_model
 from test.standin import write_standin_onnx
@@ -44,6 +44,15 @@ def test_the_numbers_fit_together(model: Path) -> None:
     assert 10.0 < result.peak_memory_mb < 10_000.0
     assert result.cpu_ms is not None
     assert 0.0 < result.cpu_ms < 1e3
+
+
+@pytest.mark.parametrize('option', ['--output', '--plot'])
+def test_what_cannot_be_written_is_said_before_anything_is_measured(
+    model: Path, tmp_path: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(DepthError, match='it is a folder'):
+        main(['--model', str(model), *QUICK, option, str(tmp_path)])
+    assert not capsys.readouterr().out
 
 
 def test_a_backend_is_compared_with_the_bare_loop_of_its_runtime(
