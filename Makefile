@@ -98,6 +98,7 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	  $(BIN)/python -m depth_core.presets --markdown; } > .setup-presets
 	@mv .setup-presets docs/foreign_models.md
 	@$(BIN)/python -m test.packaging.engine_tables
+	@$(BIN)/python -m test.packaging.licences
 
 stress: setup  ## attack the package: hostile files, kills (half an hour), then the node under stress
 	@$(BIN)/python -m test.security $(ARGS)

@@ -21,6 +21,7 @@ from depth_core.runtime.backends import (
 from depth_core.runtime.fixed_shapes import leaves_size_free
 from depth_core.runtime.framing import Framing
 from depth_core.runtime.pipelines import Size, framed_size
+from depth_core.runtime.weights_beside import refuse_missing_weights
 
 
 class SizedModel:
@@ -46,6 +47,7 @@ class SizedModel:
         self._follows = False
         if request.path.suffix != '.onnx':
             return
+        refuse_missing_weights(request.path)  # runtimes read what older versions of them allow
         self.manifest = manifest = request.manifest_of(request.path)
         rule = manifest.input.size
         if rule is None and not framing.keep_aspect:

@@ -26,10 +26,10 @@ def weights_file(path: Path, name: str) -> Path:
 
 
 def refuse_missing_weights(path: Path) -> None:
-    """Refuse a graph without its weights; asked once a runtime has failed to load it.
+    """Refuse a graph whose weights are missing, or would be read from elsewhere.
 
     Raises:
-        ModelError: A file is missing, or the graph is damaged.
+        ModelError: A file is missing or elsewhere, or the graph is damaged.
     """
     for name in read_graph(path).external_files:
         weights_file(path, name)
