@@ -28,6 +28,7 @@ from depth_core.files import write_text_atomically
 from depth_core.metrics import METRIC_NAMES
 
 FRAMES: Final = 'frames.csv'
+REPORT: Final = 'report.json'
 _LARGER_IS_BETTER: Final = ('a1', 'a2', 'a3')
 _BLOCK: Final = 10
 """Most neighbouring images drawn together."""
@@ -185,7 +186,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = _parser().parse_command(sys.argv[1:] if arguments is None else arguments)
     images, found = compare(options.reports, options.metrics, draws=options.draws)
     table = Table(title=f'{images} images that all reports scored, 95 % intervals')
-    for title in ('metric', 'report', 'mean', 'interval', 'against the first', 'verdict'):
+    titles = (
+        'metric',
+        'report',
+        'mean',
+        'interval',
+        'against the first',
+        'verdict',
+        'ms an image',
+    )
+    for title in titles:
         table.add_column(title, justify='left' if title in {'metric', 'report'} else 'right')
     for item in found:
         against = ''
@@ -193,13 +203,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
             ends = f'{item.difference_low:+.4f} to {item.difference_high:+.4f}'
             against = f'{item.difference:+.4f} ({ends})'
         interval = f'{item.low:.4f} to {item.high:.4f}'
+        speed = _milliseconds(Path(item.report))
         row = (item.metric, item.report, f'{item.mean:.4f}', interval, against, item.verdict)
-        table.add_row(*row)
+        table.add_row(*row, '' if speed is None else f'{speed:.1f}')
     Console().print(table)
     if images < _LEAST:
         Console().print(f'{images} images are too few to call a difference more than chance.')
     if options.output is not None:
         write_text_atomically(options.output, _json(images, found))
+
+
+def _milliseconds(folder: Path) -> float | None:
+    """Median time of the backend for an image as a report states it; None where it does not."""
+    try:
+        content = json.loads((folder / REPORT).read_text(encoding='utf-8'))
+        return 1e3 * float(content['timing']['inference_median_s'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _json(images: int, found: Sequence[Difference]) -> str:
@@ -208,6 +228,7 @@ def _json(images: int, found: Sequence[Difference]) -> str:
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in asdict(item).items()
         }
+        | {'inference_median_ms': _milliseconds(Path(item.report))}
         for item in found
     ]
     return json.dumps({'images': images, 'differences': rows}, indent=1) + '\n'

@@ -78,3 +78,16 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare([one, report(tmp_path / 'c', [0.1], first=5)], ['abs_rel'])
     with pytest.raises(DataError, match='no table of images'):
         compare([one, tmp_path], ['abs_rel'])
+
+
+def test_speed_stands_beside_the_errors_where_a_report_states_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    reports = [report(tmp_path / name, [0.1] * 6) for name in ('a', 'b')]
+    timing = {'timing': {'inference_median_s': 0.0125}}
+    (reports[0] / 'report.json').write_text(json.dumps(timing))
+    output = tmp_path / 'out.json'
+    main([*map(str, reports), '--metrics', 'abs_rel', '--output', str(output)])
+    first, second = json.loads(output.read_text())['differences']
+    assert (first['inference_median_ms'], second['inference_median_ms']) == (12.5, None)
+    assert 'image' in capsys.readouterr().out

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics
-from depth_core.data.bag.messages import rotation_matrix
+from depth_core.data.bag.frame_tree import rotation_matrix
 from depth_core.data.published.pairs import Pair, PairDataset, fixed_camera
 from depth_core.errors import ConfigError, DataError
 from depth_core.files import read_text, visible_paths
