@@ -38,6 +38,7 @@ DATA = (
     'rviz/*.rviz',
     'foxglove/*.json',
     'foxglove/*.md',
+    'trt_engines/*.ckpt',
     'trt_engines/*.onnx',
     'trt_engines/*.json',
     'trt_engines/*.npz',

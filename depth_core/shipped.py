@@ -26,6 +26,9 @@ MODEL_HELP: Final = '.onnx file, .ckpt checkpoint, or the name of a shipped mode
 
 SUFFIX: Final = '.onnx'
 
+CHECKPOINT_SUFFIX: Final = '.ckpt'
+"""Of the file beside a shipped graph that a training can start from."""
+
 _SHARE: Final = 'share/depth_ros'
 _PREFIXES: Final = 'AMENT_PREFIX_PATH'
 _PACKAGE: Final = Path(__file__).resolve().parent
@@ -80,6 +83,49 @@ def shipped_models() -> dict[str, Path]:
         if found:
             return found
     return {}
+
+
+def shipped_checkpoints() -> dict[str, Path]:
+    """Return what a training can start from of the shipped models, by their names."""
+    beside = {name: path.with_suffix(CHECKPOINT_SUFFIX) for name, path in shipped_models().items()}
+    return {name: path for name, path in beside.items() if path.is_file()}
+
+
+def find_checkpoint(weights: Path | str) -> Path:
+    """Return the checkpoint that `weights` means: a file first, else that of a shipped model.
+
+    Args:
+        weights: A path, `~` allowed, or the name of a shipped model.
+
+    Raises:
+        ModelError: It is a graph, which cannot be trained; or there is neither such a file nor a
+            shipped model of that name that has a checkpoint.
+    """
+    path, name, shipped = Path(weights).expanduser(), str(weights), shipped_checkpoints()
+    if path.is_file() and path.suffix.lower() == SUFFIX:
+        beside = path.with_suffix(CHECKPOINT_SUFFIX)
+        remedy = f'give its checkpoint, {beside}' if beside.is_file() else 'give a checkpoint'
+        message = (
+            f'{path} is an ONNX graph, made to be run: norm layers are folded into its '
+            f'convolutions, and it cannot be trained; {remedy} (.ckpt, as depth_core.train '
+            'writes it), or train from the name of a shipped model: '
+            f'{", ".join(shipped) or "none has a checkpoint here"}.'
+        )
+        raise ModelError(message)
+    if path.exists() or path.suffix or path.name != name:
+        return path  # what reads it says best what is wrong with it
+    if name in shipped:
+        return shipped[name]
+    if name in shipped_models():
+        message = (
+            f'the shipped model {name} is here as a graph alone, which cannot be trained: there '
+            f'is no {name}{CHECKPOINT_SUFFIX} beside it; install the package again, or give the '
+            'path of a checkpoint.'
+        )
+        raise ModelError(message)
+    unknown = unknown_name('shipped checkpoint', name, shipped)
+    message = f'weights {name} are no file. As a name: {unknown}'
+    raise ModelError(message)
 
 
 def default_model() -> Path:

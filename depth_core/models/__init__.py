@@ -16,6 +16,7 @@ from depth_core.models.options import check_options
 __all__ = [
     'FAMILIES',
     'NETWORKS',
+    'WEIGHT_OPTIONS',
     'DepthModel',
     'Family',
     'ModelSpec',
@@ -41,7 +42,7 @@ NETWORKS: Final[Mapping[str, Network]] = {
 }
 """Every network by its name."""
 
-_NO_WEIGHTS: Final[Mapping[str, object]] = {
+WEIGHT_OPTIONS: Final[Mapping[str, object]] = {
     'encoder_weights': 'none',
     'pretrained': False,
     'semantic_weights': None,
@@ -79,7 +80,7 @@ def create_model(name: str, **options: Any) -> DepthModel:  # noqa: ANN401  each
     check_options(name, builder, options)
     defaults = {key: parameter.default for key, parameter in parameters.items()}
     model = builder(**options)
-    without = {key: value for key, value in _NO_WEIGHTS.items() if key in parameters}
+    without = {key: value for key, value in WEIGHT_OPTIONS.items() if key in parameters}
     model.options = {**defaults, **options, **without}
     return model
 

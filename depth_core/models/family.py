@@ -20,6 +20,20 @@ Keep = Callable[[str], bool]
 """Says of a key of the authors whether it belongs to a part."""
 
 
+Range = tuple[float, float]
+"""Smallest and largest depth a network states, metres."""
+
+Rescale = Callable[[Mapping[str, Tensor], Range, Range], Mapping[str, Tensor]]
+"""Takes weights, the range they were trained with and another one; gives the weights that state
+the same depth with the other range, wherever both have it."""
+
+
+def limits_only(state: Mapping[str, Tensor], before: Range, after: Range) -> Mapping[str, Tensor]:
+    """Leave weights as they are: the range only cuts off what the network states."""
+    del before, after
+    return state
+
+
 def everything(key: str) -> bool:
     """Keep every key."""
     del key
@@ -71,6 +85,9 @@ class Network:
     """Options of a small form of the same wiring, which tests run in a moment."""
     official: OfficialWeights | None = None
     """None where nobody published weights."""
+
+    rescale: Rescale | None = None
+    """Brings weights to another range of depth; None where that cannot be exact."""
 
     @property
     def name(self) -> str:

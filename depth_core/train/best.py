@@ -18,7 +18,7 @@ from depth_core.errors import CheckpointError
 from depth_core.train.recipes import Score
 from depth_core.train.resume import Learner, restore, save_checkpoint
 from depth_core.train.run_folder import RunFolder
-from depth_core.train.settings import ScheduleSettings, TrainSettings
+from depth_core.train.settings import ScheduleSettings, TrainerSettings, TrainSettings
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def keep_best(
 
     Args:
         run: Where to.
-        learner: Its best cost and step are updated, in every process.
+        learner: Its best cost and step, and the validations since, are updated in every process.
         score: The validation just made; trainer.best_metric says which of its costs counts, the
             first where the recipe has no such metric.
         settings: All of them; with schedule.reload_best the whole state is written too.
@@ -47,8 +47,9 @@ def keep_best(
         return
     cost = score.costs.get(settings.trainer.best_metric, next(iter(score.costs.values())))
     if cost >= learner.best_cost:
+        learner.waited += 1
         return
-    learner.best_cost, learner.best_step = cost, learner.step
+    learner.best_cost, learner.best_step, learner.waited = cost, learner.step, 0
     if not writes:
         return
     scored = {'step': learner.step, **score.numbers}
@@ -56,6 +57,20 @@ def keep_best(
     learner.recipe.save(run.best, learner.result, provenance=made_with)
     if settings.schedule.reload_best:
         save_checkpoint(run.best_state(learner.step), learner, settings, made_with)
+
+
+def stops_early(learner: Learner, trainer: TrainerSettings) -> bool:
+    """Whether `trainer.patience` validations in a row were not better than the best; says so."""
+    if trainer.patience is None or learner.waited < trainer.patience:
+        return False
+    _LOG.info(
+        'step %d: stopped early, %d validations in a row were not better than that of step %d; '
+        'best.ckpt has its weights',
+        learner.step,
+        learner.waited,
+        learner.best_step,
+    )
+    return True
 
 
 def reload_best(

@@ -4,21 +4,29 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.precision import MixedPrecision
 from lightning_fabric.strategies.ddp import DDPStrategy
 
 from depth_core.errors import ConfigError
 from depth_core.train.settings import TrainerSettings
 
-_PRECISIONS: Final[dict[str, Literal['32-true', 'bf16-mixed']]] = {
-    'fp32': '32-true',
-    'tf32': '32-true',
+_MIXED: Final[dict[str, Literal['bf16-mixed', '16-mixed']]] = {
     'bf16': 'bf16-mixed',
+    'fp16': '16-mixed',
 }
 _MASK: Final = (1 << 63) - 1
+
+
+class _Mixed(MixedPrecision):
+    """Autocast, and for fp16 a scale of the loss, on the CPU too."""
+
+    def convert_input(self, data: Any) -> Any:  # noqa: ANN401  as Fabric declares it
+        """Leave samples as they are: true depth in bf16 would be wrong by up to 0.4 %."""
+        return data
 
 
 def open_fabric(trainer: TrainerSettings, *, partial: bool = False) -> Fabric:
@@ -48,12 +56,13 @@ def open_fabric(trainer: TrainerSettings, *, partial: bool = False) -> Fabric:
     if trainer.deterministic:
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
         torch.use_deterministic_algorithms(mode=True)
+    mixed = _MIXED.get(trainer.precision)
     fabric = Fabric(
         accelerator=accelerator,
         devices=here,
         num_nodes=world // here,
         strategy=DDPStrategy(find_unused_parameters=partial) if world > 1 else 'auto',
-        precision=_PRECISIONS[trainer.precision],
+        plugins=None if mixed is None else _Mixed(mixed, accelerator),
     )
     fabric.launch()
     return fabric

@@ -8,8 +8,6 @@ import dataclasses
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
 
 import torch
 from lightning_fabric import Fabric
@@ -17,16 +15,17 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from depth_core.data.sample import Sample
-from depth_core.errors import ConfigError, DepthError
-from depth_core.train.best import check_best_is_there, keep_best, reload_best
+from depth_core.errors import DepthError
+from depth_core.train.best import check_best_is_there, keep_best, reload_best, stops_early
 from depth_core.train.command_line import to_yaml
+from depth_core.train.compiling import compile_network
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.fabric import open_fabric, seed_of
-from depth_core.train.optim import LearningRate, average_of, build_optimizer, freeze_norms
+from depth_core.train.freezing import Frozen
+from depth_core.train.optim import LearningRate, average_of, build_optimizer
 from depth_core.train.paths import check_paths
 from depth_core.train.progress import Progress
 from depth_core.train.protocol import open_rule
-from depth_core.train.recipes import TrainingStep
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
 from depth_core.train.run_folder import (
     RunFolder,
@@ -37,12 +36,12 @@ from depth_core.train.run_folder import (
     write_description,
 )
 from depth_core.train.settings import TrainerSettings, TrainSettings
+from depth_core.train.start import open_training_step, read_start
 from depth_core.train.stream import SampleStream, batches
 from depth_core.train.validate import draw, validate
 from depth_core.weights.checkpoint import Checkpoint
 
 _LOG = logging.getLogger(__name__)
-_IMAGES_NDIM: Final = 4
 
 
 def train(settings: TrainSettings, *, console: Console | None = None) -> RunFolder:
@@ -63,20 +62,14 @@ def train(settings: TrainSettings, *, console: Console | None = None) -> RunFold
 def _train(
     settings: TrainSettings, console: Console | None, held: contextlib.ExitStack
 ) -> RunFolder:
+    check_paths(settings)  # before anything is read or downloaded
+    settings, source = read_start(settings)
     recipe, trainer = settings.recipe, settings.trainer
-    fabric = open_fabric(trainer, partial=recipe.partial)
+    releases = settings.optimizer.frozen_steps is not None
+    fabric = open_fabric(trainer, partial=recipe.partial or releases)
     torch.manual_seed(trainer.seed)
-    training_step = _open_training_step(settings).to(fabric.device)
-    distributed_step, optimizer = fabric.setup(
-        training_step, build_optimizer(training_step, settings.optimizer)
-    )
+    learner, distributed_step = _open_learner(settings, source, fabric)
     rate = LearningRate(settings.schedule, settings.optimizer.lr, settings.schedule_steps)
-    learner = Learner(
-        recipe=recipe,
-        training_step=training_step,
-        averaged=average_of(training_step.model, settings.optimizer),
-        optimizer=optimizer,
-    )
     train_set, held_out = (
         open_training_set(settings.data, needs_depth=recipe.needs_depth),
         open_validation_set(settings.data, needs_depth=recipe.needs_depth),
@@ -103,34 +96,18 @@ def _train(
         world_size=fabric.world_size,
         workers=settings.data.workers,
     )
-    with Progress(
-        trainer, console, run, first_step=learner.step, active=fabric.is_global_zero
-    ) as progress:
+    with Progress(trainer, console, run, first_step=learner.step, fabric=fabric) as progress:
         for batch in loader:
             reload_best(run, learner, settings.schedule, fabric)
-            lr = rate.set(optimizer, learner.step)
+            lr = rate.set(learner.optimizer, learner.step)
+            learner.frozen.apply(learner.step)
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
-            shares = []
-            for part in batch.split(trainer.gradient_accumulation):
-                sample = _on_device(part, fabric, channels_last=trainer.channels_last)
-                terms = distributed_step(step=learner.step, **vars(sample))
-                loss = torch.stack(tuple(terms.values())).sum()
-                _refuse_non_finite('loss', loss, terms, learner.step, sample)
-                fabric.backward(loss / trainer.gradient_accumulation)
-                shares.append({'loss': loss.detach(), **terms})
-            if settings.optimizer.clip_norm is not None:
-                norm = nn.utils.clip_grad_norm_(
-                    training_step.parameters(), settings.optimizer.clip_norm
-                )
-                _refuse_non_finite('length of the gradient', norm, terms, learner.step, batch)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-
+            terms = _make_step(batch, learner, distributed_step, fabric, settings)
             learner.step += 1
             if learner.averaged is not None:
                 learner.averaged.update(learner.model, learner.step)
-            progress.advance(learner.step, _mean(shares), lr)
+            progress.advance(learner.step, terms, lr)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
                 network = learner.result
                 score = validate(
@@ -144,55 +121,79 @@ def _train(
                     )
                     progress.show(learner.step, score, drawn)
                 progress.restart_clock()
-            due = _due(trainer.checkpoint_every_steps, learner.step, trainer)
+            stops = stops_early(learner, trainer)
+            due = stops or _due(trainer.checkpoint_every_steps, learner.step, trainer)
             if due and fabric.is_global_zero:
                 _write_checkpoint(run, learner, settings, made_with)
+            if stops:
+                break
     fabric.barrier()
     return run
 
 
-def _warn_of_other_focal(source: Checkpoint, focal_px: float | None, path: Path) -> None:
-    """Say that weights state the depth of another focal length than they are to be trained for."""
-    was_px = source.canonical_focal_px
-    if was_px == focal_px or (was_px is None and not source.provenance):
-        return
-    before, now = (
-        'metres, without a canonical focal length'
-        if length is None
-        else f'depth of a canonical focal length of {length:g} px'
-        for length in (was_px, focal_px)
-    )
-    _LOG.warning(
-        '%s was trained to state %s, and data.canonical_focal_px asks for %s: the first steps '
-        'only learn the other scale; set it to that of the weights to keep theirs',
-        path,
-        before,
-        now,
-    )
+def _make_step(
+    batch: Sample,
+    learner: Learner,
+    distributed_step: nn.Module,
+    fabric: Fabric,
+    settings: TrainSettings,
+) -> dict[str, Tensor]:
+    """Predict, compare, move the weights once; the loss and its terms, means over the parts."""
+    shares = []
+    count = settings.trainer.gradient_accumulation
+    for part in batch.split(count):
+        sample = _on_device(part, fabric, channels_last=settings.trainer.channels_last)
+        terms = distributed_step(step=learner.step, **vars(sample))
+        loss = torch.stack(tuple(terms.values())).sum()
+        _refuse_non_finite('loss', loss, terms, learner.step, sample)
+        fabric.backward(loss / count)
+        shares.append({'loss': loss.detach(), **terms})
+    if settings.optimizer.clip_norm is not None:
+        norm = _clip(learner, settings.optimizer.clip_norm)
+        if norm is not None:
+            _refuse_non_finite('length of the gradient', norm, terms, learner.step, batch)
+    learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    return _mean(shares)
 
 
-def _open_training_step(settings: TrainSettings) -> TrainingStep[Any]:
-    check_paths(settings)  # a network may download weights that are of no use without data
-    chosen, data, recipe = settings.model, settings.data, settings.recipe
-    model = recipe.create(chosen.name, chosen.options, size=(data.height, data.width))
-    if data.canonical_focal_px is not None:
-        recipe.make_canonical(model, data.canonical_focal_px)
-    problems = recipe.problems(model)
-    if problems:
-        raise ConfigError('these settings cannot be used:\n  ' + '\n  '.join(problems))
-    if chosen.weights is not None:
-        source = recipe.read(chosen.weights)
-        _warn_of_other_focal(source, data.canonical_focal_px, chosen.weights)
-        recipe.load(model, source.state, source=str(chosen.weights))
-    training_step = recipe.open(model)
-    if settings.trainer.channels_last:
-        for weight in training_step.parameters():
-            if weight.ndim == _IMAGES_NDIM:  # those of 3D convolutions stay as they are
-                weight.data = weight.data.contiguous(memory_format=torch.channels_last)
-    training_step.train()
-    if settings.optimizer.frozen_norm:
-        freeze_norms(training_step)
-    return training_step
+def _open_learner(
+    settings: TrainSettings, source: Checkpoint | None, fabric: Fabric
+) -> tuple[Learner, nn.Module]:
+    """All that changes in a run, and the network as the processes share it."""
+    training_step = open_training_step(settings, source).to(fabric.device)
+    chosen = settings.optimizer
+    frozen = Frozen(training_step, chosen.frozen, chosen.frozen_steps)
+    if not frozen.for_a_time:  # the optimizer and the other processes never hear of it, then
+        frozen.apply(0)
+    distributed_step, optimizer = fabric.setup(
+        training_step, build_optimizer(training_step, chosen)
+    )
+    learner = Learner(
+        recipe=settings.recipe,
+        training_step=training_step,
+        averaged=average_of(training_step.model, chosen),
+        optimizer=optimizer,
+        frozen=frozen,
+        precision=fabric.strategy.precision,
+    )
+    if settings.trainer.compile:
+        compile_network(learner.model)
+    return learner, distributed_step
+
+
+def _clip(learner: Learner, longest: float) -> Tensor | None:
+    """Shorten the gradient; its length before, where that must be finite.
+
+    With fp16 the scale of the loss is tried out: a step whose gradient is not finite is left out
+    and the scale halved. Only below 1 it is not the scale that is wrong.
+    """
+    scaler = getattr(learner.precision, 'scaler', None)
+    if scaler is not None:
+        # Fabric's optimizer stands around the one whose gradients are scaled.
+        scaler.unscale_(getattr(learner.optimizer, 'optimizer', learner.optimizer))
+    norm = nn.utils.clip_grad_norm_(learner.training_step.parameters(), longest)
+    return norm if scaler is None or scaler.get_scale() < 1.0 else None
 
 
 def _open_run(

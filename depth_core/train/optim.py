@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 from bisect import bisect_right
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Final, Generic
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from depth_core.errors import ConfigError
+from depth_core.train.freezing import check_patterns
 from depth_core.train.recipes import Network
 from depth_core.train.settings import OptimizerSettings, ScheduleSettings
 
-_NAMES_SHOWN: Final = 6
+_ENCODERS: Final = ('encoder', 'trunk')
+"""What the networks of this package call their encoders."""
 
 
 def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.optim.Optimizer:
@@ -29,7 +32,8 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
     schedule is its rate. Vectors (biases, norms) do not decay unless all do.
 
     Raises:
-        ConfigError: A pattern of `lr_factors` matches no trainable weight.
+        ConfigError: A pattern of `lr_factors` matches no trainable weight, or `layer_decay` finds
+            no encoder.
     """
     shared: dict[str, Any] = {'lr': settings.lr, 'weight_decay': settings.weight_decay}
     groups = _groups(module, settings)
@@ -114,13 +118,6 @@ class LearningRate:
         return _cosine(top, end, min(1.0, (step - turn) / max(1, last - turn)))
 
 
-def freeze_norms(module: nn.Module) -> None:
-    """Keep the statistics and the weights of all batch norm layers as they are."""
-    for layer in module.modules():
-        if isinstance(layer, _BatchNorm):
-            layer.eval().requires_grad_(requires_grad=False)
-
-
 class AveragedModel(Generic[Network]):
     """A copy of a network whose weights follow it as an exponential moving average.
 
@@ -156,24 +153,58 @@ def average_of(model: Network, settings: OptimizerSettings) -> AveragedModel[Net
 
 def _groups(module: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
     trained = {name: weight for name, weight in module.named_parameters() if weight.requires_grad}
-    for pattern in settings.lr_factors:
-        if not any(fnmatchcase(name, pattern) for name in trained):
-            first = ', '.join(list(trained)[:_NAMES_SHOWN])
-            message = (
-                f'optimizer.lr_factors: {pattern!r} matches none of the {len(trained)} trainable '
-                f'weights; their names are as {first}.'
-            )
-            raise ConfigError(message)
+    check_patterns('optimizer.lr_factors', settings.lr_factors, trained)
+    by_layer = _factors_by_layer(trained, settings.layer_decay)
     groups: dict[tuple[float, bool], list[nn.Parameter]] = defaultdict(list)
     for name, weight in trained.items():
         matching = (
             factor for pattern, factor in settings.lr_factors.items() if fnmatchcase(name, pattern)
         )
-        groups[next(matching, 1.0), settings.decay_all or weight.ndim > 1].append(weight)
+        factor = next(matching, 1.0) * by_layer.get(name, 1.0)
+        groups[factor, settings.decay_all or weight.ndim > 1].append(weight)
     return [
         {'params': weights, 'lr_factor': factor} | ({} if decays else {'weight_decay': 0.0})
         for (factor, decays), weights in groups.items()
     ]
+
+
+def _factors_by_layer(names: Iterable[str], decay: float) -> dict[str, float]:
+    """Factors of the weights of encoders: `decay` to the number of layers up to the decoder.
+
+    A layer is what comes under the first numbered part of a name, as `blocks.3` or `layer2`, in
+    the order of the network; what stands between two numbered parts counts with the former.
+
+    Raises:
+        ConfigError: There is no encoder.
+    """
+    if decay == 1.0:
+        return {}
+    layers: dict[str, dict[str, int]] = defaultdict(dict)
+    last: dict[str, str] = {}
+    places: list[tuple[str, str, str]] = []
+    for name in names:
+        *path, _ = name.split('.')
+        start = next((index for index, part in enumerate(path) if part in _ENCODERS), None)
+        if start is None:
+            continue
+        encoder = '.'.join(path[: start + 1])
+        numbered = next(
+            (i for i, part in enumerate(path) if i > start and re.search(r'\d', part)), None
+        )
+        layer = last.get(encoder, '') if numbered is None else '.'.join(path[: numbered + 1])
+        last[encoder] = layer
+        layers[encoder].setdefault(layer, len(layers[encoder]))
+        places.append((name, encoder, layer))
+    if not places:
+        message = (
+            f'optimizer.layer_decay is {decay}, and the network has no trainable encoder whose '
+            'layers could be told apart; leave it out, or use optimizer.lr_factors.'
+        )
+        raise ConfigError(message)
+    return {
+        name: math.pow(decay, len(layers[encoder]) - layers[encoder][layer])
+        for name, encoder, layer in places
+    }
 
 
 def _cosine(start: float, end: float, gone: float) -> float:

@@ -14,6 +14,9 @@ from depth_core.train.settings import DatasetSettings, TrainSettings
 _BESIDE: Final = ('depth_root', 'exclude', 'textures')
 """Options of data sets that name files or folders."""
 
+_SOURCE: Final = 'encoder_weights'
+"""Says where weights come from by a word, not by a path."""
+
 
 def check_paths(settings: TrainSettings) -> None:
     """Refuse settings that name files that are not there; all of them are listed.
@@ -67,6 +70,6 @@ def _of_recipe(settings: TrainSettings) -> dict[str, Path]:
     named |= {
         f'model.options.{name}': Path(value)
         for name, value in settings.model.options.items()
-        if name.endswith('_weights') and isinstance(value, str)
+        if name.endswith('_weights') and name != _SOURCE and isinstance(value, str)
     }
     return {key: value for key, value in named.items() if isinstance(value, Path)}

@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import logging
 import math
+import statistics
 import time
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
 
-import torch
+from lightning_fabric import Fabric
 from rich import progress as rich_progress
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.utils.tensorboard import SummaryWriter
 from typing_extensions import Self
 
 from depth_core.contracts import Uint8Array
+from depth_core.train.memory import peak_memory_gb
 from depth_core.train.recipes import Score
 from depth_core.train.run_folder import RunFolder
 from depth_core.train.settings import TrainerSettings
@@ -36,11 +38,14 @@ class Progress:
         run: RunFolder,
         *,
         first_step: int,
-        active: bool,
+        fabric: Fabric,
     ) -> None:
+        """Show the steps after `first_step`, in the first of the processes of `fabric`."""
+        active = fabric.is_global_zero
         self._trainer = trainer
         self._console = console if active else None
         self._run = run
+        self._fabric = fabric
         self._first_step = first_step
         self._writer = (
             SummaryWriter(str(run.path / 'tensorboard'), purge_step=first_step) if active else None
@@ -91,7 +96,13 @@ class Progress:
         self._clock_s = time.perf_counter()
 
     def advance(self, step: int, terms: Mapping[str, Tensor], lr: float) -> None:
-        """Show that `step` steps are done; `terms` are the loss and what it is the sum of."""
+        """Show that `step` steps are done; every process calls it.
+
+        Args:
+            step: How many.
+            terms: The loss and what it is the sum of, over the share of this process.
+            lr: Learning rate.
+        """
         trainer = self._trainer
         now_s = time.perf_counter()
         self._spent_s += now_s - self._clock_s
@@ -105,8 +116,12 @@ class Progress:
             self._task, completed=step, loss=mean, rate=rate, eta=_clock(left_s), refresh=False
         )
         if step % trainer.log_every_steps == 0 or step == trainer.max_steps:
-            self._write(step, mean, rate, terms, lr)
-            self._say(step, mean, rate, left_s, now_s)
+            numbers = {name: term.item() for name, term in terms.items()} | {'loss': mean}
+            numbers = mean_over_processes(numbers, self._fabric)
+            peak_gb = peak_memory_gb(self._fabric.device)
+            numbers |= {'learning_rate': lr, 'images_per_second': rate, 'peak_memory_gb': peak_gb}
+            self._write(step, numbers)
+            self._say(step, numbers, left_s, now_s)
             self._losses.clear()
             self._spent_s, self._steps_timed = 0.0, 0
 
@@ -123,30 +138,36 @@ class Progress:
         level = logging.INFO if score.costs else logging.WARNING
         _LOG.log(level, 'step %d, held out: %s', step, score.summary)
 
-    def _write(
-        self, step: int, loss: float, rate: float, terms: Mapping[str, Tensor], lr: float
-    ) -> None:
+    def _write(self, step: int, numbers: Mapping[str, float]) -> None:
         if self._writer is None:
             return
-        numbers = {name: term.item() for name, term in terms.items()}
-        numbers |= {'loss': loss, 'learning_rate': lr, 'images_per_second': rate}
         for name, value in numbers.items():
             self._writer.add_scalar(f'train/{name}', value, step)
         self._run.log(step, numbers)
-        if torch.cuda.is_available():
-            gigabytes = torch.cuda.max_memory_allocated() / 1e9
-            self._writer.add_scalar('train/gpu_memory_gb', gigabytes, step)
 
-    def _say(self, step: int, loss: float, rate: float, left_s: float, now_s: float) -> None:
+    def _say(self, step: int, numbers: Mapping[str, float], left_s: float, now_s: float) -> None:
         if self._console is None or self._console.is_terminal:
             return
         if now_s - self._line_s < _SECONDS_BETWEEN_LINES and step != self._trainer.max_steps:
             return
         self._line_s = now_s
         _LOG.info(
-            'step %d/%d, loss %.4f, %.1f images/s, ETA %s',
-            step, self._trainer.max_steps, loss, rate, _clock(left_s),
+            'step %d/%d, loss %.4f, %.1f images/s, %.2f GB at most, ETA %s',
+            step, self._trainer.max_steps, numbers['loss'], numbers['images_per_second'],
+            numbers['peak_memory_gb'], _clock(left_s),
         )  # fmt: skip
+
+
+def mean_over_processes(numbers: Mapping[str, float], fabric: Fabric) -> dict[str, float]:
+    """The means of numbers by name over the processes that have them; every process calls it."""
+    if fabric.world_size == 1:
+        return dict(numbers)
+    shares: list[Mapping[str, float]] = [numbers] * fabric.world_size
+    distributed.all_gather_object(shares, numbers)
+    names = dict.fromkeys(name for share in shares for name in share)
+    return {
+        name: statistics.fmean(share[name] for share in shares if name in share) for name in names
+    }
 
 
 def _clock(seconds: float) -> str:

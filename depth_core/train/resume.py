@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 import torch
+from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
 from depth_core.errors import CheckpointError
 from depth_core.train.command_line import plain
+from depth_core.train.freezing import Frozen
 from depth_core.train.optim import AveragedModel
 from depth_core.train.recipes import Recipe, TrainingStep
 from depth_core.train.settings import TrainSettings
@@ -27,6 +29,9 @@ from depth_core.weights.checkpoint import Checkpoint
 
 _FREE: Final = (
     'model.weights',
+    'model.weights_missing',
+    'model.weights_left_over',
+    'model.weights_other_options',
     'recipe.pose_weights',
     'recipe.pose_pretrained',
     'data.cache',
@@ -45,6 +50,8 @@ _FREE: Final = (
     'trainer.validate_every_steps',
     'trainer.log_every_steps',
     'trainer.images_logged',
+    'trainer.patience',
+    'trainer.activation_checkpointing',
 )
 """Settings that may change at a resume: they change neither the samples nor what is computed."""
 
@@ -60,12 +67,18 @@ class Learner:
     averaged: AveragedModel[Any] | None
     """The average of the network's weights, when there is one."""
     optimizer: torch.optim.Optimizer
+    frozen: Frozen
+    """What of it is frozen, and when."""
+    precision: Precision
+    """The arithmetic; with fp16 it has a scale of the loss, which follows the gradients."""
     step: int = 0
     """Steps done."""
     best_cost: float = math.inf
     """The smallest on the held-out samples so far, in the metric that best.ckpt is chosen by."""
     best_step: int = 0
     """Steps done when it was reached; 0 = not yet."""
+    waited: int = 0
+    """Validations since then."""
 
     @property
     def model(self) -> nn.Module:
@@ -94,9 +107,11 @@ def save_checkpoint(
             'step': learner.step,
             'best_cost': learner.best_cost,
             'best_step': learner.best_step,
+            'waited': learner.waited,
             'settings': plain(settings),
             'schedule_steps': settings.schedule_steps,
             'optimizer': learner.optimizer.state_dict(),
+            'precision': dict(learner.precision.state_dict()),
             'companions': learner.training_step.companions_state(),
             'weights': None if learner.averaged is None else learner.model.state_dict(),
         },
@@ -133,8 +148,16 @@ def load_checkpoint(path: Path, learner: Learner, settings: TrainSettings) -> No
             f'{settings.trainer.max_steps}: nothing is left to do; give more steps in all.'
         )
         raise CheckpointError(message)
+    waited, patience = training.get('waited', 0), settings.trainer.patience
+    if patience is not None and waited >= patience:
+        message = (
+            f'{path} was written by a run that stopped early: its last {waited} validations were '
+            f'not better than that of step {training["best_step"]}, whose weights are in '
+            'best.ckpt. Give a larger trainer.patience to go on all the same.'
+        )
+        raise CheckpointError(message)
     restore(path, learner, checkpoint)
-    learner.step = training['step']
+    learner.step, learner.waited = training['step'], waited
     learner.best_cost, learner.best_step = training['best_cost'], training['best_step']
 
 
@@ -179,6 +202,7 @@ def restore(path: Path, learner: Learner, checkpoint: Checkpoint) -> None:
         learner.recipe.load(learner.model, weights, source=str(path))
     _load_companions(path, learner.training_step, training['companions'])
     learner.optimizer.load_state_dict(training['optimizer'])
+    learner.precision.load_state_dict(training.get('precision', {}))
 
 
 def _load_companions(path: Path, step: TrainingStep[Any], state: Mapping[str, Tensor]) -> None:

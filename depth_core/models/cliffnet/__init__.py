@@ -12,7 +12,7 @@ from depth_core.models.cliffnet.network import (
     official_key,
     to_authors,
 )
-from depth_core.models.family import Family, Network, OfficialWeights
+from depth_core.models.family import Family, Network, OfficialWeights, limits_only
 
 __all__ = ['FAMILY']
 
@@ -26,6 +26,7 @@ FAMILY: Final = Family(
             builder=cliffnet,
             summary='ResNet-50 pyramid fused by gates, trained through embeddings',
             tiny={'layers': (1, 1, 1, 1), 'channels': 16},
+            rescale=limits_only,
             official=OfficialWeights(
                 official_key=official_key,
                 to_authors=to_authors,

@@ -71,6 +71,11 @@ def _joint_problems(settings: TrainSettings) -> list[str]:
             'schedule.reload_best needs a best validation at each milestone; give schedule.name '
             'step, data.validation, and trainer.validate_every_steps not above the first one.'
         )
+    if trainer.patience is not None and settings.data.validation.name is None:
+        problems.append(
+            f'trainer.patience is {trainer.patience}, but there is no data.validation whose score '
+            'could stop improving; name one, or leave it out.'
+        )
     if trainer.resume is not None and settings.model.weights is not None:
         problems.append(
             'trainer.resume and model.weights both say where weights come from; resume continues '

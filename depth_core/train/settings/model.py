@@ -18,4 +18,15 @@ class ModelSettings:
     options: dict[str, Any] = field(default_factory=dict)
     """Keyword options of that model; on the command line --model.options.max_depth 10."""
     weights: Path | None = None
-    """Checkpoint of the same model whose weights (only) the run starts from: fine-tuning."""
+    """Where the weights come from that the run starts from (fine-tuning): a checkpoint of the same
+    model, or the name of a shipped model. Options that are not given here are those of the
+    checkpoint."""
+    weights_missing: list[str] = field(default_factory=list)
+    """Patterns of weights of the network that the checkpoint may lack, or have in another shape,
+    and that start as they are built, as ['decoder.*'] for a new decoder; * is any run of
+    characters. Everything else must be there."""
+    weights_left_over: list[str] = field(default_factory=list)
+    """Patterns of weights of the checkpoint that the network may have no place for."""
+    weights_other_options: list[str] = field(default_factory=list)
+    """Options that may differ from those of the checkpoint although they change what its weights
+    mean, as max_depth; the first steps then learn the difference."""

@@ -19,8 +19,17 @@ class OptimizerSettings:
     """Peak learning rate."""
     lr_factors: dict[str, float] = field(default_factory=dict)
     """Factors on the rate by patterns of weight names, as {'model.encoder.*': 0.1}; * is any run
-    of characters, the first pattern that matches counts, others keep 1. The names of the network
-    start with model., those of others trained with it by what the recipe calls them."""
+    of characters, the first pattern that matches counts, others keep 1; 0 = not trained. The names
+    of the network start with model., those of others trained with it by what the recipe calls
+    them."""
+    layer_decay: float = 1.0
+    """Factor on the rate from each layer of an encoder to the one before it, so that the first
+    layers change least; lr_factors multiply it. 1 = all alike; 0.65 to 0.9 are usual."""
+    frozen: list[str] = field(default_factory=list)
+    """Patterns of weights that stay as they are, as ['model.encoder.*'], and with them the
+    statistics of their batch norms; names as in lr_factors."""
+    frozen_steps: int | None = None
+    """How many first steps frozen counts for; none = for all."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Decay of the running mean and of the running square of the gradient, per step."""
     eps: float = 1e-8
@@ -96,13 +105,22 @@ def optimizer_problems(
             ('schedule.div_factor', schedule.div_factor),
             ('schedule.power', schedule.power),
             ('schedule.gamma', schedule.gamma),
-            *(
-                (f'optimizer.lr_factors {key!r}', item)
-                for key, item in optimizer.lr_factors.items()
-            ),
         )
         if value is not None and not value > 0.0
     ]
+    problems += at_least(
+        0, {f'optimizer.lr_factors {key!r}': item for key, item in optimizer.lr_factors.items()}
+    )
+    if not 0.0 < optimizer.layer_decay <= 1.0:
+        problems.append(
+            f'optimizer.layer_decay is {optimizer.layer_decay}; give a number in (0, 1].'
+        )
+    problems += at_least(1, {'optimizer.frozen_steps': optimizer.frozen_steps})
+    if optimizer.frozen_steps is not None and not optimizer.frozen:
+        problems.append(
+            f'optimizer.frozen_steps is {optimizer.frozen_steps}, but optimizer.frozen names no '
+            "weights; give patterns, as ['model.encoder.*']."
+        )
     problems += [
         f'{key} is {value}; give a number in [0, 1).'
         for key, value in (

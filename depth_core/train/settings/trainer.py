@@ -29,8 +29,15 @@ class TrainerSettings:
     devices: int | Literal['auto'] = 'auto'
     """Processes on this machine, each with its GPU; auto = 1, or as many as torchrun started.
     More than one needs torchrun --nproc_per_node N -m depth_core.train."""
-    precision: Literal['fp32', 'tf32', 'bf16'] = 'fp32'
-    """Arithmetic: fp32; tf32 = faster matrix products on recent GPUs; bf16 = mixed."""
+    precision: Literal['fp32', 'tf32', 'bf16', 'fp16'] = 'fp32'
+    """Arithmetic: fp32; tf32 = faster matrix products on recent GPUs; bf16 = mixed; fp16 = mixed
+    with a scaled loss, for GPUs without bf16 (Turing, Volta)."""
+    compile: bool = False
+    """Compile the network with torch.compile; where that fails, one warning, and it runs as it
+    is. The first steps take minutes."""
+    activation_checkpointing: bool = False
+    """Keep only what enters each block of the network, and compute the block again for the
+    gradient: much less memory for about a third more time, and the same numbers."""
     channels_last: bool = True
     """Keep images in NHWC order in memory, usually the faster order for convolutions."""
     deterministic: bool = False
@@ -53,6 +60,9 @@ class TrainerSettings:
     """Steps between entries in TensorBoard."""
     images_logged: int = 4
     """Held-out images drawn in TensorBoard at each validation."""
+    patience: int | None = None
+    """Stop early after so many validations in a row without a better one (best_metric); none =
+    train all steps. best.ckpt has the best weights."""
     best_metric: Literal['abs_rel', 'a1', 'rmse'] = USUAL_METRIC
     """Metric of depth on the held-out images that best.ckpt is the best in: AbsRel, delta1 or
     RMSE. The recipes semantic (mIoU) and embedding (accuracy, L1) each have one score of their
@@ -71,6 +81,7 @@ def trainer_problems(trainer: TrainerSettings) -> list[str]:
             'trainer.keep_checkpoints': trainer.keep_checkpoints,
             'trainer.log_every_steps': trainer.log_every_steps,
             'trainer.threads': trainer.threads,
+            'trainer.patience': trainer.patience,
         },
     )
     problems += at_least(
@@ -85,6 +96,11 @@ def trainer_problems(trainer: TrainerSettings) -> list[str]:
         problems.append(
             'trainer.resume is last, but trainer.run_dir is not given; give the folder of the run '
             'to continue.'
+        )
+    if trainer.compile and trainer.activation_checkpointing:
+        problems.append(
+            'trainer.compile and trainer.activation_checkpointing are both true; torch.compile '
+            'decides by itself what it keeps: give one of them.'
         )
     if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
         problems.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')

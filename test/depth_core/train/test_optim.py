@@ -13,11 +13,11 @@ from torch import nn
 from depth_core.errors import ConfigError
 from depth_core.models import create_model
 from depth_core.train.command_line import parse
+from depth_core.train.freezing import freeze_norms
 from depth_core.train.optim import (
     AveragedModel,
     LearningRate,
     build_optimizer,
-    freeze_norms,
 )
 from depth_core.train.settings import TrainSettings
 
