@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from depth_core.arguments import CommandParser, count, positive
@@ -19,10 +19,16 @@ from depth_core.export.precision.command import (
     precision_request,
 )
 from depth_core.manifest import Manifest, manifest_path
+from depth_core.models.base import DepthModel
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.engine.ahead import build_ahead
 from depth_core.runtime.parity_images import SEED
-from depth_core.weights.checkpoint import network_of, read_checkpoint
+from depth_core.weights.checkpoint import (
+    SUFFIX,
+    network_of,
+    read_checkpoint,
+    save_model,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,8 +57,9 @@ def _export(options: argparse.Namespace) -> str:
     """Write the checkpoint as a graph, and say what was written."""
     checkpoint = read_checkpoint(options.checkpoint)
     provenance = dict(checkpoint.provenance or {})
+    network = network_of(checkpoint, source=str(options.checkpoint))
     manifest = export_onnx(
-        network_of(checkpoint, source=str(options.checkpoint)),
+        network,
         options.output,
         height=options.height,
         width=options.width,
@@ -64,7 +71,24 @@ def _export(options: argparse.Namespace) -> str:
         seed=options.seed,
         tolerance=options.tolerance,
     )
-    return summary(options.output, manifest)
+    said = summary(options.output, manifest)
+    if options.trainable:
+        provenance['licence'] = manifest.licence
+        said += _write_trainable(options.output.with_suffix(SUFFIX), network, provenance)
+    return said
+
+
+def _write_trainable(path: Path, network: DepthModel, provenance: Mapping[str, object]) -> str:
+    """Write what training can start from beside the graph, and say what it is.
+
+    Raises:
+        DepthError: It cannot be written.
+    """
+    save_model(path, network, provenance=provenance, half=True)
+    return (
+        f'{path}: its weights to start training from, float16 (vectors float32), '
+        f'{path.stat().st_size / 1e6:.1f} MB\n'
+    )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -84,8 +108,24 @@ def _check(options: argparse.Namespace) -> None:
         if options.output is None:
             message = '--output is missing; name the .onnx file that --checkpoint is written to.'
             raise ConfigError(message)
+        beside = options.output.with_suffix(SUFFIX)
+        if options.trainable and beside.exists() and beside.samefile(options.checkpoint):
+            message = (
+                f'--trainable would write {beside} in float16 over the checkpoint that is '
+                'exported; give another --output.'
+            )
+            raise ConfigError(message)
         return
-    for name in ('output', 'height', 'width', 'free_size', 'resize', 'batch', 'licence'):
+    for name in (
+        'output',
+        'height',
+        'width',
+        'free_size',
+        'resize',
+        'batch',
+        'licence',
+        'trainable',
+    ):
         if getattr(options, name) is not None:
             message = (
                 f'--{name} is for a --checkpoint; the graph of --onnx stays as it is, and what '
@@ -177,6 +217,13 @@ def _parser() -> CommandParser:
         help='images the graph takes at once, 1 when left out; free leaves their number open',
     )
     add('--licence', help='licence of the weights; what the checkpoint says when left out')
+    add(
+        '--trainable',
+        action='store_const',
+        const=True,
+        help='write <stem>.ckpt beside the graph too: the weights in float16, to start training '
+        'from (--model.weights of depth_core.train)',
+    )
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(
         '--tolerance',
