@@ -49,7 +49,7 @@ _FAMILIES: Final[Mapping[str, Sequence[Network]]] = {
 
 _CHUNK_BYTES: Final = 2**24
 _NOT_OFFERED: Final[set[str | int]] = {'pretrained'}
-_OF_THE_COMMAND: Final = frozenset({'family', 'source', 'output', 'part', 'pose_output'})
+_OF_THE_COMMAND: Final = frozenset({'family', 'source', 'output', 'entry', 'part', 'pose_output'})
 
 
 def convert_state_dict(
@@ -182,7 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if path.exists() and source.exists() and path.samefile(source):
             message = f'the output {path} is the official file itself; give another name.'
             raise ConfigError(message)
-    file = read_official_file(source)
+    file = read_official_file(source, entry=command.entry)
     official = _official_names(file, requests[0])
     fit = best_fit(requests, official)
     model = fit.model
@@ -190,8 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pose = None if command.pose_output is None else _pose_network(official, source)
     origin = {'converted_from': source.resolve().name, 'sha256': _sha256(file.paths)}
     provenance = {**origin, 'family': model.spec.family, 'part': fit.request.part}
+    provenance |= {} if file.entry is None else {'entry': file.entry}
     save_model(output, model, provenance=provenance)
-    sys.stdout.write(f'{output}: {_summary(fit)}\n')
+    sys.stdout.write(f'{output}: {_summary(fit)}{_entry_read(file)}\n')
     if pose is not None and command.pose_output is not None:
         name, state = pose
         save_pose_network(command.pose_output, name, state, provenance=origin)
@@ -224,6 +225,17 @@ def _summary(fit: OfficialFit) -> str:
     return text
 
 
+def _entry_read(file: OfficialFile) -> str:
+    """Say which entry was read where the file has others that could be meant."""
+    if not file.others:
+        return ''
+    remedies = ' or '.join(f'--entry {name}' for name in file.others)
+    return (
+        f'; read from the entry {file.entry} of the file, which has {", ".join(file.others)} too: '
+        f'{remedies} reads that'
+    )
+
+
 def _sha256(paths: Iterable[Path]) -> str:
     """Hash the content of `paths`, one after the other."""
     digest = hashlib.sha256()
@@ -241,6 +253,8 @@ class _Command:
     source: Path
     output: Path
     pose_output: Path | None
+    entry: str | None
+    """Of the file, where it is not the usual one."""
     requests: Sequence[OfficialRequest]
     """One for each model that the name given may stand for."""
 
@@ -276,13 +290,16 @@ def _parse(given: Sequence[str]) -> _Command:
         source=Path(settings['source']),
         output=Path(settings['output']),
         pose_output=None if pose_output is None else Path(pose_output),
+        entry=settings.get('entry'),
         requests=_distinct(requests),
     )
 
 
 def _options_of(model: Network) -> set[str]:
     """Every option of the command line for `model`."""
-    names = {'family', 'source', 'output', 'help'} | (_parameters(model).keys() - _NOT_OFFERED)
+    names = {'family', 'source', 'output', 'entry', 'help'} | (
+        _parameters(model).keys() - _NOT_OFFERED
+    )
     names |= {'part'} if model.weights.parts else set()
     names |= {'pose_output'} if model.weights.with_pose else set()
     return {f'--{name}' for name in names}
@@ -314,6 +331,7 @@ def _parser(model: Network | None) -> ArgumentParser:
     add('--family', required=True, help=f'Model or family, one of: {names}.')
     add('--source', type=str, required=True, help='Official weight file or folder.')
     add('--output', type=str, required=True, help='Checkpoint to write, .ckpt.')
+    add('--entry', type=str, help='Entry of the file to read, as model_ema; else the usual one.')
     if model is None:
         return parser
     options = _options_of(model)

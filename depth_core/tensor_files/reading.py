@@ -11,12 +11,12 @@ other name is refused before anything is called. Safetensors files hold no code.
 from __future__ import annotations
 
 import pickle
-import re
 import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError
 from depth_core.tensor_files.differences import shown
+from depth_core.tensor_files.entries import OF_TRAINING, inside
 from depth_core.tensor_files.pickle_names import foreign_names
 from depth_core.tensor_files.pickle_size import refuse_expanding
 from depth_core.tensor_files.tensors import refuse_not_stored
@@ -34,14 +35,7 @@ SAFETENSORS: Final = '.safetensors'
 
 _LENGTH_BYTES: Final = 8
 _LFS_POINTER: Final = b'version https://git-lfs'
-_STATE_NAMES: Final = ('state_dict', 'model_state_dict', 'model')
 _DEEPEST: Final = 4
-_OF_TRAINING: Final = re.compile(
-    r'optim|sched|scaler|callback|loop|hyper_param|config|args|opts?$'
-)
-"""Entries beside the weights that hold tensors of their own, or settings."""
-
-
 _PLAIN: Final = (int, float, complex, str, bytes, type(None), torch.dtype, torch.device)
 
 
@@ -73,35 +67,58 @@ _ALLOWED: Final[Mapping[str, Callable[..., object]]] = {
 """What authors pickled beside their weights, and what is made in its place."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class StateFile:
+    """The state dict of a file, and which of its entries that was."""
+
+    tensors: dict[str, Tensor]
+    """Names and values as the file has them."""
+    entry: str | None = None
+    """Name of the entry that was read; None where the file is the state dict."""
+    others: tuple[str, ...] = ()
+    """Entries that could have been meant too, as an average of the weights."""
+
+
 def read_state(path: Path, content: object = None) -> dict[str, Tensor]:
+    """Read the state dict of a published file; as `read_state_file`, of which it is a part."""
+    return read_state_file(path, content).tensors
+
+
+def read_state_file(path: Path, content: object = None, *, entry: str | None = None) -> StateFile:
     """Read the state dict of a published file, PyTorch or safetensors by its content.
 
     Args:
         path: The file.
         content: What `read_content` gave for it, where that was called before.
+        entry: The entry to read; None = the first that authors name so: `state_dict`,
+            `model_state_dict`, `model`, `net`, `params`, then averages of these (`model_ema`,
+            `state_dict_ema`, `params_ema`), or a single other one.
 
     Returns:
-        Names and tensors as the file has them, also from inside `state_dict`, `model_state_dict`,
-        `model` or a single other entry. Where it holds several networks, each by a name, that
-        name and a dot are put before theirs. Plain values, settings and the states of optimizers
-        beside the weights are left out. Tensors may be views of the file: they are valid while
-        it is left as it is.
+        Names and tensors as the file has them. Where it holds several networks, each by a name,
+        that name and a dot are put before theirs. Plain values, settings and the states of
+        optimizers beside the weights are left out. Tensors may be views of the file: they are
+        valid while it is left as it is.
 
     Raises:
         CheckpointError: It is missing, truncated, of another kind, or a pickle that would call
-            something; nothing was called.
+            something, and nothing was called; or it has no such entry.
     """
     if content is None and is_safetensors(path):
-        return _read_safetensors(path)
-    content = _inside(read_content(path, mapped=True) if content is None else content)
+        if entry is not None:
+            message = f'{path} is a safetensors file, which has no entries; leave out {entry}.'
+            raise CheckpointError(message)
+        return StateFile(tensors=_read_safetensors(path))
+    found = inside(read_content(path, mapped=True) if content is None else content, entry)
     others: list[str] = []
-    tensors = _tensors_in(content, others) if isinstance(content, dict) else {}
+    held = found.content
+    tensors = _tensors_in(held, others) if isinstance(held, dict) else {}
     if others or not tensors:
         what = f'entries that are no tensors: {shown(others)}' if others else 'none'
         message = f'{path} holds no state dict (names and tensors), but {what}.'
         raise CheckpointError(message)
     refuse_not_stored(tensors, source=str(path), stored_bytes=path.stat().st_size)
-    return tensors
+    return StateFile(tensors=tensors, entry=found.entry, others=found.others)
 
 
 def read_content(path: Path, *, what: str = 'weight file', mapped: bool = False) -> object:
@@ -178,26 +195,6 @@ def is_safetensors(path: Path) -> bool:
     return is_header or path.suffix == SAFETENSORS
 
 
-def _inside(content: object) -> object:
-    """The state dict that a file wraps; a copy, since its containers may have any attributes."""
-    for _ in range(_DEEPEST):
-        if not isinstance(content, dict):
-            return content
-        content = {
-            str(key): value
-            for key, value in dict.items(content)
-            if not _OF_TRAINING.search(str(key).lower()) or isinstance(value, Tensor)
-        }
-        named = [content[name] for name in _STATE_NAMES if isinstance(content.get(name), dict)]
-        if not named and not any(isinstance(value, Tensor) for value in content.values()):
-            named = [value for value in content.values() if isinstance(value, dict)]
-            named = named if len(named) == 1 else []
-        if not named:
-            return content
-        content = named[0]
-    return content
-
-
 def _tensors_in(
     content: dict[Any, object], others: list[str], before: str = '', depth: int = 0
 ) -> dict[str, Tensor]:
@@ -207,7 +204,7 @@ def _tensors_in(
         name = f'{before}{key}'
         if isinstance(value, Tensor):
             tensors[name] = value
-        elif _OF_TRAINING.search(str(key).lower()):
+        elif OF_TRAINING.search(str(key).lower()):
             continue
         elif isinstance(value, dict) and depth < _DEEPEST:
             tensors |= _tensors_in(value, others, f'{name}.', depth + 1)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
+import logging
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,6 +41,15 @@ _MOVED: Final = {
 """Settings of embedding networks from when they had a schema of their own; its other keys are
 found in the groups by their names."""
 
+_DATA_SETS: Final = ('data.train', 'data.validation')
+_NEAR: Final = 0.6
+"""Least likeness of the last part of a key to one that is offered in its place."""
+
+_NEAR_IN_ALL: Final = 0.8
+"""The same of whole keys, which have their groups in common."""
+
+_LOG = logging.getLogger(__name__)
+
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
@@ -69,6 +79,7 @@ def parse(
     sections = _sections(_recipe_name(arguments, contents, recipe))
     _refuse_unknown_keys(sections, arguments, dict(zip(files, contents, strict=True)))
     parser = _parser(sections, command, purpose)
+    arguments = _without_other_data_sets(arguments, dict(zip(files, contents, strict=True)))
     try:
         parsed = parser.parse_args(list(arguments))
         groups = {name: getattr(parser.instantiate(parsed), name) for name in sections}
@@ -97,6 +108,60 @@ def plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever YAML and JS
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _without_other_data_sets(
+    arguments: Sequence[str], contents: Mapping[Path, Mapping[str, Any]]
+) -> list[str]:
+    """Drop what a file says of a data set in whose place a later file or argument names another.
+
+    Root, split and options of one data set mean nothing to another. What is dropped is logged.
+
+    Returns:
+        The arguments, files of which something is dropped as text.
+    """
+    layers = list(contents.items())
+    texts: dict[Path, str] = {}
+    for key in _DATA_SETS:
+        group = key.rpartition('.')[2]
+        given = [(path, _section(content, group)) for path, content in layers]
+        names = [section.get('name') for _, section in given]
+        names += values_of(f'{key}.name', arguments) or [None]
+        last = next((name for name in reversed(names) if name is not None), None)
+        for place, (path, section) in enumerate(given):
+            before = next((name for name in reversed(names[: place + 1]) if name), None)
+            if not section or before in (None, last):
+                continue
+            dropped = {name: value for name, value in section.items() if name != 'name'}
+            listed = ', '.join(f'{name} {value}' for name, value in dropped.items()) or 'nothing'
+            _LOG.info(
+                '%s is %s in place of %s of %s, whose settings are dropped: %s',
+                key, last, before, path, listed,
+            )  # fmt: skip
+            content = yaml.safe_load(texts[path]) if path in texts else dict(contents[path])
+            content['data'] = {k: v for k, v in content['data'].items() if k != group}
+            texts[path] = yaml.safe_dump(content)
+    return _with_files_as_text(arguments, {str(path): text for path, text in texts.items()})
+
+
+def _section(content: Mapping[str, Any], group: str) -> Mapping[str, Any]:
+    """The group of `data` in a file; empty where it is no group of settings."""
+    data = content.get('data')
+    section = data.get(group) if isinstance(data, Mapping) else None
+    return section if isinstance(section, Mapping) else {}
+
+
+def _with_files_as_text(arguments: Sequence[str], texts: Mapping[str, str]) -> list[str]:
+    replaced = []
+    for before, argument in itertools.pairwise(['', *arguments]):
+        name, given, value = argument.partition('=')
+        if before == '--config' and str(Path(argument)) in texts:
+            replaced.append(texts[str(Path(argument))])
+        elif name == '--config' and given and str(Path(value)) in texts:
+            replaced += ['--config', texts[str(Path(value))]]
+        else:
+            replaced.append(argument)
+    return replaced
 
 
 def _sections(recipe: str) -> dict[str, type]:
@@ -270,11 +335,19 @@ def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:
 
 
 def _hint(key: str, known: Mapping[str, bool]) -> str:
-    """Where a setting of a former version is now, the same key in a group, or the nearest."""
+    """Where it is now, the same in a group, or what is spelt alike; else what is beside it."""
     if key in _MOVED:
         return f'; it is now {_MOVED[key]}'
-    nearest = [name for name in known if name.endswith(f'.{key}')]
-    nearest = nearest or difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    group, _, last = key.rpartition('.')
+    nearest = [name for name in known if name.rpartition('.')[2] == last]
+    if not nearest:
+        beside = [name for name in known if name.rpartition('.')[0] == group]
+        spelt = {name.rpartition('.')[2]: name for name in beside}
+        found = difflib.get_close_matches(last, spelt, n=1, cutoff=_NEAR)
+        nearest = [spelt[name] for name in found]
+        nearest = nearest or difflib.get_close_matches(key, known, n=1, cutoff=_NEAR_IN_ALL)
+        if not nearest and group and spelt:
+            return f'; {group} has {", ".join(spelt)}'
     return f'; did you mean {" or ".join(nearest)}?' if nearest else ''
 
 

@@ -40,7 +40,7 @@ def compile_network(network: nn.Module, *, backend: str | Callable[..., Any] = '
         except (TorchDynamoException, NotImplementedError, OSError, RuntimeError) as error:
             usable = False
             answer = plain(*inputs, **named)  # an error of the network's own ends here
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            reason = ' '.join(str(error).splitlines()[:2]) or type(error).__name__
             _LOG.warning(
                 'trainer.compile: torch.compile failed (%s); the network runs as it is', reason
             )

@@ -75,7 +75,8 @@ def _train(
         open_validation_set(settings.data, needs_depth=recipe.needs_depth),
     )
     augmentation = open_augmentation(settings.data, train_set)
-    rule = open_rule(settings.data, held_out, training_step.model)
+    rule = open_rule(settings.data, held_out, learner.training_step.model)
+    recipe.check_data(train_set)
     run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size

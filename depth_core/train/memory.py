@@ -57,19 +57,20 @@ def _contexts(
 
 @contextmanager
 def _statistics_held(block: nn.Module) -> Iterator[None]:
-    """Let batch norm normalise by its batch and count nothing."""
+    """Let batch norm normalise by its batch as before, and move its statistics by nothing."""
     layers = [
-        layer
-        for layer in block.modules()
-        if isinstance(layer, _BatchNorm) and layer.training and layer.track_running_stats
+        layer for layer in block.modules() if isinstance(layer, _BatchNorm) and layer.training
     ]
+    before = [(layer.momentum, layer.num_batches_tracked) for layer in layers]
     for layer in layers:
-        layer.track_running_stats = False
+        layer.momentum = 0.0
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked = layer.num_batches_tracked.clone()
     try:
         yield
     finally:
-        for layer in layers:
-            layer.track_running_stats = True
+        for layer, (momentum, counter) in zip(layers, before, strict=True):
+            layer.momentum, layer.num_batches_tracked = momentum, counter
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:

@@ -19,6 +19,7 @@ from depth_core.tensor_files.differences import Differences, differences
 from depth_core.tensor_files.tensors import as_weights, cleaned, with_counters
 
 _SEED_OF_THE_REST: Final = 0
+_WRAPPERS: Final = ('model.', 'net.', 'network.')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,13 +128,23 @@ def best_fit(requests: Sequence[OfficialRequest], official: Mapping[str, Tensor]
     Raises:
         ConfigError: It fits several of them, or one of them is impossible.
     """
-    fits = [_fit(request, official) for request in requests]
+    fits = [_fit(request, given) for request in requests for given in _spellings(official)]
     fits.sort(key=lambda fit: fit.differences.count)
     fitting = dict.fromkeys(fit.request.name for fit in fits if not fit.differences)
     if len(fitting) > 1:
         message = f'these weights fit {", ".join(fitting)} equally; name the model instead.'
         raise ConfigError(message)
     return fits[0]
+
+
+def _spellings(official: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
+    """The names as they are, and without the attribute that a trainer kept the network in."""
+    stripped = [
+        {name.removeprefix(wrapper): value for name, value in official.items()}
+        for wrapper in _WRAPPERS
+        if official and all(name.startswith(wrapper) for name in official)
+    ]
+    return [official, *stripped]
 
 
 def _built_with_a_seed(request: OfficialRequest) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from depth_core.contracts import Uint8Array
-from depth_core.data.sample import Sample
+from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError
 from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint
@@ -142,6 +142,14 @@ class Recipe(ABC, Generic[Network]):
     @abstractmethod
     def problems(self, model: Network) -> list[str]:
         """Say which settings contradict each other or do not go with `model`."""
+
+    def check_data(self, dataset: DepthDataset) -> None:
+        """Refuse training data without what the recipe needs beside images and depth.
+
+        Raises:
+            DataError: Something is missing that the recipe cannot do without.
+        """
+        del dataset
 
     @abstractmethod
     def open(self, model: Network) -> TrainingStep[Network]:

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from depth_core import losses
 from depth_core.contracts import DepthKind
-from depth_core.data.sample import Sample
+from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.errors import DataError, ModelError
 from depth_core.losses import photometric, smoothness, view_synthesis
 from depth_core.losses.selfsup_supervised import InverseDepthLoss
@@ -36,8 +36,11 @@ from depth_core.train.recipes.sequences import distance_m, neighbours_of
 from depth_core.weights.pose_file import read_fitting_pose_network
 
 _LOG: Final = logging.getLogger(__name__)
-_UNSCALED_AT_MOST: Final = 10
-"""Batches in a row without a known speed or depth before a metric training is refused."""
+_DEPTHLESS_AT_MOST: Final = 10
+"""Batches in a row without depth before that is said."""
+
+_SEARCHED: Final = 200
+"""Samples, evenly spaced, that are looked at for one that says what a metre is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +146,38 @@ class SelfSupRecipe(DepthRecipe):
             return problems + other
         return problems + self._scale_problems(metric=model.spec.kind is not DepthKind.UP_TO_SCALE)
 
+    def check_data(self, dataset: DepthDataset) -> None:
+        """Refuse data of which no sample can make depth metric, which the model says it is.
+
+        Which of its samples can, and in which batch they come, does not matter.
+
+        Raises:
+            DataError: None of up to 200 samples, evenly spaced, has a known speed or depth.
+        """
+        if not (self.velocity_weight or self.supervised_weight):
+            return
+        every = -(-len(dataset) // _SEARCHED)
+        looked_at = range(0, len(dataset), every)
+        if any(self._says_a_metre(collate([dataset[index]])) for index in looked_at):
+            return
+        message = (
+            f'none of {len(looked_at)} samples that were looked at, of {len(dataset)} '
+            f'({dataset[0].key} ...), says what a metre is: there is no known speed or time for '
+            'recipe.velocity_weight, and no depth for recipe.supervised_weight. Give data with '
+            'OXTS, odometry_topic, velocity_topic or depth; or both weights 0 and '
+            'model.options.metric false. Of a bag the log says, when it is opened, which speeds '
+            'are unknown and why.'
+        )
+        raise DataError(message)
+
+    def _says_a_metre(self, sample: Sample) -> bool:
+        if self.supervised_weight and bool(sample.valid.any()):
+            return True
+        if not self.velocity_weight:
+            return False
+        _, dt_s, _ = neighbours_of(sample, self.pose_network, expected=self.neighbours)
+        return bool(torch.isfinite(distance_m(sample, dt_s)).any())
+
     def open(self, model: DepthModel) -> SelfSupStep:
         """Put `model` together with its pose network.
 
@@ -183,7 +218,6 @@ class SelfSupStep(TrainingStep[DepthModel]):
             )
         )
         self.recipe = recipe
-        self._unscaled_in_a_row = _UNSCALED_AT_MOST - 1  # the first batch must have a scale
         self._depthless_in_a_row = 0
         self._warned_depthless = False
 
@@ -207,8 +241,6 @@ class SelfSupStep(TrainingStep[DepthModel]):
                 inverse_depths, image, neighbours, sample.intrinsics, poses_of(motion)
             )
             terms['photometric'] = own * error
-            if recipe.velocity_weight or recipe.supervised_weight:
-                self._refuse_unknown_metres(sample, dt_s)
             if recipe.velocity_weight:
                 way_m = distance_m(sample, dt_s)
                 terms['velocity'] = recipe.velocity_weight * losses.velocity_loss(
@@ -226,34 +258,16 @@ class SelfSupStep(TrainingStep[DepthModel]):
             terms['sigma'] = recipe.sigma_weight * sigma
         return terms
 
-    def _refuse_unknown_metres(self, sample: Sample, dt_s: Tensor) -> None:
-        """Refuse data that cannot make depth metric, which the model says it is."""
-        recipe = self.recipe
-        scaled = bool(recipe.supervised_weight) and bool(sample.valid.any())
-        if recipe.velocity_weight:
-            scaled = scaled or bool(torch.isfinite(distance_m(sample, dt_s)).any())
-        self._unscaled_in_a_row = 0 if scaled else self._unscaled_in_a_row + 1
-        if self._unscaled_in_a_row < _UNSCALED_AT_MOST:
-            return
-        message = (
-            f'no sample of this batch ({sample.key[0]} ...) says what a metre is: there is no '
-            'known speed or time for recipe.velocity_weight, and no depth for '
-            'recipe.supervised_weight. Give data with OXTS, odometry_topic, velocity_topic or '
-            'depth; or both weights 0 and model.options.metric false. Of a bag the log says, when '
-            'it is opened, which speeds are unknown and why.'
-        )
-        raise DataError(message)
-
     def _warn_of_missing_depth(self, sample: Sample) -> None:
         """Warn once where supervised_weight is set and batches have no depth."""
         self._depthless_in_a_row = 0 if sample.valid.any() else self._depthless_in_a_row + 1
-        if self._depthless_in_a_row == _UNSCALED_AT_MOST and not self._warned_depthless:
+        if self._depthless_in_a_row == _DEPTHLESS_AT_MOST and not self._warned_depthless:
             self._warned_depthless = True
             _LOG.warning(
                 'no depth in %d batches in a row, the last with sample %s: '
                 'recipe.supervised_weight %g takes its share from the photometric loss for '
                 'nothing; give data with depth, or recipe.supervised_weight 0',
-                _UNSCALED_AT_MOST,
+                _DEPTHLESS_AT_MOST,
                 sample.key[0],
                 self.recipe.supervised_weight,
             )

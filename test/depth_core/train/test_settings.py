@@ -173,3 +173,41 @@ def test_help_says_every_setting_with_its_unit(capsys: pytest.CaptureFixture[str
     assert 'Rows of the images the network sees, pixels.' in text
     assert 'Steps between checkpoints; one is always written at the end.' in text
     assert 'SSIM of each image + edges + 0.1 L1' in text
+
+
+def test_another_data_set_does_not_inherit_options(
+    config: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level('INFO', 'depth_core'):
+        by_argument = parse(
+            ['--config', str(config), '--data.train.name', 'folder', '--data.train.root', 'images']
+        )
+    assert by_argument.data.train.options == {}
+    assert (by_argument.data.train.name, by_argument.data.height) == ('folder', 64)
+    (line,) = caplog.messages
+    assert 'data.train is folder in place of synthetic' in line
+    assert "options {'seed': 1, 'length': 8}" in line
+    second = tmp_path / 'second.yaml'
+    second.write_text('data: {train: {name: nyu, root: pairs}}', encoding='utf-8')
+    by_file = parse(['--config', str(config), f'--config={second}'])
+    assert (by_file.data.train.name, by_file.data.train.options) == ('nyu', {})
+    same = parse(['--config', str(config), '--data.train.name', 'synthetic'])
+    assert same.data.train.options == {'seed': 1, 'length': 8}
+
+
+@pytest.mark.parametrize(
+    ('key', 'said'),
+    [
+        ('trainer.max_step', 'did you mean trainer.max_steps?'),
+        ('model.batch_size', 'did you mean trainer.batch_size?'),
+        ('optimizer.lr_decay', 'did you mean optimizer.layer_decay?'),
+        ('trainer.colour', 'trainer has max_steps, batch_size'),
+    ],
+)
+def test_hints_are_near_or_the_settings_beside_it(config: Path, key: str, said: str) -> None:
+    assert said in refusal('--config', config, f'--{key}', 3)
+
+
+def test_a_key_like_no_other_has_no_hint(config: Path) -> None:
+    assert 'zzz is no setting' in (message := refusal('--config', config, '--zzz', 3))
+    assert 'did you mean' not in message

@@ -65,33 +65,56 @@ def test_the_order_of_frames_does_for_their_times(
     assert error([1, -1]) != pytest.approx(timed, rel=1e-4)
 
 
-def test_speeds_without_times_say_nothing_of_metres(
-    metric_model: DepthModel, sample: Sample
-) -> None:
+class _Frames:
+    """The first frame of a batch, each time with other labels."""
+
+    def __init__(self, *samples: Sample) -> None:
+        self.samples = [
+            Sample(
+                **{name: value if value is None else value[0] for name, value in vars(s).items()}
+            )
+            for s in samples
+        ]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[index]
+
+
+def test_speeds_without_times_say_nothing_of_metres(sample: Sample) -> None:
     timeless = replace(
         sample,
         neighbour_dt_s=torch.full((2, 2), torch.nan),
         neighbour_offsets=torch.tensor([[-1, 1], [-1, 1]]),
     )
-    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
     with pytest.raises(DataError, match='no known speed or time'):
-        step.losses(timeless, 0)
+        SelfSupRecipe(velocity_weight=0.1).check_data(_Frames(timeless))
 
 
-def test_data_that_never_says_what_a_metre_is_is_refused(
+def test_data_that_never_says_what_a_metre_is_is_refused(sample: Sample) -> None:
+    untold = replace(sample, speed_mps=torch.full((2,), torch.nan))
+    by_speed = SelfSupRecipe(velocity_weight=0.1)
+    with pytest.raises(DataError, match='none of 2 samples that were looked at, of 2'):
+        by_speed.check_data(_Frames(untold, untold))
+    blind = replace(sample, valid=torch.zeros_like(sample.valid))
+    with pytest.raises(DataError, match='no depth for recipe'):
+        SelfSupRecipe(supervised_weight=0.5).check_data(_Frames(blind))
+    SelfSupRecipe().check_data(_Frames(replace(untold, valid=blind.valid)))  # up to scale
+
+
+def test_the_order_of_labelled_and_other_frames_does_not_matter(
     metric_model: DepthModel, sample: Sample
 ) -> None:
     untold = replace(sample, speed_mps=torch.full((2,), torch.nan))
-    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
-    with pytest.raises(DataError, match='says what a metre is'):
-        step.losses(untold, 0)
-    step = SelfSupRecipe(velocity_weight=0.1).open(metric_model)
-    step.losses(sample, 0)
-    step.losses(untold, 1)  # one batch among others may lack it
-    blind = replace(sample, valid=torch.zeros_like(sample.valid))
-    step = SelfSupRecipe(supervised_weight=0.5).open(metric_model)
-    with pytest.raises(DataError, match='no depth for recipe'):
-        step.losses(blind, 0)
+    recipe = SelfSupRecipe(velocity_weight=0.1)
+    for order in ((sample, untold), (untold, untold, sample)):
+        recipe.check_data(_Frames(*order))
+    step = recipe.open(metric_model)
+    for number in range(3):  # batches without a known speed come first
+        assert step.losses(untold, number)['velocity'].item() == 0.0
+    assert step.losses(sample, 3)['velocity'].item() > 0.0
 
 
 def test_other_neighbours_than_expected_are_answered_with_both_settings(
