@@ -139,12 +139,13 @@ def best_fit(requests: Sequence[OfficialRequest], official: Mapping[str, Tensor]
 
 def _spellings(official: Mapping[str, Tensor]) -> list[Mapping[str, Tensor]]:
     """The names as they are, and without the attribute that a trainer kept the network in."""
+    given = cleaned(official)
     stripped = [
-        {name.removeprefix(wrapper): value for name, value in official.items()}
+        {name.removeprefix(wrapper): value for name, value in given.items()}
         for wrapper in _WRAPPERS
-        if official and all(name.startswith(wrapper) for name in official)
+        if given and all(name.startswith(wrapper) for name in given)
     ]
-    return [official, *stripped]
+    return [given, *stripped]
 
 
 def _built_with_a_seed(request: OfficialRequest) -> dict[str, Tensor]:

@@ -112,7 +112,7 @@ def test_a_resume_without_the_best_state_is_refused(
         ((*STEPPED, '--schedule.milestones', '[0]'), 'give steps of at least 1'),
         (('--schedule.name', 'cosine', '--schedule.cycled_momentum', '[0.8, 0.9]'),
          'only onecycle cycles it'),
-        (('--optimizer.lr_factors', '{"a.*": 0}'), "optimizer.lr_factors 'a.*' is 0"),
+        (('--optimizer.lr_factors', '{"a.*": -1}'), "optimizer.lr_factors 'a.*' is -1"),
         (('--data.augmentation', 'jiter'), "did you mean 'jitter'?"),
         (('--data.cutflip_probability', 2), 'data.cutflip_probability is 2.0'),
     ],

@@ -63,10 +63,15 @@ def test_they_are_released_after_their_steps() -> None:
     seen = []
     for step in range(4):
         frozen.apply(step)
-        seen.append((network['encoder'][0].weight.requires_grad, network['encoder'][1].training))
+        seen.append(
+            (
+                network.get_parameter('encoder.0.weight').requires_grad,
+                network.get_submodule('encoder.1').training,
+            )
+        )
     assert seen == [(False, False), (False, False), (True, True), (True, True)]
     frozen.apply(1)  # a run that goes back
-    assert not network['encoder'][0].weight.requires_grad
+    assert not network.get_parameter('encoder.0.weight').requires_grad
 
 
 def test_norms_that_are_frozen_otherwise_are_not_released() -> None:
@@ -75,9 +80,9 @@ def test_norms_that_are_frozen_otherwise_are_not_released() -> None:
     frozen = Frozen(network, ['encoder.*'], 1)
     frozen.apply(0)
     frozen.apply(1)
-    assert network['encoder'][0].weight.requires_grad
-    assert not network['encoder'][1].weight.requires_grad
-    assert not network['encoder'][1].training
+    assert network.get_parameter('encoder.0.weight').requires_grad
+    assert not network.get_parameter('encoder.1.weight').requires_grad
+    assert not network.get_submodule('encoder.1').training
 
 
 def test_a_factor_of_0_keeps_weights_but_not_statistics() -> None:

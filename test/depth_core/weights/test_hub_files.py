@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -138,7 +139,7 @@ def test_names_behind_wrappers_convert_and_the_command_says_what_it_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     official = _official()
-    options = {'layers': (1, 1, 1, 1), 'channels': 16}
+    options: dict[str, Any] = {'layers': (1, 1, 1, 1), 'channels': 16}
     expected = convert_state_dict('cliffnet', official, **options)
     for prefix in ('model.', '_orig_mod.model.', 'module.net.'):
         wrapped = {f'{prefix}{key}': value for key, value in official.items()}

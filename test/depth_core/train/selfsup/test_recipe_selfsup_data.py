@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -65,16 +66,18 @@ def test_the_order_of_frames_does_for_their_times(
     assert error([1, -1]) != pytest.approx(timed, rel=1e-4)
 
 
+def _first_of(batch: Sample) -> Sample:
+    fields: dict[str, Any] = {
+        name: None if held is None else held[0] for name, held in vars(batch).items()
+    }
+    return Sample(**fields)
+
+
 class _Frames:
     """The first frame of a batch, each time with other labels."""
 
     def __init__(self, *samples: Sample) -> None:
-        self.samples = [
-            Sample(
-                **{name: value if value is None else value[0] for name, value in vars(s).items()}
-            )
-            for s in samples
-        ]
+        self.samples = [_first_of(sample) for sample in samples]
 
     def __len__(self) -> int:
         return len(self.samples)
