@@ -96,7 +96,7 @@ def default_options(name: str) -> dict[str, object]:
 def without_weights(name: str, options: Mapping[str, object]) -> dict[str, object]:
     """Options of a network that brings its weights along: none that fetches or reads others."""
     return {
-        key: _NO_WEIGHTS.get(key, value)
+        key: WEIGHT_OPTIONS.get(key, value)
         for key, value in options.items()
         if key != 'pretrained' or key in default_options(name)
     }

@@ -63,12 +63,8 @@ def test_they_are_released_after_their_steps() -> None:
     seen = []
     for step in range(4):
         frozen.apply(step)
-        seen.append(
-            (
-                network.get_parameter('encoder.0.weight').requires_grad,
-                network.get_submodule('encoder.1').training,
-            )
-        )
+        first, norm = network.get_parameter('encoder.0.weight'), network.get_submodule('encoder.1')
+        seen.append((first.requires_grad, norm.training))
     assert seen == [(False, False), (False, False), (True, True), (True, True)]
     frozen.apply(1)  # a run that goes back
     assert not network.get_parameter('encoder.0.weight').requires_grad
