@@ -105,7 +105,12 @@ def use_channels_last(module: nn.Module) -> None:
     """Keep the kernels of 2D convolutions in NHWC order in memory."""
     for weight in module.parameters():
         if weight.ndim == _IMAGES_NDIM:  # those of 3D convolutions stay as they are
-            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+            data = weight.data.contiguous(memory_format=torch.channels_last)
+            _, channels, height, width = data.shape
+            # Kernels of one channel count as contiguous in both orders; their gradients come in
+            # this one, and processes that share them warn of strides that differ.
+            strides = (channels * height * width, 1, width * channels, channels)
+            weight.data = data.as_strided(data.shape, strides)
 
 
 def _checkpoint_activations(model: nn.Module, name: str) -> None:

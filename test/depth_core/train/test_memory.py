@@ -15,6 +15,7 @@ from depth_core.errors import ModelError
 from depth_core.models import create_model
 from depth_core.train.compiling import compile_network
 from depth_core.train.memory import checkpoint_activations, peak_memory_gb
+from depth_core.train.start import use_channels_last
 
 TINY = {'encoder': 'mobilenetv3_small_050', 'decoder_channels': (16, 8, 8, 8, 8)}
 
@@ -113,3 +114,19 @@ def test_a_compile_that_fails_is_warned_of_once(caplog: pytest.LogCaptureFixture
     assert 'no compiler on this machine' in record.getMessage()
     with pytest.raises(ModelError, match='give a vector'):
         network(torch.tensor(1.0))
+
+
+def test_gradients_have_the_strides_of_their_weights() -> None:
+    """Or DDP warns; a kernel of one channel counts as contiguous in both orders."""
+    block = nn.Sequential(
+        nn.Conv2d(4, 4, 3, groups=4), nn.Conv2d(4, 6, 1), nn.Conv2d(6, 2, 3, bias=False)
+    )
+    before = [weight.detach().clone() for weight in block.parameters()]
+    use_channels_last(block)
+    for weight, value in zip(block.parameters(), before, strict=True):
+        assert torch.equal(weight, value)
+    images = torch.rand(2, 4, 8, 8).contiguous(memory_format=torch.channels_last)
+    block(images).sum().backward()
+    for weight in block.parameters():
+        assert weight.grad is not None
+        assert weight.grad.stride() == weight.stride()
