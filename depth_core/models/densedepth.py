@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -42,7 +42,7 @@ from depth_core.models.blocks import (
     check_decoder_channels,
     resize_bilinear,
 )
-from depth_core.models.family import Family, Network, OfficialWeights, Range
+from depth_core.models.family import Family, Network, OfficialWeights, reciprocal
 from depth_core.precision import at_least_float32
 
 _LEAKY_SLOPE: Final = 0.2
@@ -316,13 +316,6 @@ def _spec(name: str, min_depth: float, max_depth: float, *, size: tuple[int, int
     )
 
 
-def rescale(state: Mapping[str, Tensor], before: Range, after: Range) -> Mapping[str, Tensor]:
-    """Bring weights to another range: y = max_depth / depth, and y is linear in the last layer."""
-    factor = after[1] / before[1]
-    last = {f'decoder.conv3.{name}' for name in ('weight', 'bias')}
-    return {key: value * factor if key in last else value for key, value in state.items()}
-
-
 # Key map of the official weights
 
 _CLASSIFIER: Final = 'encoder.original_model.classifier.'
@@ -388,7 +381,7 @@ FAMILY: Final = Family(
             builder=densedepth,
             summary='DenseNet-169 and a plain decoder on reciprocal depth',
             tiny={'encoder': 'densenet121', 'decoder_width': 0.05},
-            rescale=rescale,
+            rescale=reciprocal('decoder.conv3'),
             official=OfficialWeights(
                 official_key=official_key,
                 dropped=lambda key: key.startswith(_CLASSIFIER),

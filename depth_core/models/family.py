@@ -34,6 +34,20 @@ def limits_only(state: Mapping[str, Tensor], before: Range, after: Range) -> Map
     return state
 
 
+def reciprocal(layer: str) -> Rescale:
+    """Rescale where a last layer, linear, gives y = max_depth / depth.
+
+    Args:
+        layer: Name of the layer with that output, its weight and its bias.
+    """
+
+    def rescale(state: Mapping[str, Tensor], before: Range, after: Range) -> Mapping[str, Tensor]:
+        factor, last = after[1] / before[1], {f'{layer}.weight', f'{layer}.bias'}
+        return {key: value * factor if key in last else value for key, value in state.items()}
+
+    return rescale
+
+
 def everything(key: str) -> bool:
     """Keep every key."""
     del key
