@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import re
 import zlib
 from collections.abc import Sequence
@@ -14,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.errors import DataError
-from depth_core.files import decode_text, read_text
+from depth_core.files import decode_text, gunzipped, read_text
 
 _DECIMAL_COMMA: Final = re.compile(r'[+-]?\d+,\d+([eE][+-]?\d+)?')
+_MOST_BYTES: Final = 16 << 20
+"""Of a list once it is unpacked; those of KITTI have three million."""
 _LONGEST_LINE: Final = 4096
 """Characters; paths have no more."""
 _ROTATION_TOLERANCE: Final = 0.01
@@ -30,13 +31,15 @@ def read_lines(path: Path) -> Sequence[tuple[int, str]]:
         DataError: The file is missing, not text, truncated, or has no line.
     """
     try:
-        content = path.read_bytes()
-        text = decode_text(gzip.decompress(content) if path.suffix == '.gz' else content)
+        if path.suffix == '.gz':
+            text = decode_text(gunzipped(path.read_bytes(), _MOST_BYTES))
+        else:
+            text = read_text(path)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:
         message = f'list {path} cannot be read: {error}; give a UTF-8 text file, plain or .gz.'
         raise DataError(message) from error
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
-    lines = [(number, line) for number, line in lines if line]
+    stripped = ((number, line.strip()) for number, line in enumerate(text.splitlines(), 1))
+    lines = [(number, line) for number, line in stripped if line]
     for number, line in lines:
         if len(line) > _LONGEST_LINE:
             message = (

@@ -10,6 +10,7 @@ from depth_core.files.locks import give_back, try_lock
 from depth_core.files.reading import (
     FileState,
     decode_text,
+    gunzipped,
     is_hidden,
     is_utf8,
     read_text,
@@ -35,6 +36,7 @@ __all__ = [
     'check_writable',
     'decode_text',
     'give_back',
+    'gunzipped',
     'is_hidden',
     'is_utf8',
     'read_text',

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import errno
+import gzip
 import hashlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,6 +24,9 @@ _BYTE_ORDER_MARKS: Final = (
 )
 """The mark a text may begin with, and its encoding; UTF-32 first, for UTF-16 begins like it."""
 
+_MOST_TEXT: Final = 64 << 20
+"""Bytes of a text file: lists, calibrations, tracks and settings."""
+
 _CHUNK: Final = 1 << 22
 """Bytes that are hashed at once."""
 
@@ -32,10 +38,34 @@ def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in the encoding that its byte order mark states.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is larger than any text that is read.
         UnicodeError: It is not text in that encoding.
     """
+    size = path.stat().st_size
+    if size > _MOST_TEXT:
+        found = f'it has {size} bytes'
+        raise _too_large(found)
     return decode_text(path.read_bytes())
+
+
+def gunzipped(content: bytes, most_bytes: int) -> bytes:
+    """Unpack gzip, of one part or several, up to a size.
+
+    Raises:
+        OSError: It is no gzip, or becomes larger than `most_bytes`.
+        EOFError: Its end is missing.
+        zlib.error: It is damaged.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        unpacked = file.read(most_bytes + 1)
+    if len(unpacked) > most_bytes:
+        found = f'it unpacks to more than {most_bytes} bytes'
+        raise _too_large(found)
+    return unpacked
+
+
+def _too_large(found: str) -> OSError:
+    return OSError(errno.EFBIG, f'{found}, more than any such file has')
 
 
 def decode_text(content: bytes) -> str:

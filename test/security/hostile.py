@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from test.security import checkpoints
+from test.security import arrays, checkpoints, texts
 
 Make: TypeAlias = Callable[[Path], None]
 """Writes the file, or the folder, of that path."""
@@ -33,9 +33,17 @@ class Hostile(NamedTuple):
         return path
 
 
+_FILES: Final[Mapping[str, Mapping[str, Make]]] = {
+    'checkpoint': checkpoints.FILES,
+    'manifest': texts.MANIFESTS,
+    'list': texts.LISTS,
+    'image': arrays.IMAGES,
+    'depth': arrays.DEPTHS,
+}
+
 CASES: Final[Sequence[Hostile]] = tuple(
     Hostile(format_, name, make)
-    for format_, files in {'checkpoint': checkpoints.FILES}.items()
+    for format_, files in _FILES.items()
     for name, make in files.items()
 )
 """All of them; names are unique within a format."""

@@ -22,16 +22,19 @@ from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from depth_core.data.bag.definitions import refuse_large, refuse_long
 from depth_core.data.bag.storage import (
     METADATA,
     ROS1,
     STORAGES,
     brief,
+    check_metadata,
     files_of,
     not_listed,
     storage_of,
     unreadable,
 )
+from depth_core.data.bag.unpacking import bound_rosbags
 from depth_core.errors import DataError, unknown_name
 
 _IDL_SEPARATOR: Final = '=' * 80 + '\n'
@@ -187,6 +190,8 @@ def _opened(storage: Path) -> Reader1 | Reader2:
     Raises:
         DataError: It cannot be read.
     """
+    check_metadata(storage)
+    bound_rosbags()
     try:
         reader = Reader1(storage) if storage.suffix.lower() == ROS1 else Reader2(storage)
         reader.open()
@@ -263,11 +268,13 @@ def _recorded_types(connection: Connection) -> Typestore | None:
     form, text = connection.msgdef
     if form is MessageDefinitionFormat.NONE or not text.strip():
         return None
+    refuse_long(text)
     if form is MessageDefinitionFormat.MSG:
         types = get_types_from_msg(text, connection.msgtype)
     else:
         parts = [part.split('\n', 1)[-1] for part in text.split(_IDL_SEPARATOR)[1:]] or [text]
         types = {name: item for part in parts for name, item in get_types_from_idl(part).items()}
+    refuse_large(types)
     store = get_typestore(Stores.EMPTY)
     store.register(types)
     store.get_msgdef(connection.msgtype)

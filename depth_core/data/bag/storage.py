@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 from typing import Final
 
+from depth_core.documents import DocumentError
 from depth_core.errors import DataError
-from depth_core.files import visible_paths
+from depth_core.files import read_text, visible_paths
+from depth_core.yaml_text import check_yaml
 
 STORAGES: Final = ('.mcap', '.db3')
 """Endings of the storage files of ROS 2."""
@@ -66,6 +68,21 @@ def not_listed(path: Path) -> tuple[Path, ...]:
     return tuple(
         item for item in files_of(path) if item.suffix in STORAGES and item.name not in text
     )
+
+
+def check_metadata(path: Path) -> None:
+    """Refuse the metadata of a bag folder that another parser would not come to the end of.
+
+    Raises:
+        DataError: It nests too deeply, or its aliases stand for too many values.
+    """
+    metadata = path / METADATA
+    if not metadata.is_file():
+        return
+    try:
+        check_yaml(read_text(metadata))
+    except (DocumentError, OSError, UnicodeError) as error:
+        raise DataError(unreadable(path, error)) from error
 
 
 def _only_storage(folder: Path) -> Path:
