@@ -207,7 +207,7 @@ def _resumed(folder: Path) -> list[str]:
 
 _TRAIN: Final = (
     *('depth_core.train', '--config', str(REPOSITORY / 'config/train/densedepth_synthetic.yaml')),
-    *('--model.name', 'densedepth_small', '--model.options.encoder_weights', 'null'),
+    *('--model.name', 'densedepth_small', '--model.options.encoder_weights', 'none'),
     *('--data.height', '64', '--data.width', '96', '--data.workers', '1'),
     *('--trainer.batch_size', '2', '--trainer.max_steps', '40', '--trainer.accelerator', 'cpu'),
     *('--trainer.checkpoint_every_steps', '4', '--trainer.validate_every_steps', '20'),
