@@ -65,13 +65,13 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        hash_file = graph_hash._sha256_of
+        hash_file = graph_hash.sha256_of
 
         def counted(path: Path) -> str:
             self.count += 1
             return hash_file(path)
 
-        monkeypatch.setattr(graph_hash, '_sha256_of', counted)
+        monkeypatch.setattr(graph_hash, 'sha256_of', counted)
         monkeypatch.setattr(graph_hash, '_WORTH_REMEMBERING', 1)
 
 
