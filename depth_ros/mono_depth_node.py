@@ -35,7 +35,7 @@ from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
 from depth_ros.cameras import ActiveCameras, Camera
 from depth_ros.health.diagnostics import status_messages
-from depth_ros.health.identity import Identity
+from depth_ros.health.identity import Identity, namesakes_text
 from depth_ros.health.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
 from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.process import StartableNode, run_node
@@ -74,6 +74,7 @@ class MonoDepthNode(StartableNode):
             self._qos.declare(self, topic, role, usual)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._identity = Identity()
+        self._namesakes = 0
         self._ending = threading.Event()
         self._changing = threading.RLock()
         """Held while outputs, inputs and identity change; never while a model is opened."""
@@ -304,6 +305,7 @@ class MonoDepthNode(StartableNode):
 
     def _publish_diagnostics(self) -> None:
         array = DiagnosticArray()
+        self._count_namesakes()
         with self._changing:
             identity = self._running()
             for camera in self._cameras:
@@ -313,11 +315,21 @@ class MonoDepthNode(StartableNode):
         array.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(array)
 
+    def _count_namesakes(self) -> None:
+        """Look for other nodes of the same full name; the log says when one comes."""
+        own = self.get_name(), self.get_namespace()
+        count = max(0, self.get_node_names_and_namespaces().count(own) - 1)
+        if count > self._namesakes:
+            self.get_logger().warning(namesakes_text(count))
+        self._namesakes = count
+
     def _running(self) -> Identity:
         """What is running, for all cameras."""
         opening = self._opening if self.state == 'configuring' else None
         progress = opening.progress if opening is not None and opening.is_running else None
-        identity = replace(self._identity, state=self.state, progress=progress)
+        identity = replace(
+            self._identity, state=self.state, progress=progress, namesakes=self._namesakes
+        )
         if self._watchdog is not None:
             record = self._active.record if self._active is not None else None
             watch = self._watchdog.state(record, given_up=self._given_up)

@@ -17,7 +17,7 @@ from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
 from depth_ros.frames.drops import DropReason
 from depth_ros.frames.statistics import NORMAL, WINDOW_FRAMES, Snapshot
-from depth_ros.health.identity import KEY_CHARACTERS, Identity
+from depth_ros.health.identity import KEY_CHARACTERS, Identity, namesakes_text
 from depth_ros.health.silence import silence_text
 from depth_ros.middleware.qos import Sender
 from depth_ros.model.opening import progress_text
@@ -316,6 +316,8 @@ def _model(seen: Observed) -> _Part:
         part.add(ERROR, f'{identity.state}: {identity.failure}')
     elif identity.state != 'active':
         part.usual = f'{identity.state}: not subscribed to images'
+    if identity.namesakes:
+        part.add(WARN, namesakes_text(identity.namesakes))
     part.values = [
         ('state', identity.state),
         ('model', identity.model),
@@ -323,6 +325,7 @@ def _model(seen: Observed) -> _Part:
         ('weights_sha256', identity.weights_sha256),
         *_progress(identity.progress),
         ('failure', identity.failure),
+        ('namesakes', str(identity.namesakes)),
     ]
     return part
 

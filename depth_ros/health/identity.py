@@ -51,6 +51,8 @@ class Identity:
     transport: str = ''
     progress: BuildProgress | None = None
     """How far the opening of the model is; None when none is going on."""
+    namesakes: int = 0
+    """Other nodes that have the full name of this one."""
     failure: str = ''
     """Why the latest transition failed, in one line."""
     watch: WatchState = field(default_factory=WatchState)
@@ -70,3 +72,12 @@ class Identity:
             ('scale_points', '' if scale is None else str(scale.points)),
             ('scale_estimates', '' if scale is None else str(scale.estimates)),
         ]
+
+
+def namesakes_text(count: int) -> str:
+    """What is wrong when `count` other nodes have the full name of this one."""
+    return (
+        f'{count} other node{"s have" if count > 1 else " has"} the name of this one, so that '
+        'parameters and lifecycle commands reach any of them: start each with a name or namespace '
+        'of its own (-r __node:=NAME, -r __ns:=/NAME)'
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+import rclpy
 from sensor_msgs.msg import Image
 
 from depth_core.manifest import METADATA_KEY
@@ -107,6 +108,21 @@ def test_a_signal_ends_a_node_that_was_never_configured(ros: RosSession) -> None
         node.signal(signal.SIGINT)
     assert node.wait() == 0
     assert 'Traceback' not in node.output
+
+
+def test_a_node_of_the_same_name_is_warned_of_as_long_as_it_is_there(ros: RosSession) -> None:
+    node = ros.start_node(MODULE, parameters={'autostart': False, 'diagnostics_period_s': 0.1})
+    said = ros.diagnostics(lambda said: said['namesakes'] == '0', 'no other node')
+    assert said['level'] == '0'
+    other = rclpy.create_node('mono_depth', context=ros.node.context)
+    elsewhere = rclpy.create_node('mono_depth', namespace='rear', context=ros.node.context)
+    said = ros.diagnostics(lambda said: said['namesakes'] != '0', 'another node')
+    assert (said['namesakes'], said['level']) == ('1', '1')
+    assert '1 other node has the name of this one' in said['message']
+    other.destroy_node()
+    ros.diagnostics(lambda said: said['namesakes'] == '0', 'that it is gone')
+    elsewhere.destroy_node()
+    assert node.output.count('-r __node:=NAME') == 1
 
 
 def test_a_signal_ends_a_node_that_was_shut_down(ros: RosSession) -> None:
