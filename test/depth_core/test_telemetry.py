@@ -78,3 +78,30 @@ def test_evaluate_is_silent(standin: Path, tmp_path: Path) -> None:
     assert [name for name in process.written_to_home if 'matplotlib' not in name] == [
         parent for parent in ('.cache', '.config') if (process.home / parent).exists()
     ]
+
+
+TRAIN_EXPORT_AND_BENCH = """
+import sys
+from depth_core.bench.command import main as bench
+from depth_core.export.__main__ import main as export
+from depth_core.train.__main__ import main as train
+run = train([
+    '--config', sys.argv[2], '--model.name', 'densedepth_small',
+    '--model.options.encoder_weights', 'none', '--data.height', '64', '--data.width', '64',
+    '--data.workers', '1', '--trainer.batch_size', '2', '--trainer.max_steps', '1',
+    '--trainer.accelerator', 'cpu', '--trainer.run_dir', 'run',
+    '--data.train.options', '{"seed": 1, "length": 2}',
+    '--data.validation.options', '{"seed": 2, "length": 1}',
+])
+size = ['--height', '64', '--width', '64']
+export(['--checkpoint', str(run.last), '--output', 'model.onnx', *size])
+bench(['--model', 'model.onnx', '--backends', 'onnxruntime', '--threads', '1', '--starts', '0',
+       '--frames', '2', '--rounds', '1', '--output', 'bench.json'])
+"""
+
+
+def test_train_export_and_bench_are_silent(tmp_path: Path, repository: Path) -> None:
+    config = repository / 'config/train/densedepth_synthetic.yaml'
+    process = guarded(tmp_path, '-c', TRAIN_EXPORT_AND_BENCH, str(config))
+    run_silently(process, tmp_path)
+    assert (tmp_path / 'bench.json').is_file()
