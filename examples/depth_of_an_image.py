@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far is what is in the middle of a picture?
 
-python examples/depth_of_an_image.py densedepth_small picture.jpg
+python examples/depth_of_an_image.py densedepth_small picture.jpg 65
+
+The last number is the horizontal field of view of the camera, degrees: a network that goes by the
+focal length needs it.
 """
 
 from __future__ import annotations
@@ -10,19 +13,22 @@ import sys
 from pathlib import Path
 
 from depth_core.errors import run_command
+from depth_core.geometry import intrinsics_from_hfov
 from depth_core.images import read_image
 from depth_core.runtime import Predictor
 
 
 def main() -> None:
     """Predict the depth of one picture and print that of its middle."""
-    model, picture = sys.argv[1:]
+    model, picture, hfov_deg = sys.argv[1:]
     image = read_image(Path(picture))  # [H, W, 3] uint8 RGB, upright
+    height, width = image.shape[:2]
+    camera = intrinsics_from_hfov(float(hfov_deg), height=height, width=width)
 
     predictor = Predictor.open(model)
-    depth = predictor.predict(image)
+    depth = predictor.predict(image, camera)
 
-    row, column = image.shape[0] // 2, image.shape[1] // 2
+    row, column = height // 2, width // 2
     print(f'backend     {depth.backend}')
     print(f'depth       {depth.depth_m[row, column]:.2f} m')
     print(f'sigma       {depth.sigma_m[row, column]:.2f} m')

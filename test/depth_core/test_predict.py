@@ -249,7 +249,7 @@ def test_an_error_of_a_library_does_not_end_the_batch(
 
 def test_a_shipped_model_is_taken_by_name(tmp_path: Path) -> None:
     image = write_grey(tmp_path / 'one.png', 51)
-    run(Path('densedepth_small'), tmp_path / 'out', image, '--threads', '1')
+    run(Path('densedepth_small'), tmp_path / 'out', image, '--threads', '1', '--hfov_deg', '60')
     assert (tmp_path / 'out' / 'one_depth.png').exists()
 
 

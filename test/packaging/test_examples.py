@@ -29,7 +29,7 @@ def test_depth_of_an_image(repository: Path, tmp_path: Path) -> None:
     model = write_standin_onnx(tmp_path / 'standin.onnx')
     cv2.imwrite(str(tmp_path / 'black.png'), np.zeros((48, 64, 3), np.uint8))
     finished = subprocess.run(
-        [sys.executable, 'examples/depth_of_an_image.py', model, tmp_path / 'black.png'],
+        [sys.executable, 'examples/depth_of_an_image.py', model, tmp_path / 'black.png', '65'],
         cwd=repository,
         env={**os.environ, 'PYTHONPATH': '.'},
         capture_output=True,

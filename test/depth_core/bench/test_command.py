@@ -109,7 +109,7 @@ def test_a_shipped_model_is_measured_by_name(
 ) -> None:
     asked = ['--model', 'densedepth_small', '--backends', 'torch', '--frames', '1']
     with pytest.raises(BackendError, match=r'runs \.ckpt files, not \.onnx'):
-        main([*asked, '--starts', '0'])
+        main([*asked, '--starts', '0', '--hfov_deg', '60'])
     path = repository / 'trt_engines/densedepth_small.onnx'
     assert f'{path}, 256x192 inside' in capsys.readouterr().out
 

@@ -113,7 +113,14 @@ def test_a_shipped_model_is_taken_by_name_and_any_file_name(
         '--depth_unit_m',
         '0.001',
     ]
-    arguments += ['--protocol', 'none', '--output', tmp_path / 'report']
+    arguments += [
+        '--assumed_hfov_deg',
+        '60',
+        '--protocol',
+        'none',
+        '--output',
+        tmp_path / 'report',
+    ]
     finished = subprocess.run(
         [sys.executable, '-m', 'depth_core.evaluate', *arguments],
         cwd=tmp_path,

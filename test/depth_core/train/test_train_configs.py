@@ -93,7 +93,7 @@ def untrained(settings: TrainSettings) -> dict[str, Any]:
 def test_the_schemes_of_the_house_are_there() -> None:
     """The official ones, the quick one, and what the shipped model is made with."""
     assert {'densedepth_kitti', 'densedepth_nyu', 'densedepth_synthetic',
-            'densedepth_small_shipped_1'} <= set(NAMES)  # fmt: skip
+            'densedepth_small_main', 'densedepth_small_main_2'} <= set(NAMES)  # fmt: skip
 
 
 @pytest.mark.parametrize('family', FAMILIES, ids=lambda family: family.name)
