@@ -273,8 +273,8 @@ def test_names_that_no_terminal_shows_are_predicted_and_escaped(
     )
     assert done.returncode == 2, done.stderr
     assert b'Traceback' not in done.stderr
-    assert b'/in/caf\\udce9.png: 160x120' in done.stdout
-    assert b'emp\\udce9ty.png (0 bytes) is empty' in done.stderr
+    assert b'/in/caf\\xe9.png: 160x120' in done.stdout
+    assert b'emp\\xe9ty.png (0 bytes) is empty' in done.stderr
     assert b'4 of 5 files predicted' in done.stdout
     for name in names:
         assert (tmp_path / 'out' / f'{name}_depth.png').exists()

@@ -132,7 +132,7 @@ def test_a_shipped_model_is_taken_by_name_and_any_file_name(
     assert finished.returncode == 0, finished.stderr
     content = json.loads((tmp_path / 'report/report.json').read_text())
     assert content['model']['path'].endswith('densedepth_small.onnx')
-    assert any(image['key'].endswith('b\udce9') for image in content['images'])
+    assert any(image['key'].endswith(r'b\xe9') for image in content['images'])
 
 
 @pytest.mark.parametrize(
