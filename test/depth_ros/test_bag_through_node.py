@@ -185,8 +185,8 @@ def test_the_shipped_model_sees_the_street_that_the_lidar_saw(
     recording = Recording(path=path, image=KITTI_IMAGE, compressed=True)
     depth_m = depth_of(recording, default_model(), tmp_path)
     # Trained on rendered scenes alone, the model knows the scale of this crowded street better, in
-    # its own metres and through this camera, than one depth for all does (by the share of pixels
-    # within a factor of 1.25; four images, and it sees them too far), and so it does the shape.
+    # its own metres and through this camera, than one depth for all does, by the share of
+    # pixels within a factor of 1.25, and so it does the shape.
     metres = compare(depth_m, recording.lidar_m())
     shape = compare(depth_m, recording.lidar_m(), align='median')
     for result in (metres, shape):
