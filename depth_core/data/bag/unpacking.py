@@ -39,8 +39,13 @@ class UnpackingError(Exception):
 
 
 class _Decompressor(Protocol):
-    eof: bool
-    unused_data: bytes
+    @property
+    def eof(self) -> bool:
+        """Whether the frame has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What stood behind it."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """Unpack up to `max_length` bytes."""

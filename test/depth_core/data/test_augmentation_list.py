@@ -65,7 +65,11 @@ def test_each_gives_what_the_network_sees_and_the_same_for_a_seed(name: str) -> 
 
 
 def test_windows_multiply_the_size_that_is_opened() -> None:
-    listed = [{'name': 'crop', 'enlarge': 1.5}, {'name': 'flip'}, {'name': 'crop', 'enlarge': 2}]
+    listed: list[dict[str, object]] = [
+        {'name': 'crop', 'enlarge': 1.5},
+        {'name': 'flip'},
+        {'name': 'crop', 'enlarge': 2},
+    ]
     assert loading_size(listed, height=10, width=20) == (30, 60)
     found = build_list(listed, height=10, width=20)[0](sample(30, 60), drawn())
     assert found.depth_m.shape == (10, 20)

@@ -11,7 +11,7 @@ import pytest
 from depth_core.data.bag.dataset import BagDataset
 from depth_core.data.bag.window import overlap_s
 from depth_core.errors import ConfigError, DataError
-from test.depth_core.data.bag.test_bag import record
+from test.depth_core.data.bag.recording import record
 
 
 @pytest.fixture(scope='module')

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from depth_core.errors import ModelError
+from depth_core.files import sha256_of
 from depth_core.runtime.engine import graph_hash
 from depth_core.runtime.engine.graph_hash import GraphHashes
 from test.standin import write_standin_onnx
@@ -65,11 +66,10 @@ class Reads:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count = 0
-        hash_file = graph_hash.sha256_of
 
         def counted(path: Path) -> str:
             self.count += 1
-            return hash_file(path)
+            return sha256_of(path)
 
         monkeypatch.setattr(graph_hash, 'sha256_of', counted)
         monkeypatch.setattr(graph_hash, '_WORTH_REMEMBERING', 1)
