@@ -18,7 +18,7 @@ _LONGEST: Final = 6000
 _KEPT_AT_END: Final = 500
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """What Python makes of the bytes of a name that are no UTF-8."""
-_INDENTED: Final = re.compile(r'\n(?=  \S)')
+_INDENTED: Final = re.compile(r'\n(?=  )')
 """Where the messages of this package begin another line."""
 
 
@@ -37,7 +37,7 @@ def printable(text: object) -> str:
 
 
 def printable_lines(text: object) -> str:
-    """Return a message with its own lines, which are indented by two blanks, and cut where long.
+    """Return a message with its own lines, indented by two blanks or more, and cut where long.
 
     Args:
         text: The message; what it quotes may hold line breaks, which are no lines of its own.

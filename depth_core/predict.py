@@ -148,7 +148,7 @@ class _Writer:
             )
             said = describe_depth(answer) + focal + self._known_distance(answer)
         written = '' if name == source.stem else f' (written as {name}_*)'
-        sys.stdout.write(printable(f'{source}{written}: {said}') + '\n')
+        sys.stdout.write(f'{printable(f"{source}{written}")}: {printable_lines(said)}\n')
 
     def _known_distance(self, answer: DepthMap) -> str:
         """What the manifest must say for the known distance to come out."""
@@ -161,7 +161,7 @@ class _Writer:
             )
             raise ConfigError(message)
         correction = self._predictor.manifest.output.scale_correction
-        return f'\n{self._known.compare(answer.depth_m, scale_correction=correction)}'
+        return f'\n  {self._known.compare(answer.depth_m, scale_correction=correction)}'
 
     def _write_arrays(self, folder: Path, prefix: str, answer: DepthMap) -> None:
         if self._metric:

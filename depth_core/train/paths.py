@@ -33,8 +33,8 @@ def check_paths(settings: TrainSettings) -> None:
     if missing:
         listed = '\n  '.join(missing)
         message = (
-            f'these files or folders do not exist:\n  {listed}\ngive where they are; the head of '
-            'a file in config/train and docs/data.md say what belongs there and where it comes '
+            f'these files or folders do not exist:\n  {listed}\n  Give where they are; the head '
+            'of a file in config/train and docs/data.md say what belongs there and where it comes '
             'from. Nothing was downloaded.'
         )
         raise ConfigError(message)

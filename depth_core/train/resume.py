@@ -184,7 +184,7 @@ def refuse_other_settings(
         message = (
             f'{path} cannot be continued exactly, because settings differ:\n  '
             + '\n  '.join(differences)
-            + f'\nGive the settings of the run, or {remedy.format(path=path)}.'
+            + f'\n  Give the settings of the run, or {remedy.format(path=path)}.'
         )
         raise CheckpointError(message)
 

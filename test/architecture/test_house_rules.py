@@ -142,3 +142,21 @@ def test_nothing_is_unfinished_or_bound_to_one_machine() -> None:
         for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1)
         if MACHINE_PATHS.search(line) or UNFINISHED.search(line)
     ] == []
+
+
+def test_lines_of_messages_are_indented() -> None:
+    """A line break without two blanks behind it is shown escaped: it may be part of a name."""
+    found = [
+        f'{named(path)}:{node.lineno}'
+        for path in MODULES
+        if named(path).startswith(('depth_core', 'depth_ros'))
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+        if isinstance(node, ast.Assign)
+        and any(isinstance(target, ast.Name) and target.id == 'message' for target in node.targets)
+        for part in ast.walk(node.value)
+        if isinstance(part, ast.Constant)
+        and isinstance(part.value, str)
+        and part.value != '\n'  # joins or replaces
+        and re.search(r'\n(?!  )', part.value)
+    ]
+    assert found == []
