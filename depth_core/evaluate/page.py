@@ -7,7 +7,6 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,6 +27,7 @@ from depth_core.metrics import (
     DepthMetrics,
     GroupMetrics,
 )
+from depth_core.names import printable_html
 
 LABELS: Final = {
     'abs_rel': 'AbsRel',
@@ -108,17 +108,17 @@ def render_page(
     evaluation = run.evaluation
     title = f'{Path(context.model).name} on {Path(context.data).name}'
     protocol = evaluation.protocol
-    rule = f'<b>{escape(protocol.name)}</b>: {escape(protocol.description)}'
+    rule = f'<b>{printable_html(protocol.name)}</b>: {printable_html(protocol.description)}'
     parts = [
-        f'<h1>{escape(title)}</h1>',
-        f'<p class="soft">{escape(content["created_utc"])} · protocol {rule}</p>',
-        f'<p>{escape(describe_options(run))}</p>',
+        f'<h1>{printable_html(title)}</h1>',
+        f'<p class="soft">{printable_html(content["created_utc"])} · protocol {rule}</p>',
+        f'<p>{printable_html(describe_options(run))}</p>',
         _tiles(run),
         '<h2>Verdict</h2>',
-        f'<ul>{"".join(f"<li>{escape(item)}</li>" for item in content["verdict"])}</ul>',
+        f'<ul>{"".join(f"<li>{printable_html(item)}</li>" for item in content["verdict"])}</ul>',
         '<h2>Depth</h2>',
         _metrics_table(run),
-        f'<p class="soft">{escape(describe_counts(run))}</p>',
+        f'<p class="soft">{printable_html(describe_counts(run))}</p>',
         published_table(run, context),
     ]
     if run.recordings:
@@ -128,7 +128,7 @@ def render_page(
         parts += [f'<h2>{heading}</h2>', _class_table(run), _group_note(run)]
         if run.labels_from is not None:
             source = f'Classes are those that the semantic network of {run.labels_from} predicts.'
-            parts.append(f'<p class="soft">{escape(source)}</p>')
+            parts.append(f'<p class="soft">{printable_html(source)}</p>')
     if evaluation.uncertainty is not None:
         parts += ['<h2>Uncertainty</h2>', uncertainty_table(evaluation.uncertainty)]
         parts.append(calibration_table(run, evaluation.uncertainty))
@@ -147,7 +147,7 @@ def render_page(
             parts += [f'<h2>{heading}</h2>', _figure(picture, 'jpeg', _describe_panel(panel))]
     parts += [
         '<h2>How it was made</h2>',
-        f'<p><code>{escape(context.command)}</code></p>',
+        f'<p><code>{printable_html(context.command)}</code></p>',
         _details('Model', content['model']),
         _details('Data', content['data']),
         _details('Protocol', content['protocol']),
@@ -157,7 +157,8 @@ def render_page(
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>Depth evaluation: {escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n'
+        f'<title>Depth evaluation: {printable_html(title)}</title>\n'
+        f'<style>{_STYLE}</style>\n</head>\n'
         f'<body>\n{body}\n</body>\n</html>\n'
     )
 
@@ -240,7 +241,8 @@ def _tiles(run: Run) -> str:
         error = evaluation.uncertainty.pooled.calibration_error
         shown.append((f'{error:.3f}', 'calibration error, 0 is best'))
     tiles = (
-        f'<div class="card tile"><b>{escape(value)}</b><span>{escape(name)}</span></div>'
+        f'<div class="card tile"><b>{printable_html(value)}</b>'
+        f'<span>{printable_html(name)}</span></div>'
         for value, name in shown
     )
     return f'<div class="tiles">{"".join(tiles)}</div>'
@@ -313,8 +315,8 @@ def _recording_table(run: Run) -> str:
 def _figure(content: bytes, kind: str, caption: str) -> str:
     data = base64.b64encode(content).decode('ascii')
     return (
-        f'<figure><img src="data:image/{kind};base64,{data}" alt="{escape(caption)}">'
-        f'<figcaption>{escape(caption)}</figcaption></figure>'
+        f'<figure><img src="data:image/{kind};base64,{data}" alt="{printable_html(caption)}">'
+        f'<figcaption>{printable_html(caption)}</figcaption></figure>'
     )
 
 
@@ -328,5 +330,6 @@ def _describe_panel(panel: Panel) -> str:
 
 def _details(title: str, content: object) -> str:
     text = json.dumps(content, indent=2, ensure_ascii=False)
-    summary = f'<summary>{escape(title)}</summary>'
-    return f'<details class="card">{summary}<pre>{escape(text)}</pre></details>'
+    summary = f'<summary>{printable_html(title)}</summary>'
+    lines = '\n'.join(printable_html(line) for line in text.splitlines())
+    return f'<details class="card">{summary}<pre>{lines}</pre></details>'

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.published import published_results
 from depth_core.evaluate.run import Run
 from depth_core.metrics import UncertaintyResult
+from depth_core.names import printable_html
 
 
 def published_table(run: Run, context: ReportContext) -> str:
@@ -94,17 +94,18 @@ def calibration_table(run: Run, uncertainty: UncertaintyResult) -> str:
         for name, metrics in rows
     )
     law = f'sigma / depth became {found.factor:.3g} (sigma / depth) ^ {found.power:.3g}'
-    return f'<p class="soft">{escape(law)}, written to {escape(found.output)}.</p>' + table(
-        ['calibration', 'stated within 1.25', 'observed', 'calibration error'], body
+    return (
+        f'<p class="soft">{printable_html(law)}, written to {printable_html(found.output)}.</p>'
+        + table(['calibration', 'stated within 1.25', 'observed', 'calibration error'], body)
     )
 
 
 def table(titles: Iterable[str], body: str) -> str:
     """A table whose rows are given as HTML."""
-    head = ''.join(f'<th>{escape(title)}</th>' for title in titles)
+    head = ''.join(f'<th>{printable_html(title)}</th>' for title in titles)
     return f'<div class="card"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def cells(values: Iterable[str]) -> str:
     """The cells of a row, as text."""
-    return ''.join(f'<td>{escape(value)}</td>' for value in values)
+    return ''.join(f'<td>{printable_html(value)}</td>' for value in values)
