@@ -298,7 +298,7 @@ def test_the_graph_is_kept_where_no_engine_can_be_built(
 ) -> None:
     output = tmp_path / 'tiny.onnx'
     monkeypatch.setattr(command, 'read_checkpoint', lambda _: Checkpointed())
-    monkeypatch.setattr(command, 'load_model', lambda _: TinyModel())
+    monkeypatch.setattr(command, 'network_of', lambda _, source: TinyModel())  # noqa: ARG005
     monkeypatch.setenv('FAKE_GPU_DRIVER', 'none')
     with installed(), pytest.raises(BackendError, match='driver'):
         main(['--checkpoint', 'a.ckpt', '--output', str(output), '--engine'])

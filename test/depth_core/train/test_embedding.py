@@ -246,7 +246,7 @@ def test_an_old_file_is_read_and_trained_on_from(former_run: Path, tmp_path: Pat
 def test_an_old_run_is_not_continued(former_run: Path, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r'cannot be continued .*--model\.weights'):
         start(tmp_path / 'run', '--model.name', 'heg_r', '--trainer.resume', former_run)
-    with pytest.raises(CheckpointError, match=r'old\.ckpt holds no embedding network'):
+    with pytest.raises(CheckpointError, match=r'old\.ckpt holds the weights of heg_r, and'):
         start(tmp_path / 'run', '--model.name', 'heg_s', '--model.weights', former_run)
 
 
