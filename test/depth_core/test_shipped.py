@@ -7,14 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from depth_core import shipped
+from depth_core.data.synthetic import SyntheticDataset
 from depth_core.errors import DepthError, ModelError
+from depth_core.geometry import intrinsics_from_hfov
 from depth_core.manifest import read_manifest
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine.answers import read_answers
-from depth_core.shipped import default_model, find_model, shipped_file, shipped_models
+from depth_core.shipped import (
+    default_model,
+    find_checkpoint,
+    find_model,
+    shipped_file,
+    shipped_models,
+)
 
 
 @pytest.mark.parametrize('place', ['lib/python3.11/site-packages', 'depth_ros/lib/python3/x'])
@@ -129,3 +138,20 @@ def test_an_installation_needs_neither_ros_nor_its_environment(
         check=True,
     )
     assert finished.stdout.strip() == str(models / 'net.onnx')
+
+
+@pytest.mark.parametrize('name', shipped_models())
+def test_every_shipped_model_has_a_checkpoint_that_answers_as_it_does(name: str) -> None:
+    scene = SyntheticDataset(seed=5, length=2, height=192, width=256)[1]
+    image = (scene.image.permute(1, 2, 0).numpy() * 255.0).round().astype(np.uint8)
+    camera = intrinsics_from_hfov(70.0, height=192, width=256)
+    graph, trainable = (
+        Predictor.open(path, threads=1).predict(image, camera)
+        for path in (find_model(name), find_checkpoint(name))
+    )
+    assert trainable.backend == 'torch'
+    np.testing.assert_array_equal(np.isfinite(graph.depth_m), np.isfinite(trainable.depth_m))
+    known = np.isfinite(graph.depth_m)
+    assert known.mean() > 0.5
+    # Kernels are stored in float16: a few of its units, ten bits each.
+    np.testing.assert_allclose(graph.depth_m[known], trainable.depth_m[known], rtol=2e-2)

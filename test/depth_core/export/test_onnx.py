@@ -22,7 +22,7 @@ from depth_core.models import DepthModel, ModelSpec, Prediction, create_model
 from depth_core.runtime import Predictor
 from depth_core.runtime.backends import BackendRequest, open_named
 from depth_core.runtime.engine.answers import answer_all, read_answers
-from depth_core.weights.checkpoint import save_model
+from depth_core.weights.checkpoint import load_model, save_model
 from test.fakes.installation import installed
 from test.rounding import assert_within_rounding, in_both_precisions
 
@@ -273,6 +273,7 @@ def test_the_command_exports_a_checkpoint_that_answers_the_same_and_builds_its_e
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
     with installed():
         asked = ['--checkpoint', str(checkpoint), '--output', str(output), '--no-free_size']
+        asked += ['--trainable']
         main([*asked, '--engine'])
     said = capsys.readouterr().out
     assert 'opset 18' in said
@@ -280,6 +281,10 @@ def test_the_command_exports_a_checkpoint_that_answers_the_same_and_builds_its_e
     assert 'tensorrt 10.3.0 for Fake GPU' in said
     assert 'depth within' in said.splitlines()[-1]
     assert '[1, 128, 160, 3] RGB' in said  # as it was trained
+    assert f'{output.with_suffix(".ckpt")}: its weights to start training from' in said
+    kept = load_model(output.with_suffix('.ckpt')).state_dict()
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(kept[key], value, rtol=2e-3, atol=1e-6, check_dtype=False)
     manifest = read_manifest(output)
     assert manifest.options['encoder'] == 'mobilenetv3_small_050'
     assert manifest.licence == 'CC-BY-4.0'
