@@ -7,6 +7,7 @@ import functools
 import io
 import pickle
 import struct
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
+from torch import Tensor
 
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
@@ -25,6 +27,13 @@ TINY: Final[Mapping[str, Any]] = {
     'features_3d': 2,
 }
 _GIGABYTES: Final = 3 << 30
+
+
+def _quantised(value: Tensor) -> Tensor:
+    """What torch is about to give up, and files of former years hold."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        return torch.quantize_per_tensor(value.float(), 0.1, 0, torch.quint8)
 
 
 def write_checkpoint(path: Path, **entries: object) -> None:
@@ -230,9 +239,7 @@ FILES: Final[Mapping[str, Callable[[Path], None]]] = {
     'complex.ckpt': _weight(lambda value: value.to(torch.complex64)),
     'sparse.ckpt': _weight(lambda value: value.to_sparse()),
     'meta.ckpt': _weight(lambda value: value.to('meta')),
-    'quantised.ckpt': _weight(
-        lambda value: torch.quantize_per_tensor(value.float(), 0.1, 0, torch.quint8)
-    ),
+    'quantised.ckpt': _weight(lambda value: _quantised(value)),
     'whole_numbers.ckpt': _weight(lambda value: value.to(torch.int64)),
     'booleans.ckpt': _weight(lambda value: value > 0),
     'other_shape.ckpt': _weight(lambda value: value[:1]),
