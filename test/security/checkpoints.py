@@ -239,7 +239,7 @@ FILES: Final[Mapping[str, Callable[[Path], None]]] = {
     'complex.ckpt': _weight(lambda value: value.to(torch.complex64)),
     'sparse.ckpt': _weight(lambda value: value.to_sparse()),
     'meta.ckpt': _weight(lambda value: value.to('meta')),
-    'quantised.ckpt': _weight(lambda value: _quantised(value)),
+    'quantised.ckpt': _weight(_quantised),
     'whole_numbers.ckpt': _weight(lambda value: value.to(torch.int64)),
     'booleans.ckpt': _weight(lambda value: value > 0),
     'other_shape.ckpt': _weight(lambda value: value[:1]),
