@@ -74,6 +74,21 @@ class ExportError(DepthError):
     """An exported graph does not agree with the network it came from, or cannot be made."""
 
 
+def missing_package(asked: str, package: str, *, extra: str, instead: str) -> str:
+    """Say that the optional package of an option is not installed.
+
+    Args:
+        asked: The option, as it was given.
+        package: Name of the package.
+        extra: The extra of depth_ros that brings it.
+        instead: What to do without it.
+    """
+    return (
+        f'{asked} needs the package {package}, which is not installed: '
+        f"pip install 'depth_ros[{extra}]', or {instead}."
+    )
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """Say that `name` is unknown, which name is nearest, and which names there are.
 

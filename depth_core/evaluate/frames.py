@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any, Final, TextIO
 
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, missing_package
 from depth_core.metrics import GROUP_CLASSES, METRIC_NAMES, ImageScore
 from depth_core.metrics.groups import EDGE
 
@@ -97,9 +97,8 @@ def _arrow() -> Any:  # noqa: ANN401  optional package
         import pyarrow.csv  # noqa: PLC0415
         import pyarrow.parquet  # noqa: PLC0415
     except ImportError as error:
-        message = (
-            '--parquet needs the package pyarrow, which is not installed: '
-            "pip install 'depth_ros[parquet]', or use frames.csv."
+        message = missing_package(
+            '--parquet', 'pyarrow', extra='parquet', instead='use frames.csv'
         )
         raise ConfigError(message) from error
     return pyarrow

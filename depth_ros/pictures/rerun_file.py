@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, missing_package
 from depth_core.files import replaced_atomically
 from depth_ros.pictures.answered import Answered
 
@@ -112,9 +112,8 @@ def _rerun() -> Any:  # noqa: ANN401 optional package
     try:
         import rerun  # noqa: PLC0415 optional, and half a second of imports
     except ImportError as error:
-        message = (
-            '--rerun needs the package rerun-sdk, which is not installed: '
-            "pip install 'depth_ros[rerun]', or leave --rerun out."
+        message = missing_package(
+            '--rerun', 'rerun-sdk', extra='rerun', instead='leave --rerun out'
         )
         raise ConfigError(message) from error
     return rerun

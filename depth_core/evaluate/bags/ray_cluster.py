@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from depth_core.errors import ConfigError, DepthError
+from depth_core.errors import ConfigError, DepthError, missing_package
 from depth_core.evaluate.bags.executors import Execute, Outcome
 from depth_core.evaluate.bags.part import evaluate_part
 from depth_core.evaluate.bags.request import BagRequest, Part
@@ -130,9 +130,8 @@ def _ray() -> Any:  # noqa: ANN401  optional package
     try:
         import ray  # noqa: PLC0415  optional, and seconds of imports
     except ImportError as error:
-        message = (
-            '--executor ray needs the package ray, which is not installed: '
-            "pip install 'depth_ros[ray]', or use --executor pool."
+        message = missing_package(
+            '--executor ray', 'ray', extra='ray', instead='use --executor pool'
         )
         raise ConfigError(message) from error
     return ray
