@@ -97,9 +97,6 @@ ROS_MAY_IMPORT = {
 }
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'evaluate',  # it scores a whole bag as a data set
-    'record_scored': 'evaluate',  # it writes what was scored
-    'rerun_scored': 'evaluate',  # as above
-    'through_ros': 'evaluate',  # it scores the answers of the live node alike
     'kitti_to_bag': 'data.kitti',  # what a drive holds is known there
     'synthetic_camera': 'data.synthetic',  # it is the rendered camera
 }

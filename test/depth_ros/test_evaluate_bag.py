@@ -17,9 +17,9 @@ from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import messages_of
 from depth_core.errors import ConfigError, DataError
 from depth_core.metrics import PROTOCOLS
-from depth_ros.evaluate_bag import main
+from depth_ros.evaluate_bag.__main__ import main
+from depth_ros.evaluate_bag.running import RunningError
 from depth_ros.messages.conversions import image_message
-from depth_ros.running_error import RunningError
 from test.depth_ros.bags import PERIOD_NS, START_NS, picture, write_bag
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from depth_core.contracts import probability_within_factor
 from depth_core.evaluate.panels import Panel
+from depth_ros.evaluate_bag.record import Add
 from depth_ros.pictures.answered import Answered
 from depth_ros.pictures.rerun_file import check_rerun, rerun_file
-from depth_ros.record_scored import Add
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
-from depth_ros.record_scored import check_record, mcap_file, recorded
+from depth_ros.evaluate_bag.record import check_record, mcap_file, recorded
 
 _DATA: Final = (
     'image_topic', 'camera_info_topic', 'cloud_topic', 'depth_topic', 'depth_unit_m',
@@ -137,7 +137,7 @@ def _watched(options: Namespace, stack: contextlib.ExitStack) -> Execute:
         raise ConfigError(message)
     adds = list(stack.enter_context(mcap_file(options.record)))
     if options.rerun is not None:
-        from depth_ros.rerun_scored import rerun_adds  # noqa: PLC0415  needs ROS messages, rerun
+        from depth_ros.evaluate_bag.rerun import rerun_adds  # noqa: PLC0415  needs ROS messages, rerun
 
         adds.append(stack.enter_context(rerun_adds(options.rerun)))
     return recorded(adds)
@@ -145,7 +145,7 @@ def _watched(options: Namespace, stack: contextlib.ExitStack) -> Execute:
 
 def _through_ros(folder: Path) -> Execute:
     try:
-        from depth_ros.through_ros import through_node  # noqa: PLC0415  needs ROS
+        from depth_ros.evaluate_bag.through_ros import through_node  # noqa: PLC0415  needs ROS
     except ImportError as error:
         message = f'--through_ros needs ROS 2 with rclpy ({error}); source its setup file.'
         raise ConfigError(message) from error
