@@ -154,6 +154,8 @@ def test_a_bad_frame_and_silence_are_those_of_one_camera(robot: Robot) -> None:
 @pytest.mark.ros
 def test_lifecycle_statistics_and_parameters_are_those_of_the_node(robot: Robot) -> None:
     front, rear = robot.cameras.values()
+    for camera in (front, rear):  # so that no frame sent earlier is answered after the reset
+        camera.answered(camera.send())
     done = robot.ros.call(Trigger, '/mono_depth/reset_statistics', Trigger.Request())
     assert done.success
     for camera in (front, rear):
