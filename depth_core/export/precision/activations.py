@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from depth_core.errors import DataError, ExportError
 from depth_core.export.precision.graph import FLOAT, Graph
-from depth_core.export.precision.sessions import open_session
+from depth_core.export.precision.sessions import NOTHING, Extra, feeds, open_session
 
 _BINS: Final = 4096
 
@@ -31,15 +31,18 @@ _NO_IMAGE: Final = (
 )
 
 
-def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[float, float]]:
+def extents(
+    graph: Graph, inputs: Iterable[NDArray[Any]], extra: Extra = NOTHING
+) -> dict[str, tuple[float, float]]:
     """Measure the smallest and largest number of each fp32 tensor that is computed.
 
     Args:
         graph: A graph in fp32.
-        inputs: What to give to its only input, one after the other.
+        inputs: Images as it takes them, one after the other.
+        extra: What is given to its other inputs.
 
     Raises:
-        DataError: There is no input.
+        DataError: There is no image.
         ExportError: A number is not finite.
     """
     names = [name for index in range(len(graph.nodes)) for name in graph.float_outputs(index)]
@@ -55,11 +58,12 @@ def extents(graph: Graph, inputs: Iterable[NDArray[Any]]) -> dict[str, tuple[flo
                 onnx.helper.make_tensor_value_info(f'{name}_{kind}', FLOAT, [])
             )
     session = open_session(model, optimise=True)
-    given = session.get_inputs()[0].name
     lowest = np.full(len(names), np.inf)
     highest = np.full(len(names), -np.inf)
     for value in inputs:
-        answers = np.array(session.run(None, {given: value}), np.float64).reshape(-1, 2)
+        answers = np.array(session.run(None, feeds(session, value, extra)), np.float64).reshape(
+            -1, 2
+        )
         lowest = np.minimum(lowest, answers[:, 0])
         highest = np.maximum(highest, answers[:, 1])
     if np.isposinf(lowest).all() and np.isneginf(highest).all():
@@ -79,6 +83,7 @@ def percentiles(
     graph: Graph,
     inputs: Sequence[NDArray[Any]],
     measured: Mapping[str, tuple[float, float]],
+    extra: Extra = NOTHING,
     *,
     fraction: float,
 ) -> dict[str, tuple[float, float]]:
@@ -86,19 +91,22 @@ def percentiles(
 
     Args:
         graph: A graph in fp32.
-        inputs: What to give to its only input, one after the other.
+        inputs: Images as it takes them, one after the other.
         measured: The `extents` of the tensors to look at.
+        extra: What is given to its other inputs.
         fraction: Of the values, that are no larger, and of those that are no smaller.
 
     Raises:
-        DataError: There is no input.
+        DataError: There is no image.
     """
     if not inputs:
         raise DataError(_NO_IMAGE)
     names = [name for name in measured if measured[name][0] < measured[name][1]]
     ranges = dict(measured)
     for group in _groups(graph, names):
-        for name, counts in _counted(graph, inputs, {name: measured[name] for name in group}):
+        for name, counts in _counted(
+            graph, inputs, {name: measured[name] for name in group}, extra
+        ):
             ranges[name] = _between(counts, measured[name], fraction)
     return ranges
 
@@ -119,7 +127,10 @@ def _groups(graph: Graph, names: Iterable[str]) -> Iterator[list[str]]:
 
 
 def _counted(
-    graph: Graph, inputs: Iterable[NDArray[Any]], extent: Mapping[str, tuple[float, float]]
+    graph: Graph,
+    inputs: Iterable[NDArray[Any]],
+    extent: Mapping[str, tuple[float, float]],
+    extra: Extra,
 ) -> Iterator[tuple[str, NDArray[np.int64]]]:
     """How many values of each tensor lie in each bin of its extent."""
     graphs = (*graph.model.graph.value_info, *graph.model.graph.input, *graph.model.graph.output)
@@ -129,10 +140,10 @@ def _counted(
     del model.graph.output[:]
     model.graph.output.extend(known[name] for name in extent)
     session = open_session(model, optimise=True)
-    given = session.get_inputs()[0].name
     counts = {name: np.zeros(_BINS, np.int64) for name in extent}
     for value in inputs:
-        for name, answer in zip(extent, session.run(list(extent), {given: value}), strict=True):
+        answers = session.run(list(extent), feeds(session, value, extra))
+        for name, answer in zip(extent, answers, strict=True):
             # Rounded otherwise than where the extent was measured, a value may be outside of it.
             counts[name] += np.histogram(np.clip(answer, *extent[name]), _BINS, extent[name])[0]
     yield from counts.items()

@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 from depth_core.errors import ConfigError, ExportError
 from depth_core.export.precision.graph import Graph, inferred
 from depth_core.export.precision.rule import ACTIVATION_LIMIT
+from depth_core.export.precision.sessions import NOTHING, Extra
 from depth_core.files import scratch_folder
 
 
-def autocast(graph: Graph, inputs: Sequence[NDArray[Any]]) -> onnx.ModelProto:
+def autocast(
+    graph: Graph, inputs: Sequence[NDArray[Any]], extra: Extra = NOTHING
+) -> onnx.ModelProto:
     """Rewrite `graph` in fp16 where AutoCast would; inputs and outputs stay as they are.
 
     Args:
         graph: A graph in fp32.
         inputs: What to calibrate with, one after the other.
+        extra: What is given to inputs beside the image.
 
     Raises:
         ConfigError: ModelOpt is not installed.
@@ -40,11 +44,12 @@ def autocast(graph: Graph, inputs: Sequence[NDArray[Any]]) -> onnx.ModelProto:
             "pip install 'nvidia-modelopt[onnx]', or leave it out for the rule of this package."
         )
         raise ConfigError(message) from error
-    name = graph.model.graph.input[0].name
+    name = next(i.name for i in graph.model.graph.input if i.name not in extra)
+    shared = {key: np.concatenate([value] * len(inputs)) for key, value in extra.items()}
     with scratch_folder('autocast') as folder:
         source, calibration = folder / 'fp32.onnx', folder / 'calibration.npz'
         onnx.save(graph.model, source)
-        np.savez(calibration, allow_pickle=True, **{name: np.concatenate(list(inputs))})
+        np.savez(calibration, allow_pickle=True, **{name: np.concatenate(list(inputs)), **shared})
         try:
             converted: onnx.ModelProto = module.convert_to_mixed_precision(
                 onnx_path=str(source),

@@ -25,6 +25,8 @@ HEAVY: Final = frozenset({'Conv', 'ConvTranspose', 'MatMul', 'Gemm', 'Einsum'})
 _LARGEST: Final = 2**31 - (64 << 20)
 """Bytes of weights that fit into one protobuf message, with room for the nodes."""
 
+_OWN_DOMAIN: Final = 'ai.onnx'
+
 MOVES: Final = frozenset(
     {
         'Concat',
@@ -70,6 +72,7 @@ class Graph:
         self.shapes = _shapes(self.model)
         self.initialisers = {item.name: item for item in self.model.graph.initializer}
         self._constants: dict[str, NDArray[Any]] = {}
+        self.opset = next((i.version for i in self.model.opset_import if not i.domain), 0)
         self.outputs = {item.name for item in self.model.graph.output}
         self.producers = {
             name: index for index, node in enumerate(self.nodes) for name in node.output if name
@@ -226,9 +229,30 @@ def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
     if copy.graph.sparse_initializer:
         message = 'the graph holds sparse initialisers; export it with dense ones.'
         raise ExportError(message)
+    _name_one_domain(copy)
+    _drop_inputs_with_values(copy.graph)
     _turn_constants_into_initialisers(copy.graph)
     _drop_identities(copy.graph)
     return inferred(copy, 'the graph')
+
+
+def _name_one_domain(model: onnx.ModelProto) -> None:
+    """Write the domain of ONNX's own operators in one of its two ways, as nothing."""
+    for opset in model.opset_import:
+        opset.domain = '' if opset.domain == _OWN_DOMAIN else opset.domain
+    waiting = [model.graph]
+    while waiting:
+        for node in waiting.pop().node:
+            node.domain = '' if node.domain == _OWN_DOMAIN else node.domain
+            waiting.extend(_inner_graphs(node))
+
+
+def _drop_inputs_with_values(graph: onnx.GraphProto) -> None:
+    """Leave the inputs that have to be given; old exporters list the weights among them."""
+    stored = {item.name for item in graph.initializer}
+    given = [item for item in graph.input if item.name not in stored]
+    del graph.input[:]
+    graph.input.extend(given)
 
 
 def _turn_constants_into_initialisers(graph: onnx.GraphProto) -> None:
@@ -307,4 +331,4 @@ def _inner_graphs(node: onnx.NodeProto) -> list[onnx.GraphProto]:
 
 
 def _is_foreign(node: onnx.NodeProto) -> bool:
-    return node.domain not in ('', 'ai.onnx')
+    return bool(node.domain)

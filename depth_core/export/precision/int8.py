@@ -3,7 +3,8 @@
 
 TensorRT and processors want different graphs. TensorRT takes symmetric activations alone, with
 zero point 0, and biases that are not quantised; processors multiply uint8 by int8, where the
-whole range of an activation after ReLU counts.
+whole range of an activation after ReLU counts, and give the weights 7 bits: two products of 8
+would not fit where those without VNNI add them, and answers would differ between machines.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from depth_core.errors import ConfigError, ExportError
 from depth_core.export.precision.activations import extents, percentiles
 from depth_core.export.precision.graph import HEAVY, Graph, attribute, inferred
+from depth_core.export.precision.sessions import NOTHING, Extra
 
 Target: TypeAlias = Literal['tensorrt', 'cpu']
 
@@ -33,13 +35,16 @@ _OPSET: Final = 13
 """From which on a scale for each channel can be said."""
 
 
-def to_int8(graph: Graph, inputs: Sequence[NDArray[Any]], target: Target) -> onnx.ModelProto:
+def to_int8(
+    graph: Graph, inputs: Sequence[NDArray[Any]], target: Target, extra: Extra = NOTHING
+) -> onnx.ModelProto:
     """Rewrite `graph` with int8 weights, one scale a channel, and 8-bit activations.
 
     Args:
         graph: A graph in fp32.
         inputs: What to calibrate with, one after the other.
         target: For whom.
+        extra: What is given to inputs beside the image.
 
     Returns:
         A valid model with the types and shapes of all tensors.
@@ -48,10 +53,9 @@ def to_int8(graph: Graph, inputs: Sequence[NDArray[Any]], target: Target) -> onn
         ConfigError: The opset of the graph is too old.
         ExportError: There is nothing to quantise, or a number is not finite.
     """
-    opset = next((i.version for i in graph.model.opset_import if i.domain in {'', 'ai.onnx'}), 0)
-    if opset < _OPSET:
+    if graph.opset < _OPSET:
         message = (
-            f'the graph is of opset {opset}, and int8 with a scale for each channel needs '
+            f'the graph is of opset {graph.opset}, and int8 with a scale for each channel needs '
             f'{_OPSET}; export the network again, or convert the graph with '
             'onnx.version_converter.'
         )
@@ -61,8 +65,10 @@ def to_int8(graph: Graph, inputs: Sequence[NDArray[Any]], target: Target) -> onn
         message = 'the graph has no convolution or matrix product that int8 would serve; use fp16.'
         raise ExportError(message)
     names = {graph.nodes[index].input[0] for index in chosen}
-    measured = {name: pair for name, pair in extents(graph, inputs).items() if name in names}
-    ranges = percentiles(graph, inputs, measured, fraction=PERCENTILE)
+    measured = {
+        name: pair for name, pair in extents(graph, inputs, extra).items() if name in names
+    }
+    ranges = percentiles(graph, inputs, measured, extra, fraction=PERCENTILE)
     return inferred(_quantised(graph, chosen, ranges, target), 'the graph in int8')
 
 
@@ -81,12 +87,17 @@ def nodes_in_int8(graph: Graph) -> list[int]:
         last = not (graph.reachable([index], forwards=True) - {index}) & others
         node = graph.nodes[index]
         depthwise = node.op_type == 'Conv' and attribute(node, 'group', 1) > 1
-        weighted = len(node.input) > 1 and node.input[1] in graph.initialisers
+        weighted = len(node.input) > 1 and _is_matrix(graph, node.input[1])
         computed = node.input[0] not in graph.initialisers
         if not (first or last or depthwise) and weighted and computed:
             chosen.append(index)
     pixels = {index: _pixels(graph, index) for index in chosen}
     return [index for index in chosen if pixels[index] != 1]
+
+
+def _is_matrix(graph: Graph, name: str) -> bool:
+    """Whether a tensor is stored and has output channels to give a scale each."""
+    return name in graph.initialisers and len(graph.initialisers[name].dims) > 1
 
 
 def _pixels(graph: Graph, index: int) -> int | None:
@@ -113,7 +124,8 @@ def _quantised(
     quantiser = QDQQuantizer(
         model,
         per_channel=True,
-        reduce_range=False,
+        # x86 without VNNI adds two products of 8 bits in 16, which 7 bits of weights fit.
+        reduce_range=not signed,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QInt8 if signed else QuantType.QUInt8,
         tensors_range=TensorsData(CalibrationMethod.Percentile, data),

@@ -29,7 +29,7 @@ from depth_core.export.precision.measure import (
 )
 from depth_core.export.precision.mixed import to_mixed
 from depth_core.export.precision.rule import nodes_in_fp32
-from depth_core.export.precision.sessions import ModelBackend
+from depth_core.export.precision.sessions import Extra, ModelBackend, extra_inputs
 from depth_core.files import read_unchanged, replaced_atomically
 from depth_core.manifest import (
     METADATA_KEY,
@@ -42,6 +42,7 @@ from depth_core.manifest import (
 from depth_core.metrics import find_protocol
 from depth_core.runtime.engine.gate import LIMITS as GATE_LIMITS
 from depth_core.runtime.engine.graph_hash import GraphHashes
+from depth_core.runtime.extra_inputs import ExtraInputs
 
 LowPrecision: TypeAlias = Literal['fp16', 'int8']
 Fp16Method: TypeAlias = Literal['rule', 'autocast']
@@ -97,8 +98,10 @@ def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
         model = load_graph(request.onnx)
         model_sha256 = GraphHashes().of(request.onnx)
     _check_fp32(request.onnx, model, manifest)
+    extra = extra_inputs(request.onnx, model, manifest)
     calibration, comparison = image_sets(request.calibration, manifest)
-    converted = _convert(Graph(model), calibration, request)
+    usual = extra.usual(max(manifest.input.batch, 1))
+    converted = _convert(Graph(model), calibration, usual, request)
     path = precision_path(request.onnx, request.precision, request.target)
     manifest = dataclasses.replace(
         manifest,
@@ -107,7 +110,14 @@ def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
         calibration=calibration.description,
         parity=None,
     )
-    error = _measure(request, model, converted, manifest, comparison, model_sha256=model_sha256)
+    reference = ModelBackend(model, manifest, extra, optimise=True)
+    candidate, method = candidate_backend(converted, manifest, extra)
+    error = _measure(
+        request, reference, candidate, comparison, method=method, model_sha256=model_sha256
+    )
+    check_limits(f'{request.onnx.stem} in {request.precision}', error)
+    if request.truth is not None:
+        error = _with_abs_rel(error, request, reference, candidate)
     manifest = dataclasses.replace(manifest, precision_error=error)
     onnx.helper.set_model_props(converted, {METADATA_KEY: manifest.to_json()})
     with replaced_atomically(path) as temporary:
@@ -116,23 +126,26 @@ def write_precision(request: PrecisionRequest) -> tuple[Path, Manifest]:
     return path, manifest
 
 
-def candidate_backend(converted: onnx.ModelProto, manifest: Manifest) -> tuple[ModelBackend, str]:
+def candidate_backend(
+    converted: onnx.ModelProto, manifest: Manifest, extra: ExtraInputs | None = None
+) -> tuple[ModelBackend, str]:
     """What answers as a device of that precision would, and the name of the method."""
     if manifest.precision == 'fp16':
-        return ModelBackend(emulated(converted), manifest, optimise=False), EMULATED
+        return ModelBackend(emulated(converted), manifest, extra, optimise=False), EMULATED
     if manifest.precision_target == 'tensorrt':
-        return ModelBackend(converted, manifest, optimise=False), DEQUANTISED
-    return ModelBackend(converted, manifest, optimise=True), 'onnxruntime'
+        return ModelBackend(converted, manifest, extra, optimise=False), DEQUANTISED
+    return ModelBackend(converted, manifest, extra, optimise=True), 'onnxruntime'
 
 
-def _convert(graph: Graph, calibration: ImageSet, request: PrecisionRequest) -> onnx.ModelProto:
+def _convert(
+    graph: Graph, calibration: ImageSet, extra: Extra, request: PrecisionRequest
+) -> onnx.ModelProto:
     if request.precision == 'int8':
-        return to_int8(graph, calibration.inputs, request.target)
+        return to_int8(graph, calibration.inputs, request.target, extra)
     if request.fp16_method == 'autocast':
-        return autocast(graph, calibration.inputs)
-    largest = {
-        name: max(-low, high) for name, (low, high) in extents(graph, calibration.inputs).items()
-    }
+        return autocast(graph, calibration.inputs, extra)
+    measured = extents(graph, calibration.inputs, extra)
+    largest = {name: max(-low, high) for name, (low, high) in measured.items()}
     kept = nodes_in_fp32(graph, largest)
     if set(graph.of_type(HEAVY)) <= set(kept):
         message = 'the graph has no convolution or matrix product whose numbers fit fp16.'
@@ -142,16 +155,15 @@ def _convert(graph: Graph, calibration: ImageSet, request: PrecisionRequest) -> 
 
 def _measure(
     request: PrecisionRequest,
-    model: onnx.ModelProto,
-    converted: onnx.ModelProto,
-    manifest: Manifest,
+    reference: ModelBackend,
+    candidate: ModelBackend,
     images: ImageSet,
     *,
+    method: str,
     model_sha256: str,
 ) -> PrecisionError:
-    """Compare the graphs, and refuse a difference above the limits."""
-    reference = ModelBackend(model, manifest, optimise=True)
-    candidate, method = candidate_backend(converted, manifest)
+    """Compare the graphs, and state what is allowed."""
+    manifest = reference.manifest
     expected = answers(reference, images.inputs)
     depth, sigma = compare(expected, answers(candidate, images.inputs), manifest.output)
     shaken = answers(reference, noisy(images, manifest.input))
@@ -161,7 +173,7 @@ def _measure(
     limits = request.limits or DEFAULT_LIMITS[request.precision].or_noise(
         noise_depth, back, most=GATE_LIMITS[request.precision]
     )
-    error = PrecisionError(
+    return PrecisionError(
         reference=request.onnx.name,
         reference_sha256=model_sha256,
         method=method,
@@ -175,22 +187,21 @@ def _measure(
         max_p999=limits.p999,
         max_max=limits.max,
     )
-    check_limits(f'{request.onnx.stem} in {request.precision}', error)
-    if request.truth is None:
-        return error
-    change, described = _abs_rel_change(request, reference, candidate)
-    return dataclasses.replace(error, abs_rel_change=change, abs_rel_set=described)
 
 
-def _abs_rel_change(
-    request: PrecisionRequest, reference: ModelBackend, candidate: ModelBackend
-) -> tuple[float, str]:
+def _with_abs_rel(
+    error: PrecisionError,
+    request: PrecisionRequest,
+    reference: ModelBackend,
+    candidate: ModelBackend,
+) -> PrecisionError:
+    """Add what the precision changes against ground truth."""
     dataset, name = open_data(str(request.truth), reference.manifest)
     protocol = find_protocol(request.protocol)
     before, images = abs_rel(reference, dataset, protocol)
     after, _ = abs_rel(candidate, dataset, protocol)
-    described = f'{images} images of {name} under {protocol.name}'
-    return after / before - 1.0, f'{described}: {before:.4g} in fp32'
+    described = f'{images} images of {name} under {protocol.name}: {before:.4g} in fp32'
+    return dataclasses.replace(error, abs_rel_change=after / before - 1.0, abs_rel_set=described)
 
 
 def _check_fp32(path: Path, model: onnx.ModelProto, manifest: Manifest) -> None:

@@ -46,7 +46,7 @@ def to_mixed(graph: Graph, kept: Collection[int]) -> onnx.ModelProto:
     nodes = list(rewriter.nodes())
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    used = {name for node in nodes for name in inputs_of(node)}
+    used = {name for node in nodes for name in inputs_of(node)} | graph.outputs
     weights = [item for item in graph.initialisers.values() if item.name in used]
     del model.graph.initializer[:]
     model.graph.initializer.extend([*weights, *rewriter.weights.values()])

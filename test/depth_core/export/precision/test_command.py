@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import shutil
 import sys
@@ -14,7 +15,7 @@ import onnx
 import pytest
 import torch
 
-from depth_core.errors import ConfigError, ExportError
+from depth_core.errors import ConfigError, ExportError, ModelError
 from depth_core.export.__main__ import main
 from depth_core.export.precision.emulation import emulated
 from depth_core.export.precision.graph import HEAVY, Graph, load_graph
@@ -23,7 +24,7 @@ from depth_core.export.precision.measure import answers, compare
 from depth_core.export.precision.mixed import to_mixed
 from depth_core.export.precision.rule import nodes_in_fp32, tail
 from depth_core.export.precision.sessions import ModelBackend
-from depth_core.manifest import manifest_path, read_manifest, write_manifest
+from depth_core.manifest import ExtraInput, manifest_path, read_manifest, write_manifest
 from depth_core.models import create_model
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine.api import load_tensorrt
@@ -204,6 +205,48 @@ def test_a_foreign_graph_with_a_manifest_beside_it_is_converted(tmp_path: Path) 
     assert (manifest.name, manifest.precision) == ('small', 'fp16')
     assert manifest.precision_error is not None
     assert manifest.precision_error.sigma is None
+
+
+def camera_graph(path: Path) -> Path:
+    """Write a graph that takes the matrix of the camera too, and gives depth per focal length."""
+    source = model(
+        [
+            conv('image', 'a'),
+            node('Relu', ['a'], ['b']),
+            conv('b', 'c', 'w3'),
+            conv('c', 'd', 'w1'),
+            node('Softplus', ['d'], ['e']),
+            node('ReduceMax', ['K'], ['f'], keepdims=0),
+            node('Mul', ['e', 'f'], ['depth']),
+        ],
+        {'w': weights(3, 3, 1, 1), 'w3': weights(3, 3, 1, 1, seed=1), 'w1': weights(1, 3, 1, 1)},
+    )
+    source.graph.input.append(
+        onnx.helper.make_tensor_value_info('K', onnx.TensorProto.FLOAT, (1, 3, 3))
+    )
+    onnx.save(source, path)
+    camera = ExtraInput(name='K', kind='K3x3')
+    write_manifest(manifest_path(path), dataclasses.replace(MANIFEST, extra_inputs=(camera,)))
+    return path
+
+
+@pytest.mark.parametrize('precision', ['fp16', 'int8'])
+def test_a_graph_that_takes_the_camera_is_converted(precision: str, tmp_path: Path) -> None:
+    path = camera_graph(tmp_path / 'f.onnx')
+    main(['--onnx', str(path), '--precision', precision, '--max_error', '1'])
+    manifest = read_manifest(tmp_path / f'f.{precision}.onnx')
+    assert [item.name for item in manifest.extra_inputs] == ['K']
+    assert manifest.precision_error is not None
+    assert 0.0 < manifest.precision_error.depth.mean < 0.1
+
+
+def test_a_manifest_of_another_graph_is_refused(tmp_path: Path) -> None:
+    path = foreign(tmp_path / 'f.onnx', [conv('image', 'depth', 'w1')])
+    larger = dataclasses.replace(MANIFEST.input, height=16)
+    write_manifest(manifest_path(path), dataclasses.replace(MANIFEST, input=larger))
+    with pytest.raises(ModelError, match=r'f\.onnx is not what its manifest describes: .*16'):
+        main(['--onnx', str(path), '--precision', 'fp16'])
+    assert not (tmp_path / 'f.fp16.onnx').exists()
 
 
 def test_a_change_of_abs_rel_is_measured_where_truth_is_given(

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from depth_core.errors import ConfigError, DataError, ExportError
 from depth_core.export.precision.activations import extents, percentiles
 from depth_core.export.precision.graph import Graph
-from depth_core.export.precision.int8 import nodes_in_int8, to_int8
+from depth_core.export.precision.int8 import Target, nodes_in_int8, to_int8
 from depth_core.export.precision.sessions import open_session
 from test.depth_core.export.precision.graphs import conv, model, node, weights
 
@@ -106,6 +106,27 @@ def test_processors_get_unsigned_activations_with_the_whole_range() -> None:
     assert scale == pytest.approx(high / 255.0, rel=1e-3)
     signed = quantisers(to_int8(Graph(network()), IMAGES, 'tensorrt'))
     assert signed['a'][1] == pytest.approx(high / 127.5, rel=1e-2)
+
+
+@pytest.mark.parametrize(('target', 'largest'), [('tensorrt', 127), ('cpu', 64)])
+def test_weights_for_processors_have_seven_bits(target: Target, largest: int) -> None:
+    """Two products of 8 bits, added in 16 by those without VNNI, would saturate."""
+    result = to_int8(Graph(network()), IMAGES, target)
+    stored = [onnx.numpy_helper.to_array(item) for item in result.graph.initializer]
+    codes = [item for item in stored if item.dtype == np.int8 and item.ndim == 4]
+    assert len(codes) == 2
+    assert {int(np.abs(item.astype(int)).max()) for item in codes} <= {largest - 1, largest}
+
+
+def test_a_product_with_a_vector_keeps_fp32() -> None:
+    nodes = [
+        conv('image', 'a'),
+        node('MatMul', ['a', 'v'], ['b']),
+        node('Unsqueeze', ['b', 'last'], ['c']),
+        conv('c', 'depth'),
+    ]
+    constants = {'w': weights(4, 4, 1, 1), 'v': weights(8), 'last': np.array([3])}
+    assert not nodes_in_int8(Graph(model(nodes, constants, shape=(1, 4, 8, 8))))
 
 
 def test_the_answer_stays_near() -> None:

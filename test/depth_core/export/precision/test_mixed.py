@@ -77,6 +77,30 @@ def test_an_output_made_in_fp16_is_given_in_fp32() -> None:
     assert kinds(result)['depth'] == TensorProto.FLOAT
 
 
+def test_a_constant_that_is_an_output_stays() -> None:
+    plane = np.full((1, 1, 8, 8), 0.1, np.float32)
+    constants = SQUARE | {'sigma': plane}
+    source = model([conv('image', 'depth')], constants, outputs=('depth', 'sigma'))
+    for size in plane.shape:
+        source.graph.output[1].type.tensor_type.shape.dim.add().dim_value = size
+    session = open_session(mixed(source), optimise=False)
+    np.testing.assert_array_equal(session.run(['sigma'], {'image': IMAGE})[0], plane)
+
+
+def test_weights_listed_as_inputs_need_not_be_given() -> None:
+    source = model([conv('image', 'a'), conv('a', 'depth')], SQUARE)
+    source.graph.input.append(helper.make_tensor_value_info('w', TensorProto.FLOAT, (3, 3, 1, 1)))
+    result = mixed(source)
+    assert [item.name for item in result.graph.input] == ['image']
+    assert run(result) == pytest.approx(run(source), rel=1e-2)
+
+
+def test_the_domain_of_onnx_may_be_written_out() -> None:
+    source = model([conv('image', 'a'), conv('a', 'depth')], SQUARE)
+    source.graph.node[1].domain = 'ai.onnx'
+    assert casts(mixed(source)) == [('image', 'image_fp16'), ('depth_fp16', 'depth')]
+
+
 def test_no_cast_follows_another() -> None:
     graph = Graph(log_binomial())
     result = to_mixed(graph, nodes_in_fp32(graph, {}))

@@ -54,6 +54,7 @@ def test_what_follows_the_last_convolution_keeps_fp32_and_what_precedes_the_firs
         ('ReduceMean', ()),
         ('Reciprocal', ()),
         ('GlobalAveragePool', ()),
+        ('Celu', ()),  # ONNX defines it for fp32 alone
     ],
 )
 def test_an_operator_that_loses_too_much_keeps_fp32(
@@ -67,6 +68,20 @@ def test_an_operator_that_loses_too_much_keeps_fp32(
     ]
     ones = {'three': np.ones(3, np.float32), 'eight': np.ones(8, np.float32)}
     assert 'b' in kept(Graph(model(nodes, SQUARE | ones)))
+
+
+@pytest.mark.parametrize(('opset', 'keeps'), [(19, True), (20, False)])
+def test_an_operator_keeps_fp32_before_onnx_defines_it_for_fp16(opset: int, keeps: bool) -> None:
+    nodes = [
+        conv('image', 'a'),
+        node('IsInf', ['a'], ['infinite']),
+        node('Where', ['infinite', 'zero', 'a'], ['b']),
+        conv('b', 'depth'),
+    ]
+    constants = SQUARE | {'zero': np.float32(0.0)}
+    graph = Graph(model(nodes, constants, opset=opset))
+    assert ('infinite' in kept(graph)) == keeps
+    assert 'b' not in kept(graph)
 
 
 def test_a_norm_that_is_written_out_keeps_fp32_as_a_whole() -> None:
