@@ -11,6 +11,7 @@ from pathlib import Path
 from depth_core.arguments import CommandParser, count, positive
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, run_command
+from depth_core.export.half_weights import TOLERANCE as ROUNDED_TOLERANCE
 from depth_core.export.onnx import OPSET, export_onnx
 from depth_core.export.parity import TOLERANCE
 from depth_core.export.precision.command import (
@@ -70,6 +71,7 @@ def _export(options: argparse.Namespace) -> str:
         licence=options.licence or str(provenance.get('licence', '')),
         seed=options.seed,
         tolerance=options.tolerance,
+        half_weights=options.half_weights is not None,
     )
     said = summary(options.output, manifest)
     if options.trainable:
@@ -125,6 +127,7 @@ def _check(options: argparse.Namespace) -> None:
         'batch',
         'licence',
         'trainable',
+        'half_weights',
     ):
         if getattr(options, name) is not None:
             message = (
@@ -224,12 +227,18 @@ def _parser() -> CommandParser:
         help='write <stem>.ckpt beside the graph too: the weights in float16, to start training '
         'from (--model.weights of depth_core.train)',
     )
+    add(
+        '--half_weights',
+        action='store_const',
+        const=True,
+        help='keep large weights as float16, which halves the file; it computes in float32',
+    )
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(
         '--tolerance',
         type=positive,
-        default=TOLERANCE,
-        help='largest difference allowed, as a fraction of the depth',
+        help=f'largest difference allowed, as a fraction of the depth; {TOLERANCE:g} when left '
+        f'out, {ROUNDED_TOLERANCE:g} with --half_weights',
     )
     add_precision_options(parser)
     add(

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from depth_core.contracts import Float32Array, SizeRule
 from depth_core.errors import ConfigError, DepthError, ModelError
 from depth_core.export.graph_file import embed_manifest, remove_former_data, write_graph
+from depth_core.export.half_weights import TOLERANCE as ROUNDED_TOLERANCE
+from depth_core.export.half_weights import keep_as_half
 from depth_core.export.parity import TOLERANCE, Recorder, measure_parity
 from depth_core.export.trace import OPSET, traced
 from depth_core.files import replaced_together
@@ -47,7 +49,8 @@ def export_onnx(
     training: Mapping[str, object] | None = None,
     licence: str = '',
     seed: int = SEED,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
+    half_weights: bool = False,
 ) -> Manifest:
     """Write `model` to `output` and `<stem>.json`, once ONNX Runtime has answered as torch does.
 
@@ -77,7 +80,10 @@ def export_onnx(
         training: Provenance of the weights, for the manifest.
         licence: Licence of the weights, for the manifest.
         seed: Seed of the images that are compared.
-        tolerance: Largest difference allowed, as a fraction of the depth.
+        tolerance: Largest difference allowed, as a fraction of the depth; None for 1e-3, or for
+            2e-2 where weights are rounded.
+        half_weights: Whether large weights are kept as float16, which halves the file; the graph
+            computes in float32 all the same.
 
     Returns:
         The manifest, which is inside the file and beside it.
@@ -119,11 +125,16 @@ def export_onnx(
         weights_sha256=weights_sha256(model),
         versions=_versions(),
     )
+    if tolerance is None:
+        tolerance = ROUNDED_TOLERANCE if half_weights else TOLERANCE
     reference = _Reference(model, manifest)
     with replaced_together(output) as folder:
         path = folder / output.name
         write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
-        write_graph(traced(reference.graph, manifest, free_size=free_size), manifest, path)
+        graph = traced(reference.graph, manifest, free_size=free_size)
+        if half_weights:
+            keep_as_half(graph.graph)
+        write_graph(graph, manifest, path)
         candidate = Recorder(_opened(path))
         others = [_opened(path, size) for size in _other_sizes(manifest)] if free_size else []
         parity = measure_parity(

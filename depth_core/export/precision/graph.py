@@ -232,6 +232,7 @@ def _normalised(model: onnx.ModelProto) -> onnx.ModelProto:
     _name_one_domain(copy)
     _drop_inputs_with_values(copy.graph)
     _turn_constants_into_initialisers(copy.graph)
+    _widen_half_weights(copy.graph)
     _drop_identities(copy.graph)
     return inferred(copy, 'the graph')
 
@@ -266,6 +267,27 @@ def _turn_constants_into_initialisers(graph: onnx.GraphProto) -> None:
         graph.initializer[-1].name = node.output[0]
     del graph.node[:]
     graph.node.extend(kept)
+
+
+def _widen_half_weights(graph: onnx.GraphProto) -> None:
+    """Make fp32 weights of those kept as fp16 and cast: rules of precision look at weights."""
+    halves = {item.name: item for item in graph.initializer if item.data_type == FLOAT16}
+    casts = [
+        node
+        for node in graph.node
+        if node.op_type == 'Cast' and node.input[0] in halves and attribute(node, 'to', 0) == FLOAT
+    ]
+    outputs = {item.name for item in graph.output}
+    for node in casts:
+        if node.output[0] in outputs:
+            continue
+        values = onnx.numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
+        graph.initializer.append(onnx.numpy_helper.from_array(values, node.output[0]))
+        graph.node.remove(node)
+    used = {name for node in graph.node for name in inputs_of(node)} | outputs
+    idle = [item for name, item in halves.items() if name not in used]
+    for item in idle:
+        graph.initializer.remove(item)
 
 
 def _value_of(constant: onnx.NodeProto) -> onnx.TensorProto | None:
