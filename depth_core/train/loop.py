@@ -14,7 +14,8 @@ from lightning_fabric import Fabric
 from rich.console import Console
 from torch import Tensor, nn
 
-from depth_core.data.sample import Sample
+from depth_core.contracts import Uint8Array
+from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import DepthError
 from depth_core.train.best import check_best_is_there, keep_best, reload_best, stops_early
 from depth_core.train.command_line import to_yaml
@@ -26,6 +27,8 @@ from depth_core.train.optim import LearningRate, average_of, build_optimizer
 from depth_core.train.paths import check_paths
 from depth_core.train.progress import Progress
 from depth_core.train.protocol import open_rule
+from depth_core.train.recipes import Score
+from depth_core.train.recipes.rule import Rule
 from depth_core.train.resume import Learner, load_checkpoint, save_checkpoint
 from depth_core.train.run_folder import (
     RunFolder,
@@ -98,6 +101,8 @@ def _train(
         workers=settings.data.workers,
     )
     with Progress(trainer, console, run, first_step=learner.step, fabric=fabric) as progress:
+        if held_out is not None and trainer.validate_first and learner.step == 0:
+            _show(0, *_score(learner, held_out, rule, fabric, trainer), progress)
         for batch in loader:
             reload_best(run, learner, settings.schedule, fabric)
             lr = rate.set(learner.optimizer, learner.step)
@@ -110,18 +115,9 @@ def _train(
                 learner.averaged.update(learner.model, learner.step)
             progress.advance(learner.step, terms, lr)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
-                network = learner.result
-                score = validate(
-                    recipe, network, held_out, fabric, batch_size=trainer.batch_size, rule=rule
-                )
+                score, drawn = _score(learner, held_out, rule, fabric, trainer)
                 keep_best(run, learner, score, settings, made_with, writes=fabric.is_global_zero)
-                if fabric.is_global_zero:
-                    run.record(learner.step, score.numbers)
-                    drawn = draw(
-                        recipe, network, held_out, fabric, count=trainer.images_logged, rule=rule
-                    )
-                    progress.show(learner.step, score, drawn)
-                progress.restart_clock()
+                _show(learner.step, score, drawn, progress)
             stops = stops_early(learner, trainer)
             due = stops or _due(trainer.checkpoint_every_steps, learner.step, trainer)
             if due and fabric.is_global_zero:
@@ -130,6 +126,26 @@ def _train(
                 break
     fabric.barrier()
     return run
+
+
+def _score(
+    learner: Learner, held_out: DepthDataset, rule: Rule, fabric: Fabric, trainer: TrainerSettings
+) -> tuple[Score, Uint8Array | None]:
+    """Validate; in the first process some of the images are drawn, too."""
+    recipe, network = learner.recipe, learner.result
+    score = validate(recipe, network, held_out, fabric, batch_size=trainer.batch_size, rule=rule)
+    if not fabric.is_global_zero:
+        return score, None
+    count = trainer.images_logged
+    return score, draw(recipe, network, held_out, fabric, count=count, rule=rule)
+
+
+def _show(step: int, score: Score, drawn: Uint8Array | None, progress: Progress) -> None:
+    """Write down a validation in the first process; its time is left out of the speed."""
+    if progress.active:
+        progress.run.record(step, score.numbers)
+        progress.show(step, score, drawn)
+    progress.restart_clock()
 
 
 def _make_step(

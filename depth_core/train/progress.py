@@ -41,10 +41,10 @@ class Progress:
         fabric: Fabric,
     ) -> None:
         """Show the steps after `first_step`, in the first of the processes of `fabric`."""
-        active = fabric.is_global_zero
+        self.active = active = fabric.is_global_zero
         self._trainer = trainer
         self._console = console if active else None
-        self._run = run
+        self.run = run
         self._fabric = fabric
         self._first_step = first_step
         self._writer = (
@@ -89,7 +89,7 @@ class Progress:
         if self._writer is not None:
             self._writer.close()
         if self._console is not None and error is None:
-            _LOG.info('done: %s', self._run.last)
+            _LOG.info('done: %s', self.run.last)
 
     def restart_clock(self) -> None:
         """Leave out of the throughput what happened since the last step."""
@@ -143,7 +143,7 @@ class Progress:
             return
         for name, value in numbers.items():
             self._writer.add_scalar(f'train/{name}', value, step)
-        self._run.log(step, numbers)
+        self.run.log(step, numbers)
 
     def _say(self, step: int, numbers: Mapping[str, float], left_s: float, now_s: float) -> None:
         if self._console is None or self._console.is_terminal:

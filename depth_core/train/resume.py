@@ -48,6 +48,7 @@ _FREE: Final = (
     'trainer.checkpoint_every_steps',
     'trainer.keep_checkpoints',
     'trainer.validate_every_steps',
+    'trainer.validate_first',
     'trainer.log_every_steps',
     'trainer.images_logged',
     'trainer.patience',

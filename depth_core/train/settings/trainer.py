@@ -56,6 +56,9 @@ class TrainerSettings:
     """How many step-*.ckpt files stay, newest first; last.ckpt and best.ckpt are extra."""
     validate_every_steps: int = 1000
     """Steps between validations; one is always made at the end. 0 = only at the end."""
+    validate_first: bool = False
+    """Validate before the first step too, to see what fine-tuning began with; best.ckpt is of
+    later ones."""
     log_every_steps: int = 20
     """Steps between entries in TensorBoard."""
     images_logged: int = 4

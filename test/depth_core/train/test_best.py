@@ -102,6 +102,45 @@ def test_a_resume_without_the_best_state_is_refused(
         start(tmp_path / 'run', *STEPPED, '--trainer.resume', stepped.step_checkpoint(2))
 
 
+STANDING = (
+    '--optimizer.lr', 1e-30, '--optimizer.frozen_norm', 'true', '--optimizer.ema_decay', 'null',
+    '--trainer.validate_every_steps', 1, '--trainer.max_steps', 6,
+)  # fmt: skip
+"""Nothing moves, so that no validation is better than the first."""
+
+
+def test_a_run_that_no_longer_gets_better_stops_early(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first validation is the best; the second and third are not better: three steps."""
+    caplog.set_level('INFO', 'depth_core')
+    run = start(tmp_path / 'run', *STANDING, '--trainer.patience', 2)
+    records = json.loads((run.path / 'metrics.json').read_text(encoding='utf-8'))
+    assert [record['step'] for record in records] == [1, 2, 3]
+    training = training_of(run.last)
+    assert (training['step'], training['best_step'], training['waited']) == (3, 1, 2)
+    assert 'step 3: stopped early, 2 validations in a row were not better than that of step 1' in (
+        caplog.text
+    )
+    with pytest.raises(CheckpointError, match=r'stopped early.*larger trainer\.patience'):
+        start(run.path, *STANDING, '--trainer.patience', 2, '--trainer.resume', 'last')
+    start(run.path, *STANDING, '--trainer.patience', 3, '--trainer.resume', 'last')
+    assert training_of(run.last)['step'] == 4
+
+
+def test_what_fine_tuning_begins_with_is_scored_when_asked_for(
+    start: Start, stepped: RunFolder, tmp_path: Path
+) -> None:
+    """By the weights it starts from, before any step: nothing moves here, so all are alike."""
+    weights = ('--model.weights', stepped.best, *STANDING, '--trainer.max_steps', 1,
+               '--schedule.warmup_steps', 0)  # fmt: skip
+    run = start(tmp_path / 'run', *weights, '--trainer.validate_first', 'true')
+    before, after = json.loads((run.path / 'metrics.json').read_text(encoding='utf-8'))
+    assert (before.pop('step'), after.pop('step')) == (0, 1)
+    assert before == after
+    assert training_of(run.last)['best_step'] == 1
+
+
 @pytest.mark.parametrize(
     ('arguments', 'rule'),
     [

@@ -18,8 +18,11 @@ import torch
 from depth_core.errors import run_command
 from depth_core.train.__main__ import main
 from depth_core.train.command_line import parse
+from depth_core.train.datasets import open_augmentation, open_training_set
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
+from depth_core.train.start import open_training_step
+from depth_core.train.stream import SampleStream, batches
 from depth_core.weights.checkpoint import read_checkpoint
 from test.depth_core.train.test_embedding import TINY as TINY_EMBEDDING
 
@@ -114,6 +117,27 @@ def test_two_processes_of_torchrun_train_one_network(
     assert [record['images_scored'] for record in records] == [3, 3]  # 2 + 1 images
     state = read_checkpoint(folder.last).state
     assert all(torch.isfinite(value).all() for value in state.values())
+    first = json.loads(folder.history.read_text(encoding='utf-8').splitlines()[0])
+    shares = [terms_of_first_step(tiny_config, rank=rank, world_size=2) for rank in (0, 1)]
+    assert shares[0]['sigma'] != pytest.approx(shares[1]['sigma'], rel=1e-2)
+    for name in shares[0]:
+        mean = (shares[0][name] + shares[1][name]) / 2
+        assert first[name] == pytest.approx(mean, rel=1e-4), name
+
+
+def terms_of_first_step(config: Path, *, rank: int, world_size: int) -> dict[str, float]:
+    """The terms of the loss over the images that one of the processes sees first."""
+    settings = parse(['--config', str(config)])
+    torch.manual_seed(settings.trainer.seed)
+    training_step = open_training_step(settings, None)
+    data = open_training_set(settings.data, needs_depth=True)
+    stream = SampleStream(
+        data, open_augmentation(settings.data, data), settings.trainer.seed,
+        settings.trainer.batch_size,
+    )  # fmt: skip
+    (sample,) = batches(stream, first_step=0, steps=1, rank=rank, world_size=world_size, workers=0)
+    terms = training_step(step=0, **vars(sample))
+    return {name: term.item() for name, term in terms.items()}
 
 
 def test_wrong_input_is_an_error_line_and_status_2(
