@@ -60,7 +60,7 @@ def make_sample(
     image, intrinsics = resize_together(image, intrinsics, height, width)
     size = image.shape[:2]
     if depth_m is not None and depth_m.shape != size:
-        depth_m = _resize_depth(depth_m, size, sparse=sparse)
+        depth_m = resize_depth(depth_m, size, sparse=sparse)
     if semantic is not None:
         semantic = _picked(semantic, size)
     truth = np.full(size, np.nan, np.float32) if depth_m is None else depth_m
@@ -101,7 +101,14 @@ def resize_together(
     return resized, resize_intrinsics(intrinsics, height=size[0], width=size[1])
 
 
-def _resize_depth(depth_m: Float32Array, size: tuple[int, int], *, sparse: bool) -> Float32Array:
+def resize_depth(depth_m: Float32Array, size: tuple[int, int], *, sparse: bool) -> Float32Array:
+    """Bring depth [H, W] to `size`, (height, width), in metres, without averaging.
+
+    Args:
+        depth_m: NaN = unknown.
+        size: Rows and columns.
+        sparse: As in `make_sample`.
+    """
     rows, columns = depth_m.shape
     if not sparse:
         return _picked(depth_m, size)

@@ -24,12 +24,9 @@ def check_paths(settings: TrainSettings) -> None:
     Raises:
         ConfigError: As said.
     """
-    named = {
-        **_of_data('data.train', settings.data.train),
-        **_of_data('data.validation', settings.data.validation),
-        **_of_recipe(settings),
-    }
-    missing = [f'{key} is {path}' for key, path in named.items() if not path.exists()]
+    missing = [
+        f'{key} is {path}' for key, path in named_paths(settings).items() if not path.exists()
+    ]
     if missing:
         listed = '\n  '.join(missing)
         message = (
@@ -38,6 +35,15 @@ def check_paths(settings: TrainSettings) -> None:
             'from. Nothing was downloaded.'
         )
         raise ConfigError(message)
+
+
+def named_paths(settings: TrainSettings) -> dict[str, Path]:
+    """The files and folders that the settings name, by the keys they are given under."""
+    return {
+        **_of_data('data.train', settings.data.train),
+        **_of_data('data.validation', settings.data.validation),
+        **_of_recipe(settings),
+    }
 
 
 def _of_data(key: str, chosen: DatasetSettings) -> dict[str, Path]:

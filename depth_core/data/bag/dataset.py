@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,9 +232,12 @@ class BagDataset:
             pictures.append(picture)
         depth_m = None
         if truth is not None and self._truth is not None and self._info is not None:
-            seen = dataclasses.replace(camera, intrinsics=intrinsics)
             depth_m = self._truth.depth_m(
-                truth, seen, frames=self._frames, frame=self._info.header.frame_id
+                truth,
+                camera,
+                view=intrinsics,
+                frames=self._frames,
+                frame=self._info.header.frame_id,
             )
         sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
         if not self.neighbours:

@@ -17,6 +17,7 @@ from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.bag.frame_tree import FrameTree
 from depth_core.data.bag.messages import depth_of, points_of
 from depth_core.data.bag.reading import Record
+from depth_core.data.images import resize_depth
 from depth_core.errors import DataError
 from depth_core.geometry import render_sparse_depth, transform
 
@@ -24,6 +25,8 @@ FARTHEST_M: Final = 300.0
 """No camera and no lidar of a robot has a median depth beyond; numbers in millimetres have."""
 _CLOCKS_APART_NS: Final = 1_000_000_000
 """Stamps of messages that were recorded together differ by less."""
+_SCATTERED: Final = 0.7
+"""Share of pixels without depth above which a depth image holds projected scans."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,14 +59,16 @@ class Truth:
         message: Any,  # noqa: ANN401  rosbags makes its message classes at run time
         camera: Rectification,
         *,
+        view: Intrinsics,
         frames: FrameTree,
         frame: str,
     ) -> Float32Array:
-        """Bring a message of the topic to the pixels of the rectified image.
+        """Bring a message of the topic to the pixels of the sample.
 
         Args:
             message: PointCloud2, or Image or CompressedImage of depth.
             camera: How the image was rectified.
+            view: The camera of the rectified image once it was resized.
             frames: The transforms of the bag.
             frame: Frame of the camera.
 
@@ -79,10 +84,15 @@ class Truth:
             check_metres(np.linalg.norm(points_m, axis=1), source=source)
             matrix = frames.between(frame, message.header.frame_id).copy()
             matrix[:3] = camera.rotation @ matrix[:3]
-            return render_sparse_depth(transform(points_m, matrix), camera.intrinsics)
+            return render_sparse_depth(transform(points_m, matrix), view)
         depth_m = depth_of(message, source=source, unit_m=self.depth_unit_m)
         check_metres(depth_m[np.isfinite(depth_m)], source=source)
-        return _of_view(depth_m, camera, source)
+        depth_m = _of_view(depth_m, camera, source)
+        size = view.height, view.width
+        if depth_m.shape == size:
+            return depth_m
+        sparse = float(np.isnan(depth_m).mean()) > _SCATTERED
+        return resize_depth(depth_m, size, sparse=sparse)
 
     def missing(self, first_ns: int, stamps_ns: Sequence[int]) -> str:
         """Say why an image has none, and what helps.

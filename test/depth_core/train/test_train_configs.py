@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from functools import cache
@@ -15,13 +16,24 @@ import torch
 from depth_core.metrics import PROTOCOLS
 from depth_core.models import FAMILIES, NETWORKS, Family
 from depth_core.train.command_line import parse
+from depth_core.train.datasets import open_augmentation, open_training_set
 from depth_core.train.loop import train
+from depth_core.train.paths import named_paths
 from depth_core.train.recipes import Recipe
 from depth_core.train.recipes.embedding import EmbeddingRecipe
 from depth_core.train.settings import DatasetSettings, TrainSettings, ValidationSettings
+from depth_core.train.stream import SampleStream, batches
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
 NAMES = sorted(str(path.relative_to(FOLDER).with_suffix('')) for path in FOLDER.rglob('*.yaml'))
+
+DATA_ALONE = [
+    name
+    for name in NAMES
+    if 'name: supervised' in (FOLDER / f'{name}.yaml').read_text(encoding='utf-8')
+    and name != 'supervised_synthetic'
+]
+"""The files that differ from another one in their data set alone."""
 
 
 @cache
@@ -117,7 +129,37 @@ def test_the_model_named_is_the_model_built(name: str) -> None:
             assert model.options[key] == value
 
 
-@pytest.mark.parametrize('name', NAMES)
+def test_the_head_names_all_that_is_read() -> None:
+    """Folders, lists and checkpoints, in full, and where it is said what they are."""
+    missing = []
+    for name in NAMES:
+        settings = read(name)
+        paths = [str(path) for path in named_paths(settings).values()]
+        weights = str(settings.model.weights or '')
+        paths += [weights] if '/' in weights else []
+        text = (FOLDER / f'{name}.yaml').read_text(encoding='utf-8')
+        lines = itertools.takewhile(lambda line: line.startswith('#'), text.splitlines())
+        head = ' '.join(line.removeprefix('#').strip() for line in lines)
+        missing += [f'{name}: {path}' for path in paths if path not in head]
+        if any(path.startswith('data/') for path in paths) and 'docs/data.md' not in head:
+            missing.append(f'{name}: docs/data.md')
+    assert missing == []
+
+
+@pytest.mark.parametrize('name', DATA_ALONE)
+def test_its_images_reach_the_network(tmp_path: Path, name: str) -> None:
+    """Augmented as it says, at the size it says; supervised_synthetic takes the step of all."""
+    settings = quick(read(name), tmp_path)
+    data = replace(settings.data, height=read(name).data.height, width=read(name).data.width)
+    train_set = open_training_set(data, needs_depth=settings.recipe.needs_depth)
+    stream = SampleStream(train_set, open_augmentation(data, train_set), 0, 1)
+    (sample,) = batches(stream, first_step=0, steps=1, rank=0, world_size=1, workers=0)
+    assert sample.image.shape == (1, 3, data.height, data.width)
+    assert bool(sample.image.isfinite().all())
+    assert bool(sample.valid.any())
+
+
+@pytest.mark.parametrize('name', sorted({*NAMES} - {*DATA_ALONE}))
 def test_it_trains(tmp_path: Path, name: str) -> None:
     run = train(quick(read(name), tmp_path))
     training = read(name).recipe.read(run.last).training
@@ -135,6 +177,12 @@ def test_it_trains(tmp_path: Path, name: str) -> None:
         ('zoedepth_k_kitti', 'kitti_window_garg_80m', 'mean', 1447),
         ('packnet_kitti', 'kitti_eigen_garg_80m', 'blended_inverse', 2488),
         ('monodepth2_kitti', 'kitti_eigen_garg_80m', 'none', 3317),
+        ('packnet_paper_kitti', 'kitti_eigen_garg_80m', 'blended_inverse', 2488),
+        ('packnet_semisup_kitti', 'kitti_eigen_garg_80m', 'blended_inverse', 2488),
+        ('packnet_velocity_kitti', 'kitti_eigen_garg_80m', 'blended_inverse', 2488),
+        ('zoedepth_nk_mix', 'nyu_eigen', 'mean', 3029),
+        ('densedepth_kitti', 'kitti_eigen_garg_80m', 'mean', 5000),
+        ('cliffnet_kitti', 'kitti_window_garg_80m', 'none', 5000),
     ],
 )
 def test_official_schemes_are_validated_as_their_authors_did(

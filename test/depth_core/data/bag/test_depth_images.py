@@ -89,3 +89,24 @@ def test_a_topic_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
         BagDataset(path, depth_topic='/depth')
     with pytest.raises(ConfigError, match='both say where the true depth comes from'):
         BagDataset(path, depth_topic=DEPTH, cloud_topic='/points')
+
+
+def test_depth_follows_when_images_are_resized(tmp_path: Path) -> None:
+    """Left half 2 m, right half 8 m, at twice and at half the recorded size."""
+    values = plane(2.0, np.float32)
+    values[:, WIDTH // 2 :] = 8.0
+    bag = written(tmp_path / 'bag', values, '32FC1')
+    for height, width in ((2 * HEIGHT, 2 * WIDTH), (HEIGHT // 2, WIDTH // 2)):
+        sample = BagDataset(bag, height=height, width=width)[0]
+        assert sample.depth_m.shape == sample.image.shape[1:] == (height, width)
+        assert bool((sample.depth_m[:, : width // 2] == 2.0).all())
+        assert bool((sample.depth_m[:, width // 2 :] == 8.0).all())
+
+
+def test_scattered_depth_keeps_its_values_when_images_shrink(tmp_path: Path) -> None:
+    """One value in sixteen pixels: each stays, in the pixel it falls on."""
+    values = plane(np.nan, np.float32)
+    values[1::4, 1::4] = 5.0
+    bag = written(tmp_path / 'bag', values, '32FC1')
+    sample = BagDataset(bag, height=HEIGHT // 2, width=WIDTH // 2)[0]
+    assert int(sample.valid.sum()) == int(np.isfinite(values).sum())
