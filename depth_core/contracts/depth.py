@@ -21,7 +21,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 
 CONFIDENCE_FACTOR = 1.25
 """The factor within which `DepthMap.confidence` promises the true depth to lie."""
-_AT_ONCE: Final = 1 << 15
+_AT_ONCE: Final = 1 << 16
 """So many pixels, with what is computed from them, stay in the cache of a processor."""
 
 
@@ -160,18 +160,23 @@ def probability_within_factor(
     import cv2  # noqa: PLC0415 whoever reads contracts alone needs no OpenCV
 
     probability = np.empty(depth_m.shape, np.float32)
-    depth, sigma, out = (plane.reshape(-1) for plane in (depth_m, sigma_m, probability))
+    depth, sigma, out = (plane.reshape(1, -1) for plane in (depth_m, sigma_m, probability))
     nearer = np.float32(math.sqrt(2.0) * (1.0 / factor - 1.0))
     farther = np.float32(math.sqrt(2.0) * (1.0 - factor))
+    memory = np.empty((1, min(_AT_ONCE, out.size)), np.float32)
     for begin in range(0, out.size, _AT_ONCE):
         part = slice(begin, begin + _AT_ONCE)
+        inside = out[:, part]
+        beyond = memory[:, : inside.size]
         with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
-            ratio = depth[part] / sigma[part]
-        usable = np.isfinite(depth[part]) & (sigma[part] > 0.0) & (ratio > 0.0)
-        np.copyto(ratio, np.float32(0.0), where=~usable)  # of which nothing is inside
-        outside = np.asarray(cv2.exp(farther * ratio)).reshape(-1)
-        outside += np.asarray(cv2.exp(np.multiply(nearer, ratio, out=ratio))).reshape(-1)
-        np.subtract(
-            np.float32(1.0), np.multiply(outside, np.float32(0.5), out=outside), out=out[part]
-        )
+            np.divide(depth[:, part], sigma[:, part], out=inside)
+        plain = inside.min() > 0.0 and inside.max() < np.inf and sigma[:, part].min() > 0.0
+        if not plain:  # NaN fails too
+            usable = np.isfinite(depth[:, part]) & (sigma[:, part] > 0.0) & (inside > 0.0)
+            np.copyto(inside, np.float32(0.0), where=~usable)  # of which nothing is inside
+        cv2.exp(np.multiply(inside, farther, out=beyond), dst=beyond)
+        cv2.exp(np.multiply(inside, nearer, out=inside), dst=inside)
+        inside += beyond
+        inside *= np.float32(-0.5)
+        inside += np.float32(1.0)
     return probability

@@ -150,21 +150,21 @@ def _planes(
     """The fields of some rows of points, each [rows, W'] in the order of their names."""
     step = options.stride
     pixels = slice(rows.start * step, (rows.stop - 1) * step + 1, step), slice(None, None, step)
-    z = depth_m[pixels]
-    usable = np.isfinite(z)
+    z = depth_m[pixels].copy()
+    away = [] if _all_finite(z) else [~np.isfinite(z)]
     if options.edge_ratio > 0.0:
-        usable &= ~_edges_at(pixels, depth_m, options.edge_ratio)
+        away.append(_edges_at(pixels, depth_m, options.edge_ratio))
     if options.max_range_m > 0.0:
-        usable &= z <= options.max_range_m
+        away.append(z > options.max_range_m)
     if options.min_confidence > 0.0 and confidence is not None:
-        usable &= confidence[pixels] >= options.min_confidence
+        away.append(~(confidence[pixels] >= options.min_confidence))  # NaN is no confidence
     if keep is not None:
-        usable &= keep[pixels]
+        away.append(~keep[pixels])
     x, y = pixel_rays[:, rows]
-    without_ray = np.isnan(x)
-    if without_ray.any():
-        usable &= ~without_ray
-    z = np.where(usable, z, np.float32(np.nan))
+    if not _all_finite(x):
+        away.append(np.isnan(x))
+    for taken in away:
+        np.copyto(z, np.float32(np.nan), where=taken)
     planes = [x * z, y * z, z]
     if options.color and rgb is not None:
         planes.append(_packed_rgb(rgb[pixels]))
@@ -195,16 +195,22 @@ def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
     Returns:
         [H, W] True on edges.
     """
-    unknown = np.isnan(depth_m)
-    if unknown.any():
+    if not _all_finite(depth_m):
+        unknown = np.isnan(depth_m)
         nearest = cv2.erode(np.where(unknown, np.float32(np.inf), depth_m), _NEIGHBOURHOOD)
         farthest = cv2.dilate(np.where(unknown, np.float32(-np.inf), depth_m), _NEIGHBOURHOOD)
     else:
         nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
         farthest = cv2.dilate(depth_m, _NEIGHBOURHOOD)
     with np.errstate(over='ignore'):  # OpenCV's border counts as very far
-        edges: BoolArray = farthest > nearest * np.float32(1.0 + ratio)
+        edges: BoolArray = farthest > np.multiply(nearest, np.float32(1.0 + ratio), out=nearest)
     return edges
+
+
+def _all_finite(plane: Float32Array) -> bool:
+    """Whether a plane surely has neither NaN nor infinities; a sum tells that the quickest."""
+    with np.errstate(over='ignore', invalid='ignore'):
+        return bool(np.isfinite(plane.sum()))
 
 
 def _packed_rgb(rgb: Uint8Array) -> NDArray[np.float32]:
