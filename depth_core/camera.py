@@ -25,6 +25,9 @@ from depth_core.geometry import intrinsics_from_matrix, pixel_rays
 ASPECT_TOLERANCE: Final = 0.03
 """Relative difference of the aspect ratios that rounding to whole pixels may explain."""
 
+LARGEST: Final = 1e9
+"""No number of a calibration is larger: not a baseline in pixels, nor a coefficient of a lens."""
+
 _ROTATION_TOLERANCE: Final = 1e-2
 _LEAST_SHOWN: Final = 0.05
 """Fraction of a rectified image that must lie inside the raw one."""
@@ -63,7 +66,7 @@ class Calibration:
     """What a camera_info states; all-zero K and P mean that the camera is not calibrated.
 
     Raises:
-        CameraError: A number is not finite.
+        CameraError: A number is not finite, or larger than any camera has.
     """
 
     height: int
@@ -84,10 +87,11 @@ class Calibration:
     def __post_init__(self) -> None:
         for name in ('k', 'd', 'r', 'p'):
             values = getattr(self, name)
-            if not np.isfinite(values).all():
+            usable = np.abs(values) <= LARGEST  # nor is NaN
+            if not usable.all():
                 message = (
-                    f'{name.upper()} holds {values[~np.isfinite(values)][0]}, and its numbers '
-                    'must be finite: calibrate the camera again'
+                    f'{name.upper()} holds {values[~usable][0]:g}, and its numbers must be finite '
+                    f'and at most {LARGEST:g}: calibrate the camera again'
                 )
                 raise CameraError(CameraProblem.UNCALIBRATED, message)
 

@@ -28,6 +28,8 @@ _TAPS: Final = 4
 
 _REAL: Final = 1e-9
 """A root with a smaller imaginary part is real."""
+_NOTHING: Final = 1e-12
+"""Smaller coefficients of an equidistant lens bend nothing."""
 
 
 def undistorted(
@@ -145,7 +147,8 @@ def _fold_angle(coefficients: NDArray[np.float64]) -> float:
 
     The radius theta (1 + k1 theta^2 + ... + k4 theta^8) grows up to there; inf when it never ends.
     """
-    slope = [1.0, *(np.ravel(coefficients)[:4] * (3.0, 5.0, 7.0, 9.0))]
+    slope = np.array([1.0, *(np.ravel(coefficients)[:4] * (3.0, 5.0, 7.0, 9.0))])
+    slope[np.abs(slope) < _NOTHING] = 0.0  # else roots beyond all numbers
     roots = np.roots(slope[::-1])  # in theta^2
     squares = roots.real[(np.abs(roots.imag) < _REAL) & (roots.real > 0.0)]
     return float(np.sqrt(squares.min(initial=np.inf)))

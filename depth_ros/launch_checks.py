@@ -58,6 +58,17 @@ def require_package(argument: str, package: str) -> None:
         raise ConfigError(message) from error
 
 
+def shown_namespace(namespace: str, cameras: str) -> str:
+    """Return the namespace whose topics RViz shows: of several cameras those of the first.
+
+    Args:
+        namespace: That of the node.
+        cameras: Namespaces of several cameras, separated by commas; empty for one.
+    """
+    first = split_names(cameras)[:1]
+    return '/'.join(part for part in (namespace.rstrip('/'), *first) if part)
+
+
 def input_remappings(
     *, cameras: str, image: str, camera_info: str, sparse_depth: str, lidar_points: str
 ) -> list[tuple[str, str]]:

@@ -51,6 +51,8 @@ from depth_ros.settings import BY_NAME, settings_from
 
 NODE_NAME: Final = 'mono_depth'
 DIAGNOSTICS: Final = '/diagnostics'
+STANDSTILL: Final = 3.0
+"""Times inference_limit_s: after so long without a turn of Python the process is ended."""
 
 
 class MonoDepthNode(StartableNode):
@@ -114,6 +116,17 @@ class MonoDepthNode(StartableNode):
         opening = self._opening is not None and self._opening.is_running
         reopening = self._watchdog is not None and self._watchdog.left_behind
         return opening or reopening or any(former.left_behind for former in self._ended)
+
+    @property
+    def standstill_limit_s(self) -> float:
+        """How long Python may stand still before the process is ended, seconds; 0 = any time.
+
+        Only while frames are answered: loading a library holds the lock of the interpreter too.
+        """
+        watchdog = self._watchdog
+        if self._active is None or watchdog is None or watchdog.is_busy:
+            return 0.0
+        return STANDSTILL * self._settings.health.inference_limit_s
 
     def _topics(self) -> Iterator[tuple[str, Role, QoSProfile]]:
         """The resolved topics, what the node is there, and the usual QoS."""

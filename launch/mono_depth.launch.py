@@ -21,7 +21,6 @@ from launch.actions import (
     OpaqueFunction,
     SetEnvironmentVariable,
 )
-from launch.conditions import IfCondition
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -32,6 +31,7 @@ from depth_ros.launch_checks import (
     require_file,
     require_package,
     require_time,
+    shown_namespace,
 )
 from depth_ros.middleware.fastdds import profile_variable
 from depth_ros.settings import BY_NAME
@@ -172,20 +172,8 @@ ARGUMENTS = (
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments and start the node with them."""
-    rviz = Node(
-        package='rviz2',
-        executable='rviz2',
-        namespace=LaunchConfiguration('namespace'),  # its file has relative names
-        arguments=[
-            *('-d', str(SHARE / 'rviz' / 'mono_depth.rviz')),
-            *('-f', LaunchConfiguration('rviz_frame')),
-        ],
-        condition=IfCondition(LaunchConfiguration('rviz')),
-    )
-    steps = (_check, _profile, _node)
-    return LaunchDescription(
-        [*ARGUMENTS, *(OpaqueFunction(function=step) for step in steps), rviz]
-    )
+    steps = (_check, _profile, _node, _rviz)
+    return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=step) for step in steps)])
 
 
 def _check(context: LaunchContext) -> None:
@@ -253,3 +241,20 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output='screen',
     )
     return [node]
+
+
+def _rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """RViz, where it is wanted; its file has relative names."""
+    if not is_true(context, 'rviz'):
+        return []
+    namespace, cameras, frame = (
+        LaunchConfiguration(name).perform(context)
+        for name in ('namespace', 'cameras', 'rviz_frame')
+    )
+    rviz = Node(
+        package='rviz2',
+        executable='rviz2',
+        namespace=shown_namespace(namespace, cameras),
+        arguments=['-d', str(SHARE / 'rviz' / 'mono_depth.rviz'), '-f', frame],
+    )
+    return [rviz]

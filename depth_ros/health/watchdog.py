@@ -29,7 +29,7 @@ STEADY_ANSWERS: Final = 10
 """So many answers after a backend was opened again, it is taken for well."""
 
 FIRST_PAUSE_S: Final = 0.5
-LONGEST_PAUSE_S: Final = 60.0
+LONGEST_PAUSE_S: Final = 15.0
 """Attempts that help nothing follow each other ever more slowly."""
 
 MOST_LEFT_BEHIND: Final = 4

@@ -23,6 +23,7 @@ from rclpy.node import Node
 
 from depth_core.processes import INTERRUPTED, TERMINATED
 from depth_ros.middleware.executor import LifecycleExecutor
+from depth_ros.middleware.guardian import Guardian, guarded
 from depth_ros.middleware.session import parameter_errors, start_ros
 
 SIGNAL_CHECK_S: Final = 0.1
@@ -75,6 +76,11 @@ class StartableNode(LifecycleNodeMixin, Node, ABC):
     @abstractmethod
     def left_behind(self) -> bool:
         """Whether a thread that cannot be stopped is still at work."""
+
+    @property
+    def standstill_limit_s(self) -> float:
+        """How long Python may stand still before the process is ended, seconds; 0 = any time."""
+        return 0.0
 
     @abstractmethod
     def give_up(self) -> None:
@@ -157,25 +163,15 @@ def run_node(make: Callable[[], StartableNode]) -> None:
         SystemExit: A start failed and the node has logged why, or SIGTERM came as above.
     """
     ended: list[int] = []
+    with guarded() as guardian:
 
-    def end(number: int, _frame: FrameType | None) -> None:
-        ended.append(number)
+        def end(number: int, _frame: FrameType | None) -> None:
+            ended.append(number)
+            guardian.noticed()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    start_ros()
-    try:
-        with parameter_errors():
-            node = make()
-        try:
-            with _log_of_core(node):
-                started = _spin(node, ended)
-                if node.state != 'finalized':
-                    node.trigger_shutdown()
-        finally:
-            node.destroy_node()
-    finally:
-        rclpy.try_shutdown()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, end)
+        node, started = _lived(make, ended, guardian)
     for number in (signal.SIGINT, signal.SIGTERM):
         # A terminal and launch both send Ctrl-C. Python at its end would let the second one kill.
         signal.signal(number, signal.SIG_IGN)
@@ -191,7 +187,27 @@ def run_node(make: Callable[[], StartableNode]) -> None:
         sys.exit(status)
 
 
-def _spin(node: StartableNode, ended: list[int]) -> bool:
+def _lived(
+    make: Callable[[], StartableNode], ended: list[int], guardian: Guardian
+) -> tuple[StartableNode, bool]:
+    """Make the node and let it work until the end; whether its start succeeded."""
+    start_ros()
+    try:
+        with parameter_errors():
+            node = make()
+        try:
+            with _log_of_core(node):
+                started = _spin(node, ended, guardian)
+                if node.state != 'finalized':
+                    node.trigger_shutdown()
+        finally:
+            node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    return node, started
+
+
+def _spin(node: StartableNode, ended: list[int], guardian: Guardian) -> bool:
     """Start the node and handle its events until the end; False when its start failed."""
     executor = LifecycleExecutor(node.services_group)
     starting: Future[bool] | None = None
@@ -202,7 +218,9 @@ def _spin(node: StartableNode, ended: list[int]) -> bool:
                 starting = starter.submit(node.start, lambda: bool(ended))
             while not ended and not _is_over(node, starting):
                 executor.spin_once(timeout_sec=SIGNAL_CHECK_S)
+                guardian.beat(node.standstill_limit_s)
         finally:
+            guardian.beat(0.0)
             node.give_up()
             executor.shutdown()  # else it may be collected later than rclpy: a traceback
     if starting is None or starting.result():

@@ -4,15 +4,17 @@
     python -m depth_ros.stress.faulty_node ORDERS --ros-args ...
 
 The file ORDERS holds the name of a backend, or any, and what it does: `answer`; `hang` once or
-`hang_always`; `fail`; `end`, which ends the thread, once. Nothing else of the node is changed.
+`hang_always`; `hold`, which hangs and holds the lock of the interpreter; `fail`; `end`, which ends
+the thread, once. Nothing else of the node is changed.
 """
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from depth_core.errors import BackendError
 from depth_core.runtime import Predictor
@@ -46,17 +48,27 @@ def main() -> None:
 
 
 def _obey(what: str, orders: Path) -> None:
-    if what in {'hang', 'end'}:
+    if what in {'hang', 'hold', 'end'}:
         served = orders.with_suffix('.served')  # by the node; not the file of whoever orders
         served.write_text(ANSWER, encoding='utf-8')
         served.replace(orders)
     if what.startswith('hang'):
         threading.Event().wait()
+    if what == 'hold':
+        hold_interpreter()
     if what == 'end':
         raise SystemExit
     if what == 'fail':
         message = 'the device is gone'
         raise BackendError(message)
+
+
+def hold_interpreter() -> NoReturn:
+    """Hang in C for ever, without letting another thread of Python run meanwhile."""
+    library = ctypes.PyDLL(None)
+    mutex = ctypes.create_string_buffer(64)  # as PTHREAD_MUTEX_INITIALIZER leaves it
+    while True:
+        library.pthread_mutex_lock(mutex)  # the second time waits for the first
 
 
 if __name__ == '__main__':

@@ -87,6 +87,12 @@ def test_where_an_equidistant_lens_folds_there_is_no_ray() -> None:
     assert np.nanmax(angles) < 0.6086, 'the slope is zero there'
 
 
+def test_a_coefficient_of_next_to_nothing_bends_nothing() -> None:
+    plain = rays(calibration(distortion_model='equidistant', d=[-0.1, 0, 0, 0]), rectified=False)
+    tiny = calibration(distortion_model='equidistant', d=[-0.1, 0, 0, 1e-320])
+    assert_allclose(rays(tiny, rectified=False), plain)
+
+
 def test_fisheye_images_are_rectified_where_their_rays_lead() -> None:
     camera = calibration(distortion_model='equidistant', d=[0.05, -0.01, 0.002, 0.0])
     straight = rectification(camera, rectified=False)
@@ -142,6 +148,7 @@ def test_images_that_are_straight_stay_as_they_are() -> None:
         ({'k': np.full((3, 3), np.inf)}, CameraProblem.UNCALIBRATED, 'K holds inf'),
         ({'p': P * np.nan}, CameraProblem.UNCALIBRATED, 'P holds nan'),
         ({'r': np.full((3, 3), np.nan)}, CameraProblem.UNCALIBRATED, 'R holds nan'),
+        ({'d': [0.1, -1e308, 0, 0]}, CameraProblem.UNCALIBRATED, r'D holds -1e\+308.*at most'),
         ({'k': np.zeros((3, 3)), 'p': P * 0}, CameraProblem.UNCALIBRATED, 'all-zero'),
         ({'k': -K, 'p': P * 0}, CameraProblem.UNCALIBRATED, 'not positive'),
         ({'d': [0.1]}, CameraProblem.DISTORTION, 'with 1 coefficients in D'),
@@ -170,7 +177,7 @@ def test_what_is_no_calibration_is_refused(
 
 def test_a_rectified_image_that_would_be_black_is_refused() -> None:
     with pytest.raises(CameraError, match=r'of the rectified image would show') as caught:
-        rectification(calibration(d=[1e30] * 5), rectified=False)
+        rectification(calibration(d=[1e8] * 5), rectified=False)
     assert caught.value.problem is CameraProblem.DISTORTION
 
 

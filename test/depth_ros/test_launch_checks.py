@@ -13,6 +13,7 @@ from depth_ros.launch_checks import (
     require_file,
     require_package,
     require_time,
+    shown_namespace,
 )
 
 
@@ -97,3 +98,17 @@ def test_several_cameras_have_theirs_in_their_namespaces() -> None:
             sparse_depth='depth',
             lidar_points='points',
         )
+
+
+@pytest.mark.parametrize(
+    ('namespace', 'cameras', 'shown'),
+    [
+        ('', '', ''),
+        ('/robot', '', '/robot'),
+        ('/', 'front', 'front'),
+        ('/robot', 'front,rear', '/robot/front'),
+        ('robot/', ' left , right', 'robot/left'),
+    ],
+)
+def test_rviz_shows_the_first_of_several_cameras(namespace: str, cameras: str, shown: str) -> None:
+    assert shown_namespace(namespace, cameras) == shown

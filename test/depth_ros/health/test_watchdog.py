@@ -60,6 +60,11 @@ class Spoilt:
         message.header = header(self.number)
         self.images.publish(message)
 
+    def sent_to_the_end(self) -> bool:
+        """Send an image; whether the node has ended."""
+        self.send()
+        return self.node.process.poll() is not None
+
     def said(self, key: str, text: str, level: str) -> dict[str, str]:
         """Send images until the diagnostics say `text`."""
 
@@ -106,6 +111,17 @@ def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt:
     spoilt.node.signal(signal.SIGINT)
     assert spoilt.node.wait() == 0
     assert spoilt.node.output.count('Traceback') == 0, spoilt.node.output
+
+
+@pytest.mark.ros
+def test_a_backend_that_holds_the_interpreter_has_the_process_ended(spoilt: Spoilt) -> None:
+    spoilt.answer()
+    spoilt.order('any hold')
+    spoilt.ros.until(spoilt.sent_to_the_end, 'the end of the node')
+    assert spoilt.node.wait() == -signal.SIGABRT
+    said = spoilt.node.output
+    assert 'Python stands still for 6 s' in said
+    assert 'in hold_interpreter' in said, 'the stacks say where'
 
 
 def test_failures_count_in_a_row_and_a_bad_frame_does_not() -> None:
