@@ -61,7 +61,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 rclpy.init()
 node = rclpy.create_node('listener')
 for topic in sys.argv[1:]:
-    kind = {'points': PointCloud2, 'depth/camera_info': CameraInfo}.get(topic, Image)
+    kind = {'points': PointCloud2, 'camera_info': CameraInfo}.get(topic.split('/')[-1], Image)
     node.create_subscription(kind, topic, lambda data: None, QoSProfile(depth=1), raw=True)
 try:
     rclpy.spin(node)
