@@ -13,6 +13,7 @@ import numpy as np
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import check_size, make_sample, require_folder
+from depth_core.data.places import Place, read_pose
 from depth_core.data.planes import (
     LABEL_IDS,
     NO_LABEL,
@@ -32,6 +33,7 @@ from depth_core.images import IMAGE_SUFFIXES, read_image
 _IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
 _DEPTH_FOLDER: Final = 'depth'
 _LABEL_FOLDER: Final = 'semantic'
+_POSE_FOLDER: Final = 'poses'
 _INTRINSICS_NAME: Final = 'intrinsics.txt'
 _NPY_LOOKED_AT: Final = 64
 """Depth files whose type is looked at when the folder is opened; all when they are read."""
@@ -46,8 +48,9 @@ class FolderDataset:
     one channel; where some image has them, one without has 255 (no label) everywhere.
     `root/intrinsics.txt`, when present, holds `fx fy cx cy` in pixels of the images, with pixel
     centres at integers; without it the intrinsics of the samples are NaN (unknown). Endings may
-    have capitals; hidden files are left alone. Images are turned upright by their EXIF
-    orientation; depth, labels and intrinsics are those of the upright ones.
+    have capitals; hidden files are left alone. `root/poses/a.txt`, where present, is where the
+    camera was, 4x4 camera to world in metres, for flicker. Images are turned upright by their
+    EXIF orientation; depth, labels and intrinsics are those of the upright ones.
 
     Args:
         root: The folder.
@@ -115,6 +118,11 @@ class FolderDataset:
             width=self.width,
             sparse=self.sparse,
         )
+
+    def place(self, index: int) -> Place | None:
+        """Where the camera was, by `poses/NAME.txt`; None where there is no such file."""
+        pose = read_pose(self.root / _POSE_FOLDER / f'{self.images[index].stem}.txt')
+        return None if pose is None else Place(world=str(self.root), camera_to_world=pose)
 
     def has_depth(self, index: int) -> bool:
         """Whether there is a depth file for the image at `index`."""

@@ -17,7 +17,8 @@ _GROUPS: Final = (*GROUP_CLASSES, EDGE)
 
 COLUMNS: Final = (
     'recording', 'image', 'pixels_with_ground_truth', 'coverage', 'scale', 'shift', *METRIC_NAMES,
-    'mean_log_error', 'stated_within', 'observed_within', *(f'abs_rel_{name}' for name in _GROUPS),
+    'mean_log_error', 'flicker', 'stated_within', 'observed_within',
+    *(f'abs_rel_{name}' for name in _GROUPS),
 )  # fmt: skip
 
 
@@ -45,6 +46,8 @@ class FrameTable:
             row |= asdict(score.sums.metrics())
             row |= {'scale': score.scale, 'shift': score.shift}
             row['mean_log_error'] = mean_log_error(score)
+        if score.flicker is not None:
+            row['flicker'] = score.flicker
         if score.calibration is not None:
             calibration = score.calibration.metrics()
             row['stated_within'] = calibration.expected_within

@@ -237,6 +237,8 @@ def _tiles(run: Run) -> str:
         (f'{evaluation.coverage:.1%}', 'coverage'),
         (f'{evaluation.images_scored} / {evaluation.images}', 'images scored'),
     ]
+    if evaluation.flicker is not None:
+        shown.append((f'{evaluation.flicker:.1%}', 'flicker under the known motion'))
     if evaluation.uncertainty is not None:
         error = evaluation.uncertainty.pooled.calibration_error
         shown.append((f'{error:.3f}', 'calibration error, 0 is best'))
@@ -305,11 +307,16 @@ def _recording_table(run: Run) -> str:
                 f'{found.headline.rmse:.2f}',
                 f'{found.headline.a1:.3f}',
             ]
-        flicker = '' if item.flicker is None else f'{item.flicker:.4f}'
-        rows.append([Path(item.path).name, state, *numbers, flicker, said])
+        flicker = '' if found is None or found.flicker is None else f'{found.flicker:.4f}'
+        change = '' if item.flicker is None else f'{item.flicker:.4f}'
+        rows.append([Path(item.path).name, state, *numbers, flicker, change, said])
     body = ''.join(f'<tr>{cells(row)}</tr>' for row in rows)
-    titles = ['', 'state', 'images', 'AbsRel', 'RMSE, m', 'δ1', 'flicker', 'what was found']
-    return table(titles, body)
+    titles = ['', 'state', 'images', 'AbsRel', 'RMSE, m', 'δ1', 'flicker', 'change of scale']
+    note = (
+        'Flicker: median change of depth between neighbouring images beyond the known motion; '
+        'change of scale: of the mean of ln(prediction / truth), from image to image.'
+    )
+    return table([*titles, 'what was found'], body) + f'<p class="soft">{note}</p>'
 
 
 def _figure(content: bytes, kind: str, caption: str) -> str:

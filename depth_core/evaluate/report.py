@@ -192,6 +192,7 @@ def _numbers(evaluation: Evaluation) -> dict[str, object]:
         'per_group': evaluation.by_group,
         'boundary': evaluation.boundary,
         'uncertainty': evaluation.uncertainty,
+        'temporal': {'flicker': evaluation.flicker, 'pairs': evaluation.flicker_pairs},
     }
 
 

@@ -21,8 +21,10 @@ from depth_core.contracts import (
     Intrinsics,
     Uint8Array,
 )
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample, known_camera
 from depth_core.errors import ConfigError, DataError
+from depth_core.evaluate.flicker import Flicker, Seen
 from depth_core.evaluate.scaling import ScaleSource
 from depth_core.evaluate.surroundings import surroundings
 from depth_core.geometry import crop_intrinsics, intrinsics_from_matrix
@@ -135,6 +137,7 @@ class Scorer:
         self._flip_average: FlipAverage = flip_average
         self._labels = labels
         self._accumulator = MetricAccumulator(protocol, align=self._source.align)
+        self._flicker = Flicker()
         self.states: Counter[str] = Counter()
         """How many images each state of the scale had."""
 
@@ -143,18 +146,25 @@ class Scorer:
         """Of every image so far."""
         return tuple(self._accumulator.scores)
 
-    def __call__(self, sample: Sample) -> Scored:
-        """Predict and score one image."""
+    def __call__(self, sample: Sample, place: Place | None = None) -> Scored:
+        """Predict and score one image.
+
+        Args:
+            sample: The image.
+            place: Where the camera was, for flicker; None = not known.
+        """
         view = View.of(sample, self._protocol)
         if isinstance(self._predictor, AnswersByKey):
             answer = self._predictor.answer(str(sample.key))
         else:
             answer = _predict(self._predictor, view, self._flip_average)
         _check_kind(answer, self._source.align)
-        score, target_m = self._score(view, answer)
+        score, target_m = self._score(view, answer, place)
         return Scored(score=score, image=view.image, answer=answer, target_m=target_m)
 
-    def _score(self, view: View, answer: DepthMap) -> tuple[ImageScore, Float32Array]:
+    def _score(
+        self, view: View, answer: DepthMap, place: Place | None
+    ) -> tuple[ImageScore, Float32Array]:
         """Score one prediction; return that with the ground truth, NaN where none was scored."""
         valid, scale = view.valid, None
         key = str(view.sample.key)
@@ -178,6 +188,7 @@ class Scorer:
             scale=scale,
             semantic=self._classes(view),
             groups=self._groups(view),
+            flicker=self._flicker(self._seen(view, answer, scale, place)),
         )
         scored = self._protocol.scored(view.target_m, valid)
         return score, np.where(scored, view.target_m, np.float32(np.nan))
@@ -188,6 +199,16 @@ class Scorer:
             return {}
         camera = known_camera(view.sample, view.window)
         return {} if camera is None else surroundings(view.target_m, view.valid, camera)
+
+    def _seen(
+        self, view: View, answer: DepthMap, scale: float | None, place: Place | None
+    ) -> Seen | None:
+        """The image for flicker; None where its metres do not come from the model alone."""
+        camera = known_camera(view.sample, view.window)
+        metric = self._source.align == 'none' or scale is not None
+        if place is None or camera is None or not metric:
+            return None
+        return Seen(answer.depth_m * np.float32(scale or 1.0), camera, place)
 
     def result(self) -> Evaluation:
         """Return the numbers of the set.

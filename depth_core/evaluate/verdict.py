@@ -46,6 +46,12 @@ def _sentences(run: Run) -> Iterator[str]:
     yield from _confidence(run)
     if evaluation.coverage < _COVERED:
         yield f'Only {evaluation.coverage:.1%} of the pixels with truth have an estimate.'
+    if evaluation.flicker is not None:
+        yield (
+            f'Between neighbouring images depth flickers by {evaluation.flicker:.1%} beyond the '
+            f'known motion of the camera (median over pixels, mean of {evaluation.flicker_pairs} '
+            'pairs).'
+        )
     flickers = [item.flicker for item in run.recordings if item.flicker is not None]
     if flickers:
         yield (

@@ -62,6 +62,7 @@ class MetricAccumulator:
         scale: float | None = None,
         semantic: NDArray[np.integer] | None = None,
         groups: Mapping[str, BoolArray] | None = None,
+        flicker: float | None = None,
     ) -> ImageScore:
         """Score one image.
 
@@ -78,6 +79,7 @@ class MetricAccumulator:
                 0..22 are no class.
             groups: [H, W] where each group of `GROUP_CLASSES` is, found without labels; labels
                 count before it.
+            flicker: How much depth changed from the image before, beyond the known motion.
 
         Raises:
             ConfigError: A scale is given or missing against the alignment.
@@ -103,6 +105,7 @@ class MetricAccumulator:
             sparsification=None,
             by_class=None,
             targets_m=_quantiles(target_m[mask]),
+            flicker=flicker,
         )
         if np.isfinite(scale) and estimated.any():
             score = self._scored(score, prediction_m, target_m, sigma_m, estimated)

@@ -61,6 +61,9 @@ class ImageScore:
     """Errors by the part of the image; None when no pixel was scored."""
     boundary: BoundarySums | None = None
     """Depth edges found and missed; None where the truth is too sparse to have any."""
+    flicker: float | None = None
+    """How much depth changed from the image before, beyond the known motion of the camera: median
+    of |ln ratio|; None without a neighbour, or where the motion is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,10 @@ class Evaluation:
     """Errors over all scored pixels by the part of the image they lie in."""
     boundary: BoundaryMetrics | None = None
     """Precision and recall of depth edges; None where the truth is too sparse to have any."""
+    flicker: float | None = None
+    """Mean over the pairs of neighbouring images whose motion is known; None without any."""
+    flicker_pairs: int = 0
+    """How many pairs that is."""
     class_mean: DepthMetrics | None
     """Mean of the metrics of the classes, each counting alike; None without labels."""
     uncertainty: UncertaintyResult | None

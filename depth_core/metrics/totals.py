@@ -49,6 +49,7 @@ class Totals:
         self.align: Align = align
         self._images = self._with_truth = self._scored = self._without_scale = 0
         self._targets = self._predicted = 0
+        self._flicker, self._pairs = 0.0, 0
         self._metrics = np.zeros(len(METRIC_NAMES))
         self._pooled: ErrorSums | None = None
         self._distance: DistanceSums | None = None
@@ -64,6 +65,9 @@ class Totals:
         self._images += 1
         self._targets += score.targets
         self._predicted += score.predicted
+        if score.flicker is not None:
+            self._flicker += score.flicker
+            self._pairs += 1
         if not score.targets:
             return
         self._with_truth += 1
@@ -109,6 +113,8 @@ class Totals:
             by_group=group_metrics(self._by_group),
             by_region=() if self._region is None else self._region.regions(),
             boundary=None if self._boundary is None else self._boundary.metrics(),
+            flicker=self._flicker / self._pairs if self._pairs else None,
+            flicker_pairs=self._pairs,
             class_mean=class_mean(classes),
             uncertainty=self._uncertainty.result(),
             constant_depth_m=constant_m,

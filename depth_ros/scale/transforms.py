@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import bisect
 import math
 import threading
 from collections import deque
@@ -15,10 +14,12 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from depth_core.data.bag.frame_tree import FrameTree, frame_name, pose_matrix
+from depth_core.data.bag.timed_pose import TimedPose, pose_at
 from depth_ros.messages.conversions import nanoseconds
 
 LATE_S: Final = 0.2
 """A transform that changes counts for so long after its last message."""
+_LATE_NS: Final = round(LATE_S * 1e9)
 _KEPT: Final = 500
 
 
@@ -48,13 +49,6 @@ class FixedPlacement:
         return self.matrix
 
 
-@dataclass(frozen=True)
-class _Pose:
-    time_ns: int
-    place_m: tuple[float, float, float]
-    rotation: tuple[float, float, float, float]
-
-
 class TransformStore:
     """The transforms of /tf and /tf_static that came lately; one thread adds, another looks up.
 
@@ -66,7 +60,7 @@ class TransformStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._parents: dict[str, str] = {}
-        self._poses: dict[str, deque[_Pose]] = {}
+        self._poses: dict[str, deque[TimedPose]] = {}
         self._static: set[str] = set()
 
     def add(self, message: Any) -> None:  # noqa: ANN401  tf2_msgs is not installed everywhere
@@ -80,7 +74,7 @@ class TransformStore:
     def _add(self, message: Any, *, static: bool) -> None:  # noqa: ANN401  as above
         for item in message.transforms:
             place, turn = item.transform.translation, item.transform.rotation
-            pose = _Pose(
+            pose = TimedPose(
                 time_ns=nanoseconds(item.header.stamp),
                 place_m=(place.x, place.y, place.z),
                 rotation=(turn.x, turn.y, turn.z, turn.w),
@@ -115,52 +109,7 @@ class TransformStore:
                 for child, poses in self._poses.items()
             ]
         for child, parent, static, poses in links:
-            pose = poses[-1] if static else _at(poses, time_ns)
+            pose = poses[-1] if static else pose_at(poses, time_ns, late_ns=_LATE_NS)
             if pose is not None:
                 tree.put(parent, child, pose_matrix(pose.place_m, pose.rotation))
         return tree.between(target.frame_id, source_frame)
-
-
-def _at(poses: list[_Pose], time_ns: int) -> _Pose | None:
-    """The pose at a time; None where it is not known."""
-    after = bisect.bisect_left(poses, time_ns, key=lambda pose: pose.time_ns)
-    if after == len(poses):
-        late_s = (time_ns - poses[-1].time_ns) * 1e-9
-        return poses[-1] if late_s <= LATE_S else None
-    if poses[after].time_ns == time_ns:
-        return poses[after]
-    if after == 0:
-        return None
-    earlier, later = poses[after - 1], poses[after]
-    share = (time_ns - earlier.time_ns) / (later.time_ns - earlier.time_ns)
-    first, last = np.array(earlier.place_m), np.array(later.place_m)
-    x, y, z = (float(value) for value in first + share * (last - first))
-    return _Pose(time_ns, (x, y, z), _slerp(earlier.rotation, later.rotation, share))
-
-
-def _slerp(
-    first: tuple[float, float, float, float],
-    last: tuple[float, float, float, float],
-    share: float,
-) -> tuple[float, float, float, float]:
-    """The rotation a share of the way from one to the other, along the shorter great circle.
-
-    Shoemake, "Animating rotation with quaternion curves" (1985).
-    """
-    p, q = np.array(first), np.array(last)
-    lengths = float(np.linalg.norm(p)), float(np.linalg.norm(q))
-    if 0.0 in lengths:
-        return last  # refused where the matrix is made
-    p, q = p / lengths[0], q / lengths[1]
-    cosine = float(p @ q)
-    if cosine < 0.0:
-        q, cosine = -q, -cosine
-    angle = math.acos(min(cosine, 1.0))
-    if angle < 1e-6:  # noqa: PLR2004  the sine in the denominator is no number there
-        mixed = p + share * (q - p)
-    else:
-        mixed = (math.sin((1.0 - share) * angle) * p + math.sin(share * angle) * q) / math.sin(
-            angle
-        )
-    x, y, z, w = (float(value) for value in mixed)
-    return x, y, z, w

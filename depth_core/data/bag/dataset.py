@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from depth_core.camera import Rectification, image_is_rectified
-from depth_core.contracts import Uint8Array
 from depth_core.data.bag.frame_tree import FrameTree
 from depth_core.data.bag.messages import (
     calibration_of,
@@ -36,9 +35,11 @@ from depth_core.data.bag.reading import (
     topics_of,
 )
 from depth_core.data.bag.storage import files_of
+from depth_core.data.bag.travel import Travel
 from depth_core.data.bag.truth import Truth
-from depth_core.data.bag.window import check_range, window_of
+from depth_core.data.bag.window import check_limits, check_range, window_of
 from depth_core.data.images import check_size, make_sample, resize_together
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, neighbour_indices, with_neighbours
 from depth_core.errors import ConfigError, DataError
@@ -146,7 +147,7 @@ class BagDataset:
                 'only sequences have one; give neighbours, as [-1, 1], or leave the topic out.'
             )
             raise ConfigError(message)
-        _check_limits(max_speed_offset_s=max_speed_offset_s, max_speed_gap_s=max_speed_gap_s)
+        check_limits(max_speed_offset_s=max_speed_offset_s, max_speed_gap_s=max_speed_gap_s)
         self.max_speed_offset_s = max_speed_offset_s
         self.max_speed_gap_s = max_speed_gap_s
         self.min_speed_mps = min_speed_mps
@@ -170,7 +171,7 @@ class BagDataset:
                 speed=speed,
             )
             asked_ns = window_of(bag, self.root, start_s=start_s, end_s=end_s)
-            part_ns = window_ns or asked_ns
+            part_ns = self._window_ns = window_ns or asked_ns
             start_ns, stop_ns = part_ns or (None, None)
             self._images = [
                 record_of(*item)
@@ -209,6 +210,7 @@ class BagDataset:
             self._windows = self._moving()
         self._kept: Rectification | None = None
         self._bag = KeptOpen(self.root)
+        self._travel: Travel | None = None
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -225,7 +227,7 @@ class BagDataset:
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
-            camera = self._rectification(image)
+            camera = self._rectification(image.shape[:2])
             picture, intrinsics = resize_together(
                 camera.apply(image), camera.intrinsics, self.height, self.width
             )
@@ -269,6 +271,16 @@ class BagDataset:
     def stamp_ns(self, index: int) -> int:
         """Stamp of the image at `index`, nanoseconds."""
         return self._windows[index][0].stamp_ns
+
+    def place(self, index: int) -> Place | None:
+        """Where the camera was, by /tf or the only odometry; None where that is not known."""
+        if self._travel is None:
+            with self._bag.opened() as bag:
+                self._travel = Travel.of(bag, self._frames, self._window_ns)
+        assert self._info is not None  # noqa: S101  refused when the bag was opened
+        view = self._rectification((self._info.height, self._info.width))
+        frame = self._info.header.frame_id
+        return self._travel.place(frame, self.stamp_ns(index), view.rotation)
 
     def key(self, index: int) -> str:
         """Name of the sample at `index`, known before it is read."""
@@ -373,9 +385,9 @@ class BagDataset:
             depth_unit_m=depth_unit_m,
         )
 
-    def _rectification(self, image: Uint8Array) -> Rectification:
-        """How images of the size of this one are rectified; kept, as they all have one size."""
-        height, width = image.shape[:2]
+    def _rectification(self, size: tuple[int, ...]) -> Rectification:
+        """How images of this size are rectified; kept, as they all have one size."""
+        height, width = size
         kept = self._kept
         if kept is None or (kept.intrinsics.height, kept.intrinsics.width) != (height, width):
             kept = self._kept = rectification_of(
@@ -386,10 +398,3 @@ class BagDataset:
                 source=f'{self.topics.camera_info} of bag {self.root}',
             )
         return kept
-
-
-def _check_limits(**limits_s: float) -> None:
-    for key, limit_s in limits_s.items():
-        if not limit_s >= 0.0:
-            message = f'{key} is {limit_s}; give seconds, at least 0.'
-            raise ConfigError(message)

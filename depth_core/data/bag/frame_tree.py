@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,20 @@ class FrameTree:
             f'{known or "nothing"}; {self._remedy}.'
         )
         raise DataError(message)
+
+    def root(self, frame: str) -> tuple[str, NDArray[np.float64]]:
+        """The last frame above `frame`, and the [4, 4] transform that takes points into it."""
+        return list(self._to_ancestors(frame_name(frame)).items())[-1]
+
+    def with_links(self, links: Mapping[str, tuple[str, NDArray[np.float64]]]) -> FrameTree:
+        """A copy with other links too, each from a child to its parent.
+
+        Args:
+            links: Parent and transform of each child, as for `put`.
+        """
+        tree = FrameTree(self._said_by, self._remedy)
+        tree._parents = self._parents | dict(links)
+        return tree
 
     def _to_ancestors(self, frame: str) -> dict[str, NDArray[np.float64]]:
         matrix = np.eye(4)

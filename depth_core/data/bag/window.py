@@ -71,3 +71,15 @@ def overlap_s(
     start_s = max(first[0] or 0.0, second[0] or 0.0)
     ends = [math.inf if item[1] is None else item[1] for item in (first, second)]
     return None if start_s >= min(ends) else (start_s, min(ends))
+
+
+def check_limits(**limits_s: float) -> None:
+    """Refuse what is no length of time.
+
+    Raises:
+        ConfigError: One is negative or no number.
+    """
+    for key, limit_s in limits_s.items():
+        if not limit_s >= 0.0:
+            message = f'{key} is {limit_s}; give seconds, at least 0.'
+            raise ConfigError(message)

@@ -47,6 +47,7 @@ from depth_core.data.kitti.split import (
     read_split,
     sequences,
 )
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, with_neighbours
 from depth_core.errors import ConfigError, DataError, unknown_name
@@ -236,6 +237,15 @@ class KittiDataset:
             tuple(item.frame for item in frames),
             calibration.camera_from_velodyne,
         )
+
+    def place(self, index: int) -> Place | None:
+        """Where the camera was by GPS and inertial unit; None where there is no oxts."""
+        frame = self.frames[index]
+        calibration = read_calibration(self.root / frame.day, frame.camera)
+        poses = camera_poses(self._drive(frame), (frame.frame,), calibration.camera_from_velodyne)
+        if poses is None:
+            return None
+        return Place(world=f'{frame.drive} camera {frame.camera}', camera_to_world=poses[0])
 
     def _drive(self, frame: KittiFrame) -> Path:
         return self.root / frame.day / frame.drive

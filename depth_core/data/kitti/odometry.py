@@ -22,6 +22,7 @@ from depth_core.data.images import check_size, make_sample, require_folder, resi
 from depth_core.data.kitti.files import read_velodyne
 from depth_core.data.kitti.poses import read_poses
 from depth_core.data.kitti.recording import Recording, open_recording
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample
 from depth_core.data.sequences import check_offsets, with_neighbours
 from depth_core.data.text import read_lines
@@ -181,6 +182,17 @@ class KittiOdometryDataset:
             return None
         poses: NDArray[np.float64] = stated[numbers] @ np.linalg.inv(camera_from_reference)
         return poses
+
+    def place(self, index: int) -> Place | None:
+        """Where the camera was, by the poses of the sequence; None where it has none."""
+        frame = self.frames[index]
+        rig, _ = self._sequences[frame.sequence].cameras[frame.camera]
+        stated = self._poses[frame.sequence]
+        if stated is None or frame.frame >= len(stated):
+            return None
+        pose = stated[frame.frame] @ np.linalg.inv(rig.camera_from_reference)
+        world = f'sequence {frame.sequence} camera {frame.camera}'
+        return Place(world=world, camera_to_world=pose)
 
     def _scan(self, frame: OdometryFrame) -> Path:
         root = self._sequences[frame.sequence].root

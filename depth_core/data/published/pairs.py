@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.images import check_size, make_sample, require_folder
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample
 from depth_core.data.text import read_lines
 from depth_core.errors import DataError
@@ -100,6 +102,20 @@ class PairDataset(ABC):
         Raises:
             DataError: Its file is damaged.
         """
+
+    def pose(self, _pair: Pair) -> NDArray[np.float64] | None:
+        """The [4, 4] camera-to-world pose of an image, metres; None where it is not known.
+
+        Raises:
+            DataError: Its file is damaged.
+        """
+        return None
+
+    def place(self, index: int) -> Place | None:
+        """Where the camera was; a folder of images is a world of its own."""
+        pair = self.pairs[index]
+        pose = self.pose(pair)
+        return None if pose is None else Place(world=str(pair.image.parent), camera_to_world=pose)
 
     def __len__(self) -> int:
         return len(self.pairs)

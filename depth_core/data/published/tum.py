@@ -3,6 +3,7 @@
 
     root/rgb.txt, depth.txt                    lines `1305031102.175304 rgb/1305031102.175304.png`
     root/rgb/1305031102.175304.png, depth/1305031102.160407.png
+    root/groundtruth.txt                       lines `time tx ty tz qx qy qz qw`, where it is there
 
 Depth is 16-bit with 5000 a metre, 0 = none, registered to colour; images are paired by the nearest
 time. Licence: CC BY 4.0.
@@ -16,12 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.data.bag.frame_tree import pose_matrix
 from depth_core.data.planes import read_depth_png
 from depth_core.data.published.pairs import Pair, PairDataset, fixed_camera
 from depth_core.data.text import numbers_of, read_lines
 from depth_core.errors import DataError
 
+_POSE: Final = 7
 _UNIT_M: Final = 1.0 / 5000.0
 _APART_S: Final = 0.02
 """Largest time between an image and its depth."""
@@ -43,6 +49,8 @@ class TumDataset(PairDataset):
 
     title = 'TUM RGB-D'
     layout = 'rgb.txt, depth.txt and rgb/1305031102.175304.png'
+    _poses: Sequence[tuple[float, str]] | None = None
+    """Times and poses of groundtruth.txt, read when they are first asked for."""
 
     def find(self) -> Sequence[Pair]:
         """The images of rgb.txt, each with the depth nearest in time."""
@@ -63,6 +71,20 @@ class TumDataset(PairDataset):
     def read_depth(self, pair: Pair) -> Float32Array:
         """Codes of a 5000th of a metre."""
         return read_depth_png(pair.depth, unit_m=_UNIT_M)
+
+    def pose(self, pair: Pair) -> NDArray[np.float64] | None:
+        """That of groundtruth.txt nearest in time; None where none is within 0.02 s."""
+        if self._poses is None:
+            path = self.root / 'groundtruth.txt'
+            self._poses = _listed(path) if path.is_file() else []
+        time_s = float(numbers_of(pair.image.stem, 1, source=f'name of {pair.image}')[0])
+        place = bisect.bisect_left(self._poses, (time_s, ''))
+        near = self._poses[max(place - 1, 0) : place + 1]
+        best = min(near, key=lambda item: abs(item[0] - time_s), default=None)
+        if best is None or abs(best[0] - time_s) > _APART_S:
+            return None
+        numbers = numbers_of(best[1], _POSE, source=f'{self.root}/groundtruth.txt').tolist()
+        return pose_matrix(numbers[:3], numbers[3:])
 
     def camera(self, _pair: Pair, height: int, width: int) -> Intrinsics:
         """That of freiburg1, 2 or 3 by the name of the folder; the default of ROS else."""

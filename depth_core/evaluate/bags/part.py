@@ -115,8 +115,9 @@ def score_part(
     known = [index for index in range(len(dataset)) if dataset.has_depth(index)]
     scores = {index: _without_truth(dataset.key(index)) for index in range(len(dataset))}
     inference_s, backend = [], ''
-    for index, sample in zip(known, read_ahead(dataset, known), strict=True):
-        found = scorer(sample)
+    places = [dataset.place(index) for index in known]
+    for index, place, sample in zip(known, places, read_ahead(dataset, known), strict=True):
+        found = scorer(sample, place)
         if on_scored is not None:
             on_scored(found)
         scores[index] = found.score
