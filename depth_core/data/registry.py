@@ -133,6 +133,14 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         folders=('sequences/*/calib.txt', 'calib.txt'),
         options={'camera': Option(help='left, right, gray_left or gray_right')},
     ),
+    'kitti_selection': _published(
+        'kitti_selection:KittiSelectionDataset',
+        'the selected validation frames of KITTI depth, val_selection_cropped',
+        folders=(
+            'image/*_sync_image_*_image_0?.png',
+            'val_selection_cropped/image/*_sync_image_*_image_0?.png',
+        ),
+    ),
     'nyu': DatasetRow(
         target='depth_core.data.published.nyu:NyuDataset',
         summary='NYU Depth v2 as image files',

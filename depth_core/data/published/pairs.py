@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.contracts import Float32Array, Intrinsics
+from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.images import check_size, make_sample, require_folder
 from depth_core.data.places import Place
 from depth_core.data.sample import Sample
@@ -87,6 +87,14 @@ class PairDataset(ABC):
     def find(self) -> Sequence[Pair]:
         """The images under `root`, sorted."""
 
+    def read_image(self, pair: Pair) -> Uint8Array:
+        """[H, W, 3] RGB.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        return read_image(pair.image)
+
     @abstractmethod
     def read_depth(self, pair: Pair) -> Float32Array:
         """[H, W] z-depth in metres, NaN = unknown, +inf = sky.
@@ -122,7 +130,7 @@ class PairDataset(ABC):
 
     def __getitem__(self, index: int) -> Sample:
         pair = self.pairs[index]
-        image = read_image(pair.image)
+        image = self.read_image(pair)
         height, width = image.shape[:2]
         return make_sample(
             image,

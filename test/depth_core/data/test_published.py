@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from depth_core.data import detect_dataset, open_dataset
+from depth_core.data.published import matlab
 from depth_core.errors import ConfigError, DataError
 
 HEIGHT, WIDTH = 2, 4
@@ -65,6 +68,70 @@ def ibims(root: Path) -> None:
     (root / 'calib').mkdir()
     (root / 'calib/corridor_01.txt').write_text('550.5 0 316.5\n0 551.5 239.5\n0 0 1\n')
     (root / 'imagelist.txt').write_text('corridor_01\n')
+
+
+def element(kind: int, content: bytes) -> bytes:
+    """An element of a MATLAB file."""
+    return struct.pack('<2I', kind, len(content)) + content + b'\0' * (-len(content) % 8)
+
+
+def matrix(values: Any, name: bytes = b'') -> bytes:
+    """An array of bytes or doubles as MATLAB stores it, columns before rows."""
+    array = np.asarray(values)
+    class_, kind = (9, 2) if array.dtype == np.uint8 else (6, 9)
+    plain = array if kind == 2 else array.astype('<f8')
+    return element(
+        14,
+        element(6, struct.pack('<2I', class_, 0))
+        + element(5, np.array(array.shape, '<i4').tobytes())
+        + element(1, name)
+        + element(kind, plain.tobytes(order='F')),
+    )
+
+
+def structure(fields: dict[str, Any], name: bytes = b'data') -> bytes:
+    """A structure of arrays; its length of names is a small element."""
+    return element(
+        14,
+        element(6, struct.pack('<2I', 2, 0))
+        + element(5, np.array((1, 1), '<i4').tobytes())
+        + element(1, name)
+        + struct.pack('<2Hi', 5, 4, 32)
+        + element(1, b''.join(key.encode().ljust(32, b'\0') for key in fields))
+        + b''.join(matrix(value) for value in fields.values()),
+    )
+
+
+def write_matlab(path: Path, *variables: bytes) -> None:
+    packed = (zlib.compress(variable) for variable in variables)
+    content = b''.join(struct.pack('<2I', 15, len(item)) + item for item in packed)
+    head = b'MATLAB 5.0 MAT-file'.ljust(124) + struct.pack('<H', 0x0100) + b'IM'
+    path.write_bytes(head + content)
+
+
+def ibims_matlab(root: Path) -> None:
+    root.mkdir(parents=True)
+    invalid, transparent = np.ones((2, HEIGHT, WIDTH), np.uint8)
+    invalid[0, 2], transparent[0, 3] = 0, 0
+    fields = {
+        'rgb': np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
+        'depth': [[0.0, 50.0, 10.0, 10.0], [10.0] * 4],
+        'mask_invalid': invalid,
+        'mask_transp': transparent,
+        'calib': [[550.5, 0.0, 0.0], [0.0, 551.5, 0.0], [316.5, 239.5, 1.0]],
+    }
+    write_matlab(root / 'corridor_01.mat', matrix([[1.0]], b'other'), structure(fields))
+    (root / 'imagelist.txt').write_text('corridor_01\n')
+
+
+def kitti_selection(root: Path) -> None:
+    folder = root / 'val_selection_cropped'
+    picture(folder / 'image/2011_09_26_drive_0002_sync_image_0000000005_image_02.png')
+    name = '2011_09_26_drive_0002_sync_groundtruth_depth_0000000005_image_02.png'
+    codes(folder / 'groundtruth_depth' / name, [[0, 256, 5120, 1], [0, 0, 0, 25600]])
+    (folder / 'intrinsics').mkdir()
+    camera = folder / 'intrinsics/2011_09_26_drive_0002_sync_image_0000000005_image_02.txt'
+    camera.write_text('721.5377 0 596.5593 0 721.5377 149.854 0 0 1')
 
 
 def sunrgbd(root: Path) -> None:
@@ -156,6 +223,12 @@ CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, f
     ),
     'diode': (diode, [[NAN, 1, NAN, 3], [NAN, 5, 6, 7]], (886.81, 927.06, 512.0, 384.0)),
     'ibims': (ibims, [[NAN, 50, NAN, NAN], [10] * 4], (550.5, 551.5, 316.5, 239.5)),
+    'ibims_matlab': (ibims_matlab, [[NAN, 50, NAN, NAN], [10] * 4], (550.5, 551.5, 316.5, 239.5)),
+    'kitti_selection': (
+        kitti_selection,
+        [[NAN, 1.0, 20.0, 1 / 256], [NAN, NAN, NAN, 100.0]],
+        (721.5377, 721.5377, 596.5593, 149.854),
+    ),
     'sunrgbd': (
         sunrgbd,
         [[NAN, 2.0, 9.001, 0.001], [0.001] * 4],
@@ -179,6 +252,7 @@ CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, f
 @pytest.mark.parametrize('name', CASES)
 def test_depth_in_metres_and_the_camera(tmp_path: Path, name: str) -> None:
     build, depth_m, (fx, fy, cx, cy) = CASES[name]
+    name = name.removesuffix('_matlab')
     root = tmp_path / 'data'
     build(root)
     assert detect_dataset(root) == name
@@ -200,11 +274,45 @@ def test_depth_in_metres_and_the_camera(tmp_path: Path, name: str) -> None:
         open_dataset(name, root=root, split=split)
 
 
-@pytest.mark.parametrize('name', [name for name in CASES if name not in {'tum', 'ibims'}])
+@pytest.mark.parametrize(
+    'name', [name for name in CASES if name not in {'tum', 'ibims', 'ibims_matlab'}]
+)
 def test_another_folder_is_refused_with_the_layout(tmp_path: Path, name: str) -> None:
     picture(tmp_path / 'images/a.png')
     with pytest.raises(DataError, match=r'holds no image of .*; it must hold .* and the like'):
         open_dataset(name, root=tmp_path)
+
+
+@pytest.mark.parametrize('cut', [20, 127, 200, 300, -9])
+def test_a_damaged_matlab_file_is_named(tmp_path: Path, cut: int) -> None:
+    ibims_matlab(tmp_path / 'data')
+    path = tmp_path / 'data/corridor_01.mat'
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(DataError, match=r'corridor_01\.mat cannot be read as a MATLAB file'):
+        open_dataset('ibims', root=tmp_path / 'data')[0]
+
+
+def test_a_matlab_file_that_would_fill_the_memory_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(matlab, '_MAX_BYTES', 10_000)
+    ibims_matlab(tmp_path / 'data')
+    write_matlab(tmp_path / 'data/corridor_01.mat', b'\0' * 10_001)
+    with pytest.raises(DataError, match='unpacks to more than'):
+        open_dataset('ibims', root=tmp_path / 'data')[0]
+
+
+def test_poses_of_7_scenes_and_tum(tmp_path: Path) -> None:
+    sevenscenes(tmp_path / 'rooms')
+    tum(tmp_path / 'sequence')
+    at = np.eye(4)
+    at[:3, 3] = (1.0, 2.0, 3.0)
+    np.savetxt(tmp_path / 'rooms/chess/seq-01/frame-000000.pose.txt', at)
+    (tmp_path / 'sequence/groundtruth.txt').write_text('# time\n10.03 1 2 3 0 0 0 1\n')
+    for name, root in (('sevenscenes', 'rooms'), ('tum', 'sequence')):
+        dataset: Any = open_dataset(name, root=tmp_path / root)
+        np.testing.assert_allclose(dataset.place(0).camera_to_world, at)
+    assert dataset.place(1) is None, 'half a second from the only pose'
 
 
 def test_a_missing_depth_is_named(tmp_path: Path) -> None:
