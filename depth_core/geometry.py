@@ -211,19 +211,18 @@ def render_sparse_depth(points_m: NDArray[np.floating], intrinsics: Intrinsics) 
     Returns:
         [H, W] float32 z-depth in metres, NaN where no point falls.
     """
-    uv_px, z_m = project(points_m, intrinsics)
-    pixels = np.round(uv_px)
-    inside = (
-        (pixels[:, 0] >= 0)
-        & (pixels[:, 0] < intrinsics.width)
-        & (pixels[:, 1] >= 0)
-        & (pixels[:, 1] < intrinsics.height)
-    )
-    columns, rows = pixels[inside].astype(np.int64).T
-    depth_m = np.full((intrinsics.height, intrinsics.width), np.inf, np.float32)
-    np.minimum.at(depth_m, (rows, columns), z_m[inside].astype(np.float32))
-    depth_m[np.isinf(depth_m)] = np.nan
-    return depth_m
+    x, y, z = np.asarray(points_m, np.float64).T
+    ahead = z > MIN_RENDER_DEPTH_M
+    x, y, z = x[ahead], y[ahead], z[ahead]
+    columns = np.rint(intrinsics.fx_px * x / z + intrinsics.cx_px)
+    rows = np.rint(intrinsics.fy_px * y / z + intrinsics.cy_px)
+    inside = (columns >= 0) & (columns < intrinsics.width)
+    inside &= (rows >= 0) & (rows < intrinsics.height)
+    places = rows[inside].astype(np.intp) * intrinsics.width + columns[inside].astype(np.intp)
+    nearest = np.full(intrinsics.height * intrinsics.width, np.inf, np.float32)
+    np.minimum.at(nearest, places, z[inside].astype(np.float32))
+    nearest[np.isinf(nearest)] = np.nan
+    return nearest.reshape(intrinsics.height, intrinsics.width)
 
 
 def transform(points_m: NDArray[np.floating], matrix: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -61,6 +61,7 @@ def test_the_page_from_a_recording_to_a_graph_that_is_scored(
             more = ['--data.workers', '0', '--trainer.batch_size', '2']
             more += ['--trainer.accelerator', 'cpu', '--schedule.warmup_steps', '0']
             more += ['--trainer.validate_every_steps', '2']
+            more += ['--model.options.encoder', 'test_efficientnet']  # exporting it is quicker
         if module == 'depth_ros.evaluate_bag':
             more = ['--backend', 'onnxruntime', '--pictures', '1']
         run(module, [*quicker(words, repository), *more], repository)

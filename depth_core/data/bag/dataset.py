@@ -173,11 +173,11 @@ class BagDataset:
             asked_ns = window_of(bag, self.root, start_s=start_s, end_s=end_s)
             part_ns = self._window_ns = window_ns or asked_ns
             start_ns, stop_ns = part_ns or (None, None)
-            self._images = [
+            self.images = [
                 record_of(*item)
                 for item in messages_of(bag, image, start_ns=start_ns, stop_ns=stop_ns)
             ]
-            self._truth = (
+            self.truth = (
                 None if truth is None else self._read_truth(bag, truth, part_ns, depth_unit_m)
             )
             self._info = next((message for _, message in messages_of(bag, info)), None)
@@ -189,7 +189,7 @@ class BagDataset:
             )
             for _, message in messages_of(bag, _STATIC_TOPIC):
                 self._frames.add(message)
-        for topic, found in ((image, self._images or window_ns), (info, self._info)):
+        for topic, found in ((image, self.images or window_ns), (info, self._info)):
             if not found:
                 there = 'record it again' if asked_ns is None else 'give other start_s and end_s'
                 part = '' if asked_ns is None else ' in the part asked for'
@@ -199,7 +199,7 @@ class BagDataset:
         if rectified is None:
             rectified = image_is_rectified(self._calibration, topic=image)
         self.rectified = rectified
-        self._windows = self._pair() if self.neighbours else [(item,) for item in self._images]
+        self._windows = self._pair() if self.neighbours else [(item,) for item in self.images]
         if self._speeds:
             log_known(
                 self._speeds,
@@ -218,12 +218,12 @@ class BagDataset:
     def __getitem__(self, index: int) -> Sample:
         window = self._windows[index]
         record = window[0]
-        found = None if self._truth is None else self._truth.nearest(record.stamp_ns)
+        found = None if self.truth is None else self.truth.nearest(record.stamp_ns)
         with self._bag.opened() as bag:
             messages = [read_message(bag, self.topics.image, item) for item in window]
             truth = None
-            if self._truth is not None and found is not None:
-                truth = read_message(bag, self._truth.topic, found)
+            if self.truth is not None and found is not None:
+                truth = read_message(bag, self.truth.topic, found)
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
@@ -233,8 +233,8 @@ class BagDataset:
             )
             pictures.append(picture)
         depth_m = None
-        if truth is not None and self._truth is not None and self._info is not None:
-            depth_m = self._truth.depth_m(
+        if truth is not None and self.truth is not None and self._info is not None:
+            depth_m = self.truth.depth_m(
                 truth,
                 camera,
                 view=intrinsics,
@@ -255,18 +255,18 @@ class BagDataset:
     def has_depth(self, index: int) -> bool:
         """Whether a scan or depth image is near enough in time to the image at `index`."""
         stamp_ns = self._windows[index][0].stamp_ns
-        return self._truth is not None and self._truth.nearest(stamp_ns) is not None
+        return self.truth is not None and self.truth.nearest(stamp_ns) is not None
 
     def depth_looked_for(self) -> str:
         """Which truth is looked for, and what there is instead."""
-        if self._truth is None:
+        if self.truth is None:
             return (
                 f'bag {self.root} has no lidar topic ({" or ".join(CLOUD_TYPES)}) to project as '
                 f'ground truth, and no {DEPTH_IMAGES}; record one, or train without labels.'
             )
         stamps_ns = [window[0].stamp_ns for window in self._windows]
-        alone = next(stamp for stamp in stamps_ns if self._truth.nearest(stamp) is None)
-        return self._truth.missing(alone, stamps_ns)
+        alone = next(stamp for stamp in stamps_ns if self.truth.nearest(stamp) is None)
+        return self.truth.missing(alone, stamps_ns)
 
     def stamp_ns(self, index: int) -> int:
         """Stamp of the image at `index`, nanoseconds."""
@@ -302,12 +302,12 @@ class BagDataset:
     def _pair(self) -> list[tuple[Record, ...]]:
         """Each image that has all its neighbours, with them."""
         # An image recorded twice is no neighbour of itself.
-        images = sorted({item.stamp_ns: item for item in sorted(self._images)}.values())
-        if len(images) < len(self._images):
+        images = sorted({item.stamp_ns: item for item in sorted(self.images)}.values())
+        if len(images) < len(self.images):
             _LOG.info(
                 '%d of %d images of %s have the stamp of another: left out',
-                len(self._images) - len(images),
-                len(self._images),
+                len(self.images) - len(images),
+                len(self.images),
                 self.topics.image,
             )
         start_ns = images[0].stamp_ns

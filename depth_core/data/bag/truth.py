@@ -23,10 +23,15 @@ from depth_core.geometry import render_sparse_depth, transform
 
 FARTHEST_M: Final = 300.0
 """No camera and no lidar of a robot has a median depth beyond; numbers in millimetres have."""
+NEAREST_M: Final = 0.05
+"""None has a median depth nearer; metres taken for millimetres have."""
 _CLOCKS_APART_NS: Final = 1_000_000_000
 """Stamps of messages that were recorded together differ by less."""
 _SCATTERED: Final = 0.7
 """Share of pixels without depth above which a depth image holds projected scans."""
+_LATER_S: Final = 0.5
+"""By so much more than the others may the messages of one sensor be recorded after their stamps:
+a turn of a lidar, its driver and the way to the recorder take less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,11 +123,35 @@ class Truth:
         return said + 'give a larger one, or record both by one clock.'
 
 
+def clocks_apart(images: Sequence[Record], truth: Truth) -> str | None:
+    """Say it where the stamps of two sensors do not go with the times of recording.
+
+    Each message is recorded shortly after its stamp, whatever the sensor; where one sensor's are
+    so much later, or earlier, than the other's, their clocks differ, though every image may find
+    a scan of about its stamp.
+    """
+    if not (images and truth.records):
+        return None
+    late_s = [
+        float(np.median([(item.recorded_ns - item.stamp_ns) * 1e-9 for item in records]))
+        for records in (images, truth.records)
+    ]
+    apart_s = late_s[1] - late_s[0]
+    if abs(apart_s) <= _LATER_S:
+        return None
+    return (
+        f'images are recorded {late_s[0]:.1f} s after their stamps and {truth.what} on '
+        f'{truth.topic} {late_s[1]:.1f} s: the clocks of camera and {truth.topic} seem to be '
+        f'{abs(apart_s):.1f} s apart, so that images are compared with {truth.what} of another '
+        'time; synchronise the clocks (PTP, NTP) and record again'
+    )
+
+
 def check_metres(values: NDArray[np.floating], *, source: str) -> None:
-    """Refuse distances whose middle is farther than a camera sees.
+    """Refuse distances whose middle is farther or nearer than a camera sees.
 
     Raises:
-        DataError: They are likely to be millimetres.
+        DataError: They are likely to be millimetres, or metres taken for such.
     """
     if not values.size:
         return
@@ -133,6 +162,14 @@ def check_metres(values: NDArray[np.floating], *, source: str) -> None:
             'to hold millimetres where metres are stated (REP-118: 32FC1 and clouds are metres, '
             '16UC1 is millimetres); correct the recording, or, for a depth topic, give '
             '--depth_unit_m 0.001.'
+        )
+        raise DataError(message)
+    if middle < NEAREST_M:
+        message = (
+            f'{source} has a median distance of {middle:.4f} m, below {NEAREST_M:g} m: it seems '
+            'to hold metres where millimetres are stated (REP-118: 16UC1 is millimetres, 32FC1 '
+            'and clouds are metres); correct the recording, or, for a depth topic, give '
+            '--depth_unit_m 1.'
         )
         raise DataError(message)
 

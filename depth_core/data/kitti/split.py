@@ -62,6 +62,9 @@ def find_split(root: Path, split: Path) -> Path:
     Args:
         root: Folder of the data.
         split: A path or a name.
+
+    Raises:
+        DataError: It is a name, and there is no such list.
     """
     folder, part = (split, 'test') if len(split.parts) == 1 else (split.parent, split.name)
     if split.is_file() or split.is_absolute():
@@ -71,7 +74,14 @@ def find_split(root: Path, split: Path) -> Path:
         for place in (root, root.parent)
         for ending in ('', '.gz')
     ]
-    return next((place for place in places if place.is_file()), split)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None and not split.suffix:
+        message = (
+            f'split {str(split)!r} is no file, and there is no list of that name ({places[0]} or '
+            f'{places[2]}, or .gz); put the lists of monodepth2 there, or give the path of a list.'
+        )
+        raise DataError(message)
+    return found or split
 
 
 def read_split(path: Path) -> Sequence[KittiFrame]:

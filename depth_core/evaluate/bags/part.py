@@ -18,6 +18,7 @@ import torch
 
 from depth_core.contracts import Float32Array
 from depth_core.data.bag.dataset import BagDataset
+from depth_core.data.bag.truth import clocks_apart
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
 from depth_core.evaluate.bags.request import BagRequest, Part
@@ -191,4 +192,7 @@ def _notes(dataset: BagDataset, known: Sequence[int]) -> tuple[str, ...]:
         )
     if stamps and not known:
         notes.append(dataset.depth_looked_for().rstrip('.'))
+    if known and dataset.truth is not None:
+        apart = clocks_apart(dataset.images, dataset.truth)
+        notes += [] if apart is None else [apart]
     return tuple(notes)

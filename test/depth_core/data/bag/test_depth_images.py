@@ -11,6 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from depth_core.data.bag.dataset import BagDataset
+from depth_core.data.bag.reading import Record
+from depth_core.data.bag.truth import Truth, clocks_apart
 from depth_core.errors import ConfigError, DataError
 from test.depth_core.data.bag.recording import (
     HEIGHT,
@@ -110,3 +112,27 @@ def test_scattered_depth_keeps_its_values_when_images_shrink(tmp_path: Path) -> 
     bag = written(tmp_path / 'bag', values, '32FC1')
     sample = BagDataset(bag, height=HEIGHT // 2, width=WIDTH // 2)[0]
     assert int(sample.valid.sum()) == int(np.isfinite(values).sum())
+
+
+def test_metres_stated_as_millimetres_are_doubted_and_can_be_mended(tmp_path: Path) -> None:
+    bag = written(tmp_path / 'b', plane(4, np.uint16), '16UC1')
+    with pytest.raises(DataError, match=r'median distance of 0\.0040 m, .* --depth_unit_m 1\.'):
+        BagDataset(bag)[0]
+    assert BagDataset(bag, depth_unit_m=1.0)[0].depth_m[1, 1] == 4.0
+
+
+@pytest.mark.parametrize(('late_s', 'told'), [(0.05, False), (0.3, False), (-7.0, True)])
+def test_clocks_that_differ_are_seen_though_every_image_finds_a_scan(
+    late_s: float, told: bool
+) -> None:
+    """Scans of a long recording, stamped by a clock that is off by some seconds."""
+    images = [Record(stamp_ns=at, recorded_ns=at + 20_000_000) for at in range(0, 10**10, 10**8)]
+    scans = [
+        Record(stamp_ns=at, recorded_ns=at + round(late_s * 1e9)) for at in range(0, 10**10, 10**8)
+    ]
+    truth = Truth(topic='/velo', records=scans, max_offset_s=0.05, what='scans', bag='b')
+    assert truth.nearest(images[50].stamp_ns) is not None
+    note = clocks_apart(images, truth)
+    assert (note is not None) == told
+    if note is not None:
+        assert 'clocks of camera and /velo seem to be 7.0 s apart' in note
