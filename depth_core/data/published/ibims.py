@@ -21,7 +21,7 @@ Licence: CC BY-NC-SA 4.0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class IbimsDataset(PairDataset):
             depth_m = np.where(mask > 0, depth_m, np.float32(np.nan))
         return depth_m
 
-    def _mask(self, pair: Pair, name: str) -> NDArray[np.generic] | None:
+    def _mask(self, pair: Pair, name: str) -> NDArray[Any] | None:
         """Where depth may be used; None where there is no such mask."""
         if pair.depth.suffix == _MATLAB:
             return read_struct(pair.depth, _STRUCTURE).get(name)

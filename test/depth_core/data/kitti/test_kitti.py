@@ -181,7 +181,8 @@ def test_a_list_is_found_by_its_name_beside_the_data(tmp_path: Path) -> None:
     assert find_split(root, Path('eigen')) == root / 'splits/eigen/test_files.txt'
     zhou = tmp_path / 'splits/eigen_zhou/val_files.txt.gz'
     assert find_split(root, Path('eigen_zhou/val')) == zhou
-    assert find_split(root, Path('eigen_zhou/train')) == Path('eigen_zhou/train'), 'not there'
+    with pytest.raises(DataError, match=r"split 'eigen_zhou/train' is no file, .*train_files"):
+        find_split(root, Path('eigen_zhou/train'))
     assert find_split(root, zhou) == zhou
 
 
