@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ import numpy as np
 import pytest
 
 from depth_core.data import detect_dataset, open_dataset
-from depth_core.data.published import matlab
 from depth_core.errors import ConfigError, DataError
+from test.depth_core.data.matlab_files import ibims_matlab
 
 HEIGHT, WIDTH = 2, 4
 NAN = np.nan
@@ -67,60 +65,6 @@ def ibims(root: Path) -> None:
         assert cv2.imwrite(str(root / name / 'corridor_01.png'), mask)
     (root / 'calib').mkdir()
     (root / 'calib/corridor_01.txt').write_text('550.5 0 316.5\n0 551.5 239.5\n0 0 1\n')
-    (root / 'imagelist.txt').write_text('corridor_01\n')
-
-
-def element(kind: int, content: bytes) -> bytes:
-    """An element of a MATLAB file."""
-    return struct.pack('<2I', kind, len(content)) + content + b'\0' * (-len(content) % 8)
-
-
-def matrix(values: Any, name: bytes = b'') -> bytes:
-    """An array of bytes or doubles as MATLAB stores it, columns before rows."""
-    array = np.asarray(values)
-    class_, kind = (9, 2) if array.dtype == np.uint8 else (6, 9)
-    plain = array if kind == 2 else array.astype('<f8')
-    return element(
-        14,
-        element(6, struct.pack('<2I', class_, 0))
-        + element(5, np.array(array.shape, '<i4').tobytes())
-        + element(1, name)
-        + element(kind, plain.tobytes(order='F')),
-    )
-
-
-def structure(fields: dict[str, Any], name: bytes = b'data') -> bytes:
-    """A structure of arrays; its length of names is a small element."""
-    return element(
-        14,
-        element(6, struct.pack('<2I', 2, 0))
-        + element(5, np.array((1, 1), '<i4').tobytes())
-        + element(1, name)
-        + struct.pack('<2Hi', 5, 4, 32)
-        + element(1, b''.join(key.encode().ljust(32, b'\0') for key in fields))
-        + b''.join(matrix(value) for value in fields.values()),
-    )
-
-
-def write_matlab(path: Path, *variables: bytes) -> None:
-    packed = (zlib.compress(variable) for variable in variables)
-    content = b''.join(struct.pack('<2I', 15, len(item)) + item for item in packed)
-    head = b'MATLAB 5.0 MAT-file'.ljust(124) + struct.pack('<H', 0x0100) + b'IM'
-    path.write_bytes(head + content)
-
-
-def ibims_matlab(root: Path) -> None:
-    root.mkdir(parents=True)
-    invalid, transparent = np.ones((2, HEIGHT, WIDTH), np.uint8)
-    invalid[0, 2], transparent[0, 3] = 0, 0
-    fields = {
-        'rgb': np.full((HEIGHT, WIDTH, 3), 90, np.uint8),
-        'depth': [[0.0, 50.0, 10.0, 10.0], [10.0] * 4],
-        'mask_invalid': invalid,
-        'mask_transp': transparent,
-        'calib': [[550.5, 0.0, 0.0], [0.0, 551.5, 0.0], [316.5, 239.5, 1.0]],
-    }
-    write_matlab(root / 'corridor_01.mat', matrix([[1.0]], b'other'), structure(fields))
     (root / 'imagelist.txt').write_text('corridor_01\n')
 
 
@@ -281,25 +225,6 @@ def test_another_folder_is_refused_with_the_layout(tmp_path: Path, name: str) ->
     picture(tmp_path / 'images/a.png')
     with pytest.raises(DataError, match=r'holds no image of .*; it must hold .* and the like'):
         open_dataset(name, root=tmp_path)
-
-
-@pytest.mark.parametrize('cut', [20, 127, 200, 300, -9])
-def test_a_damaged_matlab_file_is_named(tmp_path: Path, cut: int) -> None:
-    ibims_matlab(tmp_path / 'data')
-    path = tmp_path / 'data/corridor_01.mat'
-    path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(DataError, match=r'corridor_01\.mat cannot be read as a MATLAB file'):
-        open_dataset('ibims', root=tmp_path / 'data')[0]
-
-
-def test_a_matlab_file_that_would_fill_the_memory_is_not_unpacked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(matlab, '_MAX_BYTES', 10_000)
-    ibims_matlab(tmp_path / 'data')
-    write_matlab(tmp_path / 'data/corridor_01.mat', b'\0' * 10_001)
-    with pytest.raises(DataError, match='unpacks to more than'):
-        open_dataset('ibims', root=tmp_path / 'data')[0]
 
 
 def test_poses_of_7_scenes_and_tum(tmp_path: Path) -> None:
