@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 from depth_core.arguments import CommandParser, count
+from depth_core.documents import parse_json
 from depth_core.errors import ConfigError, DataError, run_command
-from depth_core.files import write_text_atomically
+from depth_core.files import read_text, write_text_atomically
 from depth_core.metrics import METRIC_NAMES
 
 FRAMES: Final = 'frames.csv'
@@ -166,9 +167,9 @@ def _check_protocols(reports: Sequence[Path]) -> None:
     said: dict[str, Path] = {}
     for folder in reports:
         try:
-            content = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
+            content = parse_json(read_text(folder / 'metrics.json'))
             rule = {key: content[key] for key in ('protocol', 'align', 'flip_average')}
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             message = f'{folder} is no report: metrics.json cannot be read ({error}).'
             raise DataError(message) from error
         said.setdefault(json.dumps(rule, sort_keys=True), folder)

@@ -43,8 +43,9 @@ from depth_core.data.cache_files import (
 )
 from depth_core.data.fingerprints import DIGEST_BYTES, Fingerprints
 from depth_core.data.sample import DepthDataset, Sample
+from depth_core.documents import parse_json
 from depth_core.errors import DataError
-from depth_core.files import write_text_atomically
+from depth_core.files import read_text, write_text_atomically
 from depth_core.processes import end_with_parent
 
 _LOG = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ def _read_header(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        header = json.loads(path.read_text(encoding='utf-8'))
+        header = parse_json(read_text(path))
         form = int(header['format'])
     except (ValueError, KeyError, TypeError) as error:
         message = f'{path} is damaged ({error}); delete the folder and build the cache again.'

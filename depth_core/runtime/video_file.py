@@ -16,11 +16,16 @@ import numpy as np
 from depth_core.contracts import Uint8Array
 from depth_core.errors import DataError, DepthError
 from depth_core.files import is_utf8, replaced_atomically, scratch_folder
+from depth_core.images import MAX_PIXELS
 from depth_core.runtime.matroska import is_cut_short, is_matroska
 
 VIDEO_SUFFIXES: Final = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v')
 """Endings of the files that are looked at as videos, lower case."""
 
+_BOXES: Final = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
+"""What stands at byte 4 of the files of the MP4 and QuickTime family."""
+_STARTS: Final = (b'RIFF', b'\x1a\x45\xdf\xa3')
+"""What AVI, and what Matroska and WebM begin with."""
 _CODEC: Final = 'mp4v'
 """MPEG-4 part 2: every build of OpenCV that writes video at all writes this."""
 _RATE_UNKNOWN_HZ: Final = 25.0
@@ -93,7 +98,9 @@ def open_video(path: Path) -> Iterator[Video]:
         DataError: It cannot be opened, or has no frame.
     """
     with _utf8_path(path) as readable:
+        _refuse_other_content(path)
         timed = cv2.VideoCapture(str(readable))
+        _limit_frames(timed, path)
         stamps_s = list(_stamps_s(timed))
         timed.release()
         capture = cv2.VideoCapture(str(readable))
@@ -115,6 +122,39 @@ def open_video(path: Path) -> Iterator[Video]:
             )
         finally:
             capture.release()
+
+
+def _refuse_other_content(path: Path) -> None:
+    """Refuse a file that is no container of video: lists name other files, or addresses.
+
+    Raises:
+        DataError: It is missing, or begins as none of the known containers.
+    """
+    try:
+        with path.open('rb') as file:
+            start = file.read(12)
+    except OSError as error:
+        message = f'video {path} cannot be opened: {error.strerror or error}; check the path.'
+        raise DataError(message) from error
+    if start[4:8] not in _BOXES and not start.startswith(_STARTS):
+        message = (
+            f'video {path} cannot be opened: it is truncated, corrupt or none of MP4, MOV, AVI, '
+            'Matroska or WebM; copy or convert it.'
+        )
+        raise DataError(message)
+
+
+def _limit_frames(capture: cv2.VideoCapture, path: Path) -> None:
+    """Refuse frames that are larger than images may be, before one is decoded."""
+    height = int(_positive(capture.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    width = int(_positive(capture.get(cv2.CAP_PROP_FRAME_WIDTH)))
+    if height * width > MAX_PIXELS:
+        capture.release()
+        message = (
+            f'video {path} has frames of {width}x{height}, and at most {MAX_PIXELS} pixels are '
+            'read; make it smaller.'
+        )
+        raise DataError(message)
 
 
 def playable_rate_hz(stated_hz: float, stamps_s: Sequence[float]) -> float:

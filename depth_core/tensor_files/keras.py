@@ -114,6 +114,8 @@ class _Reader:
         stored = found.id.get_storage_size()
         self._stored_bytes -= stored
         self._left_bytes -= found.nbytes
+        part = int(np.prod(found.chunks or (), dtype=object)) * found.dtype.itemsize
+        self._left_bytes -= max(part - found.nbytes, 0)
         not_stored = found.nbytes > stored and not filters & _COMPRESSING
         if not_stored or min(self._stored_bytes, self._left_bytes) < 0:
             rule = f'declares {found.nbytes} bytes ({found.shape}), more than the file holds'

@@ -15,6 +15,7 @@ from typing import Any, Final
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
+from depth_core.documents import DocumentError
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.files import read_text
 from depth_core.train.recipes import RECIPES
@@ -26,6 +27,7 @@ from depth_core.train.settings import (
     TrainerSettings,
     TrainSettings,
 )
+from depth_core.yaml_text import parse_yaml
 
 _DEFAULT_RECIPE: Final = 'densedepth'
 _COMMAND: Final = 'python -m depth_core.train'
@@ -224,8 +226,8 @@ def _read(path: Path) -> Mapping[str, Any]:
         )
         raise ConfigError(message)
     try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, UnicodeError) as error:
+        content = parse_yaml(read_text(path))
+    except (DocumentError, OSError, UnicodeError) as error:
         message = f'{path} is not YAML: {_one_line(error)}.'
         raise ConfigError(message) from error
     if not isinstance(content, Mapping):
@@ -300,8 +302,8 @@ def _flatten(
 def _plain_value(text: str) -> object:
     """The value of an argument; the text itself of what is no YAML, and of names of files."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except DocumentError:
         return text
 
 

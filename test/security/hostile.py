@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
-from test.security import arrays, checkpoints, texts
+from test.security import arrays, bags, checkpoints, graphs, texts
 
 Make: TypeAlias = Callable[[Path], None]
 """Writes the file, or the folder, of that path."""
@@ -35,10 +35,16 @@ class Hostile(NamedTuple):
 
 _FILES: Final[Mapping[str, Mapping[str, Make]]] = {
     'checkpoint': checkpoints.FILES,
+    'graph': graphs.GRAPHS,
     'manifest': texts.MANIFESTS,
+    'configuration': texts.CONFIGURATIONS,
     'list': texts.LISTS,
     'image': arrays.IMAGES,
+    'video': arrays.VIDEOS,
     'depth': arrays.DEPTHS,
+    'projected': arrays.PROJECTED,
+    'hdf5': arrays.HDF5,
+    'bag': bags.BAGS,
 }
 
 CASES: Final[Sequence[Hostile]] = tuple(

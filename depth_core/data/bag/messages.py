@@ -13,7 +13,14 @@ from numpy.typing import NDArray
 from depth_core.camera import Calibration, CameraError, Rectification, rectification
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import DataError
-from depth_core.images import ImageError, rgb_from_compressed, rgb_from_raw
+from depth_core.images import (
+    MAX_PIXELS,
+    ImageError,
+    limit_pixels,
+    read_header,
+    rgb_from_compressed,
+    rgb_from_raw,
+)
 
 _FLOAT_TYPES: Final = {7: 'f4', 8: 'f8'}
 """PointField codes of the types coordinates may have."""
@@ -84,7 +91,9 @@ def _raw_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  
     kind = _DEPTH_TYPES.get(message.encoding)
     rows, columns = message.height, message.width
     size = 0 if kind is None else int(kind[1])
-    if kind is None or message.step < columns * size or len(message.data) < rows * message.step:
+    fits = 0 < rows * columns <= MAX_PIXELS
+    fits = fits and columns * size <= message.step and rows * message.step <= len(message.data)
+    if kind is None or not fits:
         text = (
             f'{source} has encoding {message.encoding!r}, {rows}x{columns} pixels in rows of '
             f'{message.step} and {len(message.data)} bytes: no depth image; give a topic of '
@@ -102,8 +111,7 @@ def _coded_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:
     data = bytes(message.data)
     codes = None
     if 'compressedDepth' in message.format and len(data) > _CODED_HEADER:
-        content = np.frombuffer(data, np.uint8, offset=_CODED_HEADER)
-        codes = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+        codes = _codes(data[_CODED_HEADER:], source)
     if codes is None or codes.ndim != _PLANE:
         text = (
             f'{source} of format {message.format!r} is no compressed depth; give a topic of '
@@ -116,6 +124,20 @@ def _coded_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:
     _, a, b = struct.unpack('<iff', data[:_CODED_HEADER])
     with np.errstate(divide='ignore'):
         return np.where(values > 0.0, a / (values - b), np.nan), False
+
+
+def _codes(content: bytes, source: str) -> NDArray[Any] | None:
+    """Decode a PNG of any depth of bits once its header fits; None where it cannot be."""
+    try:
+        header = read_header(content)
+        limit_pixels(header.height, header.width, MAX_PIXELS)
+    except ImageError as error:
+        text = f'the compressed depth of {source} {error}; record it again.'
+        raise DataError(text) from error
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:
+        return None
 
 
 def calibration_of(info: Any, *, source: str) -> Calibration:  # noqa: ANN401  as above
@@ -169,6 +191,13 @@ def points_of(cloud: Any, *, source: str) -> NDArray[np.float64]:  # noqa: ANN40
         message = f'cloud {source} has fields {have or "none"}; it needs x, y and z as floats.'
         raise DataError(message)
     size = cloud.height * cloud.width * cloud.point_step
+    ends = [fields[name].offset + int(_FLOAT_TYPES[fields[name].datatype][1]) for name in 'xyz']
+    if max(ends) > cloud.point_step:
+        message = (
+            f'cloud {source} has points of {cloud.point_step} bytes, and x, y, z end at byte '
+            f'{max(ends)} of them; record it again.'
+        )
+        raise DataError(message)
     if len(cloud.data) < size or cloud.row_step not in {0, cloud.width * cloud.point_step}:
         message = (
             f'cloud {source} has {len(cloud.data)} bytes for {cloud.height}x{cloud.width} points '

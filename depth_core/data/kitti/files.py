@@ -19,6 +19,7 @@ from depth_core.data.text import numbers_of, read_entries, rotation_of
 from depth_core.errors import DataError
 from depth_core.files import FileState, state_of
 from depth_core.geometry import intrinsics_from_matrix
+from depth_core.images import MAX_PIXELS
 
 IMAGE_ENDINGS: Final = ('.png', '.jpg', '.jpeg', '.PNG', '.JPG', '.JPEG')
 """Endings of images, in the order in which they are taken."""
@@ -161,6 +162,13 @@ def read_annotated(path: Path) -> Float32Array:
     return read_depth_png(path, unit_m=_ANNOTATED_UNIT_M)
 
 
+def _limit_member(member: zipfile.ZipInfo) -> None:
+    most = 8 * MAX_PIXELS + (1 << 16)
+    if member.file_size > most:
+        message = f'its array takes {member.file_size} bytes, and {most} are read'
+        raise ValueError(message)
+
+
 def read_projected(path: Path) -> Float32Array:
     """Read an NPZ file of [H, W] metres, as packnet-sfm stores projected scans; 0 = no value.
 
@@ -168,6 +176,8 @@ def read_projected(path: Path) -> Float32Array:
         DataError: It is missing, damaged, or holds something else.
     """
     try:
+        with zipfile.ZipFile(path) as members:
+            _limit_member(members.getinfo('velodyne_depth.npy'))
         with np.load(path, allow_pickle=False) as archive:
             values = archive['velodyne_depth']
     except (

@@ -11,7 +11,6 @@ commercial.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ import numpy as np
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.planes import read_depth_png
 from depth_core.data.published.pairs import Pair, PairDataset, fixed_camera
+from depth_core.documents import parse_json
 from depth_core.errors import DataError
 from depth_core.files import read_text, visible_paths
 
@@ -67,7 +67,7 @@ class CityscapesDataset(PairDataset):
         """fx, fy, cx, cy in pixels, baseline in metres."""
         path = self._beside(pair.image, 'camera', '_camera.json')
         try:
-            stated = json.loads(read_text(path))
+            stated = parse_json(read_text(path))
             inner = stated['intrinsic']
             numbers = [float(inner[name]) for name in ('fx', 'fy', 'u0', 'v0')]
             baseline_m = float(stated['extrinsic']['baseline'])

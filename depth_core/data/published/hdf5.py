@@ -29,7 +29,7 @@ def read_array(path: Path, name: str, place: int | None = None) -> NDArray[np.ge
     """
     with opened(path) as file:
         try:
-            stored = file[name]
+            stored = _stored_here(file, name)
             shape = stored.shape if place is None else stored.shape[1:]
             kind = stored.dtype.kind
             fits = int(np.prod(shape, dtype=object)) <= 3 * MAX_PIXELS
@@ -43,6 +43,26 @@ def read_array(path: Path, name: str, place: int | None = None) -> NDArray[np.ge
         f'of at most {MAX_PIXELS} pixels.'
     )
     raise DataError(message)
+
+
+def _stored_here(file: Any, name: str) -> Any:  # noqa: ANN401  h5py is optional
+    """Find an array that is stored in this file, in parts that fit into memory.
+
+    Raises:
+        ValueError: It is a link, lies in other files, or its parts are larger than an image.
+    """
+    if type(file.get(name, getlink=True)).__name__ != 'HardLink':
+        message = 'it is a link to another object or file'
+        raise ValueError(message)
+    stored = file[name]
+    if getattr(stored, 'external', None) or getattr(stored, 'is_virtual', False):
+        message = 'its values lie in other files'
+        raise ValueError(message)
+    part = getattr(stored, 'chunks', None) or ()
+    if int(np.prod(part, dtype=object)) > 3 * MAX_PIXELS:
+        message = f'it is compressed in parts of {list(part)}'
+        raise ValueError(message)
+    return stored
 
 
 def stored_name(kind: str) -> str:

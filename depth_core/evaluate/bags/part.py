@@ -24,9 +24,12 @@ from depth_core.errors import DataError
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.bags.score_file import score_from_json, score_to_json
 from depth_core.evaluate.scoring import PredictsDepth, Scored, Scorer
+from depth_core.files import gunzipped
 from depth_core.metrics import ImageScore
 from depth_core.runtime import Predictor
 
+_MOST_BYTES: Final = 256 << 20
+"""Of the results of a part once they are unpacked."""
 _NO_TRUTH: Final[Float32Array] = np.zeros(0, np.float32)
 
 
@@ -65,7 +68,7 @@ class PartResult:
             DataError: It is damaged.
         """
         try:
-            content: dict[str, Any] = json.loads(gzip.decompress(data))
+            content: dict[str, Any] = json.loads(gunzipped(data, _MOST_BYTES))
             return cls(
                 scores=tuple(score_from_json(item) for item in content['scores']),
                 inference_s=tuple(content['inference_s']),

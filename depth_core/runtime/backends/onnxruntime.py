@@ -92,6 +92,8 @@ class OnnxRuntimeBackend:
         """Compute a batch from all inputs."""
         try:
             answers = self._binding.run(inputs)
+        except BackendError:
+            raise
         except Exception as error:  # each failure has its own class here, with no common parent
             message = f'onnxruntime failed while computing: {reason(error)}'
             raise BackendError(message) from error

@@ -3,14 +3,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from depth_core.errors import BackendError
 from depth_core.runtime.backends.base import is_same_memory
+
+FIRST_ANSWER_S: Final = 120.0
+"""What the first answer may take, also on a small processor; a loop in a graph may never end."""
+
+_SILENT: Final = 4
 
 
 class Binding:
@@ -54,7 +61,7 @@ class Binding:
     def _first_of_a_shape(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         answers = [
             np.ascontiguousarray(answer)
-            for answer in self._session.run(list(self._output_names), dict(inputs))
+            for answer in _run_within(FIRST_ANSWER_S, self._session, self._output_names, inputs)
         ]
         self._shapes = {name: array.shape for name, array in inputs.items()}
         self._arrays, self._inputs = {}, {}
@@ -85,3 +92,39 @@ class Binding:
         return onnxruntime.OrtValue.ortvalue_from_shape_and_type(
             like.shape, like.dtype.type, self._device, self._number
         )
+
+
+def _run_within(
+    limit_s: float,
+    session: onnxruntime.InferenceSession,
+    outputs: Sequence[str],
+    inputs: Mapping[str, NDArray[Any]],
+) -> Sequence[NDArray[Any]]:
+    """Run a session, and stop it where it does not end.
+
+    Raises:
+        BackendError: It took longer than `limit_s`.
+    """
+    options = onnxruntime.RunOptions()
+    ended = threading.Event()
+
+    def stop() -> None:
+        if not ended.wait(limit_s):
+            options.log_severity_level = _SILENT
+            options.terminate = True
+
+    watch = threading.Thread(target=stop, daemon=True)
+    watch.start()
+    try:
+        answers: Sequence[NDArray[Any]] = session.run(list(outputs), dict(inputs), options)
+    except Exception as error:  # each failure has its own class here, with no common parent
+        if not options.terminate:
+            raise
+        message = (
+            f'the graph gave no answer within {limit_s:g} s and was stopped: it holds a loop that '
+            'does not end, or is too large for this machine; give another graph or a smaller size.'
+        )
+        raise BackendError(message) from error
+    finally:
+        ended.set()
+    return answers

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,8 @@ from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, plane
 from depth_core.runtime.weights_beside import refuse_missing_weights
 
 _CPU: Final = 'CPU'
+_LOOP: Final = b'\x22\x04Loop'
+"""The type of a node, field 4 of NodeProto, as it lies in the file."""
 
 _PRECISIONS: Final[dict[Precision, tuple[str, str]]] = {
     'fp32': ('f32', 'FP32'),
@@ -58,6 +61,7 @@ class OpenVinoBackend:
     def __init__(self, request: BackendRequest) -> None:
         path = cpu_graph(request.path, request.precision, request.manifest)
         self.manifest = request.manifest_of(path)
+        _refuse_loops(path)
         device = _device(request.device)
         settings = _settings(device, request)
         model = self._read(path)
@@ -123,6 +127,24 @@ class OpenVinoBackend:
             for name, filled in self.extra_inputs.usual(batch).items():
                 fixed[name] = list(filled.shape)
         return fixed
+
+
+def _refuse_loops(path: Path) -> None:
+    """Refuse a graph with a loop: this runtime cannot be stopped in one that does not end.
+
+    Raises:
+        BackendError: As said.
+    """
+    if path.suffix != '.onnx' or not path.stat().st_size:
+        return
+    with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        found = content.find(_LOOP)
+    if found >= 0:
+        message = (
+            'the graph holds a Loop, which openvino cannot be stopped in where it does not end; '
+            'use backend onnxruntime, or export the graph without it.'
+        )
+        raise BackendError(message)
 
 
 def _device(name: str | None) -> str:

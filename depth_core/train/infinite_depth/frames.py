@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_core.data.sample import DepthDataset, Sample
+from depth_core.documents import DocumentError, parse_json
 from depth_core.errors import DataError
 from depth_core.files import read_text, write_text_atomically
 
@@ -65,8 +66,8 @@ def read_verdicts(path: Path) -> list[FrameVerdict]:
     verdicts = []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
+            entry = parse_json(line)
+        except DocumentError as error:
             message = f'{path}, line {number}: no JSON ({error}); a line is one object.'
             raise DataError(message) from error
         if not isinstance(entry, dict) or set(entry) != names:
