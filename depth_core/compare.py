@@ -19,7 +19,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
 from rich.table import Table
 
 from depth_core.arguments import CommandParser, count
@@ -27,6 +26,7 @@ from depth_core.documents import parse_json
 from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.files import read_text, write_text_atomically
 from depth_core.metrics import METRIC_NAMES
+from depth_core.terminal import open_console
 
 FRAMES: Final = 'frames.csv'
 REPORT: Final = 'report.json'
@@ -207,9 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         speed = _milliseconds(Path(item.report))
         row = (item.metric, item.report, f'{item.mean:.4f}', interval, against, item.verdict)
         table.add_row(*row, '' if speed is None else f'{speed:.1f}')
-    Console().print(table)
+    console = open_console()
+    console.print(table)
     if images < _LEAST:
-        Console().print(f'{images} images are too few to call a difference more than chance.')
+        console.print(f'{images} images are too few to call a difference more than chance.')
     if options.output is not None:
         write_text_atomically(options.output, _json(images, found))
 

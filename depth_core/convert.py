@@ -24,6 +24,7 @@ from torch import Tensor
 
 from depth_core.errors import CheckpointError, ConfigError, run_command, unknown_name
 from depth_core.models import FAMILIES, NETWORKS, Network
+from depth_core.names import printable
 from depth_core.weights.checkpoint import save_model
 from depth_core.weights.fit import OfficialFit, OfficialRequest, best_fit
 from depth_core.weights.official_files import OfficialFile, read_official_file
@@ -192,11 +193,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     provenance = {**origin, 'family': model.spec.family, 'part': fit.request.part}
     provenance |= {} if file.entry is None else {'entry': file.entry}
     save_model(output, model, provenance=provenance)
-    sys.stdout.write(f'{output}: {_summary(fit)}{_entry_read(file)}\n')
+    sys.stdout.write(f'{printable(output)}: {printable(_summary(fit) + _entry_read(file))}\n')
     if pose is not None and command.pose_output is not None:
         name, state = pose
         save_pose_network(command.pose_output, name, state, provenance=origin)
-        sys.stdout.write(f'{command.pose_output}: pose network {name}\n')
+        sys.stdout.write(f'{printable(command.pose_output)}: pose network {name}\n')
 
 
 def _pose_network(official: Mapping[str, Tensor], source: Path) -> tuple[str, dict[str, Tensor]]:

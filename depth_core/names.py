@@ -18,6 +18,7 @@ _LONGEST: Final = 6000
 _KEPT_AT_END: Final = 500
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """What Python makes of the bytes of a name that are no UTF-8."""
+_LAID_OUT: Final = '\n\t'
 _INDENTED: Final = re.compile(r'\n(?=  )')
 """Where the messages of this package begin another line."""
 
@@ -52,6 +53,16 @@ def printable_lines(text: object) -> str:
     return '\n'.join(printable(line) for line in _INDENTED.split(said))
 
 
+def printable_output(text: str) -> str:
+    """Return what a command writes, with its line breaks and tabs, and nothing that is obeyed.
+
+    Where a line break may be of a name, `printable` must have been there before.
+    """
+    if text.isprintable():
+        return text
+    return ''.join(mark if mark in _LAID_OUT else _shown(mark) for mark in text)
+
+
 def printable_html(text: object) -> str:
     """Return a name for a page of HTML, also inside a quoted attribute."""
     return html.escape(printable(text), quote=True)
@@ -73,12 +84,15 @@ def show_log(
         stream: None for stderr.
     """
     handler = handler or logging.StreamHandler(stream)
-    handler.setFormatter(_PrintableFormatter(form))
+    handler.setFormatter(PrintableFormatter(form))
     logging.basicConfig(level=level, handlers=[handler])
 
 
-class _PrintableFormatter(logging.Formatter):
+class PrintableFormatter(logging.Formatter):
+    """Shows messages as `printable_lines` has them; a traceback keeps its lines."""
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  the name it has there
+        """Put the line of a message together."""
         record.message = printable_lines(record.message)
         return super().formatMessage(record)
 

@@ -127,8 +127,8 @@ class _Writer:
         self._metric = output.kind.is_metric
         if not self._metric:
             sys.stdout.write(
-                f'{predictor.manifest.name} states {output.kind} depth, not metres: the numbers '
-                'are in its own unit, and no depth PNG is written\n'
+                f'{printable(predictor.manifest.name)} states {output.kind} depth, not metres: '
+                'the numbers are in its own unit, and no depth PNG is written\n'
             )
 
     def predict(self, source: Path, name: str) -> None:

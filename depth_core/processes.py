@@ -11,7 +11,9 @@ import signal
 import sys
 from collections.abc import Iterator
 from types import FrameType
-from typing import BinaryIO, Final, cast
+from typing import BinaryIO, Final, TextIO, cast
+
+from depth_core.names import printable_output
 
 INTERRUPTED: Final = 128 + signal.SIGINT
 """Exit status of a process that was asked to end by Ctrl-C."""
@@ -90,8 +92,52 @@ class _Stream(io.FileIO):
             raise OutputError(error.errno, error.strerror, self.fileno()) from error
 
 
+class _Escaping(io.TextIOWrapper):
+    """Text for a terminal, in which nothing is obeyed but line breaks and tabs."""
+
+    def write(self, text: str, /) -> int:
+        """Write `text` with everything else escaped."""
+        super().write(printable_output(text))
+        return len(text)
+
+    def write_as_it_is(self, text: str) -> int:
+        """Write the text of a table with its colours, whose names are escaped already."""
+        return super().write(text)
+
+
+class _Unescaped(io.TextIOBase):
+    """The same stream for what may move the cursor and set colours."""
+
+    def __init__(self, stream: _Escaping) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # typeshed lets it be set
+        """Of the stream: it decides which frames a table gets."""
+        return self._stream.encoding
+
+    def write(self, text: str, /) -> int:
+        return self._stream.write_as_it_is(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+def unescaped(stream: TextIO) -> TextIO:
+    """The stream as it is without `checked_stream`'s escaping, for what escapes names itself."""
+    return cast('TextIO', _Unescaped(stream)) if isinstance(stream, _Escaping) else stream
+
+
 def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
-    """A stream for `sys`: what it cannot encode is escaped, and its failures are known.
+    """A stream for `sys`: control characters, and what it cannot encode, are escaped.
+
+    Its failures can be told from those of files.
 
     Args:
         stream: What `sys` has; a test may have put something else there.
@@ -112,7 +158,7 @@ def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
     stream.flush()
     raw = _Stream(descriptor, 'w', closefd=False)
     unbuffered = isinstance(stream.buffer, io.RawIOBase)  # as PYTHONUNBUFFERED asks for
-    return io.TextIOWrapper(
+    return _Escaping(
         cast('BinaryIO', raw) if unbuffered else io.BufferedWriter(raw),
         encoding=stream.encoding,
         errors='backslashreplace',

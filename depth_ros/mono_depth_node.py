@@ -30,6 +30,7 @@ from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 
 from depth_core.errors import ConfigError, DepthError, run_command
+from depth_core.names import printable
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
@@ -205,7 +206,7 @@ class MonoDepthNode(StartableNode):
         )
         log = self.get_logger().info
         try:
-            predictor = self._opening.model(lambda text: log(f'{path}: {text}'))
+            predictor = self._opening.model(lambda text: log(printable(f'{path}: {text}')))
         finally:
             if not self._opening.is_running:
                 self._opening = None

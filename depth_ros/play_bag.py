@@ -29,6 +29,7 @@ from rosbags.interfaces import Connection, Qos, QosDurability, QosHistory, QosRe
 from depth_core.data.bag.opener import Bag, RawMessage, open_bag, select_connections
 from depth_core.data.bag.storage import ROS1
 from depth_core.errors import ConfigError, DataError, run_command, unknown_name
+from depth_core.names import printable
 from depth_ros.arguments import CommandParser, not_negative, positive
 from depth_ros.messages.restamp import Restamp, begins_with_header
 from depth_ros.middleware.message_types import find_message_class
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             restamped = {
                 key for key, item in publishers.items() if begins_with_header(item.msg_type)
             }
-            node.get_logger().info(f'plays {len(played)} topics of {options.bag}')
+            node.get_logger().info(f'plays {len(played)} topics of {printable(options.bag)}')
             playback = Playback()
             try:
                 while True:
@@ -145,7 +146,9 @@ def create_publishers(
             publisher = node.create_publisher(message_class, topic, _qos(connection))
         except (DataError, InvalidTopicNameException) as error:
             reason = str(error).partition('\n')[0].rstrip(':')
-            node.get_logger().warning(f'{connection.topic} is not played: {reason}')
+            node.get_logger().warning(
+                f'{printable(connection.topic)} is not played: {printable(reason)}'
+            )
             continue
         publishers[connection.id] = publisher
     if not publishers:

@@ -24,6 +24,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image
 
 from depth_core.errors import DataError, run_command
+from depth_core.names import printable
 from depth_ros.arguments import CommandParser, positive
 from depth_ros.frames.drops import FrameError
 from depth_ros.frames.outputs import (
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         messages = collector.best()
         answer = read(messages)
         for line in described(messages, collector.names):
-            sys.stdout.write(f'{line}\n')
+            sys.stdout.write(f'{printable(line)}\n')
     write(options, answer)
 
 
@@ -175,12 +176,12 @@ def write(options: Namespace, answer: Answered) -> None:
 
     stamp_s = answer.stamp_ns * 1e-9
     draw_answer(answer, title=f'mono_depth, stamp {stamp_s:.3f} s', path=options.output)
-    sys.stdout.write(f'picture: {options.output}\n')
+    sys.stdout.write(f'picture: {printable(options.output)}\n')
     with rerun_file(options.rerun) as add:
         if add is not None:
             add(answer)
     if options.rerun is not None:
-        sys.stdout.write(f'rerun: {options.rerun}\n')
+        sys.stdout.write(f'rerun: {printable(options.rerun)}\n')
 
 
 def _part(values: Any) -> str:  # noqa: ANN401 array

@@ -23,6 +23,7 @@ from depth_core.bench.table import legend, table
 from depth_core.errors import BackendError, ConfigError
 from depth_core.files import check_file_writable, replaced_atomically, write_text_atomically
 from depth_core.focal_options import add_focal_options
+from depth_core.names import printable
 from depth_core.presets import MANIFEST_HELP
 from depth_core.processes import terminated_cleanly
 from depth_core.runtime import Precision
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     machine = describe_machine(tuple(gpus.names))
     rows = choose_rows(model, options)
     heading = _heading(rows.requests[0], options, machine)
-    sys.stdout.write(f'{model}{heading}\n{machine}\n{machine.software}\n')
+    sys.stdout.write(f'{printable(f"{model}{heading}")}\n{machine}\n{machine.software}\n')
     meters, absence = processor_meters()
     absent = [why for why in (absence, gpus.absence) if why]
     plan = Plan(

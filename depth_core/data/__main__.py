@@ -13,7 +13,7 @@ from depth_core.arguments import CommandParser, count
 from depth_core.data.check import Findings, check_dataset, save_sheet
 from depth_core.data.registry import DATASETS, detect_dataset, open_dataset
 from depth_core.errors import ConfigError, DataError, run_command
-from depth_core.names import show_log
+from depth_core.names import printable, show_log
 
 _ACTION = 'check'
 
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.stdout.write(_report(name, options.path, found))
     if found.sheet is not None:
         save_sheet(options.sheet, found.sheet)
-        sys.stdout.write(f'contact sheet  {options.sheet}\n')
+        sys.stdout.write(f'contact sheet  {printable(options.sheet)}\n')
     if not found.is_usable:
         message = f'{options.path} cannot be used as it is: {found.remarks[0]}'
         raise DataError(message)
@@ -66,7 +66,7 @@ def _report(name: str, path: Path, found: Findings) -> str:
             f'extremes       {least:.2f} .. {most:.2f} m',
         ]
     lines += [f'remark         {remark}' for remark in found.remarks]
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(map(printable, lines)) + '\n'
 
 
 def _option(text: str) -> tuple[str, str]:

@@ -14,6 +14,7 @@ import torch
 from depth_core.arguments import CommandParser
 from depth_core.data.rendered import SIZES, RenderSettings, fill
 from depth_core.errors import ConfigError, run_command
+from depth_core.names import printable
 
 
 def _parser() -> CommandParser:
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
 
     stored = fill(options.output, settings, frames=options.frames, progress=report)
-    sys.stdout.write(f'{options.output} holds {stored} samples in complete parts\n')
+    sys.stdout.write(f'{printable(options.output)} holds {stored} samples in complete parts\n')
 
 
 if __name__ == '__main__':

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, get_args
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -57,6 +56,7 @@ from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
+from depth_core.terminal import open_console
 
 _SYNTHETIC: Final = 'synthetic'
 _SYNTHETIC_IMAGES: Final = 100
@@ -164,7 +164,7 @@ def _evaluate(
     predictor: Predictor, dataset: DepthDataset, protocol: Protocol, options: argparse.Namespace
 ) -> Run:
     """Score the data set, with a bar of progress on a terminal."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     with Progress(
         TextColumn('{task.description}'),
         BarColumn(),
@@ -361,7 +361,7 @@ def _print_table(run: Run, page: Path) -> None:
             columns.append(format_metrics(metrics))
     for name, *values in zip(METRIC_NAMES, *columns, strict=True):
         table.add_row(LABELS[name], *values)
-    console = Console()
+    console = open_console()
     console.print(table)
     lines = [describe_options(run), describe_counts(run)]
     if evaluation.class_mean is not None:
@@ -379,7 +379,7 @@ def _print_table(run: Run, page: Path) -> None:
         )
     lines.append(f'Report: {page}')
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.print(line, soft_wrap=True)
 
 
 if __name__ == '__main__':

@@ -21,6 +21,7 @@ from depth_core.export.precision.command import (
 )
 from depth_core.manifest import Manifest, manifest_path
 from depth_core.models.base import DepthModel
+from depth_core.names import printable
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.engine.ahead import build_ahead
 from depth_core.runtime.parity_images import SEED
@@ -88,7 +89,7 @@ def _write_trainable(path: Path, network: DepthModel, provenance: Mapping[str, o
     """
     save_model(path, network, provenance=provenance, half=True)
     return (
-        f'{path}: its weights to start training from, float16 (vectors float32), '
+        f'{printable(path)}: its weights to start training from, float16 (vectors float32), '
         f'{path.stat().st_size / 1e6:.1f} MB\n'
     )
 
@@ -154,8 +155,9 @@ def summary(output: Path, manifest: Manifest) -> str:
     images = taken.batch or 'any number'
     proven = () if parity is None else parity.sizes
     sizes = f', other sizes too ({_listed(proven[1:])} were proven)' if proven else ''
+    name = printable(f'{output}: {manifest.name}')
     lines = [
-        f'{output}: {manifest.name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
+        f'{name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
         f'  takes image uint8 [{images}, {taken.height}, {taken.width}, 3] RGB{sizes}',
         f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g}{unit}',
     ]
@@ -165,7 +167,7 @@ def summary(output: Path, manifest: Manifest) -> str:
             f'{parity.depth_max_rel:.2g} of the depth ({parity.depth_max_abs:.2g}{unit}), sigma '
             f'within {parity.sigma_max_rel:.2g}; allowed {parity.tolerance:g}'
         )
-    lines.append(f'  manifest inside it and in {manifest_path(output)}')
+    lines.append(f'  manifest inside it and in {printable(manifest_path(output))}')
     return '\n'.join(lines) + '\n'
 
 

@@ -15,6 +15,7 @@ from depth_core.files import write_text_atomically
 from depth_core.inspect.draft import adapt_preset, draft_manifest
 from depth_core.inspect.fits import Fit, file_size_mb, presets_for
 from depth_core.manifest import manifest_path, read_manifest
+from depth_core.names import printable, printable_lines
 from depth_core.presets import find
 from depth_core.runtime.graph import TensorInfo
 from depth_core.runtime.onnx_graph import OnnxGraph
@@ -51,11 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.draft is not None:
         write_text_atomically(options.draft, text)
         todo = 'check it' if options.preset else 'fill it in'
-        sys.stderr.write(f'{options.draft} is written: {todo}, and give it as --manifest.\n')
+        sys.stderr.write(
+            f'{printable(options.draft)} is written: {todo}, and give it as --manifest.\n'
+        )
     elif not options.json and not complete and not any(fit.fits for fit in fits):
         sys.stdout.write(
-            f'A manifest to fill in, for {manifest_path(path).name} beside the graph or for '
-            f'--manifest:\n{text}'
+            f'A manifest to fill in, for {printable(manifest_path(path).name)} beside the graph '
+            f'or for --manifest:\n{text}'
         )
 
 
@@ -71,7 +74,8 @@ def describe(path: Path, graph: OnnxGraph) -> str:
     for name in graph.external_files:
         found = 'there' if (path.parent / name).is_file() else 'missing: copy it there too'
         lines.append(f'  weights   {name} beside it, {found}')
-    lines.append(f'  manifest  {_own_manifest(path)}')
+    lines = list(map(printable, lines))
+    lines.append(f'  manifest  {printable_lines(_own_manifest(path))}')
     return '\n'.join(lines)
 
 
@@ -108,7 +112,7 @@ def describe_fits(fits: Sequence[Fit]) -> str:
         nearest = (
             f'  {fit.manifest.name}: {"; ".join(fit.differences)}' for fit in fits[:_NEAREST]
         )
-        return '\n'.join(('No preset fits; the nearest are', *nearest, _ADAPT))
+        return '\n'.join(('No preset fits; the nearest are', *map(printable, nearest), _ADAPT))
     lines = ['Presets that fit by names, ranks, types and sizes, the likeliest first:']
     for fit in fitting:
         graph = fit.manifest.graph
@@ -119,7 +123,7 @@ def describe_fits(fits: Sequence[Fit]) -> str:
         )
     if len({fit.manifest.output.kind for fit in fitting}) > 1:
         lines.append('The same names mean different things in them: choose by the source.')
-    return '\n'.join(lines)
+    return '\n'.join(map(printable, lines))
 
 
 def _content(

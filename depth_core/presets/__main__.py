@@ -13,6 +13,7 @@ from depth_core.arguments import CommandParser
 from depth_core.contracts import DepthKind
 from depth_core.errors import run_command
 from depth_core.manifest import Manifest, read_manifest
+from depth_core.names import printable
 from depth_core.presets.files import find, preset_files
 
 _HEAD: Final = ('name', 'what it is', 'answers', 'camera', 'input', 'licence', 'MB')
@@ -26,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     manifests = {name: read_manifest(path) for name, path in files.items()}
     if options.json:
         content = [_described(files[name], manifest) for name, manifest in manifests.items()]
-        sys.stdout.write(json.dumps(content, indent=2, ensure_ascii=False) + '\n')
+        sys.stdout.write(json.dumps(content, indent=2) + '\n')
     elif options.markdown:
         sys.stdout.write(page(manifests.values()) + '\n')
     elif options.name:
@@ -108,7 +109,7 @@ def _details(path: Path, manifest: Manifest) -> str:
         *(f'  unsure    {one}' for one in graph.unsure),
         f'  manifest  {path}',
     ]
-    return '\n'.join(lines) + '\n'
+    return '\n'.join(map(printable, lines)) + '\n'
 
 
 def _described(path: Path, manifest: Manifest) -> dict[str, Any]:
@@ -124,6 +125,7 @@ def _described(path: Path, manifest: Manifest) -> dict[str, Any]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> str:
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return '\n'.join(
         '  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

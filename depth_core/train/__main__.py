@@ -8,12 +8,12 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.logging import RichHandler
 
 from depth_core.errors import ConfigError, run_command
 from depth_core.names import show_log
 from depth_core.shipped import shipped_file
+from depth_core.terminal import open_console
 from depth_core.train.command_line import parse, values_of
 from depth_core.train.loop import train
 from depth_core.train.run_folder import RunFolder
@@ -76,7 +76,7 @@ def read_settings(
 
 
 def _train(settings: TrainSettings) -> RunFolder:
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     handler = (
         RichHandler(console=console, show_path=False, log_time_format='[%X]')
         if console.is_terminal  # it would wrap the lines of a log file

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Final
 
 from rclpy.executors import SingleThreadedExecutor
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
@@ -27,6 +26,7 @@ from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
 from depth_core.processes import terminated_cleanly
 from depth_core.runtime.backends import AUTO
+from depth_core.terminal import open_console
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import (
     CAMERA,
@@ -235,7 +235,7 @@ class Display:
 
     def __init__(self, options: Namespace) -> None:
         self._options = options
-        self._console = Console()
+        self._console = open_console()
         self._live = Live(console=self._console, auto_refresh=False, transient=True)
         self._shown_s = -math.inf
 

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from depth_core.arguments import CommandParser, count, names, not_negative, positive, whole
@@ -39,6 +38,7 @@ from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
+from depth_core.terminal import open_console
 from depth_ros.evaluate_bag.record import check_record, mcap_file, recorded
 
 _DATA: Final = (
@@ -64,9 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         page = write_report(
             options.output, run, _context(given, options, request), parquet=options.parquet
         )
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = open_console()
     for line in (*_notes(run), *verdict(run), f'Report: {page}'):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     _check_whole(run)
 
 
@@ -87,7 +87,7 @@ def _running(options: Namespace, stack: contextlib.ExitStack) -> tuple[Path, Exe
 
 def _evaluate(options: Namespace, request: BagRequest, kept: Path, execute: Execute) -> Run:
     """Evaluate with a bar of progress on a terminal."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     with Progress(
         TextColumn('{task.description}'),
         BarColumn(),

@@ -18,7 +18,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,8 +31,9 @@ from depth_core.data.bag.writing import STORAGES
 from depth_core.data.kitti.recording import open_recording
 from depth_core.data.kitti.rig import CAMERAS
 from depth_core.errors import run_command
-from depth_core.names import show_log
+from depth_core.names import printable, show_log
 from depth_core.processes import terminated_cleanly
+from depth_core.terminal import open_console
 from depth_ros.arguments import without_ros_arguments
 from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan
 
@@ -74,13 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     elapsed_s = time.monotonic() - started_s
     rate = written / 1e6 / max(elapsed_s, 1e-9)
     sys.stdout.write(
-        f'{options.output}: {len(chosen.events)} measurements on {len(chosen.topics)} topics; '
-        f'wrote {written / 1e6:.1f} MB in {elapsed_s:.2f} s ({rate:.0f} MB/s)\n'
+        f'{printable(options.output)}: {len(chosen.events)} measurements on '
+        f'{len(chosen.topics)} topics; wrote '
+        f'{written / 1e6:.1f} MB in {elapsed_s:.2f} s ({rate:.0f} MB/s)\n'
     )
 
 
 def _progress() -> Progress:
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),

@@ -21,6 +21,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
 
+from depth_core.names import PrintableFormatter
 from depth_core.processes import INTERRUPTED, TERMINATED
 from depth_ros.middleware.executor import LifecycleExecutor
 from depth_ros.middleware.guardian import Guardian, guarded
@@ -122,6 +123,7 @@ class _NodeLog(logging.Handler):
 
     def __init__(self, node: Node) -> None:
         super().__init__(logging.INFO)
+        self.setFormatter(PrintableFormatter())
         self._logger = node.get_logger()
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -20,12 +20,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console
-
 from depth_core.errors import DepthError
 from depth_core.files import scratch_folder, write_text_atomically
 from depth_core.processes import terminated_cleanly
 from depth_core.runtime.backends import AUTO
+from depth_core.terminal import open_console
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.children import children_ended, free_domain_id
 from depth_ros.demo.run import one_machine_environment
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     busy = machine()
     with terminated_cleanly(), scratch_folder('stress') as scratch:
         checks = list(_checks(options, scratch))
-    Console().print(table(checks))
+    open_console().print(table(checks))
     if options.json is not None:
         found = {'machine': busy, 'options': _stated(options), 'checks': as_json(checks)}
         write_text_atomically(options.json, json.dumps(found, indent=2) + '\n')

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
+from rich.table import Table
 
 from depth_core.errors import DataError
 from depth_core.names import printable, printable_html, printable_lines, show_log
+from depth_core.terminal import open_console
 
 
 @pytest.mark.parametrize(
@@ -57,3 +62,49 @@ def test_a_log_shows_names_escaped() -> None:
     finally:
         root.handlers = former
     assert stream.getvalue() == 'a\\n\\x1b[1mb is left out\n'
+
+
+def test_a_stream_of_a_command_obeys_nothing() -> None:
+    script = (
+        'import sys\n'
+        'from depth_core.errors import run_command\n'
+        "run_command(lambda: sys.stdout.write('a\\x1b[2J\\u202e\\r\\tb\\n'))\n"
+    )
+    done = subprocess.run([sys.executable, '-c', script], capture_output=True, check=True)
+    assert done.stdout == b'a\\x1b[2J\\u202e\\r\tb\n'
+
+
+def test_a_table_shows_names_as_they_are_without_markup(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    table = Table(title='[red]\x1b[2J')
+    table.add_column('[b]')
+    table.add_row('[bold]a[/bold]\nb:bug:\x1b]0;x\x07')
+    console = open_console()
+    console.print(table)
+    console.print('[i]Report\x9b[/i]')
+    shown = capsys.readouterr().out
+    for text in (
+        '[red]\\x1b[2J',
+        '[b]',
+        '[bold]a[/bold]\\nb:bug:\\x1b]0;x\\x07',
+        '[i]Report\\x9b',
+    ):
+        assert text in shown
+    assert '\x1b' not in shown
+
+
+def test_a_terminal_still_gets_the_colours_of_a_table() -> None:
+    script = (
+        'import sys\n'
+        'from depth_core.errors import run_command\n'
+        'from depth_core.terminal import open_console\n'
+        "run_command(lambda: open_console().print('a\\x1b[2J', style='red'))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', script],
+        env={**os.environ, 'FORCE_COLOR': '1', 'TERM': 'xterm'},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout == b'\x1b[31ma\\x1b[2J\x1b[0m\n'

@@ -13,13 +13,13 @@ from rosbags.rosbag2 import storage_mcap
 
 _MAGIC: Final = b'\x89MCAP0\r\n'
 _ZSTD: Final[Any] = storage_mcap.__dict__['zstd']
-_GIGABYTE: Final = 1 << 29
+_MANY: Final = 1 << 29
 
 
 @functools.cache
 def _zeros() -> bytes:
     """Half a gigabyte of zeros, packed."""
-    return bytes(_ZSTD.compress(bytes(_GIGABYTE)))
+    return bytes(_ZSTD.compress(bytes(_MANY)))
 
 
 def _string(text: str | bytes) -> bytes:
@@ -42,8 +42,10 @@ def _mcap(
     name: str = 'x_msgs/msg/X',
     topic: str = '/x',
     encoding: str = 'ros2msg',
+    copies: int = 1,
+    listed: int = 1,
 ) -> Callable[[Path], None]:
-    """A recording of one message in one chunk."""
+    """A recording of one message in one chunk, there so many times and listed as often."""
     message = _record(5, struct.pack('<HIQQ', 1, 0, 5, 5) + data)
     size = len(message) if stated is None else stated
     content = _ZSTD.compress(message) if packed is None else packed
@@ -55,13 +57,17 @@ def _mcap(
         + struct.pack('<Q', len(content))
         + content,
     )
-    index = _record(
-        8,
-        struct.pack('<QQQQ', 5, 5, len(head), len(chunk))
-        + _string(struct.pack('<HQ', 1, len(head) + len(chunk)))
-        + struct.pack('<Q', 0)
-        + _string(compression)
-        + struct.pack('<QQ', len(content), size),
+    places = [len(head) + number * len(chunk) for number in range(copies)] * listed
+    index = b''.join(
+        _record(
+            8,
+            struct.pack('<QQQQ', 5, 5, place, len(chunk))
+            + _string(struct.pack('<HQ', 1, place - 31))  # one message in its index
+            + struct.pack('<Q', 0)
+            + _string(compression)
+            + struct.pack('<QQ', len(content), size),
+        )
+        for place in places
     )
     schema = _record(
         3, struct.pack('<H', 1) + _string(name) + _string(encoding) + _string(definition)
@@ -73,10 +79,10 @@ def _mcap(
         0x0B, struct.pack('<QHIIIIQQ', 1, 1, 1, 0, 0, 1, 5, 5) + _string(struct.pack('<HQ', 1, 1))
     )
     summary = schema + channel + index + statistics
-    foot = _record(2, struct.pack('<QQI', len(head) + len(chunk), 0, 0)) + _MAGIC
+    foot = _record(2, struct.pack('<QQI', len(head) + copies * len(chunk), 0, 0)) + _MAGIC
 
     def make(path: Path) -> None:
-        path.write_bytes(head + chunk + summary + foot)
+        path.write_bytes(head + chunk * copies + summary + foot)
 
     return make
 
@@ -104,7 +110,7 @@ def _metadata(text: str) -> Callable[[Path], None]:
 
 
 def _file_bomb(path: Path) -> None:
-    """A folder whose storage file is compressed as a whole, from a gigabyte of zeros."""
+    """A folder whose storage file is compressed as a whole, from half a gigabyte of zeros."""
     path.mkdir()
     (path / 'bag.mcap.zstd').write_bytes(_zeros())
     text = """rosbag2_bagfile_information:
@@ -138,16 +144,17 @@ _LAUGHS: Final = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
     f'{new}: &{new} [{", ".join([f"*{old}"] * 9)}]\n'
     for old, new in zip('abcdefghi', 'bcdefghij', strict=True)
 )
-_IMAGE: Final = 'sensor_msgs/msg/Image'
 
 BAGS: Final[Mapping[str, Callable[[Path], None]]] = {
     'zeros.mcap': _zero_file,
-    'bomb.mcap': _bomb(_GIGABYTE),
+    'bomb.mcap': _bomb(_MANY),
     'stated_small.mcap': _bomb(100),
     'stated_huge.mcap': _mcap(stated=1 << 62),
     'no_zstd.mcap': _mcap(packed=b'hello'),
     'other_compression.mcap': _mcap(compression='\x1b[2J\n'),
     'no_lz4.mcap': _mcap(compression='lz4', packed=b'hello'),
+    'chunk_in_chunk.mcap': _mcap(data=bytes(8 << 20), definition='uint8[] a', listed=2000),
+    'chunks_of_one_time.mcap': _mcap(data=bytes(60 << 20), definition='uint8[] a', copies=10),
     'thousands_of_fields.mcap': _mcap(
         definition='\n'.join(f'uint8 a{number}' for number in range(20_000))
     ),

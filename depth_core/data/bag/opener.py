@@ -19,9 +19,11 @@ from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Reader1
 from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2.reader import DirectoryReader
+from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from depth_core.data.bag.chunks import ChunkError, check_chunks
 from depth_core.data.bag.definitions import refuse_large, refuse_long
 from depth_core.data.bag.storage import (
     METADATA,
@@ -195,6 +197,7 @@ def _opened(storage: Path) -> Reader1 | Reader2:
     try:
         reader = Reader1(storage) if storage.suffix.lower() == ROS1 else Reader2(storage)
         reader.open()
+        _check_parts(reader)
     except Exception as error:
         # The readers let errors of YAML, SQLite, MCAP and zstd through as they come.
         parts = [path for path in files_of(storage) if path.suffix in STORAGES]
@@ -204,6 +207,25 @@ def _opened(storage: Path) -> Reader1 | Reader2:
     if isinstance(reader, Reader2) and isinstance(reader.storage, DirectoryReader):
         _describe_parts(reader.storage)
     return reader
+
+
+def _check_parts(reader: Reader1 | Reader2) -> None:
+    """Refuse an index that makes much of a small file, and close the reader.
+
+    Raises:
+        ChunkError: As said.
+    """
+    if isinstance(reader, Reader1):
+        return
+    folder = reader.storage
+    parts = folder.storages if isinstance(folder, DirectoryReader) else [folder]
+    try:
+        for part in parts:
+            if isinstance(part, McapReader):
+                check_chunks(part.chunks)
+    except ChunkError:
+        reader.close()
+        raise
 
 
 def _describe_parts(folder: DirectoryReader) -> None:

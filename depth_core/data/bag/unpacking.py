@@ -30,6 +30,8 @@ MOST_BYTES: Final = 256 << 20
 """Of a chunk or a message: the largest image takes 183 MB."""
 MOST_RATIO: Final = 2000
 """Of a whole storage file and what it unpacks to; images without anything in them reach 1000."""
+_STEP_BYTES: Final = 16 << 20
+"""What is unpacked at a time: a bound is noticed before more than it was taken."""
 _SPARE_BYTES: Final = 64 << 20
 """A small file may unpack to this, whatever its ratio."""
 
@@ -46,6 +48,10 @@ class _Decompressor(Protocol):
     @property
     def unused_data(self) -> bytes:
         """What stood behind it."""
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether nothing more comes of what it was given."""
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:
         """Unpack up to `max_length` bytes."""
@@ -65,7 +71,13 @@ def bound_rosbags() -> None:
 
 
 def _of_chunk(make: Callable[[], _Decompressor]) -> Callable[[bytes, int], bytes]:
-    return lambda data, size: _unpacked(make, data, min(size, MOST_BYTES))
+    def unpacked(data: bytes, size: int) -> bytes:
+        if size > MOST_BYTES:
+            message = f'a chunk of it states {size} bytes, and {MOST_BYTES} are read'
+            raise UnpackingError(message)
+        return _unpacked(make, data, size)
+
+    return unpacked
 
 
 def _of_any_size(make: Callable[[], _Decompressor]) -> Callable[[bytes], bytes]:
@@ -79,18 +91,21 @@ def _unpacked(make: Callable[[], _Decompressor], data: bytes, most_bytes: int) -
         UnpackingError: They become more than `most_bytes`.
     """
     parts: list[bytes] = []
-    size = 0
+    left = most_bytes
     while data:
         unpacker = make()
-        part = unpacker.decompress(data, max_length=most_bytes + 1 - size)
-        size += len(part)
-        parts.append(part)
-        if size > most_bytes:
-            message = f'{len(data)} bytes of it unpack to more than the {most_bytes} it may hold'
-            raise UnpackingError(message)
-        if not unpacker.eof:
-            message = 'a compressed part of it is cut off'
-            raise UnpackingError(message)
+        given = data
+        while not unpacker.eof:
+            part = unpacker.decompress(given, max_length=min(left + 1, _STEP_BYTES))
+            given = b''
+            left -= len(part)
+            parts.append(part)
+            if left < 0:
+                message = f'a part of it unpacks to more than the {most_bytes} bytes it may hold'
+                raise UnpackingError(message)
+            if not part and not unpacker.eof and unpacker.needs_input:
+                message = 'a compressed part of it is cut off'
+                raise UnpackingError(message)
         data = unpacker.unused_data or b''
     return b''.join(parts)
 

@@ -14,6 +14,7 @@ from depth_core.export.precision.make import Fp16Method, PrecisionRequest, write
 from depth_core.export.precision.measure import DEFAULT_LIMITS, Limits
 from depth_core.manifest import ErrorSpread, Manifest
 from depth_core.metrics import PROTOCOLS
+from depth_core.names import printable
 
 _ANY: Final = ('calibration', 'max_error', 'truth', 'protocol')
 
@@ -95,8 +96,9 @@ def describe(path: Path, manifest: Manifest) -> str:
     """Say in a few lines what the file at `path` costs, from its manifest."""
     error = manifest.precision_error
     target = f' for {manifest.precision_target}' if manifest.precision_target else ''
-    lines = [f'{path}: {manifest.precision}{target}, {path.stat().st_size / 1e6:.1f} MB']
-    lines.append(f'  calibrated on {manifest.calibration}')
+    size = f'{path.stat().st_size / 1e6:.1f} MB'
+    lines = [printable(f'{path}: {manifest.precision}{target}, {size}')]
+    lines.append(f'  calibrated on {printable(manifest.calibration)}')
     if error is not None:
         lines.append(f'  against {error.reference} on {error.images}, by {error.method}:')
         lines.append(

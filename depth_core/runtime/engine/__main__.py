@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from depth_core.arguments import CommandParser, count, not_negative
 from depth_core.errors import BackendError, ConfigError, DepthError, run_command, unknown_name
+from depth_core.names import printable, printable_lines
 from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime.backends import default_chain
 from depth_core.runtime.backends.compiled_files import delete_compiled
@@ -63,15 +64,15 @@ def list_engines(arguments: Sequence[str]) -> None:
     cache = EngineCache(options.cache_dir)
     entries = cache.entries()
     if not entries:
-        sys.stdout.write(f'{cache.folder} holds no engine.\n')
+        sys.stdout.write(f'{printable(cache.folder)} holds no engine.\n')
         return
-    rows = [_COLUMNS, *map(_row, entries)]
+    rows = [_COLUMNS, *(tuple(map(printable, _row(entry))) for entry in entries)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         sys.stdout.write('  '.join(cells).rstrip() + '\n')
     total = sum(entry.size for entry in entries)
-    sys.stdout.write(f'{len(entries)} in {cache.folder}, {total / 1e6:.1f} MB\n')
+    sys.stdout.write(f'{len(entries)} in {printable(cache.folder)}, {total / 1e6:.1f} MB\n')
 
 
 def verify(arguments: Sequence[str]) -> None:
@@ -81,7 +82,8 @@ def verify(arguments: Sequence[str]) -> None:
     cache = EngineCache(options.cache_dir)
     results = cache.verify(_Opener().complaint)
     for stem, complaint in results.items():
-        sys.stdout.write(f'{stem}: {"as it was written" if complaint is None else complaint}\n')
+        found = 'as it was written' if complaint is None else printable_lines(complaint)
+        sys.stdout.write(f'{printable(stem)}: {found}\n')
     wrong = sum(complaint is not None for complaint in results.values())
     if wrong:
         message = (
@@ -89,7 +91,7 @@ def verify(arguments: Sequence[str]) -> None:
             f'again when it is needed, or delete it with {_PROGRAM} clear.'
         )
         raise BackendError(message)
-    sys.stdout.write(f'{len(results)} engines in {cache.folder}, none damaged\n')
+    sys.stdout.write(f'{len(results)} engines in {printable(cache.folder)}, none damaged\n')
 
 
 def clear(arguments: Sequence[str]) -> None:
@@ -121,7 +123,9 @@ def clear(arguments: Sequence[str]) -> None:
             f'{files} files that other runtimes compiled deleted, {size / 1e6:.1f} MB\n'
         )
     for entry in left:
-        sys.stdout.write(f'in use, and left: {_row(entry)[0]} ({entry.stem})\n')
+        sys.stdout.write(
+            f'in use, and left: {printable(_row(entry)[0])} ({printable(entry.stem)})\n'
+        )
 
 
 COMMANDS: Final[Mapping[str, Callable[[Sequence[str]], None]]] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from depth_core.errors import BackendError
+from depth_core.names import printable
 from depth_core.runtime.backends.base import BackendRequest, Precision
 from depth_core.runtime.engine.api import load_tensorrt
 from depth_core.runtime.engine.options import BuildProgress, EngineOptions, Flavour
@@ -72,8 +73,8 @@ def build_ahead(
     engine = open_engine(request, flavour or _installed_flavour()).engine
     engine.check_kept()
     return (
-        f'{model}: {precision} engine {engine.key[:12]} of {engine.tensorrt} for {engine.gpu}, '
-        f'ready after {time.monotonic() - start:.1f} s\n  {engine.agreement}\n'
+        f'{printable(model)}: {precision} engine {engine.key[:12]} of {engine.tensorrt} '
+        f'for {engine.gpu}, ready after {time.monotonic() - start:.1f} s\n  {engine.agreement}\n'
     )
 
 

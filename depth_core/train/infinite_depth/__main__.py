@@ -10,12 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 
 from depth_core.arguments import CommandParser, positive, whole
 from depth_core.errors import ConfigError, run_command, unknown_name
 from depth_core.names import show_log
+from depth_core.terminal import open_console
 from depth_core.train.command_line import explain, parse
 from depth_core.train.infinite_depth.holes import HoleSettings
 from depth_core.train.infinite_depth.stages import InfiniteDepthResult, train_infinite_depth
@@ -28,7 +28,7 @@ _OF_HOLES: Final = '--hole'
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, those of the process when None."""
-    console = Console(stderr=True)
+    console = open_console(stderr=True)
     show_log(logging.WARNING)
     logging.getLogger('depth_core').setLevel(logging.INFO)
     holes, rest = read_holes(sys.argv[1:] if arguments is None else arguments)
@@ -83,7 +83,7 @@ def read_holes(arguments: Sequence[str]) -> tuple[HoleSettings, list[str]]:
 
 
 def _print(result: InfiniteDepthResult) -> None:
-    console = Console()
+    console = open_console()
     dropped = sum(not verdict.kept for verdict in result.verdicts)
     table = Table(title=f'{dropped} of {len(result.verdicts)} frames dropped: {result.frames}')
     for column in ('', 'AbsRel', *(f'{key}, moving with the camera' for key in _MOVING)):
@@ -95,7 +95,7 @@ def _print(result: InfiniteDepthResult) -> None:
             values = (mean.get('abs_rel'), *(moving.get(key) for key in _MOVING))
             table.add_row(name, *('-' if item is None else f'{item:.3f}' for item in values))
     console.print(table)
-    console.print(f'Network: {result.second.last}', highlight=False, soft_wrap=True)
+    console.print(f'Network: {result.second.last}', soft_wrap=True)
 
 
 if __name__ == '__main__':
