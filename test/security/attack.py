@@ -113,7 +113,7 @@ def _opened_by_child(names: Sequence[str], folder: Path) -> list[Outcome]:
         said = f'exit {done.returncode}: {done.stderr.decode(errors="replace")[-500:]}'
         outcomes.append(
             Outcome(
-                format_, name, 'died', said, is_ours=False, seconds=0.0, peak_bytes=0, kept_share=0.0
+                format_, name, 'died', said, is_ours=False, seconds=0, peak_bytes=0, kept_share=0
             )
         )
     return outcomes

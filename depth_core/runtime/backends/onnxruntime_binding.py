@@ -15,7 +15,8 @@ from depth_core.errors import BackendError
 from depth_core.runtime.backends.base import is_same_memory
 
 FIRST_ANSWER_S: Final = 120.0
-"""What the first answer may take, also on a small processor; a loop in a graph may never end."""
+"""What the first answer may take for each image, also on a small processor; a loop may never end.
+"""
 
 _SILENT: Final = 4
 
@@ -59,9 +60,11 @@ class Binding:
         return self._answers
 
     def _first_of_a_shape(self, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        images = max(len(array) if array.ndim else 1 for array in inputs.values())
+        limit_s = FIRST_ANSWER_S * max(images, 1)
         answers = [
             np.ascontiguousarray(answer)
-            for answer in _run_within(FIRST_ANSWER_S, self._session, self._output_names, inputs)
+            for answer in _run_within(limit_s, self._session, self._output_names, inputs)
         ]
         self._shapes = {name: array.shape for name, array in inputs.items()}
         self._arrays, self._inputs = {}, {}

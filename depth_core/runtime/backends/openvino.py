@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import mmap
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -29,8 +30,10 @@ from depth_core.runtime.graph import TensorInfo, check_graph, input_shape, plane
 from depth_core.runtime.weights_beside import refuse_missing_weights
 
 _CPU: Final = 'CPU'
-_LOOP: Final = b'\x22\x04Loop'
-"""The type of a node, field 4 of NodeProto, as it lies in the file."""
+_LOOP: Final = b'Loop'
+_TYPE_OF_NODE: Final = re.compile(rb'\x22(\x04|\x84\x80*\x00)\Z')
+"""What stands before the type of a node in a file: field 4 of NodeProto, and four bytes long."""
+_LONGEST_PREFIX: Final = 11
 
 _PRECISIONS: Final[dict[Precision, tuple[str, str]]] = {
     'fp32': ('f32', 'FP32'),
@@ -139,6 +142,11 @@ def _refuse_loops(path: Path) -> None:
         return
     with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         found = content.find(_LOOP)
+        while found >= 0:
+            before = content[max(found - _LONGEST_PREFIX, 0) : found]
+            if _TYPE_OF_NODE.search(before):
+                break
+            found = content.find(_LOOP, found + 1)
     if found >= 0:
         message = (
             'the graph holds a Loop, which openvino cannot be stopped in where it does not end; '
