@@ -23,10 +23,17 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / 'docs' / 'licences.md'
 _LONGEST: Final = 60
 """Characters of a licence; some packages put the whole text there."""
+_TEXTS: Final = {
+    'Apache-2.0': 'Apache License Version 2.0',
+    'MIT': 'Permission is hereby granted, free of charge, to any person obtaining a copy',
+    'BSD-3-Clause': 'Neither the name of',
+}
+"""Words by which the text of a licence is known, where nothing else says which it is."""
 _HEAD: Final = """# Licences of what is installed
 
-Made by `python -m test.packaging.licences` (`make docs`) from what each package states. The extras
-are those that lead to it, directly or through others. Nothing of these packages is part of ours.
+Made by `python -m test.packaging.licences` (`make docs`) from what each package states in its
+metadata, in its package.xml, or by the text of a licence. The extras are those that lead to it,
+directly or through others. Nothing of these packages is part of ours.
 
 | package | licence | by |
 |---|---|---|
@@ -71,16 +78,48 @@ def page() -> str:
 
 
 def licence(name: str) -> str:
-    """What an installed package says of its licence."""
-    about = cast('Message', metadata.metadata(name))
+    """What an installed package says of its licence: in its metadata, or in the files with it."""
+    package = metadata.distribution(name)
+    about = cast('Message', package.metadata)
     classified = [
         line.rpartition(' :: ')[2]
         for line in about.get_all('Classifier') or ()
-        if line.startswith('License ::')
+        if line.startswith('License :: ') and not line.endswith(' :: OSI Approved')
     ]
     lines = (about.get('License') or '').strip().splitlines()
-    stated = about.get('License-Expression') or ', '.join(classified) or ''.join(lines[:1])
+    stated = (
+        about.get('License-Expression')
+        or ', '.join(classified)
+        or ''.join(lines[:1])
+        or _of_manifest(package)
+        or texts_of(package)
+    )
     return re.sub(r'[|\s]+', ' ', stated)[:_LONGEST] or 'not stated'
+
+
+def _of_manifest(package: metadata.Distribution) -> str:
+    """What the package.xml says that comes with a package of ROS."""
+    stated = []
+    for path in _files(package, r'(^|/)package\.xml$'):
+        stated += re.findall(r'<license[^>]*>([^<]+)</license>', path.read_text(encoding='utf-8'))
+    return ', '.join(dict.fromkeys(stated))
+
+
+def texts_of(package: metadata.Distribution) -> str:
+    """The licences whose texts come with a package, but for those of what it carries in it."""
+    stated = []
+    own = r'(^|/)[^/]*\.dist-info/(licenses/)?(LICEN[CS]E|COPYING)[^/]*$'
+    for path in _files(package, own):
+        text = ' '.join(path.read_text(encoding='utf-8', errors='replace').split())
+        stated += [name for name, words in _TEXTS.items() if words in text]
+    return ', '.join(dict.fromkeys(stated))
+
+
+def _files(package: metadata.Distribution, pattern: str) -> list[Path]:
+    found = [file for file in package.files or () if re.search(pattern, str(file))]
+    nested = [file for file in found if '_vendor/' not in str(file)]
+    paths = (Path(str(package.locate_file(file))) for file in nested)
+    return [path for path in paths if path.is_file()]
 
 
 def _extras(known: Sequence[Requirement]) -> list[str]:
