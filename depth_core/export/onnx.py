@@ -128,7 +128,7 @@ def export_onnx(
     if tolerance is None:
         tolerance = ROUNDED_TOLERANCE if half_weights else TOLERANCE
     reference = _Reference(model, manifest)
-    with replaced_together(output) as folder:
+    with replaced_together(output, after=[manifest_path(output).name]) as folder:
         path = folder / output.name
         write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
         graph = traced(reference.graph, manifest, free_size=free_size)

@@ -10,7 +10,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -63,14 +63,17 @@ def replaced_atomically(path: Path, *, mode: int | None = None) -> Iterator[Path
 
 
 @contextlib.contextmanager
-def replaced_together(path: Path) -> Iterator[Path]:
+def replaced_together(path: Path, *, after: Collection[str] = ()) -> Iterator[Path]:
     """Give a temporary folder beside `path`; move what is in it there on a clean exit.
 
     For a file that others belong to and that names them: they are in their place before it is.
+    A process that is killed between two of these moves leaves the former file of that name.
 
     Args:
-        path: Where the file of this name in the folder goes to, as the last one. Missing parent
-            folders are made; a file whose name is a symbolic link there goes to what it names.
+        path: Where the file of this name in the folder goes to. Missing parent folders are made;
+            a file whose name is a symbolic link there goes to what it names.
+        after: Names of copies of what is in that file, which are moved after it: one of them
+            beside the former file would be taken for its own.
 
     Yields:
         The folder, on the same file system; files in it have their final names.
@@ -82,7 +85,10 @@ def replaced_together(path: Path) -> Iterator[Path]:
     _target(path, stat.S_IFREG)
     with _written(path), unfinished_folder(path.parent, path.name) as folder:
         yield folder
-        files = sorted(folder.iterdir(), key=lambda file: file.name == path.name)
+        files = sorted(
+            folder.iterdir(),
+            key=lambda file: (file.name in after, file.name == path.name, file.name),
+        )
         targets = [_target(path.with_name(file.name), stat.S_IFREG) for file in files]
         for file in files:
             _sync(file)

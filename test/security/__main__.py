@@ -15,8 +15,9 @@ from pathlib import Path
 from depth_core.arguments import CommandParser, whole
 from depth_core.errors import DepthError, run_command
 from test.security.attack import Outcome, attack, summary
-from test.security.hostile import CASES
-from test.security.kills import COMMANDS, Kill, trials
+from test.security.commands import COMMANDS
+from test.security.hostile import CASES, FORMATS
+from test.security.kills import Kill, trials
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -28,16 +29,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = CommandParser(prog='test.security', description='Attack the package.')
     parser.add_argument('--kills', type=whole, default=30, help='kills of each command')
     parser.add_argument('--seed', type=int, default=0, help='of the times of the kills')
+    parser.add_argument(
+        '--commands', nargs='+', choices=[one.name for one in COMMANDS], help='those to kill; all'
+    )
+    parser.add_argument('--formats', nargs='+', choices=FORMATS, help='of hostile files; all')
     parser.add_argument('--inputs', type=whole, default=1, help='0 leaves hostile files out')
     options = parser.parse_command(arguments)
     faults: list[str] = []
     with tempfile.TemporaryDirectory() as scratch:
         if options.inputs:
-            outcomes = attack(CASES, Path(scratch) / 'inputs')
-            sys.stdout.write(f'{summary(outcomes)}\n')
-            faults += [f'{one.name}: {fault}' for one in outcomes for fault in one.faults]
+            outcomes: list[Outcome] = []
+            for name in options.formats or FORMATS:
+                cases = [case for case in CASES if case.format == name]
+                of_format = attack(cases, Path(scratch) / 'inputs')
+                outcomes += of_format
+                sys.stdout.write(f'{summary(of_format)}\n')
+                sys.stdout.flush()
+                faults += [f'{one.name}: {fault}' for one in of_format for fault in one.faults]
             sys.stdout.write(f'{len(outcomes)} inputs tried, {_good(outcomes)} survived\n')
-        for command in COMMANDS if options.kills else ():
+        chosen = [one for one in COMMANDS if one.name in (options.commands or [one.name])]
+        for command in chosen if options.kills else ():
             killed = trials(
                 command, Path(scratch) / 'kills', count=options.kills, seed=options.seed
             )

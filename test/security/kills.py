@@ -22,8 +22,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 
+from depth_core.data.bag.opener import open_bag
 from depth_core.manifest import read_manifest
-from test.standin import write_standin_onnx
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
@@ -117,6 +117,12 @@ def _checkpoint(path: Path) -> object:
     return read_checkpoint(path)
 
 
+def _recording(path: Path) -> None:
+    with open_bag(path) as bag:
+        for message in bag.messages(bag.connections):
+            bag.decode(message)
+
+
 def _picture(path: Path) -> None:
     if cv2.imread(str(path), cv2.IMREAD_UNCHANGED) is None:
         message = 'no picture'
@@ -127,6 +133,7 @@ _WHOLE: Final[Mapping[str, Callable[[Path], object]]] = {
     '.ckpt': _checkpoint,
     '.html': lambda path: path.read_text(encoding='utf-8').rindex('</html>'),
     '.jpg': _picture,
+    '.mcap': _recording,
     '.json': lambda path: json.loads(path.read_text(encoding='utf-8')),
     '.npy': np.load,
     '.npz': np.load,
@@ -189,46 +196,3 @@ def _environment(folder: Path) -> dict[str, Any]:
     scratch = folder / '.scratch'
     scratch.mkdir(exist_ok=True)
     return {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'TMPDIR': str(scratch)}
-
-
-def _images(folder: Path) -> None:
-    write_standin_onnx(folder / 'model.onnx')
-    (folder / 'images').mkdir()
-    for number in range(20):
-        plane = np.full((240, 320, 3), number, np.uint8)
-        cv2.imwrite(str(folder / 'images' / f'{number}.png'), plane)
-
-
-def _resumed(folder: Path) -> list[str]:
-    """Training that goes on where a killed one stopped."""
-    there = (folder / 'run' / 'checkpoints' / 'last.ckpt').exists()
-    return [*_TRAIN, *(('--trainer.resume', 'last') if there else ())]
-
-
-_TRAIN: Final = (
-    *('depth_core.train', '--config', str(REPOSITORY / 'config/train/densedepth_synthetic.yaml')),
-    *('--model.name', 'densedepth_small', '--model.options.encoder_weights', 'none'),
-    *('--data.height', '64', '--data.width', '96', '--data.workers', '1'),
-    *('--trainer.batch_size', '2', '--trainer.max_steps', '40', '--trainer.accelerator', 'cpu'),
-    *('--trainer.checkpoint_every_steps', '4', '--trainer.validate_every_steps', '20'),
-    *('--trainer.run_dir', 'run'),
-)
-
-PREDICT: Final = Command(
-    name='predict',
-    prepare=_images,
-    arguments=lambda _: ('depth_core.predict', '--model', 'model.onnx', 'images'),
-)
-COMMANDS: Final = (
-    PREDICT,
-    Command(
-        name='evaluate',
-        prepare=_images,
-        arguments=lambda _: (
-            *('depth_core.evaluate', '--onnx', 'model.onnx', '--data', 'synthetic'),
-            *('--limit', '3', '--height', '64', '--width', '96', '--protocol', 'none'),
-            *('--output', 'report'),
-        ),
-    ),
-    Command(name='train', arguments=_resumed),
-)

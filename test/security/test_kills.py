@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from test.security.kills import PREDICT, Command, half, trials
+from test.security.commands import PREDICT
+from test.security.kills import Command, half, trials
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the kernel lists the processes')
 

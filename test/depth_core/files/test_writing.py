@@ -87,6 +87,47 @@ def test_files_that_belong_together_come_together_or_not_at_all(tmp_path: Path) 
     assert names(tmp_path) == ['graph.data', 'graph.onnx']
 
 
+_KILLED = """
+import os, pathlib, signal, sys
+from depth_core.files import replaced_together
+
+left = int(sys.argv[1])
+rename = os.replace
+
+def replace(one, other):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    rename(one, other)
+
+pathlib.Path.replace = replace
+with replaced_together(pathlib.Path('graph.onnx'), after=['graph.json']) as folder:
+    for name in ('graph.json', 'graph.onnx', 'graph.answers.npz', 'graph.new.data'):
+        (folder / name).write_text('new')
+"""
+
+
+@pytest.mark.parametrize('moves', range(5))
+def test_a_kill_between_two_moves_leaves_no_description_of_another_file(
+    moves: int, tmp_path: Path
+) -> None:
+    for name in ('graph.json', 'graph.onnx', 'graph.answers.npz'):
+        (tmp_path / name).write_text('former')
+    command = [sys.executable, '-c', _KILLED, str(moves)]
+    environment = {**os.environ, 'PYTHONPATH': str(Path(__file__).resolve().parents[3])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == (0 if moves == 4 else -signal.SIGKILL)
+    found = {name: (tmp_path / name).read_text() for name in ('graph.json', 'graph.onnx')}
+    # What the graph names is there before it is; what tells of it comes when it is there.
+    assert found['graph.onnx'] == ('new' if moves >= 3 else 'former')
+    assert found['graph.json'] == ('new' if moves == 4 else 'former')
+    assert (tmp_path / 'graph.new.data').exists() == (moves >= 2)
+    subprocess.run([*command[:3], '9'], cwd=tmp_path, env=environment, check=True)
+    assert {path.read_text() for path in tmp_path.glob('graph.*')} == {'new'}
+    assert not list(tmp_path.glob('.*'))
+
+
 @pytest.mark.parametrize('how', ['replaced_atomically', 'replaced_together', 'replaced_folder'])
 def test_a_killed_process_leaves_the_former_content_and_the_next_one_sweeps(
     how: str, tmp_path: Path
