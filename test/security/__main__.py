@@ -18,6 +18,7 @@ from test.security.attack import Outcome, attack, summary
 from test.security.commands import COMMANDS
 from test.security.hostile import CASES, FORMATS
 from test.security.kills import Kill, trials
+from test.security.signals import PARENTS, STATUS, ended
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,6 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 for one in killed
                 for fault in one.faults
             ]
+        for parent in PARENTS if options.kills else ():
+            if parent.command.name not in (options.commands or [parent.command.name]):
+                continue
+            for number in STATUS:
+                folder = Path(scratch) / 'signals' / f'{parent.command.name}_{number.name}'
+                one = ended(parent, folder, number)
+                survived = 'survived' if not one.faults else 'FAILED'
+                sys.stdout.write(f'{one.command}: ended with its children: {survived}\n')
+                sys.stdout.flush()
+                faults += [f'{one.command}: {fault}' for fault in one.faults]
     if faults:
         message = f'{len(faults)} faults:\n  ' + '\n  '.join(faults)
         raise DepthError(message)

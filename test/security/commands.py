@@ -13,6 +13,7 @@ import torch
 from depth_core.models import create_model
 from depth_core.models.zoedepth.keys import official_key
 from depth_core.weights.checkpoint import save_model
+from test.depth_ros.bags import write_bag
 from test.depth_ros.kitti_drive import write_drive
 from test.security.kills import REPOSITORY, Command
 from test.standin import write_standin_onnx
@@ -38,10 +39,10 @@ def _images(folder: Path) -> None:
 def _resumed(folder: Path) -> list[str]:
     """Training that goes on where a killed one stopped."""
     there = (folder / 'run' / 'checkpoints' / 'last.ckpt').exists()
-    return [*_TRAIN, *(('--trainer.resume', 'last') if there else ())]
+    return [*TRAIN, *(('--trainer.resume', 'last') if there else ())]
 
 
-_TRAIN: Final = (
+TRAIN: Final = (
     *('depth_core.train', '--config', str(REPOSITORY / 'config/train/densedepth_synthetic.yaml')),
     *('--model.name', 'densedepth_small', '--model.options.encoder_weights', 'none'),
     *('--data.height', '64', '--data.width', '96', '--data.workers', '1'),
@@ -76,6 +77,13 @@ def _drive(folder: Path) -> None:
     write_drive(folder / 'kitti', cameras=(2,))
 
 
+def _recorded(folder: Path) -> None:
+    write_standin_onnx(folder / 'model.onnx')
+    write_bag(
+        folder / 'street', frames=40, lidar_depth_m=lambda _: np.full((64, 96), 5.0, np.float32)
+    )
+
+
 def _bag(folder: Path) -> list[str]:
     """Converting to a new folder: one that is there is whole, and is left alone."""
     number = len(list(folder.glob('bag*')))
@@ -91,6 +99,10 @@ PREDICT: Final = Command(
 _EVALUATE: Final = (
     *('depth_core.evaluate', '--onnx', 'model.onnx', '--data', 'synthetic'),
     *('--height', '64', '--width', '96', '--protocol', 'none', '--output', 'report'),
+)
+_EVALUATE_BAG: Final = (
+    *('depth_ros.evaluate_bag', 'street', '--model', 'model.onnx', '--backend', 'onnxruntime'),
+    *('--protocol', 'none', '--output', 'report', '--workers', '2', '--part_frames', '5'),
 )
 _TINY_OPTIONS: Final = tuple(f'--{key}={value}'.replace("'", '"') for key, value in _TINY.items())
 COMMANDS: Final = (
@@ -126,5 +138,6 @@ COMMANDS: Final = (
             *('--frames', '20', '--rounds', '2', '--starts', '0', '--output', 'bench.json'),
         ),
     ),
+    Command(name='evaluate_bag', prepare=_recorded, arguments=lambda _: _EVALUATE_BAG),
     Command(name='kitti_to_bag', prepare=_drive, arguments=_bag),
 )

@@ -27,7 +27,7 @@ from depth_core.manifest import read_manifest
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
-_GONE_S: Final = 60.0
+GONE_S: Final = 60.0
 """For the children of a killed command to go, on a busy machine; the kernel takes milliseconds."""
 _EARLIEST: Final = 0.1
 """Of the time of a run: before that Python still starts."""
@@ -59,7 +59,7 @@ def trials(command: Command, folder: Path, *, count: int, seed: int) -> list[Kil
     """Kill `command` so many times, each time in a new folder."""
     whole = folder / command.name / 'whole'
     begun = time.monotonic()
-    _prepared(command, whole)
+    prepared(command, whole)
     status, said = _run(command, whole)
     if status:
         return [Kill(command=command.name, at_s=0.0, finished=True, faults=[said])]
@@ -73,11 +73,11 @@ def trials(command: Command, folder: Path, *, count: int, seed: int) -> list[Kil
 
 
 def _killed(command: Command, folder: Path, at_s: float) -> Kill:
-    _prepared(command, folder)
+    prepared(command, folder)
     with subprocess.Popen(
         [sys.executable, '-m', *command.arguments(folder)],
         cwd=folder,
-        env=_environment(folder),
+        env=environment_in(folder),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
@@ -88,16 +88,19 @@ def _killed(command: Command, folder: Path, at_s: float) -> Kill:
         except subprocess.TimeoutExpired:
             finished = False
             process.send_signal(signal.SIGKILL)
-    faults = [f'{path}: {why}' for path in _files(folder) if (why := half(path))]
+    faults = half_files(folder)
     faults += [f'process {pid} lives on' for pid in _left(process.pid)]
     status, said = _run(command, folder)
     if status:
         faults.append(f'run again: status {status}: {said}')
     faults += [f'{path.name} is left' for path in folder.rglob('*.unfinished')]
-    faults += [
-        f'{path}: {why} after it was run again' for path in _files(folder) if (why := half(path))
-    ]
+    faults += [f'{why} after it was run again' for why in half_files(folder)]
     return Kill(command=command.name, at_s=at_s, finished=finished, faults=faults)
+
+
+def half_files(folder: Path) -> list[str]:
+    """The files of a folder that a user sees and that are not whole, and why."""
+    return [f'{path}: {why}' for path in _files(folder) if (why := half(path))]
 
 
 def half(path: Path) -> str:
@@ -155,7 +158,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _left(session: int) -> list[int]:
     """Processes of a session that do not go by themselves."""
-    until = time.monotonic() + _GONE_S
+    until = time.monotonic() + GONE_S
     while (left := _of_session(session)) and time.monotonic() < until:
         time.sleep(0.05)
     for pid in left:
@@ -175,7 +178,8 @@ def _of_session(session: int) -> list[int]:
     return found
 
 
-def _prepared(command: Command, folder: Path) -> None:
+def prepared(command: Command, folder: Path) -> None:
+    """Make a folder with what the command reads."""
     folder.mkdir(parents=True)
     command.prepare(folder)
 
@@ -184,7 +188,7 @@ def _run(command: Command, folder: Path) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, '-m', *command.arguments(folder)],
         cwd=folder,
-        env=_environment(folder),
+        env=environment_in(folder),
         capture_output=True,
         text=True,
         check=False,
@@ -192,7 +196,8 @@ def _run(command: Command, folder: Path) -> tuple[int, str]:
     return done.returncode, done.stderr[-500:]
 
 
-def _environment(folder: Path) -> dict[str, Any]:
+def environment_in(folder: Path) -> dict[str, Any]:
+    """The environment of a command, whose temporary files are in that folder too."""
     scratch = folder / '.scratch'
     scratch.mkdir(exist_ok=True)
     return {**os.environ, 'PYTHONPATH': str(REPOSITORY), 'TMPDIR': str(scratch)}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from test.security.commands import PREDICT
 from test.security.kills import Command, half, trials
+from test.security.signals import PARENTS, Parent, ended
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the kernel lists the processes')
 
@@ -18,6 +20,11 @@ def test_a_killed_command_leaves_nothing_half_and_runs_again(tmp_path: Path) -> 
     killed = trials(PREDICT, tmp_path, count=2, seed=1)
     assert len(killed) == 2
     assert [one.faults for one in killed] == [[], []]
+
+
+@pytest.mark.parametrize('parent', PARENTS[:2], ids=lambda one: one.command.name)
+def test_a_command_that_is_ended_ends_its_children(parent: Parent, tmp_path: Path) -> None:
+    assert ended(parent, tmp_path / 'work', signal.SIGTERM).faults == []
 
 
 def test_a_command_that_writes_in_place_is_found_out(tmp_path: Path) -> None:
