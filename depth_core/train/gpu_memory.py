@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from rich.console import Console
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -204,7 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     logging.disable(logging.INFO)
     gpus = settings.trainer.devices
     need = memory_need(settings, gpus=1 if gpus == 'auto' else gpus)
-    Console(highlight=False, soft_wrap=True).print(describe(need))
+    sys.stdout.write(f'{describe(need)}\n')
 
 
 def describe(need: MemoryNeed) -> str:
