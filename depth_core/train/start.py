@@ -24,7 +24,8 @@ from depth_core.shipped import find_checkpoint
 from depth_core.train.freezing import freeze_norms
 from depth_core.train.memory import checkpoint_activations
 from depth_core.train.recipes import TrainingStep
-from depth_core.train.settings import ModelSettings, TrainSettings
+from depth_core.train.run_folder import find_resumed
+from depth_core.train.settings import ModelSettings, TrainerSettings, TrainSettings
 from depth_core.weights.checkpoint import Checkpoint
 from depth_core.weights.partial import MayDiffer, fit_partly
 
@@ -36,6 +37,8 @@ _RANGE: Final = ('min_depth', 'max_depth')
 def read_start(settings: TrainSettings) -> tuple[TrainSettings, Checkpoint | None]:
     """Read the weights a run starts from, and complete its settings by what they state.
 
+    A run that is continued has its own weights: those it began with are left alone.
+
     Returns:
         The settings, with the path of the weights in place of a name and with every option of the
         network that the checkpoint states and the settings do not; and the checkpoint, None
@@ -46,6 +49,8 @@ def read_start(settings: TrainSettings) -> tuple[TrainSettings, Checkpoint | Non
         CheckpointError: They cannot be read, or are those of another network.
     """
     chosen = settings.model
+    if chosen.weights is not None and settings.trainer.resume is not None:
+        return _begun_with_weights(settings, settings.trainer), None
     if chosen.weights is None:
         _refuse_lists_without_weights(chosen)
         return settings, None
@@ -62,6 +67,20 @@ def read_start(settings: TrainSettings) -> tuple[TrainSettings, Checkpoint | Non
         _say_what_is_taken(path, chosen, source)
     completed = replace(chosen, weights=path, options=options)
     return replace(settings, model=completed), source
+
+
+def _begun_with_weights(settings: TrainSettings, trainer: TrainerSettings) -> TrainSettings:
+    """The settings of a run that began with model.weights and is continued: those are not read.
+
+    What the weights stated of the network is taken from the run.
+    """
+    path, chosen = find_resumed(trainer), settings.model
+    run = {} if path is None else settings.recipe.read(path).training or {}
+    stored: Mapping[str, Any] = run.get('settings', {}).get('model', {}).get('options', {})
+    given = {key: value for key, value in chosen.options.items() if key not in WEIGHT_OPTIONS}
+    _LOG.info('%s is continued; model.weights, with which it began, is not read again', path)
+    continued = ModelSettings(name=chosen.name, options={**chosen.options, **stored, **given})
+    return replace(settings, model=continued)
 
 
 def open_training_step(settings: TrainSettings, source: Checkpoint | None) -> TrainingStep[Any]:

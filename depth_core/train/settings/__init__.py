@@ -76,11 +76,6 @@ def _joint_problems(settings: TrainSettings) -> list[str]:
             f'trainer.patience is {trainer.patience}, but there is no data.validation whose score '
             'could stop improving; name one, or leave it out.'
         )
-    if trainer.resume is not None and settings.model.weights is not None:
-        problems.append(
-            'trainer.resume and model.weights both say where weights come from; resume continues '
-            'a run, model.weights starts a new one: give one of them.'
-        )
     held_out = settings.data.validation
     if not settings.recipe.best_metrics and (
         held_out.protocol or held_out.align or held_out.flip_average != 'none'

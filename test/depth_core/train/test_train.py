@@ -232,6 +232,19 @@ def test_fine_tuning_starts_from_the_weights_of_a_run(
     torch.testing.assert_close(weights(run.last)[key], weights(finished.best)[key])
 
 
+def test_fine_tuning_that_was_interrupted_goes_on_from_itself(
+    start: Start, finished: RunFolder, tmp_path: Path
+) -> None:
+    """Its configuration still names the weights it began with, which may be gone by then."""
+    begun = tmp_path / 'begun.ckpt'
+    begun.write_bytes(finished.best.read_bytes())
+    given = ('--model.weights', begun, '--model.weights_missing', '["decoder.*"]')
+    whole = start(tmp_path / 'whole', *given)
+    begun.unlink()
+    rest = start(tmp_path / 'rest', *given, '--trainer.resume', whole.step_checkpoint(2))
+    assert_same_weights(rest.last, whole.last)
+
+
 def test_a_folder_that_holds_a_run_is_not_written_over(start: Start, finished: RunFolder) -> None:
     before = finished.last.read_bytes()
     with pytest.raises(ConfigError, match=r'already holds a run.*--trainer\.resume last'):
