@@ -75,8 +75,10 @@ def _begun_with_weights(settings: TrainSettings, trainer: TrainerSettings) -> Tr
     What the weights stated of the network is taken from the run.
     """
     path, chosen = find_resumed(trainer), settings.model
-    run = {} if path is None else settings.recipe.read(path).training or {}
-    stored: Mapping[str, Any] = run.get('settings', {}).get('model', {}).get('options', {})
+    run: Mapping[str, Any] = {}
+    if path is not None:
+        run = settings.recipe.read(path).training or {}
+    stored = run.get('settings', {}).get('model', {}).get('options', {})
     given = {key: value for key, value in chosen.options.items() if key not in WEIGHT_OPTIONS}
     _LOG.info('%s is continued; model.weights, with which it began, is not read again', path)
     continued = ModelSettings(name=chosen.name, options={**chosen.options, **stored, **given})
