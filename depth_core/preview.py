@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _CODES: Final = 255
 _BAR_WIDTH: Final = 14
 _BAR_MARGIN: Final = 50
+_LINE: Final = 10
+"""Least distance of two numbers beside a bar, pixels."""
 _TICKS: Final = (1.0, 2.0, 5.0)
 _PERCENTILES: Final = (2.0, 98.0)
 _NARROWEST: Final = 1.5
@@ -154,7 +156,7 @@ def side_by_side(image: Uint8Array, answer: DepthMap, scale: ColourScale | None)
     parts = [image, colour_depth(answer.depth_m, scale)]
     if scale is not None:
         unit = ' m' if answer.kind.is_metric else ''
-        parts.append(_bar(scale, image.shape[0], unit))
+        parts.append(colour_bar(scale, image.shape[0], unit))
     return np.hstack(parts)
 
 
@@ -177,11 +179,22 @@ def _colour(position: Float32Array) -> Uint8Array:
     return colours
 
 
-def _bar(scale: ColourScale, height: int, unit: str) -> Uint8Array:
+def colour_bar(scale: ColourScale, height: int, unit: str = '') -> Uint8Array:
+    """Draw what the colours of a scale mean, to stand beside a picture of `height` rows.
+
+    Args:
+        scale: Of the picture.
+        height: Rows, pixels.
+        unit: Stands behind each number.
+
+    Returns:
+        [height, W, 3] RGB; numbers that would lie over each other are left out.
+    """
     bar = np.zeros((height, _BAR_WIDTH + _BAR_MARGIN, 3), np.uint8)
     ramp = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None]  # far at the top
     bar[:, :_BAR_WIDTH] = _colour(np.repeat(ramp, _BAR_WIDTH, axis=1))
     decades = range(math.floor(math.log10(scale.near)), math.ceil(math.log10(scale.far)) + 1)
+    last = 2 * height
     for tick in (step * 10.0**decade for decade in decades for step in _TICKS):
         if not scale.near <= tick <= scale.far:
             continue
@@ -189,6 +202,9 @@ def _bar(scale: ColourScale, height: int, unit: str) -> Uint8Array:
         row = round((1.0 - position) * (height - 1))
         bar[row, : _BAR_WIDTH + 3] = _CODES
         baseline = min(max(row + 4, 10), height - 2)
+        if last - baseline < _LINE:
+            continue
+        last = baseline
         where = (_BAR_WIDTH + 5, baseline)
         text = f'{tick:g}{unit}'
         white = (_CODES, _CODES, _CODES)

@@ -58,6 +58,8 @@ class BenchRequest:
     """By the name its runtime gives it; None takes the first."""
     cuda_graph: bool = False
     """Whether an engine replays its work as recorded."""
+    name: str = ''
+    """Of the model, where rows of several are measured: it stands before the label."""
     network_size: tuple[int, int] | None = None
     """Height and width inside, for a checkpoint that is compared with a graph; None takes those
     that the model is made for."""
@@ -72,7 +74,7 @@ class BenchRequest:
             parts.append(f'{self.threads}t')
         if self.batch > 1:
             parts.append(f'x{self.batch}')
-        return '/'.join(parts)
+        return f'{self.name} ' * bool(self.name) + '/'.join(parts)
 
     @property
     def wanted(self) -> BackendRequest:

@@ -133,10 +133,10 @@ def render_page(
         parts += ['<h2>Uncertainty</h2>', uncertainty_table(evaluation.uncertainty)]
         parts.append(calibration_table(run, evaluation.uncertainty))
     parts += ['<h2>Where the errors are</h2>', '<div class="plots">']
-    parts += [_figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
+    parts += [figure(plot, 'png', _CAPTIONS[name]) for name, plot in pictures.plots.items()]
     parts += ['</div>', *(['<h2>Images</h2>'] if run.panels else [])]
     parts += [
-        _figure(picture, 'jpeg', _describe_panel(panel))
+        figure(picture, 'jpeg', _describe_panel(panel))
         for panel, picture in zip(run.panels, pictures.panels, strict=True)
     ]
     for heading, picture, panel in (
@@ -144,7 +144,7 @@ def render_page(
         ('Best image', pictures.best, run.best),
     ):
         if picture is not None and panel is not None:
-            parts += [f'<h2>{heading}</h2>', _figure(picture, 'jpeg', _describe_panel(panel))]
+            parts += [f'<h2>{heading}</h2>', figure(picture, 'jpeg', _describe_panel(panel))]
     parts += [
         '<h2>How it was made</h2>',
         f'<p><code>{printable_html(context.command)}</code></p>',
@@ -153,11 +153,16 @@ def render_page(
         _details('Protocol', content['protocol']),
         _details('Machine', content['environment'] | content['timing']),
     ]
+    return document(f'Depth evaluation: {title}', parts)
+
+
+def document(title: str, parts: Sequence[str]) -> str:
+    """Put the parts of a page together, with the style of reports."""
     body = '\n'.join(parts)
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>Depth evaluation: {printable_html(title)}</title>\n'
+        f'<title>{printable_html(title)}</title>\n'
         f'<style>{_STYLE}</style>\n</head>\n'
         f'<body>\n{body}\n</body>\n</html>\n'
     )
@@ -319,7 +324,8 @@ def _recording_table(run: Run) -> str:
     return table([*titles, 'what was found'], body) + f'<p class="soft">{note}</p>'
 
 
-def _figure(content: bytes, kind: str, caption: str) -> str:
+def figure(content: bytes, kind: str, caption: str) -> str:
+    """Embed an encoded image, `jpeg` or `png`, with its caption."""
     data = base64.b64encode(content).decode('ascii')
     return (
         f'<figure><img src="data:image/{kind};base64,{data}" alt="{printable_html(caption)}">'

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
@@ -32,6 +32,8 @@ _ERROR_SHOWN: Final = 0.5
 """Relative error that the colour scale of errors ends at."""
 _BACKGROUND: Final = '#20242a'
 _PAGE_WIDTH_IN: Final = 11.5
+_COLUMN_IN: Final = 3.2
+"""Least width of a column with a model of several."""
 _TITLE_IN: Final = 0.26
 _BAR_IN: Final = 0.42
 _MARGIN_IN: Final = 0.07
@@ -44,9 +46,6 @@ def draw_panel(panel: Panel, scale: ColourScale) -> bytes:
         panel: What to show.
         scale: The colours of depth.
     """
-    depth_m = np.clip(panel.depth_m, 0.0, scale.far)
-    with np.errstate(invalid='ignore'):
-        error = np.abs(depth_m - panel.target_m) / panel.target_m
     tiles: list[Callable[[Axes], object]] = [
         partial(_tile, title='image', values=panel.image),
         partial(_depth, 'ground truth, m', _visible(panel.target_m, smallest=True), scale),
@@ -58,37 +57,69 @@ def draw_panel(panel: Panel, scale: ColourScale) -> bytes:
             partial(_scalar, 'sigma, m', panel.sigma_m, _sigma_norm(panel.sigma_m), 'viridis'),
             partial(_scalar, 'confidence', confidence, Normalize(0.0, 1.0), 'cividis'),
         ]
-    tiles.append(
-        partial(
-            _scalar,
-            '|depth - truth| / truth',
-            _visible(error, smallest=False),
-            Normalize(0.0, _ERROR_SHOWN, clip=True),
-            'inferno',
-        )
-    )
-    figure, axes = _grid(len(tiles), *panel.image.shape[:2])
+    tiles.append(partial(_error, '|depth - truth| / truth', panel, scale))
+    height, width = panel.image.shape[:2]
+    columns = _columns(len(tiles), height, width)
+    figure, axes = _grid(len(tiles), height, width, columns=columns)
     for tile, place in zip(tiles, axes, strict=True):
         tile(place)
     return encode(figure, 'jpg')
 
 
-def _grid(count: int, height: int, width: int) -> tuple[Figure, list[Axes]]:
+def draw_models(panels: Mapping[str, Panel], scale: ColourScale) -> bytes:
+    """One PNG of one image: above the image and the depth of each model, below truth and errors.
+
+    Args:
+        panels: What each model made of the image, by its name.
+        scale: The colours of depth, the same for all.
+    """
+    first = next(iter(panels.values()))
+    above: list[Callable[[Axes], object]] = [partial(_tile, title='image', values=first.image)]
+    truth = _visible(first.target_m, smallest=True)
+    below: list[Callable[[Axes], object]] = [partial(_depth, 'ground truth, m', truth, scale)]
+    for name, panel in panels.items():
+        metrics = panel.sums.metrics()
+        above.append(partial(_depth, f'{name}: depth, m', panel.depth_m, scale))
+        below.append(partial(_error, f'AbsRel {metrics.abs_rel:.3f}', panel, scale))
+    columns = len(above)
+    page_width_in = max(_PAGE_WIDTH_IN, _COLUMN_IN * columns)
+    height, width = first.image.shape[:2]
+    figure, axes = _grid(2 * columns, height, width, columns=columns, page_width_in=page_width_in)
+    for tile, place in zip((*above, *below), axes, strict=True):
+        tile(place)
+    return encode(figure, 'png')
+
+
+def _error(title: str, panel: Panel, scale: ColourScale, axes: Axes) -> None:
+    """The relative error of depth."""
+    depth_m = np.clip(panel.depth_m, 0.0, scale.far)
+    with np.errstate(invalid='ignore'):
+        error = np.abs(depth_m - panel.target_m) / panel.target_m
+    norm = Normalize(0.0, _ERROR_SHOWN, clip=True)
+    _scalar(title, _visible(error, smallest=False), norm, 'inferno', axes)
+
+
+def _columns(count: int, height: int, width: int) -> int:
+    return 2 if width / height > _WIDE or count == _SQUARE else 3
+
+
+def _grid(
+    count: int, height: int, width: int, *, columns: int, page_width_in: float = _PAGE_WIDTH_IN
+) -> tuple[Figure, list[Axes]]:
     """Tiles of equal size, each with room for its title above and its colour bar at the right."""
-    columns = 2 if width / height > _WIDE or count == _SQUARE else 3
     rows = math.ceil(count / columns)
-    cell_width_in = _PAGE_WIDTH_IN / columns
+    cell_width_in = page_width_in / columns
     tile_width_in = cell_width_in - _BAR_IN
     tile_height_in = tile_width_in * height / width
     cell_height_in = tile_height_in + _TITLE_IN
     page_height_in = rows * cell_height_in + _MARGIN_IN
-    figure = Figure(figsize=(_PAGE_WIDTH_IN, page_height_in), dpi=110)
+    figure = Figure(figsize=(page_width_in, page_height_in), dpi=110)
     axes = []
     for index in range(count):
         row, column = divmod(index, columns)
         bottom_in = page_height_in - row * cell_height_in - cell_height_in
         place_in = (column * cell_width_in, bottom_in, tile_width_in, tile_height_in)
-        page_in = (_PAGE_WIDTH_IN, page_height_in, _PAGE_WIDTH_IN, page_height_in)
+        page_in = (page_width_in, page_height_in, page_width_in, page_height_in)
         left, bottom, wide, high = (a / b for a, b in zip(place_in, page_in, strict=True))
         axes.append(figure.add_axes((left, bottom, wide, high)))
     return figure, axes
@@ -134,7 +165,7 @@ def _tile(
     norm: Normalize | None = None,
     colours: str | None = None,
 ) -> ScalarMappable:
-    axes.set_title(title, fontsize=8, loc='left', pad=3)
+    axes.set_title(title, fontsize=8, loc='left', pad=3, parse_math=False)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)

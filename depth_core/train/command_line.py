@@ -8,7 +8,7 @@ import difflib
 import itertools
 import logging
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -99,6 +99,28 @@ def explain(recipe: str, *, command: str, purpose: str) -> str:
 def to_yaml(settings: TrainSettings) -> str:
     """Write `settings` as a file that `--config` reads back to the same settings."""
     return yaml.safe_dump(plain(settings), sort_keys=False, width=99)
+
+
+def flat(settings: TrainSettings) -> dict[str, bool | float | str]:
+    """All settings by their dotted keys, as tables of runs take them."""
+    return {
+        key: value if isinstance(value, (bool, int, float, str)) else _as_text(value)
+        for key, value in _leaves('', plain(settings))
+    }
+
+
+def _leaves(prefix: str, value: object) -> Iterator[tuple[str, object]]:
+    if isinstance(value, Mapping) and value:
+        for name, item in value.items():
+            yield from _leaves(f'{prefix}.{name}' if prefix else str(name), item)
+    else:
+        yield prefix, value
+
+
+def _as_text(value: object) -> str:
+    return (
+        yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix('...\n').strip()
+    )
 
 
 def plain(value: object) -> Any:  # noqa: ANN401  a nest of whatever YAML and JSON have

@@ -23,6 +23,7 @@ from depth_core.train.compiling import compile_network
 from depth_core.train.datasets import open_augmentation, open_training_set, open_validation_set
 from depth_core.train.fabric import open_fabric, seed_of
 from depth_core.train.freezing import Frozen
+from depth_core.train.loggers import check_loggers, open_loggers
 from depth_core.train.optim import LearningRate, average_of, build_optimizer
 from depth_core.train.paths import check_paths
 from depth_core.train.progress import Progress
@@ -41,7 +42,7 @@ from depth_core.train.run_folder import (
 from depth_core.train.settings import TrainerSettings, TrainSettings
 from depth_core.train.start import open_training_step, read_start
 from depth_core.train.stream import SampleStream, batches
-from depth_core.train.validate import draw, validate
+from depth_core.train.validate import draw, draw_trained, validate
 from depth_core.weights.checkpoint import Checkpoint
 
 _LOG = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ def _train(
     settings: TrainSettings, console: Console | None, held: contextlib.ExitStack
 ) -> RunFolder:
     check_paths(settings)  # before anything is read or downloaded
+    check_loggers(settings.trainer)
     settings, source = read_start(settings)
     recipe, trainer = settings.recipe, settings.trainer
     releases = settings.optimizer.frozen_steps is not None
@@ -100,7 +102,7 @@ def _train(
         world_size=fabric.world_size,
         workers=settings.data.workers,
     )
-    with Progress(trainer, console, run, first_step=learner.step, fabric=fabric) as progress:
+    with _open_progress(settings, console, run, learner.step, fabric) as progress:
         if held_out is not None and trainer.validate_first and learner.step == 0:
             _show(0, *_score(learner, held_out, rule, fabric, trainer), progress)
         for batch in loader:
@@ -109,11 +111,15 @@ def _train(
             learner.frozen.apply(learner.step)
             # Dropout too is a function of seed, step and process.
             torch.manual_seed(seed_of(trainer.seed, 3, learner.step, fabric.global_rank))
-            terms = _make_step(batch, learner, distributed_step, fabric, settings)
+            logged = progress.is_logged(learner.step + 1)
+            terms, norm = _make_step(
+                batch, learner, distributed_step, fabric, settings, measured=logged
+            )
             learner.step += 1
             if learner.averaged is not None:
                 learner.averaged.update(learner.model, learner.step)
-            progress.advance(learner.step, terms, lr)
+            progress.advance(learner.step, terms, lr=lr, gradient_norm=norm)
+            _show_training(progress, batch, learner, fabric, trainer)
             if held_out is not None and _due(trainer.validate_every_steps, learner.step, trainer):
                 score, drawn = _score(learner, held_out, rule, fabric, trainer)
                 keep_best(run, learner, score, settings, made_with, writes=fabric.is_global_zero)
@@ -154,8 +160,15 @@ def _make_step(
     distributed_step: nn.Module,
     fabric: Fabric,
     settings: TrainSettings,
-) -> dict[str, Tensor]:
-    """Predict, compare, move the weights once; the loss and its terms, means over the parts."""
+    *,
+    measured: bool,
+) -> tuple[dict[str, Tensor], Tensor | None]:
+    """Predict, compare, move the weights once.
+
+    Returns:
+        The loss and its terms, means over the parts; and the length of the gradient, where it is
+        `measured` or shortened.
+    """
     shares = []
     count = settings.trainer.gradient_accumulation
     for part in batch.split(count):
@@ -165,13 +178,13 @@ def _make_step(
         _refuse_non_finite('loss', loss, terms, learner.step, sample)
         fabric.backward(loss / count)
         shares.append({'loss': loss.detach(), **terms})
-    if settings.optimizer.clip_norm is not None:
-        norm = _clip(learner, settings.optimizer.clip_norm)
-        if norm is not None:
-            _refuse_non_finite('length of the gradient', norm, terms, learner.step, batch)
+    longest = settings.optimizer.clip_norm
+    norm = _gradient_norm(learner, longest) if measured or longest is not None else None
+    if norm is not None and longest is not None and not _tries_scales(learner):
+        _refuse_non_finite('length of the gradient', norm, terms, learner.step, batch)
     learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
-    return _mean(shares)
+    return _mean(shares), norm
 
 
 def _open_learner(
@@ -199,18 +212,49 @@ def _open_learner(
     return learner, distributed_step
 
 
-def _clip(learner: Learner, longest: float) -> Tensor | None:
-    """Shorten the gradient; its length before, where that must be finite.
-
-    With fp16 the scale of the loss is tried out: a step whose gradient is not finite is left out
-    and the scale halved. Only below 1 it is not the scale that is wrong.
-    """
+def _gradient_norm(learner: Learner, longest: float | None) -> Tensor:
+    """The length of the gradient; then it is shortened to `longest`, unless that is None."""
+    weights = list(learner.training_step.parameters())
     scaler = getattr(learner.precision, 'scaler', None)
+    if longest is None:
+        found = [weight.grad for weight in weights if weight.grad is not None]
+        norm = nn.utils.get_total_norm(found)
+        return norm if scaler is None else norm / scaler.get_scale()
     if scaler is not None:
         # Fabric's optimizer stands around the one whose gradients are scaled.
         scaler.unscale_(getattr(learner.optimizer, 'optimizer', learner.optimizer))
-    norm = nn.utils.clip_grad_norm_(learner.training_step.parameters(), longest)
-    return norm if scaler is None or scaler.get_scale() < 1.0 else None
+    return nn.utils.clip_grad_norm_(weights, longest)
+
+
+def _tries_scales(learner: Learner) -> bool:
+    """Whether the scale of the loss, with fp16, may be what is wrong with a gradient.
+
+    A step whose gradient is not finite is then left out, and the scale halved. Only below 1 it is
+    not the scale.
+    """
+    scaler = getattr(learner.precision, 'scaler', None)
+    return scaler is not None and bool(scaler.get_scale() >= 1.0)
+
+
+def _show_training(
+    progress: Progress, batch: Sample, learner: Learner, fabric: Fabric, trainer: TrainerSettings
+) -> None:
+    """Show some of the samples of a step, where that is due."""
+    every = trainer.draw_training_every_steps
+    if not fabric.is_global_zero or every == 0 or learner.step % every:
+        return
+    count = trainer.images_logged
+    drawn = draw_trained(learner.recipe, learner.model, batch, fabric, count=count)
+    progress.show_training(learner.step, drawn)
+    progress.restart_clock()
+
+
+def _open_progress(
+    settings: TrainSettings, console: Console | None, run: RunFolder, step: int, fabric: Fabric
+) -> Progress:
+    """What shows the steps after `step`; the loggers are the first process's."""
+    loggers = open_loggers(settings.trainer, run, first_step=step) if fabric.is_global_zero else ()
+    return Progress(settings, console, run, first_step=step, fabric=fabric, loggers=loggers)
 
 
 def _open_run(

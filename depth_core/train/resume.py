@@ -51,6 +51,11 @@ _FREE: Final = (
     'trainer.validate_first',
     'trainer.log_every_steps',
     'trainer.images_logged',
+    'trainer.loggers',
+    'trainer.project',
+    'trainer.wandb_mode',
+    'trainer.mlflow_uri',
+    'trainer.draw_training_every_steps',
     'trainer.patience',
     'trainer.activation_checkpointing',
 )

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import distributed
 
 from depth_core.contracts import Uint8Array
 from depth_core.data.sample import DepthDataset, Sample, collate
+from depth_core.train.drawing import draw_tiles, stack
 from depth_core.train.recipes import Network, Recipe, Score
 from depth_core.train.recipes.base import evaluating
 from depth_core.train.recipes.rule import USUAL_RULE, Rule
@@ -52,7 +52,6 @@ def validate(
     return total.result()
 
 
-@torch.no_grad()
 def draw(
     recipe: Recipe[Network],
     network: Network,
@@ -67,16 +66,34 @@ def draw(
     Returns:
         [H, W, 3] RGB; None where there is nothing to see.
     """
+    indices = range(min(count, len(dataset)))
+    samples = (collate([rule.shown(_alone(dataset[index]))]) for index in indices)
+    return _draw(recipe, network, samples, fabric)
+
+
+def draw_trained(
+    recipe: Recipe[Network], network: Network, batch: Sample, fabric: Fabric, *, count: int
+) -> Uint8Array | None:
+    """Draw the first `count` samples of a batch as the network saw them, augmented.
+
+    Returns:
+        [H, W, 3] RGB; None where there is nothing to see.
+    """
+    return _draw(recipe, network, batch.split(len(batch.key))[:count], fabric)
+
+
+@torch.no_grad()
+def _draw(
+    recipe: Recipe[Network], network: Network, samples: Iterable[Sample], fabric: Fabric
+) -> Uint8Array | None:
+    """Draw batches of one sample, one below the other; a mix may have several sizes."""
     rows: list[Uint8Array] = []
     with evaluating(network), fabric.autocast():
-        for index in range(min(count, len(dataset))):
-            sample = collate([rule.shown(_alone(dataset[index]))]).to(fabric.device)
-            row = recipe.picture(network, sample)
-            if row is not None:
-                rows.append(row)
-    widest = max((row.shape[1] for row in rows), default=0)  # a mix may have several sizes
-    rows = [np.pad(row, ((0, 0), (0, widest - row.shape[1]), (0, 0))) for row in rows]
-    return np.vstack(rows) if rows else None
+        for sample in samples:
+            tiles = recipe.picture(network, sample.to(fabric.device))
+            if tiles:
+                rows.append(draw_tiles(tiles))
+    return stack(rows)
 
 
 def _grouped(dataset: DepthDataset, indices: range, size: int) -> Iterator[Sample]:

@@ -38,7 +38,8 @@ FLOORS: tuple[set[str], ...] = (
     {'weights'},
     {'data', 'runtime'},
     {'evaluate', 'export', 'train'},
-    {'bench', 'compare', 'convert', 'inspect', 'predict'},
+    {'bench', 'convert', 'inspect', 'predict'},
+    {'compare'},
 )
 """The rooms of depth_core, modules and folders, from the ground up: a room imports from the floors
 below its own. A room that is not there yet may stand here already."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Generic, TypeVar
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from depth_core.contracts import Uint8Array
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError
+from depth_core.train.drawing import Tile
 from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint
 
@@ -75,7 +75,7 @@ class Score:
     """How well a network does on the held-out samples."""
 
     numbers: Mapping[str, Any]
-    """What metrics.json keeps of it; TensorBoard shows those that are floats."""
+    """What metrics.json keeps of it; the loggers show those that are floats."""
     costs: Mapping[str, float]
     """Numbers of which best.ckpt has the smallest, by metric; the first unless
     trainer.best_metric names another. Empty where nothing could be scored."""
@@ -159,14 +159,14 @@ class Recipe(ABC, Generic[Network]):
     def scorer(self, network: Network, rule: Rule = USUAL_RULE) -> Scorer[Network]:
         """Begin to score `network` on held-out samples; `rule` is about depth."""
 
-    def picture(self, network: Network, sample: Sample) -> Uint8Array | None:
-        """Draw a batch of one held-out sample and what `network`, in eval mode, makes of it.
+    def picture(self, network: Network, sample: Sample) -> Sequence[Tile]:
+        """Draw a batch of one sample and what `network`, in eval mode, makes of it.
 
         Returns:
-            [H, W, 3] RGB; None where there is nothing to see.
+            What stands side by side; nothing where there is nothing to see.
         """
         del network, sample
-        return None
+        return ()
 
     @abstractmethod
     def save(

@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from depth_core.contracts import DepthKind, Uint8Array
+from depth_core.contracts import DepthKind
 from depth_core.data.sample import Sample
 from depth_core.data.transforms import metres_per_canonical
 from depth_core.errors import DataError
@@ -22,7 +21,8 @@ from depth_core.metrics import Align, Evaluation, MetricAccumulator, find_protoc
 from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel, ModelSpec, Prediction, make_canonical
-from depth_core.preview import ColourScale, colour_depth, scale_of_range
+from depth_core.preview import ColourScale, scale_of_range
+from depth_core.train.drawing import Tile, depth_tile
 from depth_core.train.recipes.base import Recipe, Score, Scorer
 from depth_core.train.recipes.rule import USUAL_RULE, Rule
 from depth_core.weights.checkpoint import Checkpoint, load_weights, read_checkpoint, save_model
@@ -69,8 +69,8 @@ class DepthRecipe(Recipe[DepthModel], ABC):
         """Begin to score depth by a rule; by default by every pixel the network can state."""
         return DepthScorer(network.spec, scores_for(network.spec, rule), rule)
 
-    def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
-        """Draw image | true depth | predicted depth | sigma / depth, side by side.
+    def picture(self, network: DepthModel, sample: Sample) -> Sequence[Tile]:
+        """Draw image | true depth | predicted depth | depth / sigma, side by side.
 
         Depth has the colours of every picture of this package, on the range of the network; sigma
         is red from half of the depth and blue up to a 200th of it. Black is unknown.
@@ -87,8 +87,13 @@ class DepthRecipe(Recipe[DepthModel], ABC):
             depth_m, sigma_m = depth_of_inverse(depth_m, sigma_m, *fitted)
         factor = float(metres)
         scale = scale_of_range((network.spec.min_depth * factor, network.spec.max_depth * factor))
-        drawn = (colour_depth(target_m, scale), colour_depth(depth_m, scale))
-        return np.hstack((image, *drawn, colour_depth(depth_m / sigma_m, _CERTAINTY)))
+        unit = ' m' if network.spec.kind.is_metric else ''
+        return (
+            Tile(title='image', pixels=image),
+            depth_tile('truth', target_m, scale, unit),
+            depth_tile('depth', depth_m, scale, unit),
+            depth_tile('depth / sigma', depth_m / sigma_m, _CERTAINTY),
+        )
 
     def save(
         self,

@@ -8,6 +8,7 @@ where the network is the same, and train depth.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -18,12 +19,12 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  torch's own name for it
 from typing_extensions import Self
 
-from depth_core.contracts import Uint8Array
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError, ModelError
 from depth_core.metrics import CLASS_NAMES
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.semantic import FrozenSemantics, SemanticNetwork
+from depth_core.train.drawing import Tile
 from depth_core.train.recipes.base import Score, Scorer, TrainingStep
 from depth_core.train.recipes.depth import DepthRecipe
 from depth_core.train.recipes.rule import USUAL_RULE, Rule
@@ -79,10 +80,10 @@ class SemanticRecipe(DepthRecipe):
         classes = semantic_network(network).classes
         return SemanticScorer(np.zeros((classes, classes), dtype=np.int64))
 
-    def picture(self, network: DepthModel, sample: Sample) -> Uint8Array | None:
+    def picture(self, network: DepthModel, sample: Sample) -> Sequence[Tile]:
         """Draw nothing: depth is not trained."""
         del network, sample
-        return None
+        return ()
 
 
 class SemanticStep(TrainingStep[DepthModel]):

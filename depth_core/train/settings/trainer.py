@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
@@ -60,9 +60,25 @@ class TrainerSettings:
     """Validate before the first step too, to see what fine-tuning began with; best.ckpt is of
     later ones."""
     log_every_steps: int = 20
-    """Steps between entries in TensorBoard."""
+    """Steps between entries in training.jsonl and the loggers."""
+    loggers: list[Literal['tensorboard', 'wandb', 'mlflow']] = field(
+        default_factory=lambda: ['tensorboard']
+    )
+    """What shows the run beside training.jsonl and metrics.json: tensorboard; wandb and mlflow,
+    each in a folder of run_dir, which need pip install 'depth_ros[wandb]' or 'depth_ros[mlflow]';
+    [] for none."""
+    project: str = 'depth_core'
+    """Name of the project of Weights & Biases and of the experiment of MLflow."""
+    wandb_mode: Literal['offline', 'online'] = 'offline'
+    """offline = nothing leaves this machine, wandb sync uploads it later; online = at once."""
+    mlflow_uri: str | None = None
+    """Where MLflow keeps the run: a server (http:// or https://), a folder (file:///absolute) or a
+    data base (sqlite:///file); none = the folder mlruns of run_dir."""
     images_logged: int = 4
-    """Held-out images drawn in TensorBoard at each validation."""
+    """Images drawn for the loggers at each validation, and of those trained on."""
+    draw_training_every_steps: int = 1000
+    """Steps between pictures of images trained on, augmented, with truth and prediction; 0 =
+    none."""
     patience: int | None = None
     """Stop early after so many validations in a row without a better one (best_metric); none =
     train all steps. best.ckpt has the best weights."""
@@ -93,8 +109,10 @@ def trainer_problems(trainer: TrainerSettings) -> list[str]:
             'trainer.seed': trainer.seed,
             'trainer.validate_every_steps': trainer.validate_every_steps,
             'trainer.images_logged': trainer.images_logged,
+            'trainer.draw_training_every_steps': trainer.draw_training_every_steps,
         },
     )
+    problems += _logger_problems(trainer)
     if trainer.resume == 'last' and trainer.run_dir is None:
         problems.append(
             'trainer.resume is last, but trainer.run_dir is not given; give the folder of the run '
@@ -107,4 +125,28 @@ def trainer_problems(trainer: TrainerSettings) -> list[str]:
         )
     if trainer.precision == 'tf32' and trainer.accelerator == 'cpu':
         problems.append('trainer.precision is tf32, which only GPUs have; give fp32 or bf16.')
+    return problems
+
+
+def _logger_problems(trainer: TrainerSettings) -> list[str]:
+    """Say what is set of loggers that are not asked for."""
+    problems = []
+    if trainer.wandb_mode == 'online' and 'wandb' not in trainer.loggers:
+        problems.append(
+            f'trainer.wandb_mode is online, but trainer.loggers is {trainer.loggers}; add wandb, '
+            'or leave it out.'
+        )
+    if trainer.mlflow_uri is not None and 'mlflow' not in trainer.loggers:
+        problems.append(
+            f'trainer.mlflow_uri is {trainer.mlflow_uri}, but trainer.loggers is '
+            f'{trainer.loggers}; add mlflow, or leave it out.'
+        )
+    uri = trainer.mlflow_uri
+    if uri is not None and not uri.startswith(('http://', 'https://', 'file:///', 'sqlite:///')):
+        problems.append(
+            f'trainer.mlflow_uri is {uri}; give a server as http://127.0.0.1:5000, a folder as '
+            'file:///data/mlruns, or a data base as sqlite:///mlflow.db.'
+        )
+    if not trainer.project.strip():
+        problems.append('trainer.project is empty; give a name, or leave it out.')
     return problems

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from depth_core.errors import ConfigError, DataError, DepthError, ModelError
-from depth_core.evaluate.__main__ import main, parse
+from depth_core.evaluate.__main__ import main
+from depth_core.evaluate.arguments import parse
 from depth_core.evaluate.run import Run, evaluate_dataset
 from depth_core.files import sha256_of
 from depth_core.models import create_model

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from depth_core.compare import compare, main
+from depth_core.compare import Subject, compare
+from depth_core.compare.command import main
 from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate.frames import COLUMNS
 
@@ -29,14 +30,20 @@ def report(folder: Path, abs_rel: Sequence[float], *, align: str = 'none', first
     return folder
 
 
+def subjects(*folders: Path) -> list[Subject]:
+    return [Subject(name=folder.name, report=folder) for folder in folders]
+
+
 def test_a_difference_of_every_image_is_more_than_chance(tmp_path: Path) -> None:
     errors = np.random.default_rng(0).uniform(0.1, 0.5, 40)
-    reports = [
-        report(tmp_path / 'a', errors.tolist()),
-        report(tmp_path / 'b', (errors + 0.02).tolist()),
-    ]
-    images, found = compare(reports, ['abs_rel', 'a1'])
-    assert images == 40
+    common, found = compare(
+        subjects(
+            report(tmp_path / 'a', errors.tolist()),
+            report(tmp_path / 'b', (errors + 0.02).tolist()),
+        ),
+        ['abs_rel', 'a1'],
+    )
+    assert len(common) == 40
     assert [item.verdict for item in found] == ['first', 'worse', 'first', 'better']
     # The spread of images is larger than their difference, which is the same for all.
     assert found[0].high - found[0].low > 0.02
@@ -46,7 +53,9 @@ def test_a_difference_of_every_image_is_more_than_chance(tmp_path: Path) -> None
 def test_a_difference_that_goes_both_ways_may_be_chance(tmp_path: Path) -> None:
     errors = np.full(40, 0.3)
     other = errors + np.where(np.arange(40) // 4 % 2, 0.1, -0.1)
-    reports = [report(tmp_path / 'a', errors.tolist()), report(tmp_path / 'b', other.tolist())]
+    reports = subjects(
+        report(tmp_path / 'a', errors.tolist()), report(tmp_path / 'b', other.tolist())
+    )
     _, found = compare(reports, ['abs_rel'])
     assert found[1].verdict == 'may be chance'
     assert found[1].difference_low < -0.01 < 0.01 < found[1].difference_high
@@ -71,13 +80,13 @@ def test_only_images_of_all_reports_count(
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
     one = report(tmp_path / 'a', [0.1])
     with pytest.raises(ConfigError, match='1 report given'):
-        compare([one], ['abs_rel'])
+        compare(subjects(one), ['abs_rel'])
     with pytest.raises(DataError, match='different protocols'):
-        compare([one, report(tmp_path / 'b', [0.1], align='median')], ['abs_rel'])
+        compare(subjects(one, report(tmp_path / 'b', [0.1], align='median')), ['abs_rel'])
     with pytest.raises(DataError, match='no image was scored in all'):
-        compare([one, report(tmp_path / 'c', [0.1], first=5)], ['abs_rel'])
+        compare(subjects(one, report(tmp_path / 'c', [0.1], first=5)), ['abs_rel'])
     with pytest.raises(DataError, match='no table of images'):
-        compare([one, tmp_path], ['abs_rel'])
+        compare(subjects(one, tmp_path), ['abs_rel'])
 
 
 def test_speed_stands_beside_the_errors_where_a_report_states_it(
@@ -88,6 +97,9 @@ def test_speed_stands_beside_the_errors_where_a_report_states_it(
     (reports[0] / 'report.json').write_text(json.dumps(timing))
     output = tmp_path / 'out.json'
     main([*map(str, reports), '--metrics', 'abs_rel', '--output', str(output)])
-    first, second = json.loads(output.read_text())['differences']
-    assert (first['inference_median_ms'], second['inference_median_ms']) == (12.5, None)
-    assert 'image' in capsys.readouterr().out
+    speed = json.loads(output.read_text())['speed']
+    assert speed == {
+        'a': {'ms': 12.5, 'words': '12.5'},
+        'b': {'ms': None, 'words': 'not stated'},
+    }
+    assert 'as each report states it' in capsys.readouterr().out
