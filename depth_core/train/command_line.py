@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import itertools
 import logging
 import typing
@@ -18,6 +17,7 @@ from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from depth_core.documents import DocumentError
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.files import read_text
+from depth_core.train.hints import hint
 from depth_core.train.recipes import RECIPES
 from depth_core.train.settings import (
     DataSettings,
@@ -35,20 +35,7 @@ _PURPOSE: Final = 'Train a depth network, or a semantic or embedding network it 
 _MAY_BE_NONE: Final = 'data.validation'
 _OWN_OPTIONS: Final = ('config', 'print_config', 'help')
 
-_MOVED: Final = {
-    'kind': 'model.name, beside recipe.name embedding',
-    'max_depth_m': 'recipe.max_depth_m of recipe embedding',
-    'norm_frozen_from': 'recipe.norm_frozen_from_step of recipe embedding, a number of steps',
-}
-"""Settings of embedding networks from when they had a schema of their own; its other keys are
-found in the groups by their names."""
-
 _DATA_SETS: Final = ('data.train', 'data.validation')
-_NEAR: Final = 0.6
-"""Least likeness of the last part of a key to one that is offered in its place."""
-
-_NEAR_IN_ALL: Final = 0.8
-"""The same of whole keys, which have their groups in common."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -354,25 +341,8 @@ def _unknown(known: Mapping[str, bool], keys: Sequence[str]) -> list[str]:
         parents = [key.rsplit('.', count)[0] for count in range(1, key.count('.') + 1)]
         if key in known or any(known.get(parent, False) for parent in parents):
             continue
-        problems.append(f'{key} is no setting{_hint(key, known)}')
+        problems.append(f'{key} is no setting{hint(key, known)}')
     return problems
-
-
-def _hint(key: str, known: Mapping[str, bool]) -> str:
-    """Where it is now, the same in a group, or what is spelt alike; else what is beside it."""
-    if key in _MOVED:
-        return f'; it is now {_MOVED[key]}'
-    group, _, last = key.rpartition('.')
-    nearest = [name for name in known if name.rpartition('.')[2] == last]
-    if not nearest:
-        beside = [name for name in known if name.rpartition('.')[0] == group]
-        spelt = {name.rpartition('.')[2]: name for name in beside}
-        found = difflib.get_close_matches(last, spelt, n=1, cutoff=_NEAR)
-        nearest = [spelt[name] for name in found]
-        nearest = nearest or difflib.get_close_matches(key, known, n=1, cutoff=_NEAR_IN_ALL)
-        if not nearest and group and spelt:
-            return f'; {group} has {", ".join(spelt)}'
-    return f'; did you mean {" or ".join(nearest)}?' if nearest else ''
 
 
 def _one_line(error: Exception) -> str:

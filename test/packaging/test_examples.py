@@ -20,7 +20,7 @@ from test.standin import NEAREST_M, write_standin_onnx
 def test_no_example_is_without_a_test(repository: Path) -> None:
     examples = {path.name for path in (repository / 'examples').glob('*.py')}
     assert examples == {
-        *('depth_of_an_image.py', 'warn_of_obstacles.py'),
+        *('depth_of_an_image.py', 'search_settings.py', 'warn_of_obstacles.py'),
         'laserscan.launch.py',  # in test_navigation_examples.py
     }
 

@@ -20,6 +20,7 @@ from packaging.version import Version
 IMPORT_NAMES = {
     'cuda-bindings': 'cuda',
     'lightning-fabric': 'lightning_fabric',
+    'mlflow-skinny': 'mlflow',
     'opencv-python-headless': 'cv2',
     'PyYAML': 'yaml',
     'nvidia-ml-py': 'pynvml',
@@ -55,6 +56,8 @@ EXTRAS = {
     'rerun',
     'ray',
     'parquet',
+    'wandb',
+    'mlflow',
     'dev',
 }
 
