@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from depth_core.data.bag.window import overlap_s
@@ -27,7 +28,8 @@ def held_out_problems(train: DatasetSettings, validation: DatasetSettings) -> li
     return [
         problem
         for chosen, held_out in itertools.product(_parts(train), _parts(validation))
-        if chosen['name'] == held_out['name'] == 'bag' and chosen['root'] == held_out['root']
+        if chosen['name'] == held_out['name'] == 'bag'
+        and _same_file(chosen['root'], held_out['root'])
         for problem in _overlap_problems(chosen, held_out)
     ]
 
@@ -49,10 +51,15 @@ def _parts(chosen: DatasetSettings) -> list[dict[str, Any]]:
     ]
 
 
+def _same_file(first: str, second: str) -> bool:
+    return Path(first).resolve() == Path(second).resolve()
+
+
 def _overlap_problems(chosen: dict[str, Any], held_out: dict[str, Any]) -> list[str]:
     """Say which times of one recording would be trained on and held out as well."""
     options = chosen['options'], held_out['options']
-    if options[0].get('image_topic') != options[1].get('image_topic'):
+    topics = {item.get('image_topic') for item in options}
+    if len(topics) > 1 and None not in topics:  # None may mean either
         return []
     first, second = ((item.get('start_s'), item.get('end_s')) for item in options)
     try:

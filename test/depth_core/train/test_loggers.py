@@ -97,12 +97,15 @@ def losses(folder: Path) -> list[float]:
 
 
 @pytest.mark.filterwarnings('default')  # MLflow's and W&B's own are not ours to mend
-def test_mlflow_keeps_the_run_in_its_folder(run: Run, own_environment: Path) -> None:
+def test_mlflow_keeps_the_run_in_its_folder_and_goes_on_with_it(
+    run: Run, own_environment: Path
+) -> None:
     tracking = pytest.importorskip(
         'mlflow.tracking', reason="optional package: pip install 'depth_ros[mlflow]'"
     )
     loggers = ('--trainer.loggers', '[mlflow]', '--trainer.draw_training_every_steps', '4')
-    folder = run(*loggers).path
+    run(*loggers, '--schedule.steps', '4', '--trainer.max_steps', '2')
+    folder = run(*loggers, '--schedule.steps', '4', '--trainer.resume', 'last').path
     client = tracking.MlflowClient((folder / 'mlruns').resolve().as_uri())
     experiment = client.get_experiment_by_name('depth_core')
     (kept,) = client.search_runs([experiment.experiment_id])
