@@ -54,7 +54,7 @@ class Comparison:
 
     def rows(self) -> list[tuple[str, ...]]:
         """The table, as `TITLES` has it."""
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for item in self.differences:
             against = ''
             if item.verdict != 'first':

@@ -18,7 +18,13 @@ def test_search_settings(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip('optuna', reason='make setup installs optuna, for this example alone')
     config = tmp_path / 'tiny.yaml'
     config.write_text(TINY.replace('ema_decay: 0.9, ', ''), encoding='utf-8')
-    search = [sys.executable, 'examples/search_settings.py', config, tmp_path / 'runs', '2']
+    search: list[str | Path] = [
+        sys.executable,
+        'examples/search_settings.py',
+        config,
+        tmp_path / 'runs',
+        '2',
+    ]
     finished = subprocess.run(
         [*search, '--trainer.loggers', '[]', '--trainer.max_steps', '2'],
         cwd=repository,

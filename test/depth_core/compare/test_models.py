@@ -31,7 +31,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     right = write_standin_onnx(folder / 'right.onnx', height=HEIGHT, width=WIDTH)
     graph = onnx.load(right)
     (nearest,) = (item for item in graph.graph.initializer if item.name == 'nearest')
-    nearest.CopyFrom(onnx.numpy_helper.from_array(np.float32(NEAREST_M + 1.0), 'nearest'))
+    nearest.CopyFrom(
+        onnx.numpy_helper.from_array(np.array(NEAREST_M + 1.0, np.float32), 'nearest')
+    )
     far = folder / 'far.onnx'
     onnx.save(graph, far)
     return right, far
