@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from depth_core.arguments import CommandParser
+from depth_core.documents import parse_json
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate.__main__ import evaluate
 from depth_core.evaluate.arguments import parse
-from depth_core.files import sha256_of
+from depth_core.files import read_text, sha256_of
 from depth_core.names import printable
 from depth_core.shipped import find_model
 
@@ -52,7 +52,7 @@ class Subject:
     def content(self) -> dict[str, Any]:
         """What report.json says; empty where it cannot be read."""
         try:
-            found = json.loads((self.report / REPORT).read_text(encoding='utf-8'))
+            found = parse_json(read_text(self.report / REPORT))
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
