@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights & Biases and MLflow: kept on this machine, refused in words where they are absent."""
+"""TensorBoard, Weights & Biases and MLflow: read back, and refused in words where absent."""
 
 from __future__ import annotations
 
@@ -14,6 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
+    EventAccumulator,
+)
+from tensorboard.plugins.custom_scalar import (  # type: ignore[import-untyped]  # no stubs
+    layout_pb2,
+)
+from tensorboard.plugins.hparams import metadata  # type: ignore[import-untyped]  # no stubs
 
 from depth_core.errors import ConfigError
 from depth_core.train.command_line import parse
@@ -77,6 +84,67 @@ def test_without_loggers_the_files_of_the_run_remain(run: Run) -> None:
     assert not (folder / 'tensorboard').exists()
     assert (folder / 'training.jsonl').is_file()
     assert (folder / 'metrics.json').is_file()
+
+
+@pytest.fixture(scope='module')
+def finished(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    folder = tmp_path_factory.mktemp('finished') / 'run'
+    drawing = ('--trainer.draw_training_every_steps', '2')
+    return train(parse(['--config', str(tiny_config), '--trainer.run_dir', str(folder), *drawing]))
+
+
+def gradients(folder: Path) -> list[float]:
+    lines = (folder / 'training.jsonl').read_text(encoding='utf-8').splitlines()
+    return [json.loads(line)['gradient_norm'] for line in lines]
+
+
+def test_tensorboard_has_curves_and_pictures(finished: RunFolder) -> None:
+    events = EventAccumulator(str(finished.path / 'tensorboard'))
+    events.Reload()
+    tags = events.Tags()
+    expected = {'train/loss', 'train/reciprocal', 'train/sigma', 'train/log_l1',
+                'optimizer/learning_rate', 'optimizer/gradient_norm',
+                'machine/images_per_second', 'held_out/abs_rel', 'held_out/a1',
+                'held_out/rmse'}  # fmt: skip
+    assert expected <= set(tags['scalars'])
+    assert [event.step for event in events.Scalars('train/loss')] == [1, 2, 3, 4]
+    norms = [event.value for event in events.Scalars('optimizer/gradient_norm')]
+    assert norms == pytest.approx(gradients(finished.path))
+    assert min(norms) > 0.0
+    assert sorted(tags['images']) == ['held_out/drawn', 'train/drawn']
+    assert [event.step for event in events.Images('train/drawn')] == [2, 4]
+    for name, rows in (('held_out/drawn', 3), ('train/drawn', 2)):
+        picture = events.Images(name)[0]
+        # Image, truth, depth and certainty under a title; a scale of depth and one of certainty.
+        assert (picture.height, picture.width) == (rows * (64 + 16), 4 * 64 + 2 * 64)
+
+
+def test_tensorboard_compares_runs_by_settings_and_has_legends(finished: RunFolder) -> None:
+    events = EventAccumulator(str(finished.path / 'tensorboard'))
+    events.Reload()
+    plugin = events.PluginTagToContent('hparams')
+    (experiment,) = (
+        metadata.parse_experiment_plugin_data(content)
+        for tag, content in plugin.items()
+        if tag.endswith('experiment')
+    )
+    (start,) = (
+        metadata.parse_session_start_info_plugin_data(content)
+        for tag, content in plugin.items()
+        if tag.endswith('start_info')
+    )
+    assert start.hparams['optimizer.lr'].number_value == pytest.approx(1e-3)
+    assert start.hparams['data.train.options.seed'].number_value == 1
+    assert start.hparams['model.options.decoder_channels'].string_value == '[16, 8, 8, 8, 8]'
+    names = [info.name.tag for info in experiment.metric_infos]
+    assert names == ['held_out/abs_rel', 'held_out/a1', 'held_out/rmse']
+    layout = layout_pb2.Layout.FromString(
+        events.Tensors('custom_scalars__config__')[0].tensor_proto.string_val[0]
+    )
+    charts = {
+        chart.title: chart.multiline.tag for group in layout.category for chart in group.chart
+    }
+    assert charts['loss and its terms'] == ['train/.*']
 
 
 @pytest.fixture

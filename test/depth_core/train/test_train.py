@@ -15,13 +15,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import (  # type: ignore[import-untyped]  # no stubs
-    EventAccumulator,
-)
-from tensorboard.plugins.custom_scalar import (  # type: ignore[import-untyped]  # no stubs
-    layout_pb2,
-)
-from tensorboard.plugins.hparams import metadata  # type: ignore[import-untyped]  # no stubs
 
 from depth_core.data.sample import Sample
 from depth_core.data.synthetic import SyntheticDataset
@@ -190,55 +183,6 @@ def test_a_mix_is_trained_and_validated(start: Start, tmp_path: Path) -> None:
     records = json.loads((run.path / 'metrics.json').read_text(encoding='utf-8'))
     assert [record['images_scored'] for record in records] == [3, 3]
     assert len(list((tmp_path / 'cache').iterdir())) == 3
-
-
-def test_tensorboard_has_curves_and_pictures(finished: RunFolder) -> None:
-    events = EventAccumulator(str(finished.path / 'tensorboard'))
-    events.Reload()
-    tags = events.Tags()
-    expected = {'train/loss', 'train/reciprocal', 'train/sigma', 'train/log_l1',
-                'optimizer/learning_rate', 'optimizer/gradient_norm',
-                'machine/images_per_second', 'held_out/abs_rel', 'held_out/a1',
-                'held_out/rmse'}  # fmt: skip
-    assert expected <= set(tags['scalars'])
-    assert [event.step for event in events.Scalars('train/loss')] == [1, 2, 3, 4]
-    norms = [event.value for event in events.Scalars('optimizer/gradient_norm')]
-    assert norms == pytest.approx([entry['gradient_norm'] for entry in history(finished)])
-    assert min(norms) > 0.0
-    assert sorted(tags['images']) == ['held_out/drawn', 'train/drawn']
-    assert [event.step for event in events.Images('train/drawn')] == [2, 4]
-    for name, rows in (('held_out/drawn', 3), ('train/drawn', 2)):
-        picture = events.Images(name)[0]
-        # Image, truth, depth and certainty under a title; a scale of depth and one of certainty.
-        assert (picture.height, picture.width) == (rows * (64 + 16), 4 * 64 + 2 * 64)
-
-
-def test_tensorboard_compares_runs_by_settings_and_has_legends(finished: RunFolder) -> None:
-    events = EventAccumulator(str(finished.path / 'tensorboard'))
-    events.Reload()
-    plugin = events.PluginTagToContent('hparams')
-    (experiment,) = (
-        metadata.parse_experiment_plugin_data(content)
-        for tag, content in plugin.items()
-        if tag.endswith('experiment')
-    )
-    (start,) = (
-        metadata.parse_session_start_info_plugin_data(content)
-        for tag, content in plugin.items()
-        if tag.endswith('start_info')
-    )
-    assert start.hparams['optimizer.lr'].number_value == pytest.approx(1e-3)
-    assert start.hparams['data.train.options.seed'].number_value == 1
-    assert start.hparams['model.options.decoder_channels'].string_value == '[16, 8, 8, 8, 8]'
-    names = [info.name.tag for info in experiment.metric_infos]
-    assert names == ['held_out/abs_rel', 'held_out/a1', 'held_out/rmse']
-    layout = layout_pb2.Layout.FromString(
-        events.Tensors('custom_scalars__config__')[0].tensor_proto.string_val[0]
-    )
-    charts = {
-        chart.title: chart.multiline.tag for group in layout.category for chart in group.chart
-    }
-    assert charts['loss and its terms'] == ['train/.*']
 
 
 def test_two_and_two_steps_are_four(start: Start, finished: RunFolder, tmp_path: Path) -> None:
