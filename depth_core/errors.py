@@ -11,7 +11,6 @@ import difflib
 import errno
 import sys
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Final, NoReturn
 
 from depth_core.names import printable_lines
@@ -147,14 +146,6 @@ def run_command(main: Callable[[], object]) -> NoReturn:
     raise CommandEndError(status)
 
 
-def answer_interrupts() -> None:
-    """Let Ctrl-C end this process with one word instead of a traceback, wherever it is.
-
-    For commands, whose imports take seconds before `run_command` is reached.
-    """
-    sys.excepthook = _say_interrupted
-
-
 def _said(text: str, status: int) -> int:
     try:
         sys.stderr.write(f'{text}\n')
@@ -174,12 +165,3 @@ def _unwritten(error: OutputError) -> int:
         f'error: cannot write to {name}: {error.strerror}; redirect it to where there is space.',
         FAILED,
     )
-
-
-def _say_interrupted(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    if issubclass(kind, KeyboardInterrupt):
-        sys.stderr.write('interrupted\n')
-    else:
-        sys.__excepthook__(kind, error, trace)

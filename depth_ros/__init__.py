@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 
-from depth_core.errors import answer_interrupts
+from depth_core.interrupts import answer_interrupts
 
 __all__: list[str] = []
 

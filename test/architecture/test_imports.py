@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 FLOORS: tuple[set[str], ...] = (
-    {'names', 'telemetry'},
+    {'interrupts', 'names', 'telemetry'},
     {'processes'},
     {'errors'},
     {
@@ -70,6 +70,7 @@ TORCH_FREE = {
     'focal_options',
     'geometry',
     'images',
+    'interrupts',
     'manifest',
     'metrics',
     'named',
@@ -97,6 +98,7 @@ ROS_MAY_IMPORT = {
     'files',
     'geometry',
     'images',
+    'interrupts',
     'manifest',
     'metrics',
     'names',
