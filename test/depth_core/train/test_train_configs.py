@@ -146,6 +146,18 @@ def test_the_head_names_all_that_is_read() -> None:
     assert missing == []
 
 
+def test_schemes_of_paper_size_state_the_gpu_memory_they_need() -> None:
+    names = [
+        name
+        for name in NAMES
+        if name.endswith(('_nyu', '_kitti', '_mix', '_paper')) and '_small' not in name
+    ]
+    assert len(names) > 10
+    for name in names:
+        text = (FOLDER / f'{name}.yaml').read_text(encoding='utf-8')
+        assert 'GPU memory, computed (python -m depth_core.train.gpu_memory)' in text, name
+
+
 @pytest.mark.parametrize('name', DATA_ALONE)
 def test_its_images_reach_the_network(tmp_path: Path, name: str) -> None:
     """Augmented as it says, at the size it says; supervised_synthetic takes the step of all."""
