@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.errors import DataError
-from depth_core.files import decode_text, gunzipped, read_text
+from depth_core.files import decode_text, gunzipped, read_text, read_whole
 
 _DECIMAL_COMMA: Final = re.compile(r'[+-]?\d+,\d+([eE][+-]?\d+)?')
 _MOST_BYTES: Final = 16 << 20
@@ -32,7 +32,7 @@ def read_lines(path: Path) -> Sequence[tuple[int, str]]:
     """
     try:
         if path.suffix == '.gz':
-            text = decode_text(gunzipped(path.read_bytes(), _MOST_BYTES))
+            text = decode_text(gunzipped(read_whole(path), _MOST_BYTES))
         else:
             text = read_text(path)
     except (OSError, EOFError, zlib.error, UnicodeError) as error:

@@ -9,6 +9,7 @@ import errno
 import gzip
 import hashlib
 import io
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -27,6 +28,8 @@ _BYTE_ORDER_MARKS: Final = (
 _MOST_TEXT: Final = 64 << 20
 """Bytes of a text file: lists, calibrations, tracks and settings."""
 
+_DESCRIPTORS: Final = (Path('/dev/fd'), Path('/proc/self/fd'))
+
 _CHUNK: Final = 1 << 22
 """Bytes that are hashed at once."""
 
@@ -38,14 +41,28 @@ def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in the encoding that its byte order mark states.
 
     Raises:
-        OSError: The file cannot be read, or is larger than any text that is read.
+        OSError: As `read_whole`.
         UnicodeError: It is not text in that encoding.
     """
-    size = path.stat().st_size
-    if size > _MOST_TEXT:
-        found = f'it has {size} bytes'
+    return decode_text(read_whole(path))
+
+
+def read_whole(path: Path, most_bytes: int = _MOST_TEXT) -> bytes:
+    """Read a file at once, up to a size; one that has no end is not waited for.
+
+    Raises:
+        OSError: It cannot be read, is a device or a named pipe, or is larger than `most_bytes`.
+    """
+    mode = path.stat().st_mode
+    of_shell = path.parent in _DESCRIPTORS  # as <(command) gives it
+    if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or (stat.S_ISFIFO(mode) and not of_shell):
+        raise OSError(errno.EINVAL, 'it is a device or a named pipe, and not a file')
+    with path.open('rb') as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        found = f'it has more than {most_bytes} bytes'
         raise _too_large(found)
-    return decode_text(path.read_bytes())
+    return content
 
 
 def gunzipped(content: bytes, most_bytes: int) -> bytes:
