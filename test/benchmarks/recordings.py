@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_core.data.bag.dataset import BagDataset
+from depth_core.data.sample import known_camera
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
 from depth_core.evaluate.bags.part import open_model
@@ -99,14 +100,16 @@ def scored(bag: Path, request: BagRequest, kept: Path, execute: Execute = in_thi
 def bare(bag: Path, request: BagRequest) -> dict[str, float]:
     """The predictor alone, on images that are in memory."""
     dataset, predictor = BagDataset(bag), open_model(request)
+    samples = [dataset[index] for index in range(len(dataset))]
     images = [
-        (dataset[index].image.numpy().transpose(1, 2, 0) * 255.0).round().astype('uint8')
-        for index in range(len(dataset))
+        (sample.image.numpy().transpose(1, 2, 0) * 255.0).round().astype('uint8')
+        for sample in samples
     ]
-    predictor.predict(images[0])
+    camera = known_camera(samples[0])
+    predictor.predict(images[0], camera)
     with measured() as taken:
         for image in images:
-            predictor.predict(image)
+            predictor.predict(image, camera)
     return taken | {'images_per_s': len(images) / taken['wall_s']}
 
 
