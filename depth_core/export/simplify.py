@@ -66,14 +66,13 @@ _ROUNDS: Final = 2
 def simplify(model: ir.Model) -> None:
     """Rewrite `model` in place."""
     _remove_stated_defaults(model)
-    _measure_after_casts(model.graph)
     ir.passes.common.InlinePass()(model)
+    _measure_after_casts(model.graph)
     for _ in range(_ROUNDS):
         fold_constants(model, onnx_shape_inference=True)
         rewrite(model, RULES)
     ir.passes.common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fold_large_constants(model.graph)
-    _ask_casts_for_sizes(model.graph)
     for clean in (
         ir.passes.common.RemoveUnusedNodesPass(),
         ir.passes.common.RemoveUnusedOpsetsPass(),
@@ -84,19 +83,6 @@ def simplify(model: ir.Model) -> None:
         ir.passes.common.ClearMetadataAndDocStringPass(),
     ):
         clean(model)
-
-
-def _ask_casts_for_sizes(graph: ir.Graph) -> None:
-    """Take the sizes of an input from what it is cast to: TensorRT may only cast uint8."""
-    for given in graph.inputs:
-        uses = list(given.uses())
-        casts = [use.node for use in uses if use.node.op_type == 'Cast']
-        if not casts:
-            continue
-        for use in uses:
-            if use.node.op_type in {'Shape', 'Size'}:
-                use.node.replace_input_with(use.idx, casts[0].outputs[0])
-    graph.sort()
 
 
 def _remove_stated_defaults(model: ir.Model) -> None:
@@ -112,6 +98,6 @@ def _measure_after_casts(graph: ir.Graph) -> None:
     for given in graph.inputs:
         casts = [node for node in given.consumers() if node.op_type == 'Cast']
         for node in tuple(given.consumers()):
-            if node.op_type == 'Shape' and casts:
+            if node.op_type in {'Shape', 'Size'} and casts:
                 node.replace_input_with(0, casts[0].outputs[0])
     graph.sort()

@@ -164,7 +164,7 @@ class PlanFiles:
                     path.unlink()
 
     def sweep(self, held: str | None = None) -> None:
-        """Delete what processes that were killed left: unfinished files, plans without record.
+        """Delete what builds that ended early left: unfinished files, plans without record, locks.
 
         Args:
             held: Stem whose lock the caller has; of other stems only those that nobody has.
@@ -182,6 +182,28 @@ class PlanFiles:
                     path.unlink()
             if lock is not None:
                 give_back(lock)
+        for path in self.folder.glob(f'*{LOCK}'):
+            if _is_stem(path.stem) and path.stem != held:
+                self._delete_idle_lock(path.stem)
+
+    def _delete_idle_lock(self, stem: str) -> None:
+        """Delete the locks of what there is no plan or record of, unless somebody has them."""
+        if self._is_known(stem):
+            return
+        with contextlib.ExitStack() as stack:
+            for suffix in (LOCK, USE):
+                held = self._try(stem, suffix)
+                if held is None:
+                    return
+                stack.callback(give_back, held)
+            if self._is_known(stem):  # stored meanwhile
+                return
+            for suffix in (LOCK, USE):
+                with contextlib.suppress(OSError):
+                    self.path(stem, suffix).unlink(missing_ok=True)
+
+    def _is_known(self, stem: str) -> bool:
+        return self.path(stem, PLAN).exists() or self.path(stem, RECORD).exists()
 
     def _try(self, stem: str, suffix: str) -> int | None:
         try:

@@ -185,14 +185,14 @@ class OnnxParser:
             return self._refuse(make(text))
         try:
             model = onnx.load_from_string(content)
+            outside = [item for item in model.graph.initializer if item.data_location == 1]
+            if outside and folder is None:
+                return self._refuse(make(f'Failed to import initializer: {outside[0].name}'))
+            if outside:
+                onnx.load_external_data_for_model(model, str(folder))
             onnx.checker.check_model(model)
         except Exception as error:  # noqa: BLE001  whatever the model is
             return self._refuse(make(f'Failed to parse the ONNX model: {error}'))
-        outside = [item for item in model.graph.initializer if item.data_location == 1]
-        if outside and folder is None:
-            return self._refuse(make(f'Failed to import initializer: {outside[0].name}'))
-        if outside:
-            onnx.load_external_data_for_model(model, str(folder))
         bytes_in = {
             item.name
             for item in model.graph.input

@@ -18,6 +18,7 @@ from depth_core.runtime.engine import provide
 from depth_core.runtime.engine.answers import expected_answers, write_answers
 from depth_core.runtime.engine.options import BuildProgress, EngineOptions
 from depth_core.runtime.engine.plan_files import QUARANTINE
+from test.depth_core.runtime.engine.graphs import HEIGHT, WIDTH, write_graph
 from test.depth_core.runtime.engine.places import Place, check_answer
 from test.fakes.installation import installed
 from test.standin import write_standin_onnx
@@ -46,6 +47,23 @@ def test_an_engine_is_built_once_and_compared_once(place: Place) -> None:
     assert entry.notes['model'] == str(place.model)
     assert (entry.fields['gpu'], entry.fields['compute_capability']) == ('Fake GPU', '8.6')
     assert (entry.fields['multiprocessors'], entry.fields['memory_gib']) == (12, 8)
+
+
+def test_weights_in_a_file_of_their_own_belong_to_the_engine(place: Place) -> None:
+    positive = onnx.helper.make_node('Abs', ['features'], ['more'])
+    path = place.model.with_name('small.onnx')
+    place.model = write_graph(path, extra=[positive], external=True)
+    weights = place.model.with_name('weights.bin')
+    (stored,) = (i for i in onnx.load(place.model).graph.initializer if i.name == 'weight')
+    image = np.full((1, HEIGHT, WIDTH, 3), 100, np.uint8)
+    first, _ = place.open().run(image)
+    place.open()
+    assert place.builds == 1
+    halved = onnx.numpy_helper.to_array(stored) / 2.0
+    weights.write_bytes(weights.read_bytes().replace(stored.raw_data, halved.tobytes()))
+    second, _ = place.open().run(image)
+    assert place.builds == 2
+    np.testing.assert_allclose(second[0, 8, 8], first[0, 8, 8] / 2.0, rtol=1e-3)  # Softplus
 
 
 @pytest.mark.parametrize(
