@@ -245,21 +245,6 @@ def test_what_killed_processes_left_is_swept_and_the_rest_stays(cache: EngineCac
     assert not (cache.folder / f'{"0" * 32}.lock').exists()
 
 
-def test_the_locks_of_builds_that_failed_go_and_those_that_are_held_stay(
-    cache: EngineCache,
-) -> None:
-    failed, building = key_of(fields('failed')), key_of(fields('building'))
-    with cache.locked(failed):
-        pass  # the graph was refused
-    assert (cache.folder / f'{stem_of(failed)}.lock').exists()
-    with cache.locked(key_of(fields('kept'))):
-        kept = keep(cache, 'kept')
-    with cache.locked(building):
-        cache.clear(older_than=timedelta(days=1))
-        locks = {path.stem for path in cache.folder.glob('*.lock')}
-    assert locks == {stem_of(kept), stem_of(building)}
-
-
 def test_quarantine_is_bounded(cache: EngineCache) -> None:
     for number in range(6):
         key = keep(cache, str(number))

@@ -1,15 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which folders engines may be kept in."""
+"""Which folders engines may be kept in, and what does not stay in one."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from depth_core.errors import DepthError
 from depth_core.runtime.engine.cache import EngineCache
+from depth_core.runtime.engine.entry import stem_of
 from depth_core.runtime.engine.folder import UnsafeError, default_folder
+from depth_core.runtime.engine.key import key_of
 
 
 @pytest.mark.parametrize('mode', [0o777, 0o770, 0o702])
@@ -71,3 +74,17 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
     monkeypatch.setattr('os.path.expanduser', str)  # as where the user is in no list
     with pytest.raises(DepthError, match=r'no home folder.*XDG_CACHE_HOME'):
         default_folder()
+
+
+def test_the_locks_of_builds_that_failed_go_and_those_that_are_held_stay(tmp_path: Path) -> None:
+    cache = EngineCache(tmp_path / 'engines')
+    failed, building, kept = (key_of({'graph': name}) for name in ('failed', 'building', 'kept'))
+    with cache.locked(kept):
+        cache.store(kept, b'plan', {'graph': 'kept'})
+    with cache.locked(failed):
+        pass  # the graph was refused
+    assert (cache.folder / f'{stem_of(failed)}.lock').exists()
+    with cache.locked(building):
+        cache.clear(older_than=timedelta(days=1))
+        locks = {path.stem for path in cache.folder.glob('*.lock')}
+    assert locks == {stem_of(kept), stem_of(building)}
