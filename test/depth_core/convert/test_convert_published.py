@@ -127,13 +127,13 @@ def compiled_in_half(state: dict[str, Any]) -> State:
     return {'net': halves, 'best_loss': 0.1}
 
 
-def wrapped_of_old(state: dict[str, Any]) -> State:
+def wrapped_without_counts(state: dict[str, Any]) -> State:
     """A checkpoint of training by a torch that counted no batches."""
     old = {key: state[key] for key in state if 'num_batches' not in key}
     return {'state_dict': old, 'epoch': 3, 'optimizer': {'state': {0: {'m': torch.zeros(2)}}}}
 
 
-CHANGES = (with_numbers, of_parallel, compiled_in_half, wrapped_of_old)
+CHANGES = (with_numbers, of_parallel, compiled_in_half, wrapped_without_counts)
 """Several at once each: a folder takes 100 MB, and what it becomes as much again."""
 
 

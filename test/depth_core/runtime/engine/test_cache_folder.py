@@ -78,13 +78,11 @@ def test_a_user_without_a_home_is_told_to_name_a_folder(monkeypatch: pytest.Monk
 
 def test_the_locks_of_builds_that_failed_go_and_those_that_are_held_stay(tmp_path: Path) -> None:
     cache = EngineCache(tmp_path / 'engines')
-    failed, building, kept = (key_of({'graph': name}) for name in ('failed', 'building', 'kept'))
-    with cache.locked(kept):
-        cache.store(kept, b'plan', {'graph': 'kept'})
+    failed, building = (key_of({'graph': name}) for name in ('failed', 'building'))
     with cache.locked(failed):
         pass  # the graph was refused
     assert (cache.folder / f'{stem_of(failed)}.lock').exists()
     with cache.locked(building):
         cache.clear(older_than=timedelta(days=1))
         locks = {path.stem for path in cache.folder.glob('*.lock')}
-    assert locks == {stem_of(kept), stem_of(building)}
+    assert locks == {stem_of(building)}
