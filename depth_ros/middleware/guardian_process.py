@@ -52,13 +52,20 @@ class Watch:
             elif code in {signal.SIGINT, signal.SIGTERM} and self._signal_s is None:
                 self._signal_s = now_s
 
-    def looked(self, now_s: float, *, stopped: bool) -> tuple[signal.Signals, str] | None:
+    def looked(
+        self, now_s: float, *, stopped: bool, queued_s: float = 0.0
+    ) -> tuple[signal.Signals, str] | None:
         """What the process is to be ended with, and why; None while all is well.
 
         Args:
             now_s: Monotonic time.
             stopped: Whether somebody has stopped the process, a debugger for example.
+            queued_s: How long a thread of it was ready to run since the last look, and had no
+                CPU: on a busy machine that is no hang.
         """
+        self._beat_s += queued_s
+        if self._signal_s is not None:
+            self._signal_s += queued_s
         if stopped or now_s - self._looked_s > SLEPT_S:
             self._beat_s = now_s
             if self._signal_s is not None:
@@ -71,10 +78,36 @@ class Watch:
         return None
 
 
+class Queues:
+    """How long the threads of a process wait for a CPU, by what Linux counts."""
+
+    def __init__(self, process: int) -> None:
+        """Begin to count for a process."""
+        self._tasks = Path(f'/proc/{process}/task')
+        self._waited_ns: dict[str, int] = {}
+        self.queued_s()
+
+    def queued_s(self) -> float:
+        """The longest wait of a thread since the last call, seconds; 0 where nothing is counted."""
+        former, self._waited_ns = self._waited_ns, self._read()
+        growth = (now - former.get(task, now) for task, now in self._waited_ns.items())
+        return max(growth, default=0) / 1e9
+
+    def _read(self) -> dict[str, int]:
+        waited_ns = {}
+        try:
+            for task in self._tasks.iterdir():
+                text = (task / 'schedstat').read_text(encoding='ascii')
+                waited_ns[task.name] = int(text.split()[1])
+        except (OSError, ValueError, IndexError):
+            pass  # no Linux, none counted, or a thread that has just ended
+        return waited_ns
+
+
 def main() -> None:
     """Watch until the process ends."""
     process, pipe = int(sys.argv[1]), int(sys.argv[2])
-    watch = Watch(time.monotonic())
+    watch, queues = Watch(time.monotonic()), Queues(process)
     while not watch.over:
         if select.select([pipe], [], [], LOOK_S)[0]:
             codes = os.read(pipe, 4096)
@@ -83,7 +116,9 @@ def main() -> None:
             watch.took(codes, time.monotonic())
             if watch.over:
                 return
-        end = watch.looked(time.monotonic(), stopped=_is_stopped(process))
+        end = watch.looked(
+            time.monotonic(), stopped=_is_stopped(process), queued_s=queues.queued_s()
+        )
         if end is not None:
             number, why = end
             sys.stderr.write(

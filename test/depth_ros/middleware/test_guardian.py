@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_ros.middleware.guardian_process import BEAT, NOTICED, SIGNAL_S, SLEPT_S, Watch
+from depth_ros.middleware.guardian_process import BEAT, NOTICED, SIGNAL_S, SLEPT_S, Queues, Watch
 
 FOLDER = str(Path(__file__).parents[3])
 WATCHED = """
@@ -110,3 +110,19 @@ def test_time_in_which_the_machine_stood_still_does_not_count() -> None:
     watch.took(bytes([BEAT + 1]), 0.0)
     assert watch.looked(10.0 + SLEPT_S, stopped=False) is None
     assert watch.looked(11.1 + SLEPT_S, stopped=False) is not None
+
+
+def test_a_process_that_waits_for_a_cpu_does_not_hang() -> None:
+    watch = Watch(0.0)
+    watch.took(bytes([BEAT + 30, signal.SIGTERM]), 1.0)
+    assert watch.looked(1.9, stopped=False, queued_s=1.0) is None
+    assert watch.looked(1.9 + SIGNAL_S, stopped=False) is None
+    ended = watch.looked(2.1 + SIGNAL_S, stopped=False)
+    assert ended is not None
+    assert ended[0] is signal.SIGKILL
+
+
+def test_the_wait_of_the_threads_of_a_process_is_read() -> None:
+    queues = Queues(os.getpid())
+    assert 0.0 <= queues.queued_s() < 60.0
+    assert Queues(2**22 + 1).queued_s() == 0.0, 'there is no such process'
