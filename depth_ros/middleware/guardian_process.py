@@ -88,7 +88,7 @@ class Queues:
         self.queued_s()
 
     def queued_s(self) -> float:
-        """The longest wait of a thread since the last call, seconds; 0 where nothing is counted."""
+        """The longest wait of a thread since the last call, s; 0 where nothing is counted."""
         former, self._waited_ns = self._waited_ns, self._read()
         growth = (now - former.get(task, now) for task, now in self._waited_ns.items())
         return max(growth, default=0) / 1e9

@@ -45,6 +45,11 @@ def process(*, limit: int, then: str) -> subprocess.Popen[str]:
     )
 
 
+def _state_of(process: int) -> str:
+    stat = Path(f'/proc/{process}/stat').read_text(encoding='utf-8')
+    return stat.rpartition(')')[2].split()[0]
+
+
 def test_python_that_stands_still_is_ended_with_its_stacks() -> None:
     child = process(limit=1, then='hold()')
     _, said = child.communicate(timeout=120)
@@ -58,6 +63,8 @@ def test_ctrl_c_ends_a_process_whose_interpreter_is_held() -> None:
     child = process(limit=0, then='hold()')
     assert child.stdout is not None
     assert child.stdout.readline() == 'holds\n'
+    while _state_of(child.pid) != 'S':  # it is about to wait for what nobody gives
+        os.sched_yield()
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=120)
     assert child.returncode == -signal.SIGKILL
