@@ -9,6 +9,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import BinaryIO, Final, TextIO, cast
@@ -43,6 +44,8 @@ def terminated_cleanly() -> Iterator[None]:
     """Let SIGTERM end the block like an exception instead of killing the process."""
 
     def leave(_number: int, _frame: FrameType | None) -> None:
+        # Whoever ends a group of processes ends the children too: that is no error any more.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         sys.exit(TERMINATED)
 
     former = signal.signal(signal.SIGTERM, leave)
@@ -63,6 +66,30 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM take effect after the block: it is done as a whole, and soon.
+
+    In another thread than the main one it does nothing, for signals do not break into those.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+
+    def keep(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+
+    former = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for kept, handler in former.items():
+            signal.signal(kept, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from depth_core.errors import DepthError
 from depth_core.evaluate.bags.part import evaluate_part
 from depth_core.evaluate.bags.request import BagRequest, Part
-from depth_core.processes import end_with_parent
+from depth_core.processes import end_with_parent, undivided
 
 Outcome: TypeAlias = tuple[Part, 'bytes | DepthError']
 """What became of a part: its result, or why it could not be read."""
@@ -91,7 +91,8 @@ def _one_pool(
             while queue and not broken and len(running) < workers * _WAITING_PER_WORKER:
                 part = queue.popleft()
                 try:
-                    running[pool.submit(work, request, part)] = part
+                    with undivided():  # a process that is started gets what it waits for
+                        running[pool.submit(work, request, part)] = part
                 except BrokenProcessPool:
                     broken = True
             done, _ = wait(running, return_when=FIRST_COMPLETED)
