@@ -37,6 +37,13 @@ _SYSTEM_FILES: Final = {'thumbs.db', 'desktop.ini', '__macosx'}
 """Files and folders that systems put beside a user's, lower case; all others begin with a dot."""
 
 
+class _RefusedError(OSError):
+    """A file could be read and is not; says why in words, without the number of an error."""
+
+    def __str__(self) -> str:
+        return self.strerror
+
+
 def read_text(path: Path) -> str:
     """Read a text file in UTF-8, or in the encoding that its byte order mark states.
 
@@ -56,7 +63,7 @@ def read_whole(path: Path, most_bytes: int = _MOST_TEXT) -> bytes:
     mode = path.stat().st_mode
     of_shell = path.parent in _DESCRIPTORS  # as <(command) gives it
     if stat.S_ISCHR(mode) or stat.S_ISBLK(mode) or (stat.S_ISFIFO(mode) and not of_shell):
-        raise OSError(errno.EINVAL, 'it is a device or a named pipe, and not a file')
+        raise _RefusedError(errno.EINVAL, 'it is a device or a named pipe, and not a file')
     with path.open('rb') as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
@@ -82,7 +89,7 @@ def gunzipped(content: bytes, most_bytes: int) -> bytes:
 
 
 def _too_large(found: str) -> OSError:
-    return OSError(errno.EFBIG, f'{found}, more than any such file has')
+    return _RefusedError(errno.EFBIG, f'{found}, more than any such file has')
 
 
 def decode_text(content: bytes) -> str:

@@ -160,3 +160,66 @@ def test_lines_of_messages_are_indented() -> None:
         and re.search(r'\n(?!  )', part.value)
     ]
     assert found == []
+
+
+def test_commands_have_the_console_that_escapes_names() -> None:
+    """A plain console of rich obeys names: `open_console` is where they get theirs."""
+    assert [
+        f'{named(path)}: {found}'
+        for path in PACKAGED
+        if path != ROOT / 'depth_core' / 'terminal.py'
+        for found in plain_consoles(ast.parse(path.read_text(encoding='utf-8')))
+    ] == []
+
+
+CONSOLE_OF_ITS_OWN = {'Live', 'Progress', 'RichHandler', 'Status'}
+"""Classes of rich that make a plain console where they are given none."""
+WRITERS = {'get_console', 'inspect', 'install', 'print', 'print_json', 'track'}
+"""Functions of rich that write to a plain console."""
+
+
+def plain_consoles(tree: ast.Module) -> Iterator[str]:
+    """What a module takes from rich, or calls, that is or makes a plain console."""
+    of_rich: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            of_rich |= {
+                alias.asname or alias.name.split('.')[0]: ''
+                for alias in node.names
+                if alias.name.split('.')[0] == 'rich'
+            }
+        elif isinstance(node, ast.ImportFrom) and (node.module or '').split('.')[0] == 'rich':
+            of_rich |= {alias.asname or alias.name: alias.name for alias in node.names}
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        root = node.func
+        while isinstance(root, ast.Attribute):
+            root = root.value
+        if not isinstance(root, ast.Name) or root.id not in of_rich:
+            continue
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else of_rich[root.id]
+        given = {keyword.arg for keyword in node.keywords}
+        if (
+            called == 'Console'
+            or called in WRITERS
+            or (called in CONSOLE_OF_ITS_OWN and 'console' not in given)
+        ):
+            yield called
+
+
+@pytest.mark.parametrize(
+    ('text', 'found'),
+    [
+        ('from rich.console import Console\nConsole(stderr=True)', ['Console']),
+        ('from rich.console import Console as Plain\nPlain()', ['Console']),
+        ('import rich.console\nrich.console.Console()', ['Console']),
+        ('from rich import print as show\nshow(1)', ['print']),
+        ('from rich.progress import Progress\nProgress()', ['Progress']),
+        ('from rich import progress\nprogress.Progress(console=mine)', []),
+        ('from rich.console import Console\ndef show(console: Console): console.print(1)', []),
+        ('print(1)', []),
+    ],
+)
+def test_plain_consoles_are_seen(text: str, found: list[str]) -> None:
+    assert list(plain_consoles(ast.parse(text))) == found
