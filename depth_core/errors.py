@@ -28,7 +28,7 @@ FAILED: Final = 2
 
 
 _LONGEST_NAME = 200
-"""Characters of a name that is compared with the known ones."""
+"""Characters of a name that is shown and compared with the known ones."""
 
 
 class DepthError(Exception):
@@ -101,10 +101,12 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     folded = {item.casefold(): item for item in names}
-    wanted = str(name)[:_LONGEST_NAME].strip().casefold()  # from YAML it may be a number
+    given = str(name)  # from YAML it may be a number
+    wanted = given[:_LONGEST_NAME].strip().casefold()
     nearest = [folded[item] for item in difflib.get_close_matches(wanted, folded, n=1)]
     hint = f'; did you mean {nearest[0]!r}?' if nearest else '.'
-    return f'unknown {kind} {name!r}{hint} Known: {", ".join(names)}'
+    quoted = name if len(given) <= _LONGEST_NAME else f'{given[:_LONGEST_NAME]}...'
+    return f'unknown {kind} {quoted!r}{hint} Known: {", ".join(names)}'
 
 
 class CommandEndError(SystemExit):

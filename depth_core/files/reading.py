@@ -41,7 +41,7 @@ class _RefusedError(OSError):
     """A file could be read and is not; says why in words, without the number of an error."""
 
     def __str__(self) -> str:
-        return self.strerror
+        return str(self.strerror)
 
 
 def read_text(path: Path) -> str:

@@ -10,6 +10,9 @@ from typing import Final
 from torch import Tensor
 
 _SHOWN: Final = 10
+_OF_ANOTHER: Final = 100
+"""So many differences, and the weights are of another network: a few names say which."""
+_SHOWN_OF_ANOTHER: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,13 +31,16 @@ class Differences:
 
     @property
     def lines(self) -> list[str]:
-        """One line for each kind of difference: the count and the first ten names."""
+        """One line for each kind of difference: the count and the first ten names, or three."""
         kinds = {
             'missing': self.missing,
             'surplus': self.surplus,
             'of another shape': self.of_another_shape,
         }
-        return [f'{len(names)} {kind}: {shown(names)}' for kind, names in kinds.items() if names]
+        most = _SHOWN if self.count <= _OF_ANOTHER else _SHOWN_OF_ANOTHER
+        return [
+            f'{len(names)} {kind}: {shown(names, most)}' for kind, names in kinds.items() if names
+        ]
 
     def message(self, before: str, after: str) -> str:
         """Put the lines between what is wrong and the remedy."""
@@ -58,7 +64,7 @@ def differences(given: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
     )
 
 
-def shown(names: Sequence[str]) -> str:
-    """Join the first ten names; the number of the others follows."""
-    more = f', and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
-    return f'{", ".join(names[:_SHOWN])}{more}'
+def shown(names: Sequence[str], most: int = _SHOWN) -> str:
+    """Join the first ten names, or `most`; the number of the others follows."""
+    more = f', and {len(names) - most} more' if len(names) > most else ''
+    return f'{", ".join(names[:most])}{more}'

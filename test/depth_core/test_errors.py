@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_core.errors import ConfigError, run_command
+from depth_core.errors import ConfigError, run_command, unknown_name
 
 
 @pytest.mark.parametrize(
@@ -167,3 +167,8 @@ def test_no_file_of_a_command_takes_the_number_of_a_closed_stream(tmp_path: Path
     main = f"file = open({str(path)!r}, 'w'); import os; os.write(1, b'of a library')"
     assert ended(main, '>&-') == (0, '')
     assert path.read_text() == ''
+
+
+def test_a_name_that_has_no_end_is_shown_by_its_beginning() -> None:
+    message = unknown_name('model', 'a' * 100_000, ['cliffnet'])
+    assert message == f"unknown model '{'a' * 200}...'. Known: cliffnet"

@@ -55,6 +55,9 @@ def ended(parent: Parent, folder: Path, number: signal.Signals) -> Kill:
     """Start a command in `folder`, and end it by a signal when its children are there."""
     command = parent.command
     prepared(command, folder)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell has what runs in its background ignore Ctrl-C, and what that starts would too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     begun = time.monotonic()
     said = folder / '.said'
     with (

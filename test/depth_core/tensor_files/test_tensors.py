@@ -138,3 +138,13 @@ def test_differences_are_listed_by_kind() -> None:
         '1 of another shape: b (given (3,), network (4,))',
     ]
     assert not differences(expected, expected)
+
+
+def test_weights_of_another_network_are_told_by_a_few_names() -> None:
+    given = {f'layer{index}': torch.ones(1) for index in range(101)}
+    assert differences(given, {'head': torch.ones(1)}).lines == [
+        '1 missing: head',
+        '101 surplus: layer0, layer1, layer2, and 98 more',
+    ]
+    few = dict(list(given.items())[:12])
+    assert differences(few, {}).lines[0].endswith('layer9, and 2 more')
