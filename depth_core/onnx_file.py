@@ -35,6 +35,15 @@ def read_metadata(path: Path | str) -> dict[str, str]:
     return read_model(Path(path), _walk_model)
 
 
+def is_onnx(path: Path) -> bool:
+    """Whether the file at `path` is an ONNX graph, whatever its name."""
+    try:
+        read_metadata(path)
+    except ModelError:
+        return False
+    return True
+
+
 def read_model(path: Path, walk: Callable[[BinaryIO, int], Found]) -> Found:
     """Have `walk` read the ONNX file at `path`, and say in words why it cannot.
 

@@ -112,6 +112,12 @@ def find_checkpoint(weights: Path | str) -> Path:
             f'{", ".join(shipped) or "none has a checkpoint here"}.'
         )
         raise ModelError(message)
+    if path.name == name and path.suffix and path.stem in shipped and not path.exists():
+        message = (
+            f'weights {name} are no file here; the shipped model {path.stem} is taken by its name '
+            f'alone: give {path.stem}, or the path of a checkpoint.'
+        )
+        raise ModelError(message)
     if path.exists() or path.suffix or path.name != name:
         return path  # what reads it says best what is wrong with it
     if name in shipped:

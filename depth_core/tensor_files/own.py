@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from depth_core.errors import CheckpointError
 from depth_core.files import replaced_atomically
-from depth_core.tensor_files.reading import incomplete, read_content
+from depth_core.onnx_file import is_onnx
+from depth_core.tensor_files.reading import incomplete, is_a_graph, read_content
 from depth_core.tensor_files.tensors import refuse_not_stored
 
 _ZIP_SIGNATURE: Final = b'PK'
@@ -125,6 +126,8 @@ class OwnFormat:
         return {**content, 'state': state}
 
     def _foreign(self, path: Path) -> CheckpointError:
+        if is_onnx(path):
+            return is_a_graph(path)
         return CheckpointError(f'{path} is no {self.what} of this package. {self.made_by}.')
 
 

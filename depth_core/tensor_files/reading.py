@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from depth_core.errors import CheckpointError
+from depth_core.onnx_file import is_onnx
 from depth_core.tensor_files.differences import shown
 from depth_core.tensor_files.entries import OF_TRAINING, inside
 from depth_core.tensor_files.pickle_names import foreign_names
@@ -168,10 +169,21 @@ def incomplete(path: Path, what: str, kind: str, reason: object) -> CheckpointEr
     if first_bytes(path, len(_LFS_POINTER)) == _LFS_POINTER:
         message = f'{what} {path} is a pointer of Git LFS; fetch the file with git lfs pull.'
         return CheckpointError(message)
+    if is_onnx(path):
+        return is_a_graph(path)
     first = str(reason).splitlines()[0] if str(reason) else 'no content'
     return CheckpointError(
         f'{what} {path} ({path.stat().st_size} bytes) is no complete file of {kind}: it is '
         f'truncated, corrupt or of another kind ({first}); copy or download it again.'
+    )
+
+
+def is_a_graph(path: Path) -> CheckpointError:
+    """Say that a file which was to hold weights is an ONNX graph."""
+    return CheckpointError(
+        f'{path} is an ONNX graph, made to be run: norm layers are folded into its convolutions, '
+        'so that its weights are those of no network that could be trained. Give the checkpoint '
+        'it was exported from (.ckpt); those of shipped models are taken by name.'
     )
 
 

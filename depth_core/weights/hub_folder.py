@@ -65,6 +65,11 @@ def _of_folder(folder: Path) -> tuple[Path, ...] | None:
 
 
 def _of_index(index: Path) -> tuple[Path, ...]:
+    if not index.is_file():
+        message = (
+            f'index {index} does not exist; check the path, or give the folder of the shards.'
+        )
+        raise CheckpointError(message)
     try:
         content = json.loads(read_text(index))
     except (OSError, UnicodeError, ValueError, RecursionError) as error:

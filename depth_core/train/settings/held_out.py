@@ -52,7 +52,9 @@ def _parts(chosen: DatasetSettings) -> list[dict[str, Any]]:
 
 
 def _same_file(first: str, second: str) -> bool:
-    return Path(first).resolve() == Path(second).resolve()
+    """Whether two paths name one bag: by links, or one its folder and the other a file in it."""
+    one, other = (Path(item).expanduser().resolve() for item in (first, second))
+    return one == other or one in other.parents[:1] or other in one.parents[:1]
 
 
 def _overlap_problems(chosen: dict[str, Any], held_out: dict[str, Any]) -> list[str]:

@@ -45,6 +45,19 @@ def test_times_that_overlap_are_refused(train: str, held_out: str, shared: str) 
         of_bag(train, held_out)
 
 
+@pytest.mark.parametrize('other', ['{0}/./drive', '{0}/drive/../drive', '{0}/link',
+                                   '{0}/drive/drive_0.mcap'])  # fmt: skip
+def test_one_bag_by_two_paths_overlaps_too(tmp_path: Path, other: str) -> None:
+    (tmp_path / 'drive').mkdir()
+    (tmp_path / 'link').symlink_to(tmp_path / 'drive')
+    held_out = f'{{name: bag, root: {other.format(tmp_path)}, options: {{start_s: 6}}}}'
+    train = f'{{name: bag, root: {tmp_path}/drive, options: {{end_s: 8}}}}'
+    with pytest.raises(ConfigError, match='from 6 s to 8 s'):
+        read('--data.train', train, '--data.validation', held_out)
+    apart = f'{{name: bag, root: {tmp_path}/drive, options: {{end_s: 6}}}}'
+    read('--data.train', apart, '--data.validation', held_out)
+
+
 def test_parts_of_a_mix_overlap_too() -> None:
     datasets = '[{name: synthetic}, {name: bag, root: drive, options: {end_s: 8}}]'
     with pytest.raises(ConfigError, match='from 6 s to 8 s'):

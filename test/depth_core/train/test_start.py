@@ -15,7 +15,7 @@ from depth_core import shipped
 from depth_core.errors import CheckpointError, ConfigError, DepthError, ModelError
 from depth_core.models import create_model
 from depth_core.models.base import DepthModel
-from depth_core.shipped import find_checkpoint
+from depth_core.shipped import default_model, find_checkpoint
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
 from depth_core.train.settings import (
     DatasetSettings,
@@ -112,6 +112,23 @@ def test_a_graph_given_for_training_is_refused_in_words(tmp_path: Path, *, besid
     assert 'is an ONNX graph' in said
     assert 'cannot be trained' in said
     assert (f'give its checkpoint, {tmp_path / "net.ckpt"}' in said) is beside
+
+
+@pytest.mark.parametrize('name', ['renamed.ckpt', 'renamed.pth', 'renamed'])
+def test_a_graph_by_another_name_is_refused_as_one(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(default_model().read_bytes())
+    said = _refusal(weights=path)
+    assert f'{path} is an ONNX graph' in said
+    assert 'those of shipped models are taken by name' in said
+
+
+def test_a_shipped_model_with_an_ending_is_taken_for_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _ship(tmp_path, monkeypatch, 'tiny.onnx', 'tiny.ckpt')
+    with pytest.raises(ModelError, match='tiny is taken by its name alone: give tiny'):
+        find_checkpoint('tiny.onnx')
 
 
 # Its options

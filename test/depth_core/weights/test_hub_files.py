@@ -16,6 +16,7 @@ from torch import Tensor
 from depth_core.convert import convert_state_dict, main
 from depth_core.errors import CheckpointError
 from depth_core.models import NETWORKS, create_model
+from depth_core.shipped import default_model
 from depth_core.weights.checkpoint import read_checkpoint
 from depth_core.weights.official_files import read_official_file
 
@@ -98,6 +99,11 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path, text: str, said: str) 
         read_official_file(tmp_path)
 
 
+def test_an_index_that_is_not_there_is_refused_as_such(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r'index .*nowhere.index.json does not exist'):
+        read_official_file(tmp_path / 'nowhere.index.json')
+
+
 @pytest.mark.parametrize('name', ['net', 'params', 'params_ema', 'state_dict_ema', 'model_ema'])
 def test_wrappers_are_opened(tmp_path: Path, name: str) -> None:
     path = tmp_path / 'weights.pth'
@@ -151,3 +157,9 @@ def test_names_behind_wrappers_convert_and_the_command_says_what_it_read(
     assert (read_checkpoint(output).provenance or {})['entry'] == 'model_ema'
     said = capsys.readouterr().out
     assert 'read from the entry model_ema of the file, which has model too' in said
+
+
+def test_a_graph_given_for_weights_is_refused_as_one() -> None:
+    for read in (read_official_file, read_checkpoint):
+        with pytest.raises(CheckpointError, match='is an ONNX graph, made to be run'):
+            read(default_model())
