@@ -132,7 +132,7 @@ def test_an_encoder_that_does_not_fit_is_refused_whole(tmp_path: Path) -> None:
         (fitting | {'layer5.weight': torch.zeros(1)}, '1 surplus: network.layer5'),
         (fitting | {'conv1.weight': torch.zeros(64, 1, 7, 7)}, r'1 of another shape: .*conv1'),
         (timm.create_model('resnet34', pretrained=False).state_dict(), 'network.layer1.2.conv1'),
-        ({'fc.weight': torch.zeros(1)}, 'and 97 more'),
+        ({'fc.weight': torch.zeros(1)}, 'and 90 more'),
     ):
         torch.save(wrong, path)
         with pytest.raises(CheckpointError, match=words) as error:
