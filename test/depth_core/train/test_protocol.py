@@ -104,7 +104,8 @@ def test_pictures_show_what_the_network_sees(model: DepthModel, fabric: Fabric) 
     rule = Rule(protocol=PROTOCOLS['kitti_window_garg_80m'], size=NETWORK)
     drawn = draw(DenseDepthRecipe(), model, Native(), fabric, count=1, rule=rule)
     assert drawn is not None
-    assert drawn.shape == (64, 4 * 96, 3)
+    # Four tiles under titles of 16 rows, and two scales of colours of 64 columns.
+    assert drawn.shape == (16 + 64, 4 * 96 + 2 * 64, 3)
 
 
 def test_a_protocol_that_does_not_fit_the_size_is_refused(model: DepthModel) -> None:
