@@ -92,9 +92,12 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ('model', 'words'),
     [
-        ('densedepth_smal', "did you mean 'densedepth_small'? Known: densedepth_small"),
+        (
+            'densedepth_smal',
+            f"did you mean 'densedepth_small'? Known: {', '.join(shipped_models())}",
+        ),
         ('a.onnx', 'model a.onnx does not exist as a file; give the path of an .onnx file'),
-        ('./nets/x', 'or the name of a shipped model: densedepth_small'),
+        ('./nets/x', f'or the name of a shipped model: {", ".join(shipped_models())}'),
         ('/', 'model / is a folder'),
     ],
 )
