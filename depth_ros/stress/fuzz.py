@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import functools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from std_msgs.msg import Header
@@ -93,6 +93,8 @@ class _Flow:
         stand.until(lambda: self._publisher.get_subscription_count() > 0, 'a subscriber')
         self._send_good()
         self._before = dict(stand.fresh().values)
+        while not _all_counted(self._before):  # depth is published before it is counted
+            self._before = dict(stand.fresh().values)
         self._resources = resources(child.pid)
         self._sent = 0
 
@@ -157,3 +159,9 @@ class _Flow:
 
     def _since(self, key: str) -> int:
         return self._stand.said.count(key) - int(self._before.get(key) or 0)
+
+
+def _all_counted(values: Mapping[str, str]) -> bool:
+    """Whether what came in was answered or dropped, by what the node says."""
+    done = ('frames_out', *(f'dropped_{reason}' for reason in DropReason))
+    return sum(int(values.get(key) or 0) for key in done) >= int(values.get('frames_in') or 0)

@@ -37,6 +37,9 @@ def test_a_file_is_found_in_the_prefix_that_holds_the_package(tmp_path: Path, pl
         shipped_file('config/train/b.yaml', package=package)
 
 
+KNOWN = ', '.join(shipped_models())
+
+
 def test_the_ros_environment_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     installed = tmp_path / 'overlay/share/depth_ros/config'
     installed.mkdir(parents=True)
@@ -94,10 +97,10 @@ def test_a_home_folder_is_expanded(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     [
         (
             'densedepth_smal',
-            f"did you mean 'densedepth_small'? Known: {', '.join(shipped_models())}",
+            f"did you mean 'densedepth_small'? Known: {KNOWN}",
         ),
         ('a.onnx', 'model a.onnx does not exist as a file; give the path of an .onnx file'),
-        ('./nets/x', f'or the name of a shipped model: {", ".join(shipped_models())}'),
+        ('./nets/x', f'or the name of a shipped model: {KNOWN}'),
         ('/', 'model / is a folder'),
     ],
 )
