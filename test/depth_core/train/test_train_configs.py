@@ -21,7 +21,12 @@ from depth_core.train.loop import train
 from depth_core.train.paths import named_paths
 from depth_core.train.recipes import Recipe
 from depth_core.train.recipes.embedding import EmbeddingRecipe
-from depth_core.train.settings import DatasetSettings, TrainSettings, ValidationSettings
+from depth_core.train.settings import (
+    DatasetSettings,
+    ModelSettings,
+    TrainSettings,
+    ValidationSettings,
+)
 from depth_core.train.stream import SampleStream, batches
 
 FOLDER = Path(__file__).resolve().parents[3] / 'config/train'
@@ -74,7 +79,7 @@ def quick(settings: TrainSettings, folder: Path) -> TrainSettings:
     recipe = without_files(settings.recipe)
     return replace(
         settings,
-        model=replace(model, options=options, weights=None),
+        model=ModelSettings(name=model.name, options=options),  # as if it had no weights
         recipe=recipe,
         data=replace(
             data, height=64, width=64, workers=0,
