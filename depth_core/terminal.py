@@ -11,6 +11,7 @@ import sys
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from depth_core.names import printable
@@ -27,3 +28,16 @@ def open_console(*, stderr: bool = False) -> Console:
     """Open a console that shows each text as it stands, on one line, with `printable`."""
     stream = sys.stderr if stderr else sys.stdout
     return _Console(file=unescaped(stream), markup=False, highlight=False, emoji=False)
+
+
+def progress_bar() -> Progress:
+    """Open a bar of things done, on stderr and on a terminal alone."""
+    console = open_console(stderr=True)
+    return Progress(
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from depth_core.data import DepthDataset
@@ -43,7 +42,7 @@ from depth_core.metrics import (
 from depth_core.names import show_log
 from depth_core.runtime import Predictor
 from depth_core.shipped import find_model
-from depth_core.terminal import open_console
+from depth_core.terminal import open_console, progress_bar
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -148,15 +147,7 @@ def _evaluate(
     predictor: Predictor, dataset: DepthDataset, protocol: Protocol, options: argparse.Namespace
 ) -> Run:
     """Score the data set, with a bar of progress on a terminal."""
-    console = open_console(stderr=True)
-    with Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
+    with progress_bar() as progress:
         total = len(choose_indices(len(dataset), options.limit))
         task = progress.add_task('evaluating', total=total)
 

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, get_args
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from depth_core.arguments import CommandParser, count, names, not_negative, positive, whole
 from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.evaluate import ReportContext, check_output, write_report
@@ -38,7 +36,7 @@ from depth_core.presets import MANIFEST_HELP
 from depth_core.runtime import Precision
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP, find_model
-from depth_core.terminal import open_console
+from depth_core.terminal import open_console, progress_bar
 from depth_ros.evaluate_bag.record import check_record, mcap_file, recorded
 
 _DATA: Final = (
@@ -87,15 +85,7 @@ def _running(options: Namespace, stack: contextlib.ExitStack) -> tuple[Path, Exe
 
 def _evaluate(options: Namespace, request: BagRequest, kept: Path, execute: Execute) -> Run:
     """Evaluate with a bar of progress on a terminal."""
-    console = open_console(stderr=True)
-    with Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as progress:
+    with progress_bar() as progress:
         task = progress.add_task('parts', total=None)
         return evaluate_bags(
             options.bags,

@@ -18,14 +18,6 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
-
 from depth_core.arguments import CommandParser, count
 from depth_core.data.bag.writing import STORAGES
 from depth_core.data.kitti.recording import open_recording
@@ -33,7 +25,7 @@ from depth_core.data.kitti.rig import CAMERAS
 from depth_core.errors import run_command
 from depth_core.names import printable, show_log
 from depth_core.processes import terminated_cleanly
-from depth_core.terminal import open_console
+from depth_core.terminal import progress_bar
 from depth_ros.arguments import without_ros_arguments
 from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan
 
@@ -63,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for remark in recording.remarks:
         _LOG.warning('%s', remark)
     started_s = time.monotonic()
-    with terminated_cleanly(), _progress() as bar:
+    with terminated_cleanly(), progress_bar() as bar:
         task = bar.add_task('converts', total=len(chosen.events))
         written = convert(
             chosen,
@@ -77,18 +69,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f'{printable(options.output)}: {len(chosen.events)} measurements on '
         f'{len(chosen.topics)} topics; wrote '
         f'{written / 1e6:.1f} MB in {elapsed_s:.2f} s ({rate:.0f} MB/s)\n'
-    )
-
-
-def _progress() -> Progress:
-    console = open_console(stderr=True)
-    return Progress(
-        TextColumn('{task.description}'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
     )
 
 
