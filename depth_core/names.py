@@ -13,12 +13,16 @@ import logging
 import re
 from typing import Final, TextIO
 
-_LONGEST: Final = 6000
-"""Characters of a message; what is longer quotes something that is no name."""
-_KEPT_AT_END: Final = 500
+_LONGEST_WORD: Final = 400
+"""Characters without a blank in a message; what is longer is no name."""
+_LONGEST_LINE: Final = 2000
+_MOST_LINES: Final = 30
+_FOR_THE_GAP: Final = 40
+"""Characters that say what is left out: what was cut once is not cut again."""
 _ESCAPED_BYTES: Final = range(0xDC80, 0xDD00)
 """What Python makes of the bytes of a name that are no UTF-8."""
 _LAID_OUT: Final = '\n\t'
+_LONG_WORD: Final = re.compile(rf'\S{{{_LONGEST_WORD + 1},}}')
 _INDENTED: Final = re.compile(r'\n(?=  )')
 """Where the messages of this package begin another line."""
 
@@ -41,16 +45,28 @@ def printable_lines(text: object) -> str:
     """Return a message with its own lines, indented by two blanks or more, and cut where long.
 
     Args:
-        text: The message; what it quotes may hold line breaks, which are no lines of its own.
+        text: The message; what it quotes may hold line breaks, which are no lines of its own, and
+            may be of any length.
     """
-    said = str(text)
-    if len(said) > _LONGEST:
-        left_out = len(said) - _LONGEST
-        head, tail = said[: _LONGEST - _KEPT_AT_END], said[-_KEPT_AT_END:]
-        said = f'{head} [... {left_out} characters ...] {tail}'
-    if said.isprintable():
-        return said
-    return '\n'.join(printable(line) for line in _INDENTED.split(said))
+    lines = [_shortened(printable(line)) for line in _INDENTED.split(str(text))]
+    if len(lines) > _MOST_LINES:
+        left_out = len(lines) - _MOST_LINES + 1
+        lines[_MOST_LINES - 2 : -1] = [f'  [... {left_out} lines ...]']
+    return '\n'.join(lines)
+
+
+def _shortened(line: str) -> str:
+    """A line whose words are no longer than names, nor the line than a sentence."""
+    if len(line) > _LONGEST_WORD:
+        line = _LONG_WORD.sub(lambda word: _without_middle(word[0], _LONGEST_WORD), line)
+    return _without_middle(line, _LONGEST_LINE)
+
+
+def _without_middle(text: str, most: int) -> str:
+    if len(text) <= most:
+        return text
+    kept = (most - _FOR_THE_GAP) // 2
+    return f'{text[:kept]}[... {len(text) - 2 * kept} characters ...]{text[-kept:]}'
 
 
 def printable_output(text: str) -> str:

@@ -23,6 +23,9 @@ UNREAD: Final = 128 + signal.SIGPIPE
 TERMINATED: Final = 128 + signal.SIGTERM
 """Exit status of a process that was asked to end by SIGTERM."""
 
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
+"""The signals that ask a process to end."""
+
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
@@ -58,9 +61,7 @@ def terminated_cleanly() -> Iterator[None]:
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
     """Let no second Ctrl-C, nor a SIGTERM, break into the block."""
-    former = {
-        number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    former = {number: signal.signal(number, signal.SIG_IGN) for number in _ENDING}
     try:
         yield
     finally:
@@ -69,27 +70,45 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def undivided() -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM take effect after the block: it is done as a whole, and soon.
+def signals_blocked() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait for the end of a block, and not reach the processes it starts.
 
-    In another thread than the main one it does nothing, for signals do not break into those.
+    A process inherits what is blocked, from its first moment: nothing breaks into its start, which
+    would end in a traceback. It calls `begin_child` as soon as it can. For the parent the signals
+    take effect after the block.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
     came: list[int] = []
 
     def keep(number: int, _frame: FrameType | None) -> None:
         came.append(number)
 
-    former = {number: signal.signal(number, keep) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():  # signals break into no other
+        # A library's thread, which blocks nothing, may be the one that a signal is given to.
+        handlers = {number: signal.signal(number, keep) for number in _ENDING}
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     try:
         yield
     finally:
-        for kept, handler in former.items():
-            signal.signal(kept, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         if came:
             signal.raise_signal(came[0])
+
+
+def begin_child(parent: int) -> None:
+    """Begin a process that was started where `signals_blocked` holds.
+
+    It ends with its parent, and when SIGTERM asks for it. Ctrl-C, which a terminal sends to both,
+    is for the parent to answer.
+
+    Args:
+        parent: Process id of the parent.
+    """
+    end_with_parent(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
 def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:

@@ -46,7 +46,7 @@ from depth_core.data.sample import DepthDataset, Sample
 from depth_core.documents import parse_json
 from depth_core.errors import DataError
 from depth_core.files import read_text, write_text_atomically
-from depth_core.processes import end_with_parent
+from depth_core.processes import begin_child, signals_blocked
 
 _LOG = logging.getLogger(__name__)
 
@@ -375,13 +375,14 @@ def _compute(dataset: DepthDataset, indices: Sequence[int], workers: int) -> Ite
         sampler=indices,
         num_workers=workers,
         collate_fn=_as_is,
-        worker_init_fn=partial(_end_with, os.getpid()),
+        worker_init_fn=partial(_begin, os.getpid()),
     )
-    return iter(loader)
+    with signals_blocked():
+        return iter(loader)
 
 
-def _end_with(parent: int, _worker: int) -> None:
-    end_with_parent(parent)
+def _begin(parent: int, _worker: int) -> None:
+    begin_child(parent)
 
 
 def _as_is(sample: Any) -> Any:  # noqa: ANN401 - torch types it for lists

@@ -32,7 +32,7 @@ from depth_core.evaluate.report import check_output, write_report
 from depth_core.evaluate.run import Calibrated, Run, evaluate_dataset
 from depth_core.evaluate.scoring import PredictsClasses, Scorer
 from depth_core.evaluate.verdict import verdict
-from depth_core.files import read_unchanged, sha256_of
+from depth_core.files import FileState, read_unchanged, sha256_of, state_of
 from depth_core.metrics import (
     METRIC_NAMES,
     ImageScore,
@@ -76,12 +76,13 @@ def evaluate(options: argparse.Namespace, given: Sequence[str]) -> tuple[Run, Pa
     if options.calibrate is not None:
         check_calibration(model, options.calibrate)
     dataset, name = open_data(options)
-    with read_unchanged(model):
+    state = state_of(model)
+    with read_unchanged(model, state):
         model_sha256 = sha256_of(model)
         predictor = open_model(model, options)
     calibrated = None
     if options.calibrate is not None:
-        dataset, calibrated = _calibrate(model, predictor, dataset, protocol, options)
+        dataset, calibrated = _calibrate(model, predictor, dataset, protocol, options, state=state)
         model = options.calibrate
         with read_unchanged(model):
             model_sha256 = sha256_of(model)
@@ -109,6 +110,8 @@ def _calibrate(
     dataset: DepthDataset,
     protocol: Protocol,
     options: argparse.Namespace,
+    *,
+    state: FileState | None,
 ) -> tuple[DepthDataset, Calibrated]:
     """Write the model with a calibrated sigma; return the images that are left to be scored."""
     chosen = choose_indices(len(dataset), options.limit)
@@ -139,6 +142,7 @@ def _calibrate(
         images=len(held_out),
         before=before.pooled,
         manifest=None if options.manifest is None else predictor.manifest,
+        state=state,
     )
     return scored, found
 

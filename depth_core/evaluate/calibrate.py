@@ -20,11 +20,12 @@ from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate.run import Calibrated
 from depth_core.evaluate.scoring import Scored, Scorer
+from depth_core.files import FileState, read_unchanged
 from depth_core.manifest import CalibratedSigma, Manifest
 from depth_core.metrics import CalibrationMetrics
 from depth_core.metrics.sigma_fit import Seen, fit
 from depth_core.weights.checkpoint import SUFFIX as CHECKPOINT
-from depth_core.weights.checkpoint import load_model, read_checkpoint, save_model
+from depth_core.weights.checkpoint import network_of, read_checkpoint, save_model
 
 _PIXELS: Final = 2000
 """Pixels taken of each image: neighbours say the same."""
@@ -132,6 +133,7 @@ def calibrate(
     images: int,
     before: CalibrationMetrics,
     manifest: Manifest | None = None,
+    state: FileState | None = None,
 ) -> Calibrated:
     """Fit a calibration and write the model with it.
 
@@ -143,9 +145,11 @@ def calibrate(
         images: How many they were.
         before: How well the confidence comes true on the images that will be scored.
         manifest: In place of that of the graph.
+        state: Of the model's file when the pixels were predicted; None where nobody changes it.
 
     Raises:
         ConfigError: The graph cannot be corrected.
+        DataError: The file is another since then.
         DepthError: A file cannot be read or written.
     """
     found = fit(seen)
@@ -160,20 +164,26 @@ def calibrate(
         scored_before=before,
     )
     if model.suffix == CHECKPOINT:
-        _write_checkpoint(model, output, found, result.record)
+        _write_checkpoint(model, output, found, result.record, state)
     else:
         from depth_core.evaluate.graph_sigma import write_calibrated  # noqa: PLC0415  needs onnx
 
-        write_calibrated(model, output, found, result.record, manifest)
+        write_calibrated(model, output, found, result.record, manifest, state=state)
     return result
 
 
 def _write_checkpoint(
-    path: Path, output: Path, found: SigmaCalibration, record: CalibratedSigma
+    path: Path,
+    output: Path,
+    found: SigmaCalibration,
+    record: CalibratedSigma,
+    state: FileState | None,
 ) -> None:
     """Write a checkpoint with its calibration corrected by another."""
-    model = load_model(path)
-    provenance = dict(read_checkpoint(path).provenance or {})
+    with read_unchanged(path, state):
+        checkpoint = read_checkpoint(path)
+    model = network_of(checkpoint, source=str(path))
+    provenance = dict(checkpoint.provenance or {})
     provenance.pop('sigma_calibration', None)
     provenance['calibration'] = {
         'images': record.images,

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from depth_core.contracts import SigmaCalibration
 from depth_core.errors import ConfigError, ModelError
-from depth_core.files import replaced_atomically
+from depth_core.files import FileState, read_unchanged, replaced_atomically
 from depth_core.manifest import (
     METADATA_KEY,
     CalibratedSigma,
@@ -36,6 +36,8 @@ def write_calibrated(
     found: SigmaCalibration,
     record: CalibratedSigma,
     manifest: Manifest | None = None,
+    *,
+    state: FileState | None = None,
 ) -> None:
     """Write a graph whose sigma is corrected, with its manifest within and beside it.
 
@@ -47,17 +49,20 @@ def write_calibrated(
         found: What corrects the sigma that the graph gives.
         record: What the manifest is to say.
         manifest: In place of that of the graph.
+        state: Of the file of the graph before; None for that of now.
 
     Raises:
         ConfigError: The graph has no sigma beside its depth, or weights in another file.
+        DataError: The file is another since then.
         ModelError: It cannot be read.
     """
-    manifest = manifest or read_manifest(path)
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except Exception as error:
-        message = f'{path} cannot be read as ONNX ({error}); export it again.'
-        raise ModelError(message) from error
+    with read_unchanged(path, state):
+        manifest = manifest or read_manifest(path)
+        try:
+            model = onnx.load(path, load_external_data=False)
+        except Exception as error:
+            message = f'{path} cannot be read as ONNX ({error}); export it again.'
+            raise ModelError(message) from error
     external = TensorProto.EXTERNAL
     if any(item.data_location == external for item in model.graph.initializer):
         message = (

@@ -160,13 +160,17 @@ def sha256_of(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def read_unchanged(path: Path) -> Iterator[None]:
+def read_unchanged(path: Path, since: FileState | None = None) -> Iterator[None]:
     """Refuse a file that is written or replaced while the block reads it, once or several times.
+
+    Args:
+        path: The file.
+        since: Its state when it was first read, where that was before the block.
 
     Raises:
         DataError: Its state after the block is not that of before.
     """
-    before = state_of(path)
+    before = since or state_of(path)
     yield
     if state_of(path) != before:
         message = f'{path} was changed while it was read; run the command again.'

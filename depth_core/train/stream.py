@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from depth_core.data.mix import MixDataset
 from depth_core.data.sample import DepthDataset, Sample, collate
 from depth_core.errors import DataError, DepthError
-from depth_core.processes import end_with_parent
+from depth_core.processes import begin_child, signals_blocked
 from depth_core.train.fabric import seed_of
 
 Augmentation = Callable[[Sample, Generator], Sample]
@@ -94,19 +94,21 @@ def batches(
         batch_sampler=_Counters(first_step, steps, stream.batch_size, rank * share, share),
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=partial(_end_with, os.getpid()),
+        worker_init_fn=partial(_begin, os.getpid()),
         prefetch_factor=4 if workers else None,
         # Its own generator: loading must not draw from the one that drives dropout.
         generator=Generator().manual_seed(0),
     )
-    for batch in loader:
+    with signals_blocked():
+        loaded = iter(loader)
+    for batch in loaded:
         if isinstance(batch, _Failure):
             raise DataError(batch.message)
         yield batch
 
 
-def _end_with(parent: int, _worker: int) -> None:
-    end_with_parent(parent)
+def _begin(parent: int, _worker: int) -> None:
+    begin_child(parent)
 
 
 @dataclass(frozen=True)

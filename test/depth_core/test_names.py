@@ -41,11 +41,21 @@ def test_a_message_keeps_its_own_lines_and_no_others() -> None:
 
 
 def test_a_long_message_is_cut_in_its_middle() -> None:
-    said = printable_lines('begin' + 'x' * 100_000 + 'end')
-    assert len(said) < 6100
-    assert said.startswith('beginxxx')
-    assert said.endswith('xxxend')
-    assert '94008 characters' in said
+    name = 'begin' + 'x' * 100_000 + 'end'
+    values = '1, ' * 100_000
+    for said in (printable_lines(f'{name} is unknown'), printable_lines(f'{values} are given')):
+        assert len(said) <= 2000
+        assert printable_lines(said) == said, 'a message inside another is cut once'
+    assert printable_lines(name) == 'begin' + 'x' * 175 + '[... 99648 characters ...]' + (
+        'x' * 177 + 'end'
+    )
+    assert len(printable_lines('\x1b' * 1000)) <= 400, 'as it is shown, escaped'
+
+
+def test_many_lines_of_a_message_are_counted() -> None:
+    said = printable_lines('many:' + ''.join(f'\n  line {number}' for number in range(100)))
+    assert len(said.splitlines()) == 30
+    assert said.endswith('  line 26\n  [... 72 lines ...]\n  line 99')
 
 
 def test_a_page_gets_no_tags() -> None:

@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
 import pytest
 
-from depth_core.processes import TERMINATED, terminated_cleanly, undivided
+from depth_core.processes import TERMINATED, signals_blocked, terminated_cleanly
 
 
-def test_ctrl_c_waits_for_the_end_of_what_is_not_to_be_divided() -> None:
+def test_ctrl_c_waits_for_the_end_of_a_block() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - where it is raised is what is tested
-        with undivided():
-            signal.raise_signal(signal.SIGINT)
+        with signals_blocked():
+            os.kill(os.getpid(), signal.SIGINT)
             done.append('whole')
         done.append('never')
     assert done == ['whole']
@@ -26,25 +30,41 @@ def test_the_first_of_several_signals_counts() -> None:
     with (  # noqa: PT012 - what comes after the first signal is tested
         pytest.raises(SystemExit) as ended,
         terminated_cleanly(),
-        undivided(),
+        signals_blocked(),
     ):
-        signal.raise_signal(signal.SIGTERM)
-        signal.raise_signal(signal.SIGINT)
+        _to_other_threads(signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
     assert ended.value.code == TERMINATED
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_other_threads_are_not_broken_into_anyway() -> None:
-    done = []
+def _to_other_threads(number: signal.Signals) -> None:
+    """Have a thread that blocks nothing, as those of libraries, be given a signal."""
 
-    def work() -> None:
-        with undivided():
-            done.append('whole')
+    def take() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+        signal.raise_signal(number)
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=take)
     thread.start()
     thread.join()
-    assert done == ['whole']
+
+
+CHILD = """
+import os, signal, sys, time
+from depth_core.processes import begin_child
+os.kill(os.getpid(), signal.SIGINT)
+begin_child(os.getppid())
+os.kill(os.getpid(), signal.SIGINT)
+os.kill(os.getpid(), signal.SIGTERM)
+time.sleep(600)
+"""
+
+
+def test_a_child_leaves_ctrl_c_to_its_parent_from_its_first_moment(repository: Path) -> None:
+    with signals_blocked():
+        child = subprocess.Popen([sys.executable, '-c', CHILD], cwd=repository)
+    assert child.wait() == -signal.SIGTERM
 
 
 def test_a_child_that_is_ended_too_is_no_error() -> None:

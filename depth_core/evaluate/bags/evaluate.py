@@ -95,6 +95,7 @@ def evaluate_bags(
     if evaluation.mean is None:
         raise DataError(_nothing_scored(recordings, request))
     panels = chosen_panels(sums.chosen, request, predictor)
+    _refuse_changed(request.model, state)
     return Run(
         evaluation=evaluation,
         scores=(),

@@ -16,7 +16,7 @@ from typing import Final, TypeAlias
 from depth_core.errors import DepthError
 from depth_core.evaluate.bags.part import evaluate_part
 from depth_core.evaluate.bags.request import BagRequest, Part
-from depth_core.processes import end_with_parent, undivided
+from depth_core.processes import begin_child, signals_blocked
 
 Outcome: TypeAlias = tuple[Part, 'bytes | DepthError']
 """What became of a part: its result, or why it could not be read."""
@@ -81,7 +81,7 @@ def _one_pool(
         ProcessPoolExecutor(
             min(workers, len(parts)),
             mp_context=context,
-            initializer=end_with_parent,
+            initializer=begin_child,
             initargs=(os.getpid(),),
         ) as pool,
         _killed_early(pool),
@@ -91,7 +91,7 @@ def _one_pool(
             while queue and not broken and len(running) < workers * _WAITING_PER_WORKER:
                 part = queue.popleft()
                 try:
-                    with undivided():  # a process that is started gets what it waits for
+                    with signals_blocked():  # a process that is started gets what it waits for
                         running[pool.submit(work, request, part)] = part
                 except BrokenProcessPool:
                     broken = True

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,10 +13,14 @@ import onnx
 import pytest
 
 from depth_core.contracts import SigmaCalibration
+from depth_core.data.sample import DepthDataset
 from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate.__main__ import main
+from depth_core.evaluate.calibrate import look
 from depth_core.evaluate.graph_sigma import write_calibrated
+from depth_core.evaluate.scoring import Scorer
 from depth_core.manifest import CalibratedSigma, read_manifest
+from depth_core.metrics.sigma_fit import Seen
 from depth_core.runtime import Predictor
 from test.standin import NEAREST_M, SIGMA_RATIO, SPAN_M, write_standin_onnx
 
@@ -113,6 +118,23 @@ def test_wrong_calibrations_are_refused_before_any_work(
     with pytest.raises(DataError, match='calibration takes half'):
         main(given(model, data, tmp_path / 'r', *limited))
     assert not (tmp_path / 'r').exists()
+
+
+def test_a_model_that_is_exchanged_meanwhile_is_not_calibrated(
+    model: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, honest = tmp_path / 'own.onnx', tmp_path / 'honest.onnx'
+    shutil.copy(model, own)
+
+    def looked(scorer: Scorer, dataset: DepthDataset) -> Seen:
+        seen = look(scorer, dataset)
+        shutil.copy(model, own)  # as an export that ends meanwhile
+        return seen
+
+    monkeypatch.setattr('depth_core.evaluate.__main__.look', looked)
+    with pytest.raises(DataError, match=r'own\.onnx was changed while it was read'):
+        main(given(own, data, tmp_path / 'r', '--limit', '4', '--calibrate', str(honest)))
+    assert not honest.exists()
 
 
 def test_images_to_calibrate_on_can_be_given(model: Path, data: Path, tmp_path: Path) -> None:

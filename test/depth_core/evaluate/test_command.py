@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ import torch
 
 from depth_core.errors import ConfigError, DataError, DepthError, ModelError
 from depth_core.evaluate.__main__ import main
-from depth_core.evaluate.arguments import parse
+from depth_core.evaluate.arguments import open_model, parse
 from depth_core.evaluate.run import Run, evaluate_dataset
 from depth_core.files import sha256_of
 from depth_core.models import create_model
+from depth_core.runtime import Predictor
 from depth_core.weights.checkpoint import save_model
 
 
@@ -99,6 +101,24 @@ def test_command_renders_its_own_scenes_and_names_the_file_that_it_scored(
     assert content['counts']['images'] == 2
     assert content['data']['dataset'] == 'synthetic'
     assert content['model']['sha256'] == sha256_of(checkpoint)
+
+
+def test_a_model_that_is_exchanged_while_it_is_opened_is_refused(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / 'model.ckpt'
+    shutil.copy(given['--checkpoint'], model)
+
+    def opened(path: Path, options: Namespace) -> Predictor:
+        predictor = open_model(path, options)
+        shutil.copy(given['--checkpoint'], model)
+        return predictor
+
+    monkeypatch.setattr('depth_core.evaluate.__main__.open_model', opened)
+    options = given | {'--checkpoint': str(model)}
+    with pytest.raises(DataError, match=r'model\.ckpt was changed while it was read'):
+        main([word for pair in options.items() for word in pair])
+    assert not Path(given['--output']).exists()
 
 
 def test_a_shipped_model_is_taken_by_name_and_any_file_name(

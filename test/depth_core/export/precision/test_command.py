@@ -15,7 +15,7 @@ import onnx
 import pytest
 import torch
 
-from depth_core.errors import ConfigError, ExportError, ModelError
+from depth_core.errors import ConfigError, DataError, ExportError, ModelError
 from depth_core.export.__main__ import main
 from depth_core.export.precision.emulation import emulated
 from depth_core.export.precision.graph import HEAVY, Graph, load_graph
@@ -48,6 +48,23 @@ def small(exports: Exports, tmp_path_factory: pytest.TempPathFactory) -> Path:
     main(['--onnx', str(path), '--precision', 'int8'])
     main(['--onnx', str(path), '--precision', 'int8', '--target', 'cpu'])
     return path
+
+
+def test_a_graph_that_is_exchanged_while_it_is_read_is_refused(
+    exports: Exports, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / 'm.onnx'
+    shutil.copy(exports('densedepth_small'), path)
+
+    def loaded(source: Path) -> onnx.ModelProto:
+        graph = load_graph(source)
+        shutil.copy(exports('densedepth_small'), path)  # as an export that ends meanwhile
+        return graph
+
+    monkeypatch.setattr('depth_core.export.precision.make.load_graph', loaded)
+    with pytest.raises(DataError, match=r'm\.onnx was changed while it was read'):
+        main(['--onnx', str(path), '--precision', 'fp16'])
+    assert [file.name for file in tmp_path.iterdir()] == ['m.onnx']
 
 
 @dataclass(frozen=True, kw_only=True)
