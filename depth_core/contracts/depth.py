@@ -176,7 +176,5 @@ def probability_within_factor(
             np.copyto(inside, np.float32(0.0), where=~usable)  # of which nothing is inside
         cv2.exp(np.multiply(inside, farther, out=beyond), dst=beyond)
         cv2.exp(np.multiply(inside, nearer, out=inside), dst=inside)
-        inside += beyond
-        inside *= np.float32(-0.5)
-        inside += np.float32(1.0)
+        cv2.addWeighted(inside, -0.5, beyond, -0.5, 1.0, dst=inside)
     return probability

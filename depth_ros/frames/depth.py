@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
-from depth_core.contracts import DepthMap, Float32Array, Intrinsics, Uint8Array
+from depth_core.contracts import DepthMap, Intrinsics, Uint8Array
 from depth_core.manifest import Manifest
 from depth_core.runtime import Grid
 from depth_ros.frames.camera import FrameCameras
@@ -29,7 +29,7 @@ from depth_ros.messages.camera_info import (
     rotation_of,
 )
 from depth_ros.messages.conversions import nanoseconds
-from depth_ros.messages.point_cloud import CloudMemory, RayCache
+from depth_ros.messages.point_cloud import CloudMemory, PixelRays, RayCache
 from depth_ros.model.opened_size import OpenedSize
 from depth_ros.scale.metric import MetricScale
 from depth_ros.scale.scene import Scene
@@ -236,7 +236,7 @@ class FrameDepth:
         )
         return rotation_of(info, rectified=rectified)
 
-    def _pixel_rays(self, info: CameraInfo, settings: Settings) -> Float32Array:
+    def _pixel_rays(self, info: CameraInfo, settings: Settings) -> PixelRays:
         rectified = image_is_rectified(
             info, topic=self._image_topic, geometry=settings.image_geometry
         )

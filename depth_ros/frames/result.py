@@ -14,7 +14,7 @@ from sensor_msgs.msg import CameraInfo
 from std_msgs.msg import Header
 
 from depth_core.contracts import DepthMap, Float32Array, Uint8Array
-from depth_ros.messages.point_cloud import CloudMemory
+from depth_ros.messages.point_cloud import CloudMemory, PixelRays
 from depth_ros.settings import Settings
 
 
@@ -38,7 +38,7 @@ class FrameResult:
     rgb: Uint8Array
     """[H, W, 3] the image, as the network sees it."""
     settings: Settings
-    rays: Callable[[CameraInfo], Float32Array]
+    rays: Callable[[CameraInfo], PixelRays]
     """Rays of the pixels that become points, from a fitted camera_info; raises `FrameError`."""
     depth: DepthMap | None = None
     relative: DepthMap | None = None
@@ -46,7 +46,7 @@ class FrameResult:
     cloud_memory: CloudMemory | None = None
     """Where clouds are written; None = each has its own bytes."""
 
-    @property
+    @functools.cached_property
     def parts(self) -> Part:
         """The parts that are here."""
         found = Part(0)

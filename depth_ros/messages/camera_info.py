@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from depth_core.images import MAX_PIXELS
 from depth_ros.frames.drops import DropReason, FrameError
 
 _KEPT_INFOS: Final = 64
+_KEPT_CALIBRATIONS: Final = 16
 
 USUAL_PIXELS: Final = 16_000_000
 """Images of so many pixels are read whatever the camera_info says."""
@@ -130,17 +132,39 @@ def calibration_of(info: CameraInfo) -> Calibration:
         FrameError: A number is not finite.
     """
     roi = info.roi
+    matrices = (bytes(memoryview(numbers)) for numbers in (info.k, info.d, info.r, info.p))
+    region = roi.x_offset, roi.y_offset, roi.width, roi.height
     with frame_errors():
-        return Calibration(
-            height=info.height,
-            width=info.width,
-            k=np.array(info.k, np.float64).reshape(3, 3),
-            d=np.array(info.d, np.float64),
-            r=np.array(info.r, np.float64).reshape(3, 3),
-            p=np.array(info.p, np.float64).reshape(3, 4),
-            distortion_model=info.distortion_model,
-            region=(roi.x_offset, roi.y_offset, roi.width, roi.height),
-        )
+        return _calibration(info.height, info.width, *matrices, info.distortion_model, region)
+
+
+@functools.lru_cache(_KEPT_CALIBRATIONS)
+def _calibration(  # noqa: PLR0917 a key
+    height: int,
+    width: int,
+    k: bytes,
+    d: bytes,
+    r: bytes,
+    p: bytes,
+    distortion_model: str,
+    region: tuple[int, int, int, int],
+) -> Calibration:
+    """A calibration of those numbers; cameras seldom change theirs."""
+    return Calibration(
+        height=height,
+        width=width,
+        k=np.frombuffer(k).reshape(3, 3),
+        d=np.frombuffer(d),
+        r=np.frombuffer(r).reshape(3, 3),
+        p=np.frombuffer(p).reshape(3, 4),
+        distortion_model=distortion_model,
+        region=region,
+    )
+
+
+@functools.lru_cache(_KEPT_CALIBRATIONS)
+def _fitted(stated: Calibration, height: int, width: int) -> Calibration:
+    return stated.fitted(height=height, width=width)
 
 
 def info_for_image(info: CameraInfo, *, header: Header, height: int, width: int) -> CameraInfo:
@@ -159,7 +183,7 @@ def info_for_image(info: CameraInfo, *, header: Header, height: int, width: int)
             not finite.
     """
     with frame_errors():
-        calibration = calibration_of(info).fitted(height=height, width=width)
+        calibration = _fitted(calibration_of(info), height, width)
     fitted = copy.copy(info)
     fitted.header = header
     fitted.height, fitted.width = height, width

@@ -117,10 +117,11 @@ def nanoseconds(stamp: Time) -> int:
 
 
 def image_message(array: NDArray[Any], encoding: str, header: Header) -> Image:
-    """Return a fresh image message of `array`, little- or big-endian as this machine is.
+    """Return an image message of `array`, little- or big-endian as this machine is.
 
     Args:
-        array: [H, W] or [H, W, C], C-contiguous.
+        array: [H, W] or [H, W, C], C-contiguous. The message shares its memory: what is written
+            to it before the message is published shows.
         encoding: The name of its type in sensor_msgs, for example `32FC1`.
         header: Taken over as it is: stamp and frame of the input.
     """
@@ -130,7 +131,8 @@ def image_message(array: NDArray[Any], encoding: str, header: Header) -> Image:
     message.encoding = encoding
     message.is_bigendian = int(sys.byteorder == 'big')
     message.step = array.strides[0]
-    message.data.frombytes(array.data.cast('B'))
+    # The setter copies, and rclpy reads any buffer of bytes.
+    message._data = array.data.cast('B')  # noqa: SLF001
     return message
 
 

@@ -7,8 +7,9 @@ copy into the message layout and the filters that are switched on.
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,16 +26,40 @@ _POINTS_AT_ONCE: Final = 1 << 16
 """So many points, with the planes they are made of, stay in the cache of a processor."""
 
 
+class PixelRays(NamedTuple):
+    """Rays of the pixels that become points."""
+
+    x: Float32Array
+    """[H', W'] x/z of each; NaN where the distortion cannot be inverted."""
+    y: Float32Array
+    """[H', W'] y/z of each."""
+    all_known: bool
+    """Whether no ray is NaN."""
+
+    @classmethod
+    def of(cls, rays: Float32Array) -> PixelRays:
+        """Take [2, H', W'] x/z and y/z.
+
+        Those of a pinhole camera are alike in each column, or row, and are kept once for all.
+        """
+        x, y = rays
+        rows, columns = x[:1], y[:, :1]
+        if (x[-1:] == rows).all() and (x == rows).all() and (y == columns).all():
+            x = np.broadcast_to(rows.copy(), x.shape)
+            y = np.broadcast_to(columns.copy(), y.shape)
+        return cls(x, y, not np.isnan(x).any())
+
+
 class RayCache:
     """The rays of the camera seen last."""
 
     def __init__(self) -> None:
         self._key: tuple[object, ...] | None = None
-        self._rays = np.empty((2, 0, 0), np.float32)
+        self._rays = PixelRays.of(np.empty((2, 0, 0), np.float32))
         self._tabulated = TabulatedRays()
 
-    def __call__(self, info: CameraInfo, *, rectified: bool, stride: int) -> Float32Array:
-        """Return [2, H', W'] rays of every `stride`-th pixel of a fitted camera_info."""
+    def __call__(self, info: CameraInfo, *, rectified: bool, stride: int) -> PixelRays:
+        """Return those of every `stride`-th pixel of a fitted camera_info."""
         key = (
             info.height,
             info.width,
@@ -49,7 +74,7 @@ class RayCache:
             found = self._tabulated(info, rectified=rectified, stride=stride)
             if found is None:
                 found = rays(info, rectified=rectified, stride=stride)
-            self._rays = found
+            self._rays = PixelRays.of(found)
             self._key = key
         return self._rays
 
@@ -73,7 +98,7 @@ class CloudMemory:
 
 def point_cloud(
     depth_m: Float32Array,
-    pixel_rays: Float32Array,
+    pixel_rays: PixelRays,
     *,
     header: Header,
     options: CloudOptions,
@@ -86,7 +111,7 @@ def point_cloud(
 
     Args:
         depth_m: [H, W] z-depth; pixels that are not finite become NaN points.
-        pixel_rays: [2, H', W'] from `RayCache`, for the stride of `options`.
+        pixel_rays: Those of H' x W' pixels from `RayCache`, for the stride of `options`.
         header: Taken over as it is: stamp and frame of the image.
         options: Fields, filters and stride.
         rgb: [H, W, 3] the image; needed when `options.color`.
@@ -104,22 +129,23 @@ def point_cloud(
         names.append('rgb')
     if options.confidence and confidence is not None:
         names.append('confidence')
-    height, width = pixel_rays.shape[1:]
+    height, width = pixel_rays.x.shape
     message = (memory or CloudMemory()).of_size(4 * height * width * len(names))
     points = np.frombuffer(message.data, np.float32).reshape(height, width, len(names))
     at_once = max(1, _POINTS_AT_ONCE // max(1, width))
-    for first in range(0, height, at_once):
-        rows = slice(first, min(first + at_once, height))
-        planes = _planes(
-            rows,
-            depth_m,
-            pixel_rays,
-            options=options,
-            rgb=rgb,
-            confidence=confidence,
-            keep=keep,
-        )
-        cv2.merge(planes, dst=points[rows])
+    with np.errstate(over='ignore', invalid='ignore'):
+        for first in range(0, height, at_once):
+            rows = slice(first, min(first + at_once, height))
+            planes = _planes(
+                rows,
+                depth_m,
+                pixel_rays,
+                options=options,
+                rgb=rgb,
+                confidence=confidence,
+                keep=keep,
+            )
+            cv2.merge(planes, dst=points[rows])
     if not options.organized:
         points = points[np.isfinite(points[..., :3]).all(axis=-1)][None]
         message = PointCloud2()
@@ -140,7 +166,7 @@ def point_cloud(
 def _planes(
     rows: slice,
     depth_m: Float32Array,
-    pixel_rays: Float32Array,
+    pixel_rays: PixelRays,
     *,
     options: CloudOptions,
     rgb: Uint8Array | None,
@@ -150,35 +176,33 @@ def _planes(
     """The fields of some rows of points, each [rows, W'] in the order of their names."""
     step = options.stride
     pixels = slice(rows.start * step, (rows.stop - 1) * step + 1, step), slice(None, None, step)
-    z = depth_m[pixels].copy()
-    away = [] if _all_finite(z) else [~np.isfinite(z)]
+    # A pixel on an edge is found by its neighbours, those in the rows above and below too.
+    first = max(pixels[0].start - 1, 0)
+    around = depth_m[first : pixels[0].stop + 1]
+    finite = _all_finite(around)
+    z = depth_m[pixels]
+    x, y = pixel_rays.x[rows], pixel_rays.y[rows]
+    away = [] if finite else [~np.isfinite(z)]
     if options.edge_ratio > 0.0:
-        away.append(_edges_at(pixels, depth_m, options.edge_ratio))
+        edges = _edges(around, options.edge_ratio, finite=finite)
+        away.append(edges[pixels[0].start - first : pixels[0].stop - first : step, ::step])
     if options.max_range_m > 0.0:
         away.append(z > options.max_range_m)
     if options.min_confidence > 0.0 and confidence is not None:
         away.append(~(confidence[pixels] >= options.min_confidence))  # NaN is no confidence
     if keep is not None:
         away.append(~keep[pixels])
-    x, y = pixel_rays[:, rows]
-    if not _all_finite(x):
+    if not pixel_rays.all_known:
         away.append(np.isnan(x))
-    for taken in away:
-        np.copyto(z, np.float32(np.nan), where=taken)
+    z = z.copy()
+    if away:
+        np.copyto(z, np.float32(np.nan), where=functools.reduce(np.logical_or, away))
     planes = [x * z, y * z, z]
     if options.color and rgb is not None:
         planes.append(_packed_rgb(rgb[pixels]))
     if options.confidence and confidence is not None:
         planes.append(np.ascontiguousarray(confidence[pixels]))
     return planes
-
-
-def _edges_at(pixels: tuple[slice, slice], depth_m: Float32Array, ratio: float) -> BoolArray:
-    """`flying_pixels` of some rows and columns, without those of all others."""
-    rows, columns = pixels
-    above = max(rows.start - 1, 0)
-    edges = flying_pixels(depth_m[above : rows.stop + 1], ratio=ratio)
-    return edges[rows.start - above : rows.stop - above : rows.step, columns]
 
 
 def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
@@ -195,22 +219,27 @@ def flying_pixels(depth_m: Float32Array, *, ratio: float) -> BoolArray:
     Returns:
         [H, W] True on edges.
     """
-    if not _all_finite(depth_m):
+    with np.errstate(over='ignore', invalid='ignore'):
+        return _edges(depth_m, ratio, finite=_all_finite(depth_m))
+
+
+def _edges(depth_m: Float32Array, ratio: float, *, finite: bool) -> BoolArray:
+    """`flying_pixels` of a plane of which it is known whether all of it is finite."""
+    if finite:
+        nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
+        farthest = cv2.dilate(depth_m, _NEIGHBOURHOOD)
+    else:
         unknown = np.isnan(depth_m)
         nearest = cv2.erode(np.where(unknown, np.float32(np.inf), depth_m), _NEIGHBOURHOOD)
         farthest = cv2.dilate(np.where(unknown, np.float32(-np.inf), depth_m), _NEIGHBOURHOOD)
-    else:
-        nearest = cv2.erode(depth_m, _NEIGHBOURHOOD)
-        farthest = cv2.dilate(depth_m, _NEIGHBOURHOOD)
-    with np.errstate(over='ignore'):  # OpenCV's border counts as very far
-        edges: BoolArray = farthest > np.multiply(nearest, np.float32(1.0 + ratio), out=nearest)
+    # OpenCV's border counts as very far, so that this may overflow.
+    edges: BoolArray = farthest > np.multiply(nearest, np.float32(1.0 + ratio), out=nearest)
     return edges
 
 
 def _all_finite(plane: Float32Array) -> bool:
-    """Whether a plane surely has neither NaN nor infinities; a sum tells that the quickest."""
-    with np.errstate(over='ignore', invalid='ignore'):
-        return bool(np.isfinite(plane.sum()))
+    """Whether a plane has neither NaN nor infinities; its ends tell that the quickest."""
+    return bool(np.isfinite(plane.min()) and np.isfinite(plane.max()))
 
 
 def _packed_rgb(rgb: Uint8Array) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ out whole: bits of a picture may rot without its decoder being able to tell.
 
 from __future__ import annotations
 
+import array
 import math
 import random
 import struct
@@ -123,8 +124,7 @@ def _encoding(chance: random.Random, pixels: Uint8Array) -> Image:
 def _bytes(chance: random.Random, pixels: Uint8Array) -> Image:
     message = image_message(pixels, chance.choice(ENCODINGS), Header())
     kept = chance.choice((0, 1, chance.randrange(pixels.size), pixels.size + 1))
-    del message.data[kept:]
-    message.data.frombytes(bytes(max(0, kept - len(message.data))))
+    message.data = array.array('B', pixels.tobytes()[:kept].ljust(kept, b'\0'))
     return message
 
 

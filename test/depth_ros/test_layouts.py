@@ -17,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from depth_core.contracts import DepthMap
 from depth_ros.frames.outputs import OUTPUTS, Output
 from depth_ros.frames.result import FrameResult
+from depth_ros.messages.point_cloud import PixelRays
 from depth_ros.settings import Settings
 from test.depth_ros.sample_messages import camera_info, header, picture
 
@@ -42,7 +43,7 @@ def made(output: Output) -> Any:
         header=header(1),
         rgb=picture(0, height=6, width=8),
         settings=Settings(),
-        rays=lambda _: np.ones((2, 6, 8), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, 6, 8), np.float32)),
         depth=DepthMap(
             depth_m=np.full((6, 8), 5.0, np.float32),
             sigma_m=np.full((6, 8), 0.5, np.float32),

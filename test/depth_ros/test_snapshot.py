@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 from depth_core.contracts import DepthMap
 from depth_ros.frames.outputs import OUTPUTS, POINTS
 from depth_ros.frames.result import FrameResult
+from depth_ros.messages.point_cloud import PixelRays
 from depth_ros.pictures.answered import answered
 from depth_ros.settings import settings_from
 from depth_ros.snapshot import TOPICS, described
@@ -32,7 +33,7 @@ def messages(number: int, **parameters: object) -> dict[str, Any]:
         header=header(number),
         rgb=picture(number, height=SIZE[0], width=SIZE[1]),
         settings=settings_from({'cloud.edge_ratio': 0.0, **parameters}),
-        rays=lambda _: np.ones((2, *SIZE), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, *SIZE), np.float32)),
         depth=DepthMap(
             depth_m=depth_m, sigma_m=np.full(SIZE, 0.5, np.float32), depth_range=(0.5, 80.0)
         ),

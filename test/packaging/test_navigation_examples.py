@@ -23,6 +23,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from depth_core.contracts import DepthMap, Float32Array
 from depth_ros.frames.outputs import OUTPUTS
 from depth_ros.frames.result import FrameResult
+from depth_ros.messages.point_cloud import PixelRays
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.sample_messages import FRAME_ID, camera_info, header, picture
 
@@ -62,7 +63,7 @@ def published(depth_m: Float32Array, **parameters: object) -> tuple[Image, Camer
         header=header(1),
         rgb=picture(0, height=HEIGHT, width=WIDTH),
         settings=settings_from(parameters),
-        rays=lambda _: np.ones((2, HEIGHT, WIDTH), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, HEIGHT, WIDTH), np.float32)),
         depth=DepthMap(depth_m=depth_m, sigma_m=depth_m * 0.1, depth_range=(0.5, 80.0)),
         camera_info=camera_info(1, height=HEIGHT, width=WIDTH),
     )
@@ -193,7 +194,7 @@ def test_points_without_depth_are_no_obstacles() -> None:
         header=header(1),
         rgb=picture(0, height=HEIGHT, width=WIDTH),
         settings=Settings(),
-        rays=lambda _: np.ones((2, HEIGHT, WIDTH), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, HEIGHT, WIDTH), np.float32)),
         depth=DepthMap(depth_m=depth_m, sigma_m=depth_m, depth_range=(0.5, 80.0)),
         camera_info=camera_info(1, height=HEIGHT, width=WIDTH),
     )

@@ -12,6 +12,7 @@ from depth_core.contracts import DepthMap
 from depth_core.preview import ColourScale, colour_depth
 from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS, Output, parts_needed
 from depth_ros.frames.result import FrameResult, Part
+from depth_ros.messages.point_cloud import PixelRays
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.sample_messages import camera_info, header, picture, pixels_of
 
@@ -28,7 +29,7 @@ def result(parts: Part, settings: Settings | None = None) -> FrameResult:
         header=header(3),
         rgb=picture(0, height=2, width=2),
         settings=settings or Settings(),
-        rays=lambda _: np.ones((2, 2, 2), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, 2, 2), np.float32)),
         depth=depth if Part.DEPTH in parts else None,
         relative=depth if Part.RELATIVE in parts else None,
         camera_info=camera_info(3, height=2, width=2) if Part.CAMERA_INFO in parts else None,

@@ -23,6 +23,7 @@ from depth_core.errors import ConfigError
 from depth_ros.frames.outputs import OUTPUTS
 from depth_ros.frames.result import FrameResult
 from depth_ros.messages.compressed import CodedRange, compressed_colours
+from depth_ros.messages.point_cloud import PixelRays
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.sample_messages import header, picture
 
@@ -60,7 +61,7 @@ def made(topic: str, depth: DepthMap, settings: Settings | None = None) -> Compr
         header=header(5),
         rgb=picture(0, height=height, width=width),
         settings=settings or Settings(),
-        rays=lambda _: np.ones((2, height, width), np.float32),
+        rays=lambda _: PixelRays.of(np.ones((2, height, width), np.float32)),
         depth=depth,
     )
     message = BY_TOPIC[topic].make(result)

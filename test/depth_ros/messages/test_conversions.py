@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -120,7 +121,11 @@ def test_an_image_message_holds_the_array_and_the_header() -> None:
     assert (given.height, given.width, given.step, given.encoding) == (2, 3, 12, '32FC1')
     assert given.header == header
     assert given.is_bigendian == (sys.byteorder == 'big')
-    np.testing.assert_array_equal(np.frombuffer(given.data, np.float32).reshape(2, 3), depth)
+    held = np.frombuffer(given.data, np.float32).reshape(2, 3)
+    np.testing.assert_array_equal(held, depth)
+    assert np.shares_memory(held, depth)
+    taken = deserialize_message(serialize_message(given), Image)
+    assert taken.data == array.array('B', depth.tobytes())
 
 
 def test_millimetres_round_and_never_wrap() -> None:

@@ -13,7 +13,13 @@ from sensor_msgs.msg import CameraInfo, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array
-from depth_ros.messages.point_cloud import CloudMemory, RayCache, flying_pixels, point_cloud
+from depth_ros.messages.point_cloud import (
+    CloudMemory,
+    PixelRays,
+    RayCache,
+    flying_pixels,
+    point_cloud,
+)
 from depth_ros.options.output import CloudOptions
 
 HEIGHT, WIDTH = 48, 64
@@ -56,6 +62,11 @@ def fields(message: PointCloud2) -> dict[str, Float32Array]:
 
 def level(value: float = 4.0) -> Float32Array:
     return np.full((HEIGHT, WIDTH), value, np.float32)
+
+
+def both(rays: PixelRays) -> Float32Array:
+    """[2, H, W] x/z and y/z."""
+    return np.stack((rays.x, rays.y))
 
 
 def slanted_plane() -> Float32Array:
@@ -165,17 +176,18 @@ def test_rays_are_computed_once_for_a_camera() -> None:
     cache = RayCache()
     first = cache(camera(), rectified=True, stride=1)
     assert cache(camera(), rectified=True, stride=1) is first
+    assert (first.x.strides[0], first.y.strides[1], first.all_known) == (0, 0, True), 'a pinhole'
     moved = camera()
     moved.p[2] += 1.0
-    assert not np.array_equal(cache(moved, rectified=True, stride=1), first)
-    assert cache(moved, rectified=True, stride=2).shape == (2, 24, 32)
-    assert_array_equal(cache(camera(), rectified=True, stride=1), first)
+    assert not np.array_equal(cache(moved, rectified=True, stride=1).x, first.x)
+    assert both(cache(moved, rectified=True, stride=2)).shape == (2, 24, 32)
+    assert_array_equal(both(cache(camera(), rectified=True, stride=1)), both(first))
 
 
 def test_a_pixel_without_a_ray_is_nan_in_all_coordinates() -> None:
-    rays = RayCache()(camera(), rectified=True, stride=1).copy()
+    rays = both(RayCache()(camera(), rectified=True, stride=1))
     rays[:, 3, 5] = np.nan
-    message = point_cloud(level(), rays, header=Header(), options=PLAIN)
+    message = point_cloud(level(), PixelRays.of(rays), header=Header(), options=PLAIN)
     found = fields(message)
     for name in 'xyz':
         assert np.isnan(found[name][3, 5])
@@ -206,8 +218,8 @@ def test_rays_of_a_k_that_changes_are_those_of_that_k(
     cache = RayCache()
     for f in (210.0, 210.5, 203.0, 260.0):  # the first is exact, the last two need more table
         zoom(f)
-        found = cache(info, rectified=False, stride=stride)
-        exact = RayCache()(info, rectified=False, stride=stride)
+        found = both(cache(info, rectified=False, stride=stride))
+        exact = both(RayCache()(info, rectified=False, stride=stride))
         assert found.shape == (2, -(-240 // stride), -(-320 // stride))
         assert_allclose(found * f, exact * f, atol=5e-3)  # pixels, at the corners
 
@@ -218,8 +230,8 @@ def test_where_a_changing_lens_has_no_ray_none_is_made_up() -> None:
     cache = RayCache()
     for f in (75.0, 75.5):
         info.k = np.array([f, 0, 159.5, 0, f, 119.5, 0, 0, 1])
-        found = cache(info, rectified=False, stride=1)
-    exact = RayCache()(info, rectified=False, stride=1)
+        found = both(cache(info, rectified=False, stride=1))
+    exact = both(RayCache()(info, rectified=False, stride=1))
     assert np.isnan(exact[0]).any()
     assert np.isnan(found[:, np.isnan(exact[0])]).mean() > 0.95, 'but points between rays'
     assert np.isfinite(found[0]).mean() > 0.5 * np.isfinite(exact[0]).mean()
