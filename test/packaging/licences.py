@@ -93,6 +93,7 @@ def licence(name: str) -> str:
         or ''.join(lines[:1])
         or _of_manifest(package)
         or texts_of(package)
+        or _of_lists(package)
     )
     return re.sub(r'[|\s]+', ' ', stated)[:_LONGEST] or 'not stated'
 
@@ -113,6 +114,12 @@ def texts_of(package: metadata.Distribution) -> str:
         text = ' '.join(path.read_text(encoding='utf-8', errors='replace').split())
         stated += [name for name, words in _TEXTS.items() if words in text]
     return ', '.join(dict.fromkeys(stated))
+
+
+def _of_lists(package: metadata.Distribution) -> str:
+    """What stands for a package that only names others and brings no file: those have a row."""
+    inside = [file for file in package.files or () if '.dist-info/' not in str(file)]
+    return '' if inside or not package.requires else 'of the packages that it names, no file itself'
 
 
 def _files(package: metadata.Distribution, pattern: str) -> list[Path]:

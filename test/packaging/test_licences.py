@@ -21,6 +21,10 @@ def test_each_package_stands_in_the_table() -> None:
     assert sorted(set(needed()) - stated) == [], 'make docs'
 
 
+def test_no_licence_is_unknown() -> None:
+    assert '| not stated |' not in PAGE.read_text(encoding='utf-8')
+
+
 def test_each_pin_is_of_a_package_that_something_needs() -> None:
     installed = {canonicalize_name(one.metadata['Name'] or '') for one in metadata.distributions()}
     pins = {canonicalize_name(one.name) for one in constraints()}
