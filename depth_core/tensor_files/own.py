@@ -102,9 +102,10 @@ class OwnFormat:
         if not isinstance(content, dict) or not self.holds(content):
             raise self._foreign(path)
         content = dict(dict.items(content))
-        if content.get('version') != self.version:
+        version = content.get('version')
+        if type(version) is not int or version != self.version:
             message = (
-                f'{self.what} {path} has format version {content.get("version")!r}; this package '
+                f'{self.what} {path} has format version {version!r}; this package '
                 f'reads version {self.version}: use the release that wrote it, or make it again.'
             )
             raise CheckpointError(message)

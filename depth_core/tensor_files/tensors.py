@@ -90,7 +90,12 @@ def refuse_unusable(
 ) -> None:
     """Refuse tensors that are no weights of a network; arguments and errors as of `as_weights`."""
     _refuse_types(given, like, source)
-    _refuse_not_finite(given, source)
+    doubles = torch.float64  # the only type with numbers that are infinite in another
+    used = {
+        name: value.to(like[name].dtype) if value.dtype == doubles else value
+        for name, value in given.items()
+    }
+    _refuse_not_finite(used, source)
 
 
 def refuse_not_stored(given: Mapping[str, Tensor], *, source: str, stored_bytes: int) -> None:

@@ -30,6 +30,9 @@ SUFFIX: Final = '.ckpt'
 _MOST_PIXELS: Final = 61_000_000
 """Of the images a network is trained on: what the largest image that is read has."""
 
+_NUMBERS: Final = (int, float)
+"""By type itself: a boolean is one of the integers."""
+
 _KERNEL_NDIM: Final = 2
 
 
@@ -55,13 +58,14 @@ class Checkpoint:
         Raises:
             CheckpointError: No image has that size.
         """
-        made_with = self.provenance or {}
+        made_with: Mapping[str, Any] = self.provenance or {}
         height, width = made_with.get('height'), made_with.get('width')
-        if not isinstance(height, int) or not isinstance(width, int):
+        if height is None or width is None:
             return None
-        if min(height, width) < 1 or height * width > _MOST_PIXELS:
+        whole = type(height) is int and type(width) is int
+        if not whole or min(height, width) < 1 or height * width > _MOST_PIXELS:
             message = (
-                f'the checkpoint states that it was trained on images of {height}x{width}; '
+                f'the checkpoint states that it was trained on images of {height!r}x{width!r}; '
                 f'give one of 1 to {_MOST_PIXELS} pixels.'
             )
             raise CheckpointError(message)
@@ -69,9 +73,18 @@ class Checkpoint:
 
     @property
     def canonical_focal_px(self) -> float | None:
-        """Focal length its depth belongs to, pixels; None where it states metres by itself."""
+        """Focal length its depth belongs to, pixels; None where it states metres by itself.
+
+        Raises:
+            CheckpointError: What the file states is no number.
+        """
         focal_px = (self.provenance or {}).get('canonical_focal_px')
-        return float(focal_px) if isinstance(focal_px, (int, float)) else None
+        if focal_px is None:
+            return None
+        if type(focal_px) not in _NUMBERS:
+            message = f'canonical_focal_px of the checkpoint is {focal_px!r}; give pixels.'
+            raise CheckpointError(message)
+        return float(cast('float', focal_px))
 
     @property
     def sigma_calibration(self) -> SigmaCalibration:
@@ -82,10 +95,24 @@ class Checkpoint:
         """
         stated = (self.provenance or {}).get('sigma_calibration', {})
         try:
-            return SigmaCalibration(**cast('Mapping[str, Any]', stated))
-        except (ConfigError, TypeError, ValueError, OverflowError) as error:
+            return SigmaCalibration(**_numbers(stated))
+        except (ConfigError, TypeError) as error:
             message = f'sigma_calibration of the checkpoint is {stated!r}: {error}'
             raise CheckpointError(message) from error
+
+
+def _numbers(stated: object) -> dict[str, float]:
+    """Numbers by name.
+
+    Raises:
+        TypeError: They are something else.
+    """
+    given: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {'it': stated}
+    wrong = [name for name, value in given.items() if type(value) not in _NUMBERS]
+    if wrong:
+        message = f'{wrong[0]} is no number'
+        raise TypeError(message)
+    return {str(name): float(value) for name, value in given.items()}
 
 
 def save_model(

@@ -119,7 +119,8 @@ def texts_of(package: metadata.Distribution) -> str:
 def _of_lists(package: metadata.Distribution) -> str:
     """What stands for a package that only names others and brings no file: those have a row."""
     inside = [file for file in package.files or () if '.dist-info/' not in str(file)]
-    return '' if inside or not package.requires else 'of the packages that it names, no file itself'
+    no_files = bool(package.requires) and not inside
+    return 'of the packages that it names, no file itself' if no_files else ''
 
 
 def _files(package: metadata.Distribution, pattern: str) -> list[Path]:

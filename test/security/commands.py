@@ -85,8 +85,8 @@ def _recorded(folder: Path) -> None:
 
 
 def _bag(folder: Path) -> list[str]:
-    """Converting to a new folder: one that is there is whole, and is left alone."""
-    number = len(list(folder.glob('bag*')))
+    """Converting to a new folder, or going on: a bag that is there is whole, and is left alone."""
+    number = len([bag for bag in folder.glob('bag*') if bag.suffix != '.partial'])
     drive = next((folder / 'kitti').glob('*/*_sync'))
     return ['depth_ros.kitti_to_bag', str(drive), '--output', f'bag{number}', '--workers', '1']
 

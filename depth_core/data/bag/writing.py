@@ -31,7 +31,7 @@ from rosbags.typesys.store import Typestore
 
 from depth_core.data.bag.storage import METADATA
 from depth_core.errors import ConfigError, DataError
-from depth_core.files import write_text_atomically
+from depth_core.files import sync_folder, unfinished_folder, write_text_atomically
 
 STORAGES: Final[Mapping[str, StoragePlugin]] = {
     'mcap': StoragePlugin.MCAP,
@@ -102,7 +102,7 @@ class PartWriter:
 
     @contextmanager
     def part(self) -> Iterator[Part]:
-        """Write the next part; it counts once the block has ended without an error.
+        """Write the next part; it appears once the block has ended without an error.
 
         Yields:
             The part, whose `next` the block sets to the first event that is not in it.
@@ -112,15 +112,20 @@ class PartWriter:
         """
         folder = self.partial / f'{self.path.name}_{len(self._parts)}'
         try:
-            shutil.rmtree(folder, ignore_errors=True)
-            writer = Writer(folder, version=_VERSION, storage_plugin=self._storage)
-            writer.set_custom_data(_IDENTITY, self._identity)
-            with writer:
-                part = Part(writer, self._topics, start=self.next)
-                yield part
-                writer.set_custom_data(_NEXT, str(part.next))
-            for file in folder.iterdir():
-                _sync(file)
+            with unfinished_folder(self.partial, folder.name) as unfinished:
+                fresh = unfinished / folder.name
+                writer = Writer(fresh, version=_VERSION, storage_plugin=self._storage)
+                writer.set_custom_data(_IDENTITY, self._identity)
+                with writer:
+                    part = Part(writer, self._topics, start=self.next)
+                    yield part
+                    writer.set_custom_data(_NEXT, str(part.next))
+                for file in fresh.iterdir():
+                    _sync(file)
+                sync_folder(fresh)
+                shutil.rmtree(folder, ignore_errors=True)
+                fresh.rename(folder)
+                sync_folder(self.partial)
         except OSError as error:
             message = (
                 f'cannot write {folder}: {error.strerror or error}; what is complete stays in '
