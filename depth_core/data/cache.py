@@ -142,6 +142,11 @@ class CachedDataset:
     def __len__(self) -> int:
         return int(self._header['length'])
 
+    def scene_classes(self) -> list[int]:
+        """The scene class of every sample; none where they have none."""
+        arrays = open_arrays(self.folder, self._header, 'r')
+        return [int(number) for number in arrays.get('scene_class', ())]
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_arrays': None}
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Several data sets as one, each sample with the index of the one it comes from.
+"""Several data sets as one, each sample with the number of the one it comes from, and its domain.
 
 Training takes each batch from one data set, in turn, as often as its weight says; the shorter ones
 come round more often (see `depth_core.train.stream`). What counts as depth in which of them is the
@@ -43,6 +43,9 @@ class MixPart:
     """What its samples undergo in training, a name or a list; that of all when None."""
     weight: float = 1.0
     """How often its turn comes, relative to the others."""
+    domain: str | None = None
+    """Which domain of the network its samples are of, by name; several data sets may share one.
+    None, then of all: the first is of the first domain, and so on."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further options of that data set."""
 
@@ -55,6 +58,9 @@ class MixPart:
                 f'weight of data set {self.name} is {self.weight}; give a number above 0, or '
                 'leave the data set out.'
             )
+            raise ConfigError(message)
+        if self.domain is not None and not isinstance(self.domain, str):
+            message = f'domain of data set {self.name} is {self.domain!r}; give a name.'
             raise ConfigError(message)
 
     def open(self) -> DepthDataset:
@@ -78,23 +84,28 @@ class MixPart:
 
 
 class MixDataset:
-    """Data sets one after another; `Sample.domain` says which one it is, from 0.
+    """Data sets one after another; `Sample.part` says which one it is, from 0.
 
     Args:
         parts: The data sets.
         weights: How often the turn of each comes in training; alike when None.
+        domains: Index of the domain of each; when None each is one of its own.
 
     Raises:
         ConfigError: There is none.
     """
 
     def __init__(
-        self, parts: Sequence[DepthDataset], weights: Sequence[float] | None = None
+        self,
+        parts: Sequence[DepthDataset],
+        weights: Sequence[float] | None = None,
+        domains: Sequence[int] | None = None,
     ) -> None:
         if not parts:
             message = 'a mix of no data sets has no sample; name at least one.'
             raise ConfigError(message)
         self.parts = tuple(parts)
+        self.domains = tuple(range(len(self.parts)) if domains is None else domains)
         self.turns = turns_of(weights or [1.0] * len(self.parts))
         self._ends = list(accumulate(len(part) for part in self.parts))
 
@@ -110,18 +121,58 @@ class MixDataset:
 
     def sources(self, index: int) -> Sequence[Path]:
         """The files that the sample at `index` is made from."""
-        domain, place = self._place(index)
-        return sources_of(self.parts[domain], place)
+        part, place = self._place(index)
+        return sources_of(self.parts[part], place)
 
     def _place(self, index: int) -> tuple[int, int]:
         """Which data set a sample is of, and its index there."""
         place = index % len(self)
-        domain = bisect_right(self._ends, place)
-        return domain, place - (self._ends[domain] - len(self.parts[domain]))
+        part = bisect_right(self._ends, place)
+        return part, place - (self._ends[part] - len(self.parts[part]))
 
-    def of(self, domain: int, index: int) -> Sample:
-        """The sample at `index` of data set number `domain`."""
-        return replace(self.parts[domain][index], domain=torch.tensor(domain))
+    def of(self, part: int, index: int) -> Sample:
+        """The sample at `index` of data set number `part`."""
+        return replace(
+            self.parts[part][index],
+            part=torch.tensor(part),
+            domain=torch.tensor(self.domains[part]),
+        )
+
+
+def domains_of(parts: Sequence[MixPart], known: Sequence[str]) -> tuple[int, ...]:
+    """Which domain each data set is of; where none is named, each is one of its own, in order.
+
+    Args:
+        parts: The data sets as they are asked for.
+        known: Names of the domains of the network, in its order; none where it has no domains.
+
+    Returns:
+        Indices into `known`.
+
+    Raises:
+        ConfigError: A name is unknown, or only some of the data sets have one.
+    """
+    names = [part.domain for part in parts]
+    if all(name is None for name in names):
+        return tuple(range(len(parts)))
+    for part in parts:
+        if part.domain is None:
+            message = (
+                f'data set {part.name} of the mix has no domain, and others have; give one to '
+                f'each ({", ".join(known)}), or to none.'
+            )
+            raise ConfigError(message)
+        if not known:
+            message = (
+                f'data set {part.name} of the mix is of domain {part.domain!r}, but what is '
+                'trained has no domains; leave domain out, or train a network with several heads '
+                '(zoedepth_nk, or zoedepth_small with domains).'
+            )
+            raise ConfigError(message)
+        if part.domain not in known:
+            what = f'domain of data set {part.name}'
+            raise ConfigError(unknown_name(what, part.domain, known))
+    return tuple(known.index(str(name)) for name in names)
 
 
 def turns_of(weights: Sequence[float]) -> tuple[int, ...]:
@@ -193,18 +244,21 @@ def open_mix(
     datasets: Sequence[Mapping[str, Any]],
     height: int | None = None,
     width: int | None = None,
+    domains: Sequence[str] = (),
 ) -> MixDataset:
     """Open several data sets as one.
 
     Args:
         datasets: One mapping a data set: name, and root, split, options, height, width, weight,
-            augmentation where it has them.
+            augmentation, domain where it has them.
         height: Rows of samples, for those that do not say; native when None.
         width: Columns of samples, for those that do not say; native when None.
+        domains: Names of the domains there are, in the order of `Sample.domain`.
 
     Raises:
         ConfigError: A data set, a key or an option is unknown.
         DataError: The data is missing or malformed.
     """
     parts = read_parts(datasets, height=height, width=width)
-    return MixDataset([part.open() for part in parts], [part.weight for part in parts])
+    numbers = domains_of(parts, domains)
+    return MixDataset([part.open() for part in parts], [part.weight for part in parts], numbers)

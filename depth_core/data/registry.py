@@ -97,7 +97,10 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         summary='varied scenes that `python -m depth_core.data.render` has stored',
         offers=('depth', 'intrinsics', 'labels', 'poses'),
         folders=('part_*/cache.json',),
-        options={'parts': Option(kind=int, help='how many parts to read, from the first on')},
+        options={
+            'parts': Option(kind=int, help='how many parts to read, from the first on'),
+            'scenes': Option(help='which of their samples: indoor, outdoor or a scene class'),
+        },
     ),
     'bag': DatasetRow(
         target='depth_core.data.bag.dataset:BagDataset',

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import fcntl
 import json
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +22,9 @@ import torch
 
 from depth_core.data.cache import CachedDataset, cached
 from depth_core.data.sample import Sample
-from depth_core.data.synthetic import VariedDataset
+from depth_core.data.synthetic import VARIED_CLASSES, VARIED_SETS, VariedDataset
 from depth_core.data.transforms import Resize
-from depth_core.errors import ConfigError, DataError
+from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.files import write_text_atomically
 
 SIZES: Final = ((288, 384), (240, 432), (192, 480), (192, 624))
@@ -179,12 +177,15 @@ class RenderedDataset:
         root: Folder of one size, as `runs/rendered/288x384`.
         parts: How many parts to take, from the first on; all that are complete when None. State
             it to continue a training while more is rendered.
+        scenes: Which of their samples, as VariedDataset has it: indoor, outdoor, near or a scene
+            class; varied is all.
         height: Rows of a sample; as stored when None.
         width: Columns of a sample; as stored when None.
 
     Raises:
-        ConfigError: No part is asked for.
-        DataError: The folder holds no complete part, or fewer than asked for.
+        ConfigError: No part is asked for, or there are no such scenes.
+        DataError: The folder holds no complete part, or fewer than asked for, or none of the
+            scenes.
     """
 
     def __init__(
@@ -192,12 +193,15 @@ class RenderedDataset:
         root: Path | str,
         *,
         parts: int | None = None,
+        scenes: str = 'varied',
         height: int | None = None,
         width: int | None = None,
     ) -> None:
         if parts is not None and parts < 1:
             message = f'parts={parts} is no number of parts to read; give at least 1.'
             raise ConfigError(message)
+        if scenes not in VARIED_SETS:
+            raise ConfigError(unknown_name('scene', scenes, VARIED_SETS))
         self.root = Path(root)
         folders = [path for path in sorted(self.root.glob('part_*')) if is_complete(path)]
         if len(folders) < (parts or 1):
@@ -209,23 +213,40 @@ class RenderedDataset:
             raise DataError(message)
         self.parts = len(folders) if parts is None else parts
         self.height, self.width = height, width
+        self.scenes = scenes
         self._caches = [CachedDataset(path) for path in folders[: self.parts]]
-        self._ends = list(accumulate(len(cache) for cache in self._caches))
+        self._places = [
+            (part, index)
+            for part, cache in enumerate(self._caches)
+            for index in _indices_of(cache, VARIED_SETS[scenes])
+        ]
+        if not self._places:
+            message = (
+                f'{self.root} holds no sample of scenes {scenes!r} in {self.parts} parts; take '
+                'more parts, or leave scenes out.'
+            )
+            raise DataError(message)
 
     def __len__(self) -> int:
-        return self._ends[-1]
+        return len(self._places)
 
     def __getitem__(self, index: int) -> Sample:
         """The sample at `index`; negative indices count from the end."""
         if not -len(self) <= index < len(self):
             message = f'index {index} is outside {len(self)} rendered samples.'
             raise IndexError(message)
-        place = index % len(self)
-        part = bisect_right(self._ends, place)
-        cache = self._caches[part]
-        sample = cache[place - (self._ends[part] - len(cache))]
+        part, place = self._places[index]
+        sample = self._caches[part][place]
         rows, columns = sample.depth_m.shape
         height, width = self.height or rows, self.width or columns
         if (rows, columns) == (height, width):
             return sample
         return Resize(height=height, width=width)(sample, torch.Generator())
+
+
+def _indices_of(cache: CachedDataset, names: Sequence[str]) -> Sequence[int]:
+    """The samples of a part that are of the named scene classes; all where none is named."""
+    if not names:
+        return range(len(cache))
+    wanted = {VARIED_CLASSES.index(name) for name in names}
+    return [index for index, number in enumerate(cache.scene_classes()) if number in wanted]

@@ -60,7 +60,9 @@ class Sample:
     """[] or [N] float32 speed of the camera, metres a second, or its mean speed on the way to
     each neighbour; NaN = unknown."""
     domain: Tensor | None = None
-    """[] int64 index of the data set within a mix of several."""
+    """[] int64 index of its domain, which of several heads of a network it is for."""
+    part: Tensor | None = None
+    """[] int64 number of the data set within a mix of several, from 0."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Sample:
         """Return the sample with every tensor on `device`."""

@@ -96,7 +96,7 @@ def calibrate(
     model.spec = dataclasses.replace(model.spec, sigma_calibration=SigmaCalibration())
     provenance = dict(read_checkpoint(checkpoint).provenance or {})
     data = _data_of(checkpoint) if config is None else _read(config)
-    held_out = open_validation_set(data, needs_depth=True)
+    held_out = open_validation_set(data, needs_depth=True, model=model)
     if held_out is None:
         message = (
             'the configuration has no data.validation, and confidence is measured on held-out '

@@ -5,45 +5,77 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from torch import Generator
+from torch import Generator, nn
 
 from depth_core.data import DepthDataset, Sample
 from depth_core.data.augmentation_list import with_others
 from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
 from depth_core.data.ground_truth import check_ground_truth
-from depth_core.data.mix import MixDataset, MixPart, read_parts
+from depth_core.data.mix import MixDataset, MixPart, domains_of, read_parts
 from depth_core.data.transforms import metres_per_canonical
 from depth_core.errors import ConfigError, DataError
 from depth_core.train.infinite_depth.frames import KeptFrames
 from depth_core.train.settings import DatasetSettings, DataSettings, ValidationSettings
 from depth_core.train.stream import Augmentation
 
+_LOG = logging.getLogger(__name__)
 
-def open_training_set(data: DataSettings, *, needs_depth: bool) -> DepthDataset:
+
+def open_training_set(
+    data: DataSettings, *, needs_depth: bool, model: nn.Module | None = None
+) -> DepthDataset:
     """Open the images trained on, as large as their augmentation needs them.
 
+    Args:
+        data: The settings.
+        needs_depth: Whether images without any ground truth are of no use.
+        model: The network, whose domains the data sets of a mix may name.
+
     Raises:
-        ConfigError: The data set or an option is unknown.
+        ConfigError: The data set, an option or a domain is unknown.
         DataError: The data is missing, malformed or empty.
     """
-    return _open('data.train', data.train, data, augmented=True, needs_depth=needs_depth)
+    opened = _open(
+        'data.train', data.train, data, augmented=True, needs_depth=needs_depth, model=model
+    )
+    known = _domains(model)
+    if isinstance(opened, MixDataset):
+        for number in sorted(set(range(len(known))) - set(opened.domains)):
+            _LOG.warning(
+                'no data set of data.train is of domain %s, whose head learns from none',
+                known[number],
+            )
+    return opened
 
 
-def open_validation_set(data: DataSettings, *, needs_depth: bool) -> DepthDataset | None:
+def open_validation_set(
+    data: DataSettings, *, needs_depth: bool, model: nn.Module | None = None
+) -> DepthDataset | None:
     """Open the images held out; None when the settings name none.
 
+    Args:
+        data: The settings.
+        needs_depth: Whether images without any ground truth are of no use.
+        model: The network, whose domains the data sets of a mix may name.
+
     Raises:
-        ConfigError: The data set or an option is unknown.
+        ConfigError: The data set, an option or a domain is unknown.
         DataError: The data is missing, malformed or empty, or no image has the depth needed.
     """
     if data.validation.name is None:
         return None
     return _open(
-        'data.validation', data.validation, data, augmented=False, needs_depth=needs_depth
+        'data.validation',
+        data.validation,
+        data,
+        augmented=False,
+        needs_depth=needs_depth,
+        model=model,
     )
 
 
@@ -71,18 +103,23 @@ def open_augmentation(data: DataSettings, dataset: DepthDataset) -> Augmentation
         )
         for part, opened in zip(_parts(data.train, data), parts, strict=True)
     ]
-    return augmentations[0] if len(augmentations) == 1 else _ByDomain(augmentations)
+    return augmentations[0] if len(augmentations) == 1 else _ByPart(augmentations)
 
 
 @dataclass(frozen=True)
-class _ByDomain:
+class _ByPart:
     """Of a mix each data set has its own."""
 
     augmentations: Sequence[Augmentation]
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
-        assert sample.domain is not None  # noqa: S101  samples of a mix have one
-        return self.augmentations[int(sample.domain)](sample, generator)
+        assert sample.part is not None  # noqa: S101  samples of a mix have one
+        return self.augmentations[int(sample.part)](sample, generator)
+
+
+def _domains(model: nn.Module | None) -> Sequence[str]:
+    """Names of the domains that a network has heads for, in its order."""
+    return tuple(getattr(model, 'domains', ()))
 
 
 def _parts(chosen: DatasetSettings, data: DataSettings) -> tuple[MixPart, ...]:
@@ -116,10 +153,13 @@ def _open(
     *,
     augmented: bool,
     needs_depth: bool,
+    model: nn.Module | None,
 ) -> DepthDataset:
     opened = []
+    parts = _parts(chosen, data)
+    domains = domains_of(parts, _domains(model))
     native = isinstance(chosen, ValidationSettings) and chosen.protocol is not None
-    for part in _parts(chosen, data):
+    for part in parts:
         if native:  # a protocol is about the pixels of the data
             sized = replace(part, height=None, width=None)
             opened.append(_open_part(key, sized, data, needs_depth=needs_depth))
@@ -141,7 +181,7 @@ def _open(
         return KeptFrames(opened[0], chosen.frames)
     if chosen.name != 'mix':
         return opened[0]
-    return MixDataset(opened, [part.weight for part in _parts(chosen, data)])
+    return MixDataset(opened, [part.weight for part in parts], domains)
 
 
 def _open_part(key: str, part: MixPart, data: DataSettings, *, needs_depth: bool) -> DepthDataset:

@@ -79,14 +79,15 @@ def memory_need(settings: TrainSettings, *, gpus: int = 1) -> MemoryNeed:
         )
         raise ConfigError(message)
     images = trainer.batch_size // shares
-    samples = _samples(settings)
     try:
         with torch.device('meta'):
             training_step = open_training_step(settings, None)
+        samples = _samples(settings, training_step.model)
         kept = max(_kept_bytes(training_step, _repeated(item, images)) for item in samples)
         extrapolated = False
     except _WITHOUT_NUMBERS:
         training_step = open_training_step(settings, None)
+        samples = _samples(settings, training_step.model)
         kept = images * max(_kept_bytes(training_step, item) for item in samples)
         extrapolated = images > 1
     Frozen(training_step, chosen.frozen, chosen.frozen_steps).apply(0)
@@ -122,10 +123,10 @@ def _kept_bytes(training_step: nn.Module, sample: Sample) -> int:
     return kept
 
 
-def _samples(settings: TrainSettings) -> list[Sample]:
+def _samples(settings: TrainSettings, model: nn.Module) -> list[Sample]:
     """A batch of one image of each data set of a mixture, or of the only one."""
     data, recipe = settings.data, settings.recipe
-    train_set = open_training_set(data, needs_depth=recipe.needs_depth)
+    train_set = open_training_set(data, needs_depth=recipe.needs_depth, model=model)
     stream = SampleStream(train_set, open_augmentation(data, train_set), 0, 1)
     parts = len(data.train.options.get('datasets', [None]))
     return list(batches(stream, first_step=0, steps=parts, rank=0, world_size=1, workers=0))
@@ -172,7 +173,7 @@ def _rendered(settings: TrainSettings) -> DatasetSettings:
         options['neighbours'] = [-1, 1, -2, 2][:count]
     if train.name != 'mix':
         return DatasetSettings(name='synthetic', options=options)
-    own = ('height', 'width', 'augmentation')
+    own = ('height', 'width', 'augmentation', 'domain')
     parts = [
         {key: part[key] for key in own if key in part} | {'name': 'synthetic', 'options': options}
         for part in train.options['datasets']

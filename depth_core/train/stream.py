@@ -48,20 +48,20 @@ class SampleStream:
         turns = (0,) if mix is None else mix.turns
         batch, position = divmod(counter, self.batch_size)
         rounds, place_in_round = divmod(batch, len(turns))
-        domain = turns[place_in_round]
-        turn = rounds * turns.count(domain) + turns[:place_in_round].count(domain)
-        length = len(self.dataset if mix is None else mix.parts[domain])
+        part = turns[place_in_round]
+        turn = rounds * turns.count(part) + turns[:place_in_round].count(part)
+        length = len(self.dataset if mix is None else mix.parts[part])
         epoch, place = divmod(turn * self.batch_size + position, length)
-        index = int(self._order(domain, epoch, length)[place])
-        sample = self.dataset[index] if mix is None else mix.of(domain, index)
+        index = int(self._order(part, epoch, length)[place])
+        sample = self.dataset[index] if mix is None else mix.of(part, index)
         return self.augment(sample, Generator().manual_seed(seed_of(self.seed, 2, counter)))
 
-    def _order(self, domain: int, epoch: int, length: int) -> Tensor:
-        known, order = self._orders.get(domain, (-1, torch.empty(0)))
+    def _order(self, part: int, epoch: int, length: int) -> Tensor:
+        known, order = self._orders.get(part, (-1, torch.empty(0)))
         if known != epoch:
-            shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch + (domain << 32)))
+            shuffled = Generator().manual_seed(seed_of(self.seed, 1, epoch + (part << 32)))
             order = torch.randperm(length, generator=shuffled)
-            self._orders[domain] = (epoch, order)
+            self._orders[part] = (epoch, order)
         return order
 
 

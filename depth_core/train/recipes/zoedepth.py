@@ -195,7 +195,7 @@ class ZoeDepthStep(TrainingStep[DepthModel]):
             message = (
                 f'recipe.router {self.recipe.router} needs to be given which of the domains '
                 f'{", ".join(self.model.domains)} each image is; give data.train.name mix with '
-                f'{known} datasets in this order.'
+                f'{known} datasets in this order, or with a domain in each of its datasets.'
             )
             raise ConfigError(message)
         return sample.domain

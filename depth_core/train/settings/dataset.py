@@ -20,8 +20,9 @@ class DatasetSettings:
     """Split of the dataset, where it has several."""
     options: dict[str, Any] = field(default_factory=dict)
     """Further keyword options of that dataset, as seed and length of synthetic; of mix datasets, a
-    list of {name, root, split, options, height, width, augmentation, weight}; weight = how often
-    the turn of that data set comes, 1 where it is left out."""
+    list of {name, root, split, options, height, width, augmentation, weight, domain}; weight = how
+    often the turn of that data set comes, 1 where it is left out; domain = which of the heads of
+    the network it is for, by name, that of its place where none of them says."""
     frames: Path | None = None
     """List of frames written by depth_core.train.infinite_depth; those it does not keep are left
     out."""

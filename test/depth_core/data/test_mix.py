@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from depth_core.data import open_dataset
-from depth_core.data.mix import MixDataset, read_parts, turns_of
+from depth_core.data.mix import MixDataset, domains_of, read_parts, turns_of
 from depth_core.errors import ConfigError
 
 ROOMS = {'name': 'synthetic', 'options': {'seed': 1, 'length': 3, 'scenes': 'indoor'}}
@@ -68,3 +68,30 @@ def test_turns_follow_the_weights() -> None:
 def test_a_weight_that_is_none_is_refused(weight: object) -> None:
     with pytest.raises(ConfigError, match='weight of data set synthetic is'):
         read_parts([{'name': 'synthetic', 'weight': weight}])
+
+
+def test_several_data_sets_are_of_one_domain() -> None:
+    datasets = [ROOMS | {'domain': 'b'}, STREETS | {'domain': 'a'}, ROOMS | {'domain': 'b'}]
+    mix = open_dataset('mix', datasets=datasets, height=16, width=32, domains=['a', 'b'])
+    assert isinstance(mix, MixDataset)
+    assert mix.domains == (1, 0, 1)
+    sample = mix.of(2, 0)
+    assert sample.part is not None
+    assert sample.domain is not None
+    assert (int(sample.part), int(sample.domain)) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    ('domains', 'known', 'text'),
+    [
+        (('rooms', 'street'), ('rooms', 'streets'), "did you mean 'streets'?"),
+        (('rooms', None), ('rooms', 'streets'), r'one to each \(rooms, streets\), or to none'),
+        (('rooms', 'rooms'), (), "domain 'rooms', but what is trained has no domains"),
+        ((0, 1), ('rooms', 'streets'), 'domain of data set synthetic is 0; give a name'),
+    ],
+)
+def test_domains_that_cannot_be_are_refused(
+    domains: tuple[Any, ...], known: tuple[str, ...], text: str
+) -> None:
+    with pytest.raises(ConfigError, match=text):
+        domains_of(read_parts([{'name': 'synthetic', 'domain': name} for name in domains]), known)

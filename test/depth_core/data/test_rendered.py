@@ -13,7 +13,7 @@ from depth_core.data.rendered import RenderedDataset, RenderSettings, fill
 from depth_core.data.synthetic import VariedDataset
 from depth_core.errors import ConfigError, DataError
 
-SETTINGS = RenderSettings(seed=5, scenes='near_shelf', sizes=((12, 16), (8, 20)), part=2)
+SETTINGS = RenderSettings(seed=5, scenes='varied', sizes=((12, 16), (8, 20)), part=2)
 
 
 @pytest.fixture(scope='module')
@@ -26,9 +26,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_stored_samples_are_those_that_were_rendered(filled: Path) -> None:
     stored = open_dataset('rendered', root=filled / '8x20')
     assert len(stored) == 4
-    fresh = VariedDataset(
-        seed=5, scenes='near_shelf', start=10_000_000, length=4, height=8, width=20
-    )
+    fresh = VariedDataset(seed=5, scenes='varied', start=10_000_000, length=4, height=8, width=20)
     for index in (0, 3, -2):
         assert stored[index].key == fresh[index].key
         assert torch.equal(stored[index].image, fresh[index].image)
@@ -58,6 +56,22 @@ def test_samples_come_at_the_size_asked_for(filled: Path) -> None:
     assert float(stored[0].intrinsics[0, 0]) == pytest.approx(
         0.5 * float(RenderedDataset(filled / '12x16')[0].intrinsics[0, 0])
     )
+
+
+def test_scenes_are_told_apart(filled: Path) -> None:
+    root = filled / '12x16'
+    everything, rooms, streets = (
+        [sample.key for sample in (stored[index] for index in range(len(stored)))]
+        for stored in (
+            RenderedDataset(root, scenes=scenes) for scenes in ('varied', 'indoor', 'outdoor')
+        )
+    )
+    assert 0 < len(rooms) < 4
+    assert sorted(rooms + streets) == sorted(everything)
+    with pytest.raises(ConfigError, match="did you mean 'indoor'"):
+        RenderedDataset(root, scenes='indor')
+    with pytest.raises(DataError, match="no sample of scenes 'hall' in 2 parts"):
+        RenderedDataset(root, scenes='hall')
 
 
 def test_other_settings_and_impossible_ones_are_refused(filled: Path, tmp_path: Path) -> None:

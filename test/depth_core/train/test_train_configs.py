@@ -64,7 +64,7 @@ def stand_in(chosen: DatasetSettings, recipe: Recipe[Any], *, seed: int) -> Data
     if chosen.name != 'mix':
         return DatasetSettings(name='synthetic', options=options)
     parts = [
-        {key: value for key, value in part.items() if key == 'augmentation'}
+        {key: value for key, value in part.items() if key in {'augmentation', 'domain'}}
         | {'name': 'synthetic', 'options': options}
         for part in chosen.options['datasets']
     ]
