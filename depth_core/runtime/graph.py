@@ -99,6 +99,8 @@ def output_mismatches(manifest: Manifest, outputs: Sequence[TensorInfo]) -> Iter
     for key, name in manifest.named_outputs:
         if name not in given:
             yield f'the graph gives {_listed(outputs)}, the manifest says {key} is {name!r}'
+        elif name in manifest.outputs and given[name].dtype not in _NUMBERS:
+            yield f'NumPy has no numbers of the type of output {given[name]}: cast it to float32'
     spec = manifest.output
     depth = given.get(spec.depth)
     if depth is None or depth.shape is None:
@@ -119,6 +121,15 @@ def output_mismatches(manifest: Manifest, outputs: Sequence[TensorInfo]) -> Iter
                                   for pair in zip(plane, size, strict=True)):  # fmt: skip
             yield f'mask {mask} is of another size than the depth {depth}'
 
+
+_NUMBERS: Final = frozenset(
+    {'bool', 'float16', 'float32', 'float64'}
+    | {f'{sign}int{bits}' for sign in ('', 'u') for bits in (8, 16, 32, 64)}
+)
+"""Types that an output may be of: what no package lacks, so that no bits are taken for others."""
+
+_ASPECT: Final = 1.25
+"""Most that the aspect of a plane may differ from that of the image."""
 
 _PLANE_AXES: Final = {3: (0, 2), 4: (1, 3)}
 """Where planes may stand in an output of so many axes: before rows and columns, or behind."""
@@ -202,9 +213,32 @@ def planes_of(
     """
     spec = manifest.output
     depth = as_planes(answers[spec.depth], spec.depth, images, spec.channel)
+    _check_aspect(manifest, depth)
     if spec.sigma is None:
         return depth, None
     return depth, as_planes(answers[spec.sigma], spec.sigma, images)
+
+
+def _check_aspect(manifest: Manifest, planes: Float32Array) -> None:
+    """Refuse planes of another shape than the images: transposed, flat, or no planes at all.
+
+    Networks that lose the border, or answer at another resolution, keep the aspect but for a few
+    percent, and whole pixels.
+
+    Raises:
+        ModelError: As said.
+    """
+    spec = manifest.input
+    height, width = planes.shape[1:]
+    taller = (height - 1) * spec.width > _ASPECT * (width + 1) * spec.height
+    wider = (width - 1) * spec.height > _ASPECT * (height + 1) * spec.width
+    if taller or wider:
+        message = (
+            f'output {manifest.output.depth!r} has planes of {height}x{width} for images of '
+            f'{spec.height}x{spec.width}, which is another shape; a depth graph gives rows and '
+            'columns of the image, [N, H, W], neither flattened nor transposed.'
+        )
+        raise ModelError(message)
 
 
 def _picked(output: NDArray[Any], name: str, channel: Channel) -> NDArray[Any]:

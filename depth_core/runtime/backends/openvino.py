@@ -231,8 +231,11 @@ def _info(port: Any) -> TensorInfo:  # noqa: ANN401  the bindings give no type f
     if not shape.rank.is_dynamic:
         sizes = tuple(None if size.is_dynamic else size.get_length() for size in shape)
     names = port.get_names()
+    kind = port.get_element_type()
+    dtype = np.dtype(kind.to_dtype())
     return TensorInfo(
         name=port.get_any_name() if names else '',
-        dtype=np.dtype(port.get_element_type().to_dtype()).name,
+        # bfloat16, and what is smaller than a byte, come in the clothes of another type.
+        dtype=dtype.name if openvino.Type(dtype) == kind else kind.get_type_name(),
         shape=sizes,
     )

@@ -163,16 +163,45 @@ def test_inverse_depth_has_no_range(tmp_path: Path) -> None:
         np.testing.assert_allclose(answer.depth_m, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
-def test_more_than_one_plane_is_refused(tmp_path: Path, backend: str) -> None:
+def write_answer(
+    path: Path, operator: str, kind: int, shape: list[int], **attributes: Any
+) -> None:
+    """A graph beside the manifest of `write_foreign` that answers with its input otherwise."""
+    output = helper.make_tensor_value_info('y', kind, shape)
     graph = helper.make_graph(
-        [helper.make_node('Identity', ['x'], ['y'])],
-        'identity',
+        [helper.make_node(operator, ['x'], ['y'], **attributes)],
+        'answer',
         [helper.make_tensor_value_info('x', TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
-        [helper.make_tensor_value_info('y', TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])],
+        [output],
     )
-    path = write_foreign(tmp_path)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 17)], ir_version=8)
     onnx.save(model, path)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_more_than_one_plane_is_refused(tmp_path: Path, backend: str) -> None:
+    path = write_foreign(tmp_path)
+    write_answer(path, 'Identity', TensorProto.FLOAT, [1, 3, HEIGHT, WIDTH])
     with pytest.raises(ModelError, match=r"'y' has shape \[1, 3, 8, 12\], which is not one plane"):
+        Predictor.open(path, backend=backend)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_a_plane_of_another_shape_than_the_image_is_refused(tmp_path: Path, backend: str) -> None:
+    path = write_foreign(tmp_path, output_keys={'channel': {'axis': 1, 'index': 0}})
+    write_answer(path, 'Transpose', TensorProto.FLOAT, [1, 3, WIDTH, HEIGHT], perm=[0, 1, 3, 2])
+    with pytest.raises(ModelError, match=r'planes of 12x8 for images of 8x12, .* nor transposed'):
+        Predictor.open(path, backend=backend)
+    path = write_foreign(tmp_path)
+    write_answer(path, 'Flatten', TensorProto.FLOAT, [1, 3 * HEIGHT * WIDTH])
+    with pytest.raises(ModelError, match=r'planes of 1x288 for images of 8x12, .* flattened'):
+        Predictor.open(path, backend=backend)
+
+
+@pytest.mark.parametrize('backend', ['onnxruntime', 'openvino'])
+def test_an_output_of_a_type_without_numbers_is_refused(tmp_path: Path, backend: str) -> None:
+    path = write_foreign(tmp_path)
+    kind = TensorProto.BFLOAT16
+    write_answer(path, 'Cast', kind, [1, 3, HEIGHT, WIDTH], to=kind)
+    with pytest.raises(ModelError, match=r"no numbers of the type of output 'y' bf.*: cast it to"):
         Predictor.open(path, backend=backend)

@@ -13,6 +13,7 @@ from test.fakes.trt.nouns import Dims, ILogger, PybindEnum, check_logger, compla
 
 DTYPES = {
     TensorProto.FLOAT: 'FLOAT',
+    TensorProto.DOUBLE: 'FLOAT',  # computed and given as float
     TensorProto.FLOAT16: 'HALF',
     TensorProto.INT8: 'INT8',
     TensorProto.INT32: 'INT32',
@@ -177,6 +178,28 @@ class OnnxParser:
         complain(self._logger, error.desc())
         return False
 
+    def _fault(self, model: Any) -> Any:
+        """What of a graph this parser does not take; None when it takes all."""
+        make = self.api.ParserError
+        bytes_in = {
+            item.name
+            for item in model.graph.input
+            if item.type.tensor_type.elem_type == TensorProto.UINT8
+        }
+        for item in (*model.graph.input, *model.graph.output):
+            if item.type.tensor_type.elem_type not in DTYPES:
+                kind = TensorProto.DataType.Name(item.type.tensor_type.elem_type)
+                return make(f'Unsupported ONNX data type: {kind} of {item.name}')
+        for index, node in enumerate(model.graph.node):
+            if node.op_type in UNSUPPORTED or node.domain not in {'', 'ai.onnx'}:
+                text = f'In node {index} with name: {node.name} and operator: {node.op_type} '
+                text += f'(checkFallbackPluginImporter): No importer registered for {node.op_type}'
+                return make(text, index, node.name, node.op_type)
+            if bytes_in & set(node.input) and node.op_type != 'Cast':
+                text = f'{node.op_type} on UINT8 is not supported: only Cast takes it.'
+                return make(text, index, node.name, node.op_type)
+        return None
+
     def _parse(self, content: bytes, folder: Path | None) -> bool:
         make = self.api.ParserError
         explicit = self.api.NetworkDefinitionCreationFlag.__members__.get('EXPLICIT_BATCH')
@@ -193,19 +216,9 @@ class OnnxParser:
             onnx.checker.check_model(model)
         except Exception as error:  # noqa: BLE001  whatever the model is
             return self._refuse(make(f'Failed to parse the ONNX model: {error}'))
-        bytes_in = {
-            item.name
-            for item in model.graph.input
-            if item.type.tensor_type.elem_type == TensorProto.UINT8
-        }
-        for index, node in enumerate(model.graph.node):
-            if node.op_type in UNSUPPORTED or node.domain not in {'', 'ai.onnx'}:
-                text = f'In node {index} with name: {node.name} and operator: {node.op_type} '
-                text += f'(checkFallbackPluginImporter): No importer registered for {node.op_type}'
-                return self._refuse(make(text, index, node.name, node.op_type))
-            if bytes_in & set(node.input) and node.op_type != 'Cast':
-                text = f'{node.op_type} on UINT8 is not supported: only Cast takes it.'
-                return self._refuse(make(text, index, node.name, node.op_type))
+        fault = self._fault(model)
+        if fault is not None:
+            return self._refuse(fault)
         self._network.model = model
         graph = onnx.shape_inference.infer_shapes(model).graph
         inferred = {item.name: item for item in (*graph.value_info, *graph.output)}
