@@ -29,6 +29,7 @@ from depth_core.weights.checkpoint import Checkpoint
 
 _FREE: Final = (
     'model.weights',
+    'model.weights_part',
     'model.weights_missing',
     'model.weights_left_over',
     'model.weights_other_options',

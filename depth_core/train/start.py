@@ -27,7 +27,7 @@ from depth_core.train.recipes import TrainingStep
 from depth_core.train.run_folder import find_resumed
 from depth_core.train.settings import ModelSettings, TrainerSettings, TrainSettings
 from depth_core.weights.checkpoint import Checkpoint
-from depth_core.weights.partial import MayDiffer, fit_partly
+from depth_core.weights.partial import MayDiffer, fit_partly, placed_in
 
 _LOG = logging.getLogger(__name__)
 _IMAGES_NDIM: Final = 4
@@ -106,6 +106,8 @@ def open_training_step(settings: TrainSettings, source: Checkpoint | None) -> Tr
     if source is not None and chosen.weights is not None:
         _warn_of_other_focal(source, data.canonical_focal_px, chosen.weights)
         state = _with_other_options(settings, source, chosen.weights)
+        if chosen.weights_part is not None:
+            state = placed_in(chosen.weights_part, state, model)
         if may := _may_differ(chosen):
             fit = fit_partly(state, model.state_dict(), may, source=str(chosen.weights))
             _LOG.info('%s: %s', chosen.weights, fit.summary)
@@ -150,7 +152,9 @@ def _may_differ(chosen: ModelSettings) -> MayDiffer:
 
 
 def _refuse_lists_without_weights(chosen: ModelSettings) -> None:
-    for name in ('weights_missing', 'weights_left_over', 'weights_other_options'):
+    for name in (
+        'weights_part', 'weights_missing', 'weights_left_over', 'weights_other_options'
+    ):  # fmt: skip
         if given := getattr(chosen, name):
             message = (
                 f'model.{name} is {given}, but there is no model.weights that it is about; give '

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Final
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from depth_core.errors import CheckpointError
+from depth_core.errors import CheckpointError, ConfigError, unknown_name
 from depth_core.tensor_files.differences import Differences, shown
 
 _BOTH_LISTS: Final = (
@@ -55,6 +55,19 @@ class PartialFit:
         if self.left_over:
             text += f'; {len(self.left_over)} of the file are left over: {shown(self.left_over)}'
         return text
+
+
+def placed_in(part: str, given: Mapping[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Name weights as those of a part of `model`, which may lie deeper (`core.decoder`).
+
+    Raises:
+        ConfigError: The network has no such part.
+    """
+    parts = {name: module for name, module in model.named_modules() if name}
+    if part not in parts:
+        direct = [name for name in parts if '.' not in name]
+        raise ConfigError(unknown_name('part in model.weights_part', part, direct))
+    return {f'{part}.{name}': tensor for name, tensor in given.items()}
 
 
 def fit_partly(

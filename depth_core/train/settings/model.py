@@ -21,6 +21,9 @@ class ModelSettings:
     """Where the weights come from that the run starts from (fine-tuning): a checkpoint of the same
     model, or the name of a shipped model. Options that are not given here are those of the
     checkpoint."""
+    weights_part: str | None = None
+    """The part of the network that the checkpoint holds, as core: its encoder.* are then the
+    network's core.encoder.*, and so in the two lists below. None = names are the same."""
     weights_missing: list[str] = field(default_factory=list)
     """Patterns of weights of the network that the checkpoint may lack, or have in another shape,
     and that start as they are built, as ['decoder.*'] for a new decoder; * is any run of

@@ -17,6 +17,8 @@ from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.shipped import default_model, find_checkpoint
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
+from depth_core.train.recipes.depth import DepthRecipe
+from depth_core.train.recipes.relative import RelativeRecipe
 from depth_core.train.settings import (
     DatasetSettings,
     DataSettings,
@@ -51,12 +53,14 @@ def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _saved(folder, 'densedepth', encoder='densenet121', decoder_width=0.05, max_depth=80.0)
 
 
-def _start(name: str = 'densedepth_small', **model: Any) -> DepthModel:
+def _start(
+    name: str = 'densedepth_small', *, recipe: DepthRecipe | None = None, **model: Any
+) -> DepthModel:
     """The network that a run with these settings of the model starts with, in eval mode."""
     settings = TrainSettings(
         model=ModelSettings(name=name, **model),
         data=DataSettings(height=64, width=64, train=DatasetSettings(name='synthetic')),
-        recipe=DenseDepthRecipe(),
+        recipe=recipe or DenseDepthRecipe(),
         optimizer=OptimizerSettings(),
         schedule=ScheduleSettings(),
         trainer=TrainerSettings(max_steps=1, batch_size=1),
@@ -216,6 +220,23 @@ def test_patterns_that_mean_nothing_are_refused(small: Path) -> None:
     assert "weights_left_over: 'head.*' matches none of" in left
     option = _refusal(weights=small, weights_other_options=['max_dept'])
     assert 'max_depth' in option
+
+
+def test_a_checkpoint_may_be_a_part_of_another_network(small: Path) -> None:
+    """ZoeDepth's core is the network that DenseDepth is; the heads on it are its own."""
+    given: dict[str, Any] = {
+        'name': 'zoedepth_small', 'recipe': RelativeRecipe(), 'weights': small,
+        'options': {**SMALL, 'domains': ['a', 'b'], 'domain_max_depths': [10.0, 80.0]},
+        'weights_missing': ['embedding.*', 'router.*', 'heads.*', 'calibration.*'],
+        'weights_left_over': ['core.sigma_head.*'],
+    }  # fmt: skip
+    state = _start(**given, weights_part='core').state_dict()
+    held = read_checkpoint(small).state
+    core = [key for key in held if not key.startswith('sigma_head')]
+    assert core
+    assert all(torch.equal(state[f'core.{key}'], held[key]) for key in core)
+    assert "did you mean 'core'" in _refusal(**given, weights_part='kore')
+    assert 'weights_part is core, but there is no model.weights' in _refusal(weights_part='core')
 
 
 def test_a_file_of_which_nothing_fits_is_refused() -> None:
