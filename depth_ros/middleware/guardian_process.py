@@ -115,7 +115,7 @@ def main() -> None:
                 return
             watch.took(codes, time.monotonic())
             if watch.over:
-                return
+                break
         end = watch.looked(
             time.monotonic(), stopped=_is_stopped(process), queued_s=queues.queued_s()
         )
@@ -128,6 +128,8 @@ def main() -> None:
             sys.stderr.flush()
             os.kill(process, number)
             return
+    while os.read(pipe, 4096):  # a second Ctrl-C is written too: Python complains of no reader
+        pass
 
 
 def _is_stopped(process: int) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from depth_ros.middleware import guardian_process
 from depth_ros.middleware.guardian_process import BEAT, NOTICED, SIGNAL_S, SLEPT_S, Queues, Watch
 
 FOLDER = str(Path(__file__).parents[3])
@@ -75,6 +76,21 @@ def test_a_process_that_notices_the_signal_ends_by_itself() -> None:
     child = process(limit=1, then='signal.raise_signal(signal.SIGINT)')
     found, said = child.communicate(timeout=120)
     assert (child.returncode, found, said) == (0, 'noticed\n', '')
+
+
+def test_later_signals_still_have_a_reader() -> None:
+    """A terminal and launch both send Ctrl-C."""
+    reader, writer = os.pipe()
+    watcher = subprocess.Popen(
+        [sys.executable, '-I', '-S', guardian_process.__file__, str(os.getpid()), str(reader)],
+        pass_fds=[reader],
+    )
+    os.close(reader)
+    os.write(writer, bytes([NOTICED]))
+    for _ in range(50):  # more than a pipe holds
+        os.write(writer, bytes([signal.SIGINT]) * 4096)
+    os.close(writer)
+    assert watcher.wait(120) == 0
 
 
 def test_beats_say_how_long_the_next_may_take() -> None:
