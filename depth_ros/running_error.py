@@ -7,6 +7,7 @@ come over ROS: `ros2 run depth_ros running_error BAG`, beside `play_bag`.
 
 from __future__ import annotations
 
+import contextlib
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +22,9 @@ from depth_core.metrics import PROTOCOLS, find_protocol
 from depth_ros.arguments import CommandParser
 from depth_ros.evaluate_bag.running import RunningError
 from depth_ros.frames.outputs import DEPTH
+from depth_ros.middleware.process import SIGNAL_CHECK_S
 from depth_ros.middleware.qos import input_qos
-from depth_ros.middleware.session import ros_node
+from depth_ros.middleware.session import leave_at_once, ros_node, signals_held
 
 _QUEUE: Final = 5
 
@@ -31,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command until Ctrl-C."""
     options = _parser().parse_command(arguments)
     error = RunningError(_dataset(options), find_protocol(options.protocol))
-    with ros_node('running_error', arguments=arguments) as node:
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # its usual end
+        ros_node('running_error', arguments=arguments) as node,
+    ):
         log = node.get_logger()
 
         def compare(message: Image) -> None:
@@ -43,8 +48,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 if line is not None:
                     log.info(line)
 
-        node.create_subscription(Image, DEPTH, compare, input_qos('reliable', _QUEUE))
-        rclpy.spin(node)
+        with signals_held():
+            node.create_subscription(Image, DEPTH, compare, input_qos('reliable', _QUEUE))
+        while True:  # a signal does not end a wait for messages
+            with signals_held():
+                rclpy.spin_once(node, timeout_sec=SIGNAL_CHECK_S)
 
 
 def _dataset(options: Namespace) -> BagDataset:
@@ -73,5 +81,11 @@ def _parser() -> CommandParser:
     return parser
 
 
+def run() -> None:
+    """Run the command as the process that it then ends."""
+    main()
+    leave_at_once()
+
+
 if __name__ == '__main__':
-    run_command(main)
+    run_command(run)

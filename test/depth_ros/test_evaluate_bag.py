@@ -4,10 +4,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array
@@ -17,10 +21,12 @@ from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import messages_of
 from depth_core.errors import ConfigError, DataError
 from depth_core.metrics import PROTOCOLS
+from depth_ros import running_error
 from depth_ros.evaluate_bag.__main__ import main
 from depth_ros.evaluate_bag.running import RunningError
 from depth_ros.messages.conversions import image_message
 from test.depth_ros.bags import PERIOD_NS, START_NS, picture, write_bag
+from test.depth_ros.ros_processes import PATIENCE_S, RELIABLE, ros_session
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 
 
@@ -107,6 +113,25 @@ def test_the_error_is_told_while_a_bag_plays(bag: Path) -> None:
     assert line.startswith('image 2 of 3: AbsRel 0.200, delta1 1.000; 1 images so far')
     header.stamp.sec += 100
     assert error(image_message(answer, '32FC1', header)) is None, 'no image of that stamp'
+
+
+@pytest.mark.ros
+def test_ctrl_c_ends_the_running_error_when_nothing_comes(bag: Path, tmp_path: Path) -> None:
+    with ros_session(tmp_path) as ros:
+        publisher = ros.node.create_publisher(Image, 'depth/image_raw', RELIABLE)
+
+        def interrupt() -> None:
+            ros.until(lambda: publisher.get_subscription_count() > 0, 'a subscriber')
+            os.kill(os.getpid(), signal.SIGINT)
+            if not ended.wait(PATIENCE_S):
+                publisher.publish(Image())  # wakes one that only a message can end
+
+        ended = threading.Event()
+        peer = threading.Thread(target=interrupt)
+        peer.start()
+        running_error.main([str(bag)])
+        ended.set()
+        peer.join()
 
 
 @pytest.mark.ros
