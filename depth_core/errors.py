@@ -20,6 +20,7 @@ from depth_core.processes import (
     UNREAD,
     OutputError,
     checked_stream,
+    flush_checked,
     terminated_cleanly,
 )
 
@@ -142,7 +143,10 @@ def run_command(main: Callable[[], object]) -> NoReturn:
         if status == TERMINATED:
             status = _said('terminated', TERMINATED)
     try:
-        sys.stdout.flush()
+        if status:
+            sys.stdout.flush()
+        else:
+            flush_checked(sys.stdout)
     except OutputError as error:
         status = _unwritten(error)
     raise CommandEndError(status)

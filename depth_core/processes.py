@@ -130,12 +130,16 @@ def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SI
 class _Stream(io.FileIO):
     """Standard output or standard error, whose failures can be told from those of files."""
 
+    lost: OutputError | None = None
+    """What could not be written; whoever wrote it may have passed over the error."""
+
     def write(self, data: object, /) -> int:
         """Write bytes; errors are an `OutputError`."""
         try:
             return super().write(data)  # type: ignore[arg-type]  # what BufferedWriter passes
         except OSError as error:
-            raise OutputError(error.errno, error.strerror, self.fileno()) from error
+            self.lost = OutputError(error.errno, error.strerror, self.fileno())
+            raise self.lost from error
 
 
 class _Escaping(io.TextIOWrapper):
@@ -211,6 +215,19 @@ def checked_stream(stream: object, descriptor: int) -> io.TextIOWrapper:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
+
+
+def flush_checked(stream: TextIO) -> None:
+    """Write what is still to be written.
+
+    Raises:
+        OutputError: That fails, or something failed before and nobody answered it: argparse passes
+            over errors of the help it prints.
+    """
+    stream.flush()
+    raw = getattr(getattr(stream, 'buffer', None), 'raw', None) or getattr(stream, 'buffer', None)
+    if isinstance(raw, _Stream) and raw.lost is not None:
+        raise raw.lost
 
 
 def _writes_to(stream: io.TextIOWrapper, descriptor: int) -> bool:

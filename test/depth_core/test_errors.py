@@ -93,7 +93,7 @@ def test_ctrl_c_while_a_command_is_still_imported(
         check=False,
     )
     assert finished.stderr == 'interrupted\n'
-    assert finished.returncode == -signal.SIGINT
+    assert finished.returncode == 130
 
 
 def test_importing_the_package_leaves_the_hook_of_others_alone() -> None:
@@ -106,6 +106,10 @@ def test_importing_the_package_leaves_the_hook_of_others_alone() -> None:
 
 WRITES = "sys.stdout.write('line\\n' * 100_000)"
 """More than the buffers of Python and of a pipe hold."""
+HELPS = (
+    'from depth_core.arguments import CommandParser; '
+    "CommandParser(prog='p', description='word ' * 20_000).parse_command(['--help'])"
+)
 FULL = (
     'error: cannot write to standard output: No space left on device; redirect it to where there '
     'is space.\n'
@@ -138,6 +142,8 @@ def ended(main: str, redirection: str, *, unbuffered: bool = False) -> tuple[int
             2,
             FULL,
         ),
+        (HELPS, '| head -1', 141, ''),
+        (HELPS, '> /dev/full', 2, FULL),
         (WRITES, '>&-', 0, ''),
         ('sys.exit("no output")', '>&-', 1, 'no output\n'),
         ("raise DepthError('wrong')", '2> /dev/full', 2, ''),
