@@ -3,7 +3,8 @@
 
 One file for each version of TensorRT and each kind of GPU, in the folder of the engine cache.
 TensorRT itself refuses timings of another GPU, so that two kinds in one file would drive each
-other's out. Nothing depends on this file: what cannot be read or kept is done without.
+other's out. Nothing depends on this file: what cannot be read or kept is done without, and one
+that has grown beyond its limit is begun anew.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Final
 
 from depth_core.errors import DepthError
 from depth_core.files import replaced_atomically
@@ -23,6 +25,9 @@ from depth_core.runtime.engine.folder import (
 )
 from depth_core.runtime.engine.locks import locked
 from depth_core.runtime.engine.plan_files import TIMINGS
+
+LIMIT_BYTES: Final = 64 << 20
+"""Of a file of timings, which each build reads and writes whole."""
 
 _logger = logging.getLogger(__name__)
 
@@ -74,9 +79,13 @@ def keep_timings(config: IBuilderConfig, path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        return read_private(path)
+        small = path.stat().st_size <= LIMIT_BYTES
+        content = read_private(path) if small else b''
     except FileNotFoundError:
         return b''
-    except DepthError as error:
+    except (DepthError, OSError) as error:
         _logger.warning('the timings of former builds are not used: %s', error)
         return b''
+    if not small:
+        _logger.info('%s is larger than %d MiB, and begun anew', path, LIMIT_BYTES >> 20)
+    return content

@@ -72,7 +72,8 @@ class ITimingCache:
         return HostMemory(self.content)
 
     def combine(self, other: ITimingCache, _ignore_mismatch: bool) -> bool:
-        self.content += other.content
+        if not self.content.startswith(other.content):  # what both hold is there once
+            self.content += other.content
         return True
 
     def reset(self) -> bool:

@@ -20,7 +20,9 @@ from depth_core.runtime.engine.build import build_plan, prepare
 from depth_core.runtime.engine.builder import compile_plan
 from depth_core.runtime.engine.device import open_device
 from depth_core.runtime.engine.options import BuildCancelledError, BuildProgress, EngineOptions
+from depth_core.runtime.engine.timings import LIMIT_BYTES, keep_timings, use_timings
 from test.depth_core.runtime.engine.graphs import HEIGHT, MANIFEST, WIDTH, write_graph
+from test.fakes.gpu import Gpu
 from test.fakes.installation import installed
 from test.fakes.trt.builder import read_plan
 
@@ -103,11 +105,27 @@ def test_timings_are_kept_for_the_next_build(
     assert path.stat().st_mode & 0o777 == 0o600
     header(graph())
     kept = path.read_bytes()
-    assert kept.count(b'timed ') > 1
+    assert kept == 2 * b'timed '
     monkeypatch.setenv('FAKE_GPU_NAME', 'Another: GPU/2')  # has its own
     header(graph())
     assert path.read_bytes() == kept
     assert path.with_name(f'{version}-Another_GPU_2.timings').read_bytes() == b'timed '
+
+
+def test_timings_beyond_their_limit_are_begun_anew(tmp_path: Path, fake_gpu: Gpu) -> None:
+    del fake_gpu  # installed
+    path = tmp_path / 'timings' / 'many.timings'
+    path.parent.mkdir(mode=0o700)
+    with path.open('wb') as file:
+        file.truncate(LIMIT_BYTES + 1)
+    path.chmod(0o600)
+    trt = load_tensorrt('tensorrt')
+    config = trt.module.Builder(trt.logger).create_builder_config()
+    timings = use_timings(config, path)
+    assert timings is not None
+    timings.content += b'timed '
+    keep_timings(config, path)
+    assert path.read_bytes() == b'timed '
 
 
 def test_timings_that_others_may_write_are_not_used(
