@@ -11,7 +11,9 @@ from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 
-from depth_core.errors import ConfigError
+from depth_core.data.bag.opener import open_bag
+from depth_core.data.bag.reading import choose_image
+from depth_core.errors import ConfigError, DepthError
 from depth_ros.options.fields import split_names
 
 
@@ -55,6 +57,26 @@ def require_package(argument: str, package: str) -> None:
             f'{argument} needs the package {package}, which is not installed; install it '
             f'({debian}), or leave the argument out.'
         )
+        raise ConfigError(message) from error
+
+
+def recorded_images(bag: str, image: str) -> str:
+    """Return the topic of the images of a recording.
+
+    Args:
+        bag: The argument that names the recording.
+        image: The topic, with or without its transport; empty for the only camera.
+
+    Raises:
+        ConfigError: There are no such images, or no such recording.
+    """
+    try:
+        with open_bag(Path(bag).expanduser()) as opened:
+            held = {item.topic for item in opened.connections}
+            named = next((name for name in (image, f'{image}/compressed') if name in held), image)
+            return choose_image(opened, named or None)
+    except DepthError as error:
+        message = f'bag:={bag} image:={image}: {error}'
         raise ConfigError(message) from error
 
 

@@ -11,7 +11,7 @@ import contextlib
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import rclpy
 from sensor_msgs.msg import Image
@@ -32,11 +32,13 @@ _QUEUE: Final = 5
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command until Ctrl-C."""
     options = _parser().parse_command(arguments)
+    with contextlib.suppress(KeyboardInterrupt):  # its usual end
+        _compare(options, arguments)
+
+
+def _compare(options: Namespace, arguments: Sequence[str] | None) -> NoReturn:
     error = RunningError(_dataset(options), find_protocol(options.protocol))
-    with (
-        contextlib.suppress(KeyboardInterrupt),  # its usual end
-        ros_node('running_error', arguments=arguments) as node,
-    ):
+    with ros_node('running_error', arguments=arguments) as node:
         log = node.get_logger()
 
         def compare(message: Image) -> None:

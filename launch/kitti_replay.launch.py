@@ -3,7 +3,7 @@
 
     ros2 launch depth_ros kitti_replay.launch.py bag:=2011_09_26_drive_0001 rviz:=true
 
-Any rosbag2 with images and camera_info will do; the defaults are those of the usual converters.
+Any rosbag2 with images and camera_info will do; what it holds is looked up before anything starts.
 The arguments of mono_depth.launch.py that are not set here hold for the node, `model:=` for one.
 """
 
@@ -18,12 +18,15 @@ from launch.actions import (
     IncludeLaunchDescription,
     OpaqueFunction,
     SetEnvironmentVariable,
+    SetLaunchConfiguration,
     Shutdown,
 )
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+
+from depth_ros.launch_checks import recorded_images
 
 SHARE = Path(get_package_share_directory('depth_ros'))
 BOOLEANS = ['true', 'false']
@@ -32,14 +35,9 @@ ARGUMENTS = (
     DeclareLaunchArgument('bag', description='The rosbag2: a folder, or its .mcap or .db3 file.'),
     DeclareLaunchArgument(
         'image',
-        default_value='/kitti/camera_color_left/image_raw',
-        description='Topic of the images in the bag, without its transport.',
-    ),
-    DeclareLaunchArgument(
-        'image_transport',
-        default_value='raw',
-        choices=['raw', 'compressed'],
-        description='How the bag holds the images.',
+        default_value='',
+        description='Topic of the images in the bag, with or without its transport; empty takes '
+        'those of the only camera.',
     ),
     DeclareLaunchArgument(
         'image_geometry',
@@ -89,15 +87,26 @@ def generate_launch_description() -> LaunchDescription:
         }.items(),
     )
     local = SetEnvironmentVariable('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    look, player = (OpaqueFunction(function=step) for step in (_look, _player))
     # The node comes before the player: its file names the Fast DDS profile that both need.
-    return LaunchDescription([*ARGUMENTS, local, node, OpaqueFunction(function=_player)])
+    return LaunchDescription([*ARGUMENTS, local, look, node, player])
+
+
+def _look(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Find the images in the bag, before anything is started."""
+    given = (LaunchConfiguration(name).perform(context) for name in ('bag', 'image'))
+    recorded = recorded_images(*given)
+    image = recorded.removesuffix('/compressed')
+    return [
+        SetLaunchConfiguration('recorded', recorded),
+        SetLaunchConfiguration('image', image),
+        SetLaunchConfiguration('image_transport', 'raw' if image == recorded else 'compressed'),
+    ]
 
 
 def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """What compares depth, and the player, which waits until the node listens to the images."""
-    image = LaunchConfiguration('image').perform(context)
-    if LaunchConfiguration('image_transport').perform(context) == 'compressed':
-        image = f'{image}/compressed'
+    image = LaunchConfiguration('recorded').perform(context)
     loop = ['--loop'] if LaunchConfiguration('loop').perform(context) == 'true' else []
     player = Node(
         package='depth_ros',

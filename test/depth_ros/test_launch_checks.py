@@ -10,11 +10,13 @@ import pytest
 from depth_core.errors import ConfigError
 from depth_ros.launch_checks import (
     input_remappings,
+    recorded_images,
     require_file,
     require_package,
     require_time,
     shown_namespace,
 )
+from test.depth_ros.bags import COMPRESSED, IMAGE, write_bag
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
@@ -98,6 +100,18 @@ def test_several_cameras_have_theirs_in_their_namespaces() -> None:
             sparse_depth='depth',
             lidar_points='points',
         )
+
+
+@pytest.mark.parametrize('compressed', [False, True])
+def test_the_images_of_a_recording_are_found(tmp_path: Path, compressed: bool) -> None:
+    bag = str(write_bag(tmp_path / 'street', frames=1, compressed=compressed))
+    recorded = COMPRESSED if compressed else IMAGE
+    for given in ('', IMAGE, recorded):
+        assert recorded_images(bag, given) == recorded
+    with pytest.raises(ConfigError, match=r"unknown image topic '/cam/image'"):
+        recorded_images(bag, '/cam/image')
+    with pytest.raises(ConfigError, match=r'bag:=.*gone image:=: there is no bag'):
+        recorded_images(str(tmp_path / 'gone'), '')
 
 
 @pytest.mark.parametrize(
