@@ -7,6 +7,7 @@ Every hostile file is opened, and every command that writes files is killed N ti
 
 from __future__ import annotations
 
+import itertools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -67,9 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for parent in PARENTS if options.kills else ():
             if parent.command.name not in (options.commands or [parent.command.name]):
                 continue
-            for number in STATUS:
-                folder = Path(scratch) / 'signals' / f'{parent.command.name}_{number.name}'
-                one = ended(parent, folder, number)
+            for number, group in itertools.product(STATUS, (False, True)):
+                name = f'{parent.command.name}_{number.name}_{group}'
+                one = ended(parent, Path(scratch) / 'signals' / name, number, group=group)
                 survived = 'survived' if not one.faults else 'FAILED'
                 sys.stdout.write(f'{one.command}: ended with its children: {survived}\n')
                 sys.stdout.flush()

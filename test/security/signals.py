@@ -43,16 +43,27 @@ def _torchrun(_: Path) -> Sequence[str]:
     )
 
 
+TRAINING: Final = Parent(
+    command=Command(name='train', arguments=lambda _: (*TRAIN, *_LONG)), children=2
+)
+RECORDINGS: Final = Parent(command=_BY_NAME['evaluate_bag'], children=3)
 PARENTS: Final = (
-    Parent(command=Command(name='train', arguments=lambda _: (*TRAIN, *_LONG)), children=2),
-    Parent(command=_BY_NAME['evaluate_bag'], children=3),
+    TRAINING,
+    RECORDINGS,
     Parent(command=_BY_NAME['bench'], children=1),
     Parent(command=Command(name='torchrun', arguments=_torchrun), children=4, says_status=False),
 )
 
 
-def ended(parent: Parent, folder: Path, number: signal.Signals) -> Kill:
-    """Start a command in `folder`, and end it by a signal when its children are there."""
+def ended(parent: Parent, folder: Path, number: signal.Signals, *, group: bool = False) -> Kill:
+    """Start a command in `folder`, and end it by a signal when its children are there.
+
+    Args:
+        parent: The command.
+        folder: Made, with what it reads.
+        number: The signal.
+        group: Whether its children get the signal too, as from a terminal.
+    """
     command = parent.command
     prepared(command, folder)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -74,7 +85,10 @@ def ended(parent: Parent, folder: Path, number: signal.Signals) -> Kill:
         under = _wait_for(process, parent.children)
         watched = [os.pidfd_open(pid) for pid in under]
         at_s = time.monotonic() - begun
-        process.send_signal(number)
+        if group:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
         status = process.wait(GONE_S)
     text = said.read_text(errors='replace')
     faults = []
@@ -88,7 +102,8 @@ def ended(parent: Parent, folder: Path, number: signal.Signals) -> Kill:
         f'process {pid} lives on' for pid, file in zip(under, watched, strict=True) if _lives(file)
     ]
     faults += half_files(folder)
-    return Kill(command=f'{command.name} {number.name}', at_s=at_s, finished=False, faults=faults)
+    called = f'{command.name} {number.name}{" to its group" if group else ""}'
+    return Kill(command=called, at_s=at_s, finished=False, faults=faults)
 
 
 def _wait_for(process: subprocess.Popen[bytes], count: int) -> list[int]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from test.security.commands import PREDICT
 from test.security.kills import Command, half, trials
-from test.security.signals import PARENTS, Parent, ended
+from test.security.signals import RECORDINGS, TRAINING, ended
 
 pytestmark = pytest.mark.skipif(sys.platform != 'linux', reason='the kernel lists the processes')
 
@@ -22,9 +23,13 @@ def test_a_killed_command_leaves_nothing_half_and_runs_again(tmp_path: Path) -> 
     assert [one.faults for one in killed] == [[], []]
 
 
-@pytest.mark.parametrize('parent', PARENTS[:1], ids=lambda one: one.command.name)
-def test_a_command_that_is_ended_ends_its_children(parent: Parent, tmp_path: Path) -> None:
-    assert ended(parent, tmp_path / 'work', signal.SIGTERM).faults == []
+def test_a_command_that_is_ended_ends_its_children(tmp_path: Path) -> None:
+    assert ended(TRAINING, tmp_path / 'work', signal.SIGTERM).faults == []
+
+
+def test_ctrl_c_ends_workers_that_have_hardly_begun(tmp_path: Path) -> None:
+    first = replace(RECORDINGS, children=2)  # what cleans up for the workers, and one of them
+    assert ended(first, tmp_path / 'work', signal.SIGINT, group=True).faults == []
 
 
 def test_a_command_that_writes_in_place_is_found_out(tmp_path: Path) -> None:
