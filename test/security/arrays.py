@@ -174,9 +174,34 @@ def _parts(file: Any) -> None:
     stored.id.write_direct_chunk((0, 0), _deflated_zeros(4 * side * side))
 
 
+def _part_beyond_its_size(file: Any) -> None:
+    """A gigabyte in a part that declares one megabyte."""
+    stored = file.create_dataset(
+        'dataset', (512, 512), 'f4', chunks=(512, 512), compression='gzip'
+    )
+    stored.id.write_direct_chunk((0, 0), _deflated_zeros(1 << 30))
+
+
+def _packed_twice(file: Any) -> None:
+    """A thousand times a thousand: a part that is packed, and packed again."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((512, 512))
+    plan.set_deflate(6)
+    plan.set_deflate(6)
+    space = h5py.h5s.create_simple((512, 512))
+    made = h5py.h5d.create(file.id, b'dataset', h5py.h5t.IEEE_F32LE, space, plan)
+    made.write_direct_chunk((0, 0), zlib.compress(_deflated_zeros(1 << 28)))
+
+
 HDF5: Final[Mapping[str, Callable[[Path], None]]] = {
     'huge.h5': _hdf5(lambda file: file.create_dataset('dataset', (1 << 20, 1 << 20), 'f4')),
     'parts.h5': _hdf5(_parts),
+    'part_beyond_its_size.h5': _hdf5(_part_beyond_its_size),
+    'packed_twice.h5': _hdf5(_packed_twice),
+    'not_stored.h5': _hdf5(lambda file: file.create_dataset('dataset', (512, 512), 'f4')),
+    'parts_not_stored.h5': _hdf5(
+        lambda file: file.create_dataset('dataset', (512, 512), 'f4', chunks=(16, 16))
+    ),
     'external.h5': _hdf5(
         lambda file: file.__setitem__('dataset', h5py.ExternalLink('/etc/elsewhere.h5', 'a'))
     ),

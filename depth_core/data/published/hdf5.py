@@ -4,14 +4,26 @@
 from __future__ import annotations
 
 import importlib
+import itertools
+import math
+import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.errors import ConfigError, DataError
 from depth_core.images import MAX_PIXELS
+
+_HARMLESS: Final = 1 << 18
+"""Bytes of a packed part: gzip makes at most a thousand times as many of them."""
+_DEFLATE: Final = 1
+_ARRANGING: Final = (2, 3)
+"""Filters of HDF5 that leave the size as it is: shuffle and the checksum."""
+_CHECKSUM: Final = 4
+"""Bytes that HDF5 may add to a part before it is packed."""
 
 
 def read_array(path: Path, name: str, place: int | None = None) -> NDArray[np.generic]:
@@ -29,13 +41,23 @@ def read_array(path: Path, name: str, place: int | None = None) -> NDArray[np.ge
     """
     with opened(path) as file:
         try:
-            stored = _stored_here(file, name)
+            stored = _found_here(file, name)
             shape = stored.shape if place is None else stored.shape[1:]
             kind = stored.dtype.kind
             fits = int(np.prod(shape, dtype=object)) <= 3 * MAX_PIXELS
             if kind in 'fiu' and fits:
+                _refuse_missing(stored)
+                _refuse_bombs(stored, place)
                 return np.asarray(stored[()] if place is None else stored[place])
-        except (OSError, KeyError, ValueError, AttributeError, IndexError, TypeError) as error:
+        except (
+            OSError,
+            KeyError,
+            ValueError,
+            AttributeError,
+            IndexError,
+            TypeError,
+            zlib.error,
+        ) as error:
             message = f'{path} has no array {name!r} that can be read ({error}); unpack it again.'
             raise DataError(message) from error
     message = (
@@ -45,8 +67,21 @@ def read_array(path: Path, name: str, place: int | None = None) -> NDArray[np.ge
     raise DataError(message)
 
 
-def _stored_here(file: Any, name: str) -> Any:  # noqa: ANN401  h5py is optional
-    """Find an array that is stored in this file, in parts that fit into memory.
+def stored_shape(file: Any, name: str) -> tuple[int, ...]:  # noqa: ANN401  h5py is optional
+    """The shape of an array whose values are all stored in this file; none where it is missing.
+
+    Raises:
+        ValueError: It lies in other files, or declares values that are not stored.
+    """
+    if name not in file:
+        return ()
+    stored = _found_here(file, name)
+    _refuse_missing(stored)
+    return tuple(stored.shape)
+
+
+def _found_here(file: Any, name: str) -> Any:  # noqa: ANN401  h5py is optional
+    """Find an array of this file, in parts that fit into memory.
 
     Raises:
         ValueError: It is a link, lies in other files, or its parts are larger than an image.
@@ -63,6 +98,58 @@ def _stored_here(file: Any, name: str) -> Any:  # noqa: ANN401  h5py is optional
         message = f'it is compressed in parts of {list(part)}'
         raise ValueError(message)
     return stored
+
+
+def _refuse_missing(stored: Any) -> None:  # noqa: ANN401  h5py is optional
+    """Refuse an array that declares values which are not stored; HDF5 would make them up.
+
+    Raises:
+        ValueError: There are such.
+    """
+    if stored.chunks:
+        needed = math.prod(map(len, _starts(stored.shape, stored.chunks)))
+        found = stored.id.get_num_chunks()
+    else:
+        needed, found = stored.nbytes, stored.id.get_storage_size()
+    if needed > found:
+        message = f'it declares {list(stored.shape)} values, more than the file holds'
+        raise ValueError(message)
+
+
+def _starts(shape: Sequence[int], part: Sequence[int]) -> list[range]:
+    """Where parts begin along each axis."""
+    return [range(0, size, step) for size, step in zip(shape, part, strict=True)]
+
+
+def _refuse_bombs(stored: Any, place: int | None) -> None:  # noqa: ANN401  h5py is optional
+    """Refuse parts that unpack to more than they declare; HDF5 itself would unpack them whole.
+
+    Raises:
+        ValueError: There are such.
+    """
+    plan = stored.id.get_create_plist()
+    filters = [plan.get_filter(index)[0] for index in range(plan.get_nfilters())]
+    packing = [code for code in filters if code not in _ARRANGING]
+    if not packing:
+        return
+    if packing != [_DEFLATE]:
+        message = f'it is packed by filters {packing}; gzip ({_DEFLATE}) alone is read'
+        raise ValueError(message)
+    starts = _starts(stored.shape, stored.chunks)
+    if place is not None:
+        first = place - place % stored.chunks[0]
+        starts[0] = range(first, first + 1)
+    most = math.prod(stored.chunks) * stored.dtype.itemsize + _CHECKSUM
+    for start in itertools.product(*starts):
+        if stored.id.get_chunk_info_by_coord(start).size <= _HARMLESS:
+            continue
+        skipped, packed = stored.id.read_direct_chunk(start)
+        if not skipped:
+            unpacking = zlib.decompressobj()
+            unpacking.decompress(packed, most)
+            if not unpacking.eof:
+                message = f'a part of it unpacks to more than the {most} bytes that it declares'
+                raise ValueError(message)
 
 
 def stored_name(kind: str) -> str:

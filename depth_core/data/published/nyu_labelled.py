@@ -8,12 +8,13 @@ The file is HDF5, as MATLAB 7.3 writes it: `images` [N, 3, 640, 480] uint8 and `
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from depth_core.data.images import check_size, make_sample
 from depth_core.data.planes import depth_plane
-from depth_core.data.published.hdf5 import opened, read_array
+from depth_core.data.published.hdf5 import opened, read_array, stored_shape
 from depth_core.data.published.nyu import NYU_INTRINSICS
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
@@ -39,7 +40,7 @@ class NyuLabelledDataset:
         self.root = Path(root)
         self.height, self.width = height, width
         with opened(self.root) as file:
-            images, depths = _shape(file.get('images')), _shape(file.get('depths'))
+            images, depths = (_shape(self.root, file, name) for name in ('images', 'depths'))
         if len(images) != 4 or images[1] != 3 or depths != (images[0], *images[2:]):  # noqa: PLR2004  N, RGB, columns, rows
             message = (
                 f'{self.root} holds images {list(images)} and depths {list(depths)}; it must hold '
@@ -73,6 +74,14 @@ class NyuLabelledDataset:
         return (self.root,)
 
 
-def _shape(stored: object) -> tuple[int, ...]:
-    """The shape of an array; none of whatever else a file may hold."""
-    return tuple(getattr(stored, 'shape', ()))
+def _shape(root: Path, file: Any, name: str) -> tuple[int, ...]:  # noqa: ANN401  h5py is optional
+    """The shape of an array; none of whatever else a file may hold.
+
+    Raises:
+        DataError: It declares what is not stored.
+    """
+    try:
+        return stored_shape(file, name)
+    except (OSError, ValueError, AttributeError) as error:
+        message = f'{root} has no array {name!r} that can be read ({error}); download it again.'
+        raise DataError(message) from error
