@@ -179,6 +179,26 @@ def unproject(depth_m: Float32Array, intrinsics: Intrinsics) -> Float32Array:
     return points
 
 
+def lift(depth_m: Float32Array, intrinsics: Intrinsics, places: NDArray[np.intp]) -> Float32Array:
+    """Lift some pixels of a depth map into the camera frame, as `unproject` lifts all.
+
+    Args:
+        depth_m: [H, W] z-depth, finite there.
+        intrinsics: The camera, of the same size.
+        places: [N] which pixels, counted row by row.
+
+    Returns:
+        [N, 3] float32 points in metres, optical frame.
+    """
+    rows, columns = np.divmod(places, depth_m.shape[1])
+    points = np.empty((places.size, 3), np.float32)
+    points[:, 0] = (columns - intrinsics.cx_px) / intrinsics.fx_px
+    points[:, 1] = (rows - intrinsics.cy_px) / intrinsics.fy_px
+    points[:, 2] = depth_m.ravel().take(places)
+    points[:, :2] *= points[:, 2:]
+    return points
+
+
 def project(
     points_m: NDArray[np.floating], intrinsics: Intrinsics
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -115,8 +115,23 @@ class Scored:
     image: Uint8Array
     """[H, W, 3] RGB of the window."""
     answer: DepthMap
-    target_m: Float32Array
-    """[H, W] ground truth, NaN where none was scored."""
+    truth: tuple[Float32Array, BoolArray]
+    """[H, W] ground truth, and where it was scored."""
+
+    @property
+    def target_m(self) -> Float32Array:
+        """[H, W] ground truth, NaN where none was scored."""
+        target_m, scored = self.truth
+        return np.where(scored, target_m, np.float32(np.nan))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """One image with its prediction, before it is scored."""
+
+    view: View
+    answer: DepthMap
+    place: Place | None
 
 
 class Scorer:
@@ -153,19 +168,21 @@ class Scorer:
             sample: The image.
             place: Where the camera was, for flicker; None = not known.
         """
+        return self.score(self.predict(sample, place))
+
+    def predict(self, sample: Sample, place: Place | None = None) -> Answered:
+        """Predict one image; the arguments are those of a call."""
         view = View.of(sample, self._protocol)
         if isinstance(self._predictor, AnswersByKey):
             answer = self._predictor.answer(str(sample.key))
         else:
             answer = _predict(self._predictor, view, self._flip_average)
         _check_kind(answer, self._source.align)
-        score, target_m = self._score(view, answer, place)
-        return Scored(score=score, image=view.image, answer=answer, target_m=target_m)
+        return Answered(view=view, answer=answer, place=place)
 
-    def _score(
-        self, view: View, answer: DepthMap, place: Place | None
-    ) -> tuple[ImageScore, Float32Array]:
-        """Score one prediction; return that with the ground truth, NaN where none was scored."""
+    def score(self, answered: Answered) -> Scored:
+        """Score one prediction; images are scored in the order in which they were taken."""
+        view, answer = answered.view, answered.answer
         valid, scale = view.valid, None
         key = str(view.sample.key)
         if self._source.applies:
@@ -188,10 +205,10 @@ class Scorer:
             scale=scale,
             semantic=self._classes(view),
             groups=self._groups(view),
-            flicker=self._flicker(self._seen(view, answer, scale, place)),
+            flicker=self._flicker(self._seen(view, answer, scale, answered.place)),
         )
-        scored = self._protocol.scored(view.target_m, valid)
-        return score, np.where(scored, view.target_m, np.float32(np.nan))
+        truth = view.target_m, self._protocol.scored(view.target_m, valid)
+        return Scored(score=score, image=view.image, answer=answer, truth=truth)
 
     def _groups(self, view: View) -> Mapping[str, BoolArray]:
         """Ground, obstacles and thin things by the true depth, where there are no labels."""

@@ -8,11 +8,11 @@ clearly farther at both sides, within a fiftieth of the width of the image.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Final
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from depth_core.contracts import BoolArray, Float32Array, Intrinsics
 from depth_core.scale import GroundSettings, fit_ground_plane
@@ -27,6 +27,8 @@ THIN_WIDTH: Final = 0.02
 """Widest thin thing, as a share of the width of the image."""
 THIN_RATIO: Final = 1.15
 """How much farther both sides of a thing are."""
+_LOOKED_AT_PX: Final = 640
+"""Wider images are looked at in blocks of 2x2 pixels, 3x3 and so on, about so many in a row."""
 _FILLED_PX: Final = 6
 """Gaps between the lines of a lidar that are closed before widths are looked at, pixels."""
 _SETTINGS: Final = GroundSettings(max_points=1500, planes=150)
@@ -46,20 +48,15 @@ def surroundings(
         [H, W] masks of `ground` and `obstacle`, where a ground plane fits the truth, and of
         `thin`; a group without pixels is left out.
     """
-    known = valid & np.isfinite(target_m) & (target_m > 0.0)
+    with np.errstate(invalid='ignore'):
+        known = valid & np.isfinite(target_m) & (target_m > 0.0)
     if not known.any():
         return {}
     truth_m = np.where(known, target_m, np.float32(np.nan))
     groups = {'thin': thin(truth_m)}
     plane = fit_ground_plane(truth_m, camera, _SETTINGS).plane
     if plane is not None:
-        rows, columns = np.nonzero(known)
-        height_m = np.full(truth_m.shape, np.nan)
-        z_m = truth_m[rows, columns].astype(np.float64)
-        x_m = (columns - camera.cx_px) / camera.fx_px * z_m
-        y_m = (rows - camera.cy_px) / camera.fy_px * z_m
-        points_m = np.stack((x_m, y_m, z_m), axis=-1)
-        height_m[rows, columns] = plane.height_above(points_m)
+        height_m = plane.height_of_pixels(truth_m, camera)
         with np.errstate(invalid='ignore'):
             groups['ground'] = np.abs(height_m) < ON_GROUND_M
             groups['obstacle'] = (height_m > OBSTACLE_M) & (height_m < OVERHEAD_M)
@@ -72,24 +69,42 @@ def thin(truth_m: Float32Array) -> BoolArray:
     Args:
         truth_m: [H, W] metres, NaN = unknown.
     """
-    near = _filled(truth_m)
-    width = max(3, round(truth_m.shape[1] * THIN_WIDTH)) | 1
+    height, width = truth_m.shape
+    known = np.isfinite(truth_m)
+    nearness = np.divide(1.0, truth_m, where=known, out=np.zeros_like(truth_m))
+    step = max(1, round(width / _LOOKED_AT_PX))
+    near = _filled(_nearest_of_blocks(nearness, step), _FILLED_PX / step)
+    bar = max(3, round(near.shape[1] * THIN_WIDTH)) | 1
     # An opening of nearness takes away whatever is narrower than the bar.
-    without = cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((1, width), np.uint8))
-    found: BoolArray = np.isfinite(truth_m) & (without > 0.0) & (near > THIN_RATIO * without)
+    without = cv2.morphologyEx(near, cv2.MORPH_OPEN, np.ones((1, bar), np.uint8))
+    if step > 1:
+        whole = (without.shape[1] * step, without.shape[0] * step)
+        without = cv2.resize(without, whole, interpolation=cv2.INTER_NEAREST)[:height, :width]
+    found: BoolArray = known & (without > 0.0) & (nearness > np.float32(THIN_RATIO) * without)
     return found
 
 
-def _filled(truth_m: Float32Array) -> NDArray[np.float32]:
-    """Nearness, 1 / m: that of the nearest known pixel up to some pixels away, 0 beyond."""
-    known = np.isfinite(truth_m)
-    nearness = np.where(known, 1.0 / np.where(known, truth_m, 1.0), 0.0).astype(np.float32)
-    if known.all():
+def _nearest_of_blocks(nearness: Float32Array, step: int) -> Float32Array:
+    """Largest of each block of step x step pixels; those at the border may be smaller."""
+    if step == 1:
+        return nearness
+    height, width = nearness.shape
+    whole = np.zeros((-(-height // step) * step, -(-width // step) * step), np.float32)
+    whole[:height, :width] = nearness
+    rows = reduce(np.maximum, (whole[first::step] for first in range(step)))
+    return np.ascontiguousarray(reduce(np.maximum, (rows[:, k::step] for k in range(step))))
+
+
+def _filled(nearness: Float32Array, reach_px: float) -> Float32Array:
+    """Nearness, 1 / m: where it is 0, that of the nearest pixel that has some, if in reach."""
+    unknown = nearness == 0.0
+    if not unknown.any():
         return nearness
     away_px, label = cv2.distanceTransformWithLabels(
-        (~known).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+        unknown.view(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
     )
-    of_label = np.zeros(int(label.max()) + 1, np.float32)
-    of_label[label[known]] = nearness[known]
-    filled = np.where(away_px <= _FILLED_PX, of_label[label], np.float32(0.0))
+    places = np.flatnonzero(~unknown)
+    of_label = np.zeros(places.size + 1, np.float32)
+    of_label[label.reshape(-1).take(places)] = nearness.reshape(-1).take(places)
+    filled = np.where(away_px <= reach_px, of_label.take(label), np.float32(0.0))
     return np.asarray(filled, np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,15 @@ from depth_core.geometry import median_scale
 from depth_core.metrics.alignment import depth_of_inverse, fit_inverse
 from depth_core.metrics.boundary import BoundarySums, boundary_sums, is_dense
 from depth_core.metrics.classes import class_sums
-from depth_core.metrics.depth import DistanceSums, ErrorSums, check_shapes
-from depth_core.metrics.groups import edge_mask, group_sums
+from depth_core.metrics.depth import PixelErrors, check_shapes
+from depth_core.metrics.groups import at_edges, group_sums
 from depth_core.metrics.protocols import PROTOCOLS, Protocol
-from depth_core.metrics.regions import RegionSums
+from depth_core.metrics.regions import sums_by_place
 from depth_core.metrics.scores import ALIGNMENTS, GIVEN, Align, Evaluation, ImageScore
 from depth_core.metrics.totals import Totals
 from depth_core.metrics.uncertainty import calibration_sums, sparsification_curves
+
+_Kind = TypeVar('_Kind', bound=np.generic)
 
 TARGETS_KEPT: Final = 4096
 """Ground-truth quantiles kept an image, for the constant-depth baseline."""
@@ -95,8 +97,8 @@ class MetricAccumulator:
             scale, shift = self._fit(prediction_m, target_m, estimated)
         score = ImageScore(
             key=key or str(len(self._scores)),
-            targets=int(mask.sum()),
-            predicted=int(estimated.sum()),
+            targets=int(np.count_nonzero(mask)),
+            predicted=int(np.count_nonzero(estimated)),
             scale=scale,
             shift=shift,
             sums=None,
@@ -104,21 +106,21 @@ class MetricAccumulator:
             calibration=None,
             sparsification=None,
             by_class=None,
-            targets_m=_quantiles(target_m[mask]),
+            targets_m=_quantiles(_at(target_m, np.flatnonzero(mask))),
             flicker=flicker,
         )
-        if np.isfinite(scale) and estimated.any():
-            score = self._scored(score, prediction_m, target_m, sigma_m, estimated)
-            p, t = self._pair(score, prediction_m, target_m, estimated)
+        if np.isfinite(scale) and score.predicted:
+            places = np.flatnonzero(estimated)
+            score, errors = self._scored(score, prediction_m, target_m, sigma_m, places)
+            label = None if semantic is None else _at(semantic, places)
             score = replace(
                 score,
-                by_class=None if semantic is None else class_sums(p, t, semantic[estimated]),
+                by_class=None if label is None else class_sums(errors, label),
                 by_group=group_sums(
-                    p,
-                    t,
-                    label=None if semantic is None else semantic[estimated],
-                    edge=edge_mask(target_m)[estimated],
-                    given={name: mask[estimated] for name, mask in (groups or {}).items()},
+                    errors,
+                    label=label,
+                    edge=at_edges(target_m, places),
+                    given={name: _at(mask, places) for name, mask in (groups or {}).items()},
                 ),
                 boundary=self._boundary(score, prediction_m, target_m, valid),
             )
@@ -156,52 +158,54 @@ class MetricAccumulator:
         prediction_m: Float32Array,
         target_m: Float32Array,
         sigma_m: Float32Array | None,
-        estimated: BoolArray,
-    ) -> ImageScore:
-        p, s = self._aligned(score, prediction_m[estimated], _at(sigma_m, estimated))
-        p = self._clipped(p)
-        t = target_m[estimated].astype(np.float64)
+        places: NDArray[np.intp],
+    ) -> tuple[ImageScore, PixelErrors]:
+        """Score the pixels of these places; give their errors as the protocol has them too."""
+        sigma = None if sigma_m is None else _at(sigma_m, places)
+        p, s = self._aligned(score, _at(prediction_m, places), sigma)
+        p, t = self._clipped(p), _at(target_m, places)
+        errors = PixelErrors.of(p, t)
+        distance, region = sums_by_place(errors.relative, t, places, target_m.shape)
         calibration, curves = None, None
-        with np.errstate(invalid='ignore'):
-            usable = np.isfinite(s) & (s > 0.0)
-        if usable.any():
-            calibration = calibration_sums(p[usable], t[usable], s[usable])
-            curves = sparsification_curves(p[usable], t[usable], s[usable])
-        return replace(
+        if s is not None:
+            with np.errstate(invalid='ignore'):
+                usable = np.isfinite(s) & (s > 0.0)
+            if usable.any():
+                own = np.flatnonzero(usable)
+                seen = (p, t, s) if own.size == s.size else (p.take(own), t.take(own), s.take(own))
+                calibration = calibration_sums(*seen)
+                curves = sparsification_curves(*seen)
+        if self.protocol.swapped:
+            errors = PixelErrors.of(t, p)
+        scored = replace(
             score,
-            sums=ErrorSums.of(*((t, p) if self.protocol.swapped else (p, t))),
-            distance=DistanceSums.of(p, t),
-            by_region=RegionSums.of(p, t, estimated),
+            sums=errors.sums(),
+            distance=distance,
+            by_region=region,
             calibration=calibration,
             sparsification=curves,
         )
-
-    def _pair(
-        self,
-        score: ImageScore,
-        prediction_m: Float32Array,
-        target_m: Float32Array,
-        estimated: BoolArray,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Prediction and truth of the scored pixels, in the places the protocol gives them."""
-        p = self._clipped(self._aligned(score, prediction_m[estimated], None)[0])
-        t = target_m[estimated].astype(np.float64)
-        return (t, p) if self.protocol.swapped else (p, t)
+        return scored, errors
 
     def _aligned(
         self,
         score: ImageScore,
         prediction_m: Float32Array,
         sigma_m: Float32Array | None,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Prediction and sigma in metres; a sigma of 0 where there is none."""
-        p = prediction_m.astype(np.float64)
-        s = np.zeros_like(p) if sigma_m is None else sigma_m.astype(np.float64)
+    ) -> tuple[Float32Array, Float32Array | None]:
+        """Prediction and sigma in metres."""
         if self.align == 'affine_inverse':
-            return depth_of_inverse(p, s, score.scale, score.shift)
-        return p * score.scale, s * score.scale
+            inverse = prediction_m.astype(np.float64)  # near 0 the shift cancels what is scaled
+            spread = np.zeros_like(inverse) if sigma_m is None else sigma_m.astype(np.float64)
+            depth_m, spread = depth_of_inverse(inverse, spread, score.scale, score.shift)
+            spread_m = None if sigma_m is None else spread.astype(np.float32)
+            return depth_m.astype(np.float32), spread_m
+        if score.scale == 1.0:
+            return prediction_m, sigma_m
+        scale = np.float32(score.scale)
+        return prediction_m * scale, None if sigma_m is None else sigma_m * scale
 
-    def _clipped(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _clipped(self, p: Float32Array) -> Float32Array:
         return np.clip(p, self.protocol.min_depth_m, self.protocol.max_depth_m)
 
     def _boundary(
@@ -236,5 +240,6 @@ def _quantiles(values: Float32Array) -> Float32Array:
     return kept
 
 
-def _at(values: Float32Array | None, mask: BoolArray) -> Float32Array | None:
-    return None if values is None else values[mask]
+def _at(plane: NDArray[_Kind], places: NDArray[np.intp]) -> NDArray[_Kind]:
+    """[N] the pixels of a plane at these places, counted row by row."""
+    return plane.ravel().take(places)

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.metrics.depth import METRIC_NAMES, DepthMetrics, ErrorSums
+from depth_core.metrics.depth import METRIC_NAMES, DepthMetrics, ErrorSums, PixelErrors
 
 CLASS_NAMES: Final = (
     'road', 'sidewalk', 'building', 'wall', 'fence', 'pole', 'traffic light', 'traffic sign',
@@ -44,22 +44,18 @@ class ClassMetrics:
     """Over these pixels together."""
 
 
-def class_sums(
-    prediction: NDArray[np.floating], target: NDArray[np.floating], label: NDArray[np.integer]
-) -> dict[int, ErrorSums]:
-    """Sum the errors of each class over vectors of positive, finite depths.
+def class_sums(errors: PixelErrors, label: NDArray[np.integer]) -> dict[int, ErrorSums]:
+    """Sum the errors of each class.
 
     Args:
-        prediction: [N] predicted depths.
-        target: [N] true depths.
+        errors: Of N pixels.
         label: [N] train ids; those outside 0..22 are no class.
     """
-    sums = {}
-    for train_id in np.unique(label).tolist():
-        if 0 <= train_id < len(CLASS_NAMES) + len(ROOM_CLASS_NAMES):
-            own = label == train_id
-            sums[train_id] = ErrorSums.of(prediction[own], target[own])
-    return sums
+    return {
+        train_id: errors.sums(np.flatnonzero(label == train_id))
+        for train_id in np.unique(label).tolist()
+        if 0 <= train_id < len(CLASS_NAMES) + len(ROOM_CLASS_NAMES)
+    }
 
 
 def class_metrics(

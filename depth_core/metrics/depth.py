@@ -61,24 +61,7 @@ class ErrorSums:
     @classmethod
     def of(cls, prediction: NDArray[np.floating], target: NDArray[np.floating]) -> ErrorSums:
         """Sum over vectors of positive, finite depths."""
-        p = np.asarray(prediction, np.float64)
-        t = np.asarray(target, np.float64)
-        error = p - t
-        squared = error * error
-        log = np.log(p) - np.log(t)
-        ratio = np.maximum(p / t, t / p)
-        return cls(
-            count=float(p.size),
-            abs_rel=float((np.abs(error) / t).sum()),
-            sq_rel=float((squared / t).sum()),
-            squared=float(squared.sum()),
-            log=float(log.sum()),
-            log_squared=float((log * log).sum()),
-            log10=float(np.abs(log).sum() / math.log(10.0)),
-            a1=float((ratio < CONFIDENCE_FACTOR).sum()),
-            a2=float((ratio < CONFIDENCE_FACTOR**2).sum()),
-            a3=float((ratio < CONFIDENCE_FACTOR**3).sum()),
-        )
+        return PixelErrors.of(prediction, target).sums()
 
     def __add__(self, other: ErrorSums) -> ErrorSums:
         summed = np.add(astuple(self), astuple(other)).tolist()
@@ -101,8 +84,68 @@ class ErrorSums:
         )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PixelErrors:
+    """The errors of single pixels, computed once for the sums of all and of some of them."""
+
+    error: NDArray[np.floating]
+    """[N] p - t, metres."""
+    relative: NDArray[np.floating]
+    """[N] (p - t) / t."""
+    ratio: NDArray[np.floating]
+    """[N] max(p/t, t/p)."""
+    log: NDArray[np.floating]
+    """[N] ln p - ln t."""
+
+    @classmethod
+    def of(cls, prediction: NDArray[np.floating], target: NDArray[np.floating]) -> PixelErrors:
+        """Compare vectors of positive, finite depths, in float32 where both are."""
+        error = prediction - target
+        ratio = np.maximum(prediction, target) / np.minimum(prediction, target)
+        log = np.log(ratio)
+        return cls(
+            error=error,
+            relative=error / target,
+            ratio=ratio,
+            log=np.copysign(log, error, out=log),
+        )
+
+    def sums(self, own: NDArray[np.intp] | None = None) -> ErrorSums:
+        """Sum in float64 over all pixels, or over those of these places."""
+        planes = self.error, self.relative, self.ratio, self.log
+        if own is not None:
+            planes = tuple(plane.take(own) for plane in planes)  # type: ignore[assignment]  # four
+        error, relative, ratio, log = planes
+        return ErrorSums(
+            count=float(error.size),
+            abs_rel=_sum(np.abs(relative)),
+            sq_rel=_sum(error * relative),
+            squared=_sum(error * error),
+            log=_sum(log),
+            log_squared=_sum(log * log),
+            log10=_sum(np.abs(log)) / math.log(10.0),
+            a1=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR)),
+            a2=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**2)),
+            a3=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**3)),
+        )
+
+
+def _sum(values: NDArray[np.floating]) -> float:
+    return float(values.sum(dtype=np.float64))
+
+
 DISTANCE_EDGES_M: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0)
-"""Where the bins of true depth begin, metres; the last has no end."""
+"""Where the bins of true depth begin, whole metres; the last has no end."""
+_BIN_OF_METRE: Final = (
+    np.searchsorted(DISTANCE_EDGES_M, np.arange(DISTANCE_EDGES_M[-1] + 1.0), side='right') - 1
+)
+
+
+def distance_bins(target_m: NDArray[np.floating]) -> NDArray[np.intp]:
+    """In which bin each of [N] positive true depths lies."""
+    metre = np.minimum(target_m, DISTANCE_EDGES_M[-1]).astype(np.intp)
+    found: NDArray[np.intp] = _BIN_OF_METRE.take(metre)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -115,19 +158,6 @@ class DistanceSums:
     """[bins] sum of |p - t| / t."""
     bias: NDArray[np.float64]
     """[bins] sum of (p - t) / t."""
-
-    @classmethod
-    def of(cls, prediction: NDArray[np.floating], target: NDArray[np.floating]) -> DistanceSums:
-        """Sum over vectors of positive, finite depths."""
-        t = np.asarray(target, np.float64)
-        relative = (np.asarray(prediction, np.float64) - t) / t
-        index = np.searchsorted(DISTANCE_EDGES_M, t, side='right') - 1
-        bins = len(DISTANCE_EDGES_M)
-        return cls(
-            count=np.bincount(index, minlength=bins).astype(np.float64),
-            abs_rel=np.bincount(index, np.abs(relative), bins).astype(np.float64),
-            bias=np.bincount(index, relative, bins).astype(np.float64),
-        )
 
     def __add__(self, other: DistanceSums) -> DistanceSums:
         return DistanceSums(

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from depth_core.metrics.depth import DepthMetrics, ErrorSums
+from depth_core.metrics.depth import DepthMetrics, ErrorSums, PixelErrors
 
 GROUP_CLASSES: Final[Mapping[str, tuple[int, ...]]] = {
     'ground': (0, 1, 9, 19),
@@ -42,36 +42,44 @@ class GroupMetrics:
     """Over these pixels together."""
 
 
-def edge_mask(target_m: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """[H, W] the pixels on both sides of each depth edge.
+def at_edges(target_m: NDArray[np.floating], places: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """[N] which pixels lie at a depth edge, on either side of it.
 
     An edge needs the depth of both sides, of which one may be sky (+inf); NaN has none.
+
+    Args:
+        target_m: [H, W] true depth.
+        places: [N] which pixels are asked for, counted row by row; they have depth.
     """
-    with np.errstate(divide='ignore', invalid='ignore'):
-        logs = np.log(np.where(target_m > 0.0, target_m, np.nan))
-        down = np.abs(np.diff(logs, axis=0)) > np.log(EDGE_FACTOR)
-        across = np.abs(np.diff(logs, axis=1)) > np.log(EDGE_FACTOR)
-    mask = np.zeros(target_m.shape, np.bool_)
-    mask[:-1] |= down
-    mask[1:] |= down
-    mask[:, :-1] |= across
-    mask[:, 1:] |= across
-    return mask
+    width = target_m.shape[1]
+    depths_m = target_m.ravel()
+    own_m = depths_m.take(places)
+    column = places % width
+    found = np.zeros(places.size, np.bool_)
+    for step, inside in (
+        (-1, column > 0),
+        (1, column < width - 1),
+        (-width, places >= width),
+        (width, places < depths_m.size - width),
+    ):
+        other_m = depths_m.take(places + step, mode='clip')
+        with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+            farther = np.maximum(own_m, other_m) / np.minimum(own_m, other_m) > EDGE_FACTOR
+        found |= farther & (other_m > 0.0) & inside
+    return found
 
 
 def group_sums(
-    prediction: NDArray[np.floating],
-    target: NDArray[np.floating],
+    errors: PixelErrors,
     *,
     label: NDArray[np.integer] | None,
     edge: NDArray[np.bool_],
     given: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, ErrorSums]:
-    """Sum the errors of each group over vectors of positive, finite depths.
+    """Sum the errors of each group.
 
     Args:
-        prediction: [N] predicted depths.
-        target: [N] true depths.
+        errors: Of N pixels.
         label: [N] train ids; None takes the groups as given.
         edge: [N] whether the pixel lies at a depth edge.
         given: [N] the pixels of each group, found without labels.
@@ -79,11 +87,8 @@ def group_sums(
     masks = {EDGE: edge, **(given or {})}
     if label is not None:
         masks |= {name: np.isin(label, ids) for name, ids in GROUP_CLASSES.items()}
-    return {
-        name: ErrorSums.of(prediction[own], target[own])
-        for name, own in masks.items()
-        if own.any()
-    }
+    places = {name: np.flatnonzero(own) for name, own in masks.items()}
+    return {name: errors.sums(own) for name, own in places.items() if own.size}
 
 
 def group_metrics(

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Depth errors by where in the image they are: nine parts of equal size."""
+"""Depth errors by where in the image they are, nine parts of equal size, and by true depth."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from depth_core.metrics.depth import DISTANCE_EDGES_M, DistanceSums, distance_bins
 
 ROWS: Final = ('top', 'middle', 'bottom')
 COLUMNS: Final = ('left', 'centre', 'right')
@@ -38,30 +41,6 @@ class RegionSums:
     bias: NDArray[np.float64]
     """[9] sum of (p - t) / t."""
 
-    @classmethod
-    def of(
-        cls,
-        prediction: NDArray[np.floating],
-        target: NDArray[np.floating],
-        where: NDArray[np.bool_],
-    ) -> RegionSums:
-        """Sum over vectors of positive, finite depths.
-
-        Args:
-            prediction: [N] depths.
-            target: [N] true depths.
-            where: [H, W] which N pixels they are of.
-        """
-        height, width = where.shape
-        rows, columns = np.nonzero(where)
-        index = rows * len(ROWS) // height * len(COLUMNS) + columns * len(COLUMNS) // width
-        relative = (np.asarray(prediction, np.float64) - target) / target
-        return cls(
-            count=np.bincount(index, minlength=len(REGIONS)).astype(np.float64),
-            abs_rel=np.bincount(index, np.abs(relative), len(REGIONS)).astype(np.float64),
-            bias=np.bincount(index, relative, len(REGIONS)).astype(np.float64),
-        )
-
     def __add__(self, other: RegionSums) -> RegionSums:
         return RegionSums(
             count=self.count + other.count,
@@ -83,3 +62,37 @@ class RegionSums:
             )
             if count
         )
+
+
+def sums_by_place(
+    relative: NDArray[np.floating],
+    target_m: NDArray[np.floating],
+    places: NDArray[np.intp],
+    shape: tuple[int, int],
+) -> tuple[DistanceSums, RegionSums]:
+    """Sum errors by true depth, and by the part of the image.
+
+    Args:
+        relative: [N] (p - t) / t.
+        target_m: [N] true depths.
+        places: [N] which pixels of the image these are, counted row by row.
+        shape: Height and width of the image.
+    """
+    parts, bins = len(REGIONS), len(DISTANCE_EDGES_M)
+    index = _region_of(*shape).take(places).astype(np.intp) * bins + distance_bins(target_m)
+    count, abs_rel, bias = (
+        np.bincount(index, weights, parts * bins).astype(np.float64).reshape(parts, bins)
+        for weights in (None, np.abs(relative), relative)
+    )
+    return (
+        DistanceSums(count=count.sum(axis=0), abs_rel=abs_rel.sum(axis=0), bias=bias.sum(axis=0)),
+        RegionSums(count=count.sum(axis=1), abs_rel=abs_rel.sum(axis=1), bias=bias.sum(axis=1)),
+    )
+
+
+@lru_cache(maxsize=4)
+def _region_of(height: int, width: int) -> NDArray[np.uint8]:
+    """[H * W] the part of the image in which each pixel lies."""
+    rows = np.arange(height)[:, None] * len(ROWS) // height * len(COLUMNS)
+    columns = np.arange(width) * len(COLUMNS) // width
+    return (rows + columns).astype(np.uint8).reshape(-1)

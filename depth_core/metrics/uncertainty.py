@@ -19,6 +19,9 @@ RELIABILITY_BINS: Final = 10
 """Equal bins of confidence over [0, 1]."""
 SPARSIFICATION_METRICS: Final = ('abs_rel', 'rmse', 'a1')
 """Errors that curves are drawn for; the error of a1 is 1 - a1."""
+SPARSIFICATION_PIXELS: Final = 2**15
+"""Most pixels of an image that are sorted for its curves; where more are scored, as with dense
+truth, every second of them, or every third, and so on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,21 +99,25 @@ def calibration_sums(
     target: NDArray[np.floating],
     sigma: NDArray[np.floating],
 ) -> CalibrationSums:
-    """Sum over vectors of finite positive predictions, targets and sigmas, all in metres."""
-    p = np.asarray(prediction, np.float64)
-    t = np.asarray(target, np.float64)
-    s = np.asarray(sigma, np.float64)
-    spread = s / math.sqrt(2.0)
+    """Sum over vectors of finite positive predictions, targets and sigmas, all in metres.
+
+    Computed in float32 where all are of it; sums are of float64.
+    """
+    p, t = prediction, target
+    spread = sigma * math.sqrt(0.5)
     nll = np.log(2.0 * spread) + np.abs(p - t) / spread
-    confidence = probability_within_factor(p.astype(np.float32), s.astype(np.float32))
-    within = np.maximum(p / t, t / p) < CONFIDENCE_FACTOR
-    index = np.minimum((confidence * RELIABILITY_BINS).astype(np.int64), RELIABILITY_BINS - 1)
+    confidence = probability_within_factor(
+        p.astype(np.float32, copy=False), sigma.astype(np.float32, copy=False)
+    )
+    within = np.maximum(p, t) / np.minimum(p, t) < CONFIDENCE_FACTOR
+    index = np.minimum((confidence * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
+    counts = np.bincount(2 * index + within, minlength=2 * RELIABILITY_BINS).reshape(-1, 2)
     return CalibrationSums(
         count=float(p.size),
-        nll=float(nll.sum()),
+        nll=float(nll.sum(dtype=np.float64)),
         confidence=np.bincount(index, confidence, RELIABILITY_BINS).astype(np.float64),
-        within=np.bincount(index, within, RELIABILITY_BINS).astype(np.float64),
-        members=np.bincount(index, minlength=RELIABILITY_BINS).astype(np.float64),
+        within=counts[:, 1].astype(np.float64),
+        members=counts.sum(axis=1).astype(np.float64),
     )
 
 
@@ -122,30 +129,32 @@ def sparsification_curves(
     """Sparsification of one image for each of `SPARSIFICATION_METRICS`.
 
     Pixels of equal sigma count with their common mean, so that a constant sigma gains exactly
-    nothing whatever the order of the pixels.
+    nothing whatever the order of the pixels. Of more than `SPARSIFICATION_PIXELS` pixels some are
+    taken, at even distances.
 
     Args:
         prediction: [N] positive predicted depths, metres.
         target: [N] positive true depths, metres.
         sigma: [N] finite standard deviations.
     """
-    p = np.asarray(prediction, np.float64)
-    t = np.asarray(target, np.float64)
-    certain_first = np.argsort(sigma, kind='stable')
-    sorted_sigma = np.asarray(sigma)[certain_first]
-    starts = np.flatnonzero(np.concatenate(([True], sorted_sigma[1:] != sorted_sigma[:-1])))
-    group_sizes = np.diff(np.append(starts, sorted_sigma.size))
-    outside = (np.maximum(p / t, t / p) >= CONFIDENCE_FACTOR).astype(np.float64)
-    terms: Sequence[tuple[NDArray[np.float64], Callable[[float], float]]] = (
-        (np.abs(p - t) / t, float),
-        ((p - t) ** 2, math.sqrt),
-        (outside, float),
+    step = -(-sigma.size // SPARSIFICATION_PIXELS)
+    p, t, s = prediction[::step], target[::step], sigma[::step]
+    certain_first = np.argsort(s)
+    s = s[certain_first]
+    kept = _kept(s.size)
+    last = s[kept - 1]
+    cuts = _Cuts(kept, np.searchsorted(s, last), np.searchsorted(s, last, side='right'))
+    error = np.abs(p - t)
+    outside = np.maximum(p, t) / np.minimum(p, t) >= CONFIDENCE_FACTOR
+    terms: Sequence[tuple[NDArray[np.floating], Callable[[float], float]]] = (
+        (error / t, float),
+        (error * error, math.sqrt),
+        (outside.astype(np.float32), float),
     )
     curves = {}
     for name, (term, finish) in zip(SPARSIFICATION_METRICS, terms, strict=True):
-        tied = np.add.reduceat(term[certain_first], starts) / group_sizes
-        by_sigma = _remaining(np.repeat(tied, group_sizes), finish)
-        by_error = _remaining(np.sort(term), finish)
+        by_sigma = [*map(finish, cuts.means(term[certain_first])), 0.0]
+        by_error = [*map(finish, (_summed(np.sort(term))[kept] / kept).tolist()), 0.0]
         curves[name] = Sparsification(
             by_sigma=tuple(by_sigma),
             by_error=tuple(by_error),
@@ -155,17 +164,37 @@ def sparsification_curves(
     return curves
 
 
-def _remaining(
-    terms_best_first: NDArray[np.float64], finish: Callable[[float], float]
-) -> list[float]:
-    """Error of the best 50, 49, .. 1 fiftieths of the pixels, then 0."""
-    total = np.cumsum(terms_best_first)
-    size = total.size
-    curve = []
-    for step in range(SPARSIFICATION_STEPS):
-        kept = max(1, round(size * (1.0 - step / SPARSIFICATION_STEPS)))
-        curve.append(finish(float(total[kept - 1]) / kept))
-    return [*curve, 0.0]
+@dataclass(frozen=True)
+class _Cuts:
+    """Where pixels in order of sigma are cut off."""
+
+    kept: NDArray[np.intp]
+    """How many are kept."""
+    start: NDArray[np.intp]
+    """The first of those whose sigma is that of the last one kept."""
+    stop: NDArray[np.intp]
+    """The first whose sigma is larger."""
+
+    def means(self, terms: NDArray[np.floating]) -> list[float]:
+        """Mean of the terms that are kept; those of equal sigma count alike."""
+        total = _summed(terms)
+        before, tied = total[self.start], total[self.stop] - total[self.start]
+        share = (self.kept - self.start) / (self.stop - self.start)
+        means: list[float] = ((before + tied * share) / self.kept).tolist()
+        return means
+
+
+def _kept(size: int) -> NDArray[np.intp]:
+    """50, 49, .. 1 fiftieths of so many pixels, at least one."""
+    steps = SPARSIFICATION_STEPS
+    return np.array([max(1, round(size * (1.0 - step / steps))) for step in range(steps)])
+
+
+def _summed(terms: NDArray[np.floating]) -> NDArray[np.float64]:
+    """[N + 1] sum of the first 0, 1, .. N of them."""
+    total = np.zeros(terms.size + 1)
+    np.cumsum(terms, dtype=np.float64, out=total[1:])
+    return total
 
 
 def _area(curve: Sequence[float]) -> float:

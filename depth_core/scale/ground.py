@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import BoolArray, Float32Array, Intrinsics
 from depth_core.errors import ConfigError
-from depth_core.geometry import unproject
+from depth_core.geometry import check_camera_size, lift
 from depth_core.scale.estimate import ScaleEstimate, ScaleState, refused
 
 _BATCH: Final = 50
@@ -96,6 +96,16 @@ class GroundPlane:
         above: NDArray[np.float64] = self.height - np.asarray(points, np.float64) @ self.normal
         return above
 
+    def height_of_pixels(self, depth: Float32Array, camera: Intrinsics) -> Float32Array:
+        """Height above the plane of what each pixel of [H, W] sees; NaN where depth is."""
+        x, y, z = self.normal
+        columns = x * (np.arange(camera.width) - camera.cx_px) / camera.fx_px
+        rows = y * (np.arange(camera.height) - camera.cy_px) / camera.fy_px
+        below = np.add.outer(rows.astype(np.float32), (columns + z).astype(np.float32))
+        below *= depth  # how far down from the camera
+        above: Float32Array = np.subtract(np.float32(self.height), below, out=below)
+        return above
+
 
 @dataclass(frozen=True, kw_only=True)
 class GroundFit:
@@ -127,17 +137,19 @@ def fit_ground_plane(
         DataError: The sizes of depth and intrinsics differ.
     """
     settings = settings or GroundSettings()
-    points = unproject(depth, intrinsics)[round(settings.from_row * depth.shape[0]) :]
+    check_camera_size(intrinsics, height=depth.shape[0], width=depth.shape[1])
+    first = round(settings.from_row * depth.shape[0])
+    lower = depth[first:]
     with np.errstate(invalid='ignore'):
-        usable = np.isfinite(points[..., 2]) & (points[..., 2] > 0.0)
-    cloud = points[usable].astype(np.float64)
-    if len(cloud) < settings.min_points:
+        places = np.flatnonzero(np.isfinite(lower) & (lower > 0.0))
+    if places.size < settings.min_points:
         return GroundFit(
-            state=ScaleState.TOO_FEW_POINTS, plane=None, residual=math.nan, points=len(cloud)
+            state=ScaleState.TOO_FEW_POINTS, plane=None, residual=math.nan, points=places.size
         )
     source = np.random.default_rng(settings.seed)
-    if len(cloud) > settings.max_points:
-        cloud = cloud[source.choice(len(cloud), settings.max_points, replace=False)]
+    if places.size > settings.max_points:
+        places = places[source.choice(places.size, settings.max_points, replace=False)]
+    cloud = lift(depth, intrinsics, places + first * depth.shape[1]).astype(np.float64)
     plane = _ransac(cloud, settings, source)
     for _ in range(_REFINEMENTS):
         if plane is not None:

@@ -5,12 +5,15 @@ import numpy as np
 import pytest
 
 from depth_core.metrics import MetricAccumulator
-from depth_core.metrics.groups import edge_mask
+from depth_core.metrics.groups import at_edges
 
 
 def test_edges_lie_on_both_sides_of_a_step() -> None:
     depth = np.array([[2.0, 2.0, 4.0, 4.1, np.nan, 4.1, np.inf]])
-    assert edge_mask(depth)[0].tolist() == [False, True, True, False, False, True, True]
+    assert at_edges(depth, np.array([0, 1, 2, 3, 5])).tolist() == [False, True, True, False, True]
+    below = np.vstack((depth, depth))  # rows end where the next begins: no edge between these
+    assert at_edges(below, np.array([7, 8, 9])).tolist() == [False, True, True]
+    assert at_edges(depth.T, np.array([1, 3])).tolist() == [True, False]
 
 
 def test_errors_are_told_apart_by_group() -> None:

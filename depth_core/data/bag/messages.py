@@ -83,11 +83,12 @@ def depth_of(
     values, whole = _coded_depth(message, source) if compressed else _raw_depth(message, source)
     scale = unit_m or (0.001 if whole else 1.0)
     with np.errstate(invalid='ignore'):
-        known = np.where(values > 0.0, values * scale, np.nan)
+        metres = values if scale == 1.0 else values.astype(np.float64) * scale
+        known = np.where(values > 0.0, metres, np.float32(np.nan))
     return np.asarray(known, np.float32)
 
 
-def _raw_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  # noqa: ANN401
+def _raw_depth(message: Any, source: str) -> tuple[NDArray[Any], bool]:  # noqa: ANN401
     kind = _DEPTH_TYPES.get(message.encoding)
     rows, columns = message.height, message.width
     size = 0 if kind is None else int(kind[1])
@@ -103,7 +104,7 @@ def _raw_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  
     order = '>' if message.is_bigendian else '<'
     lines = np.frombuffer(memoryview(message.data), np.uint8, rows * message.step)
     packed = np.ascontiguousarray(lines.reshape(rows, message.step)[:, : columns * size])
-    return packed.view(order + kind).astype(np.float64), kind[0] == 'u'
+    return packed.view(order + kind).astype(kind, copy=False), kind[0] == 'u'
 
 
 def _coded_depth(message: Any, source: str) -> tuple[NDArray[np.float64], bool]:  # noqa: ANN401

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from depth_core.contracts import Float32Array
 from depth_core.data.bag.dataset import BagDataset
 from depth_core.data.bag.truth import clocks_apart
+from depth_core.data.places import Place
 from depth_core.data.sample import Sample
 from depth_core.errors import DataError
 from depth_core.evaluate.bags.request import BagRequest, Part
@@ -27,6 +28,9 @@ from depth_core.evaluate.scoring import PredictsDepth, Scored, Scorer
 from depth_core.files import gunzipped
 from depth_core.metrics import ImageScore
 from depth_core.runtime import Predictor
+
+_Given = TypeVar('_Given')
+_Made = TypeVar('_Made')
 
 _MOST_BYTES: Final = 256 << 20
 """Of the results of a part once they are unpacked."""
@@ -119,9 +123,7 @@ def score_part(
     known = [index for index in range(len(dataset)) if dataset.has_depth(index)]
     scores = {index: _without_truth(dataset.key(index)) for index in range(len(dataset))}
     inference_s, backend = [], ''
-    places = [dataset.place(index) for index in known]
-    for index, place, sample in zip(known, places, read_ahead(dataset, known), strict=True):
-        found = scorer(sample, place)
+    for index, found in zip(known, _scored(scorer, dataset, known), strict=True):
         if on_scored is not None:
             on_scored(found)
         scores[index] = found.score
@@ -141,12 +143,23 @@ def open_part(request: BagRequest, part: Part) -> BagDataset:
     return BagDataset(part.bag, window_ns=(part.start_ns, part.stop_ns), **dict(request.data))
 
 
-def read_ahead(dataset: BagDataset, indices: Sequence[int]) -> Iterator[Sample]:
-    """Give the samples in turn; the next is read and decoded while one is predicted."""
-    with ThreadPoolExecutor(1) as reader:
+def _scored(scorer: Scorer, dataset: BagDataset, indices: Sequence[int]) -> Iterator[Scored]:
+    """Score samples in turn: while one is predicted, the next is read and the last is scored."""
+
+    def read(index: int) -> tuple[Sample, Place | None]:
+        return dataset[index], dataset.place(index)  # in one thread, where the bag stays open
+
+    samples = _in_thread(read, indices)
+    answers = (scorer.predict(*found) for found in samples)
+    return _in_thread(scorer.score, answers)
+
+
+def _in_thread(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
+    """Give what `work` makes of each item, in order; it is at the next while one is used."""
+    with ThreadPoolExecutor(1) as thread:
         waiting = None
-        for index in indices:
-            following = reader.submit(dataset.__getitem__, index)
+        for item in given:
+            following = thread.submit(work, item)
             if waiting is not None:
                 yield waiting.result()
             waiting = following

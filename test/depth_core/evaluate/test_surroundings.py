@@ -7,7 +7,7 @@ import pytest
 from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.evaluate.surroundings import surroundings, thin
 from depth_core.metrics.boundary import boundary_sums
-from depth_core.metrics.regions import RegionSums
+from depth_core.metrics.regions import sums_by_place
 from depth_core.preview import scale_of_scene
 
 CAMERA = Intrinsics(fx_px=100.0, fy_px=100.0, cx_px=99.5, cy_px=39.5, height=120, width=200)
@@ -74,9 +74,8 @@ def test_boundaries_found_and_missed() -> None:
 
 
 def test_errors_by_part_of_the_image() -> None:
-    where = np.zeros((6, 9), np.bool_)
-    where[0, 0] = where[5, 8] = where[5, 7] = True
-    sums = RegionSums.of(np.array([2.2, 3.0, 1.0]), np.array([2.0, 2.0, 2.0]), where)
+    places = np.array([0, 5 * 9 + 7, 5 * 9 + 8])  # of 6x9 pixels
+    _, sums = sums_by_place(np.array([0.1, 0.5, -0.5]), np.full(3, 2.0), places, (6, 9))
     found = {item.name: item for item in (sums + sums).regions()}
     assert found.keys() == {'top left', 'bottom right'}
     assert found['top left'].abs_rel == pytest.approx(0.1)
