@@ -75,13 +75,13 @@ def _train(
     torch.manual_seed(trainer.seed)
     learner, distributed_step = _open_learner(settings, source, fabric)
     rate = LearningRate(settings.schedule, settings.optimizer.lr, settings.schedule_steps)
+    run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     needs_depth, model = recipe.needs_depth, learner.model
     train_set = open_training_set(settings.data, needs_depth=needs_depth, model=model)
     held_out = open_validation_set(settings.data, needs_depth=needs_depth, model=model)
     augmentation = open_augmentation(settings.data, train_set)
     rule = open_rule(settings.data, held_out, learner.training_step.model)
     recipe.check_data(train_set)
-    run = _open_run(settings, learner, held if fabric.is_global_zero else None)
     made_with = describe(
         settings.data, train_set=train_set, held_out=held_out, world=fabric.world_size
     )
