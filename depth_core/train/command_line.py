@@ -137,7 +137,7 @@ def _without_other_data_sets(
         group = key.rpartition('.')[2]
         given = [(path, _section(content, group)) for path, content in layers]
         names = [section.get('name') for _, section in given]
-        names += values_of(f'{key}.name', arguments) or [None]
+        names += _names_given(key, arguments) or [None]
         last = next((name for name in reversed(names) if name is not None), None)
         for place, (path, section) in enumerate(given):
             before = next((name for name in reversed(names[: place + 1]) if name), None)
@@ -153,6 +153,19 @@ def _without_other_data_sets(
             content['data'] = {k: v for k, v in content['data'].items() if k != group}
             texts[path] = yaml.safe_dump(content)
     return _with_files_as_text(arguments, {str(path): text for path, text in texts.items()})
+
+
+def _names_given(key: str, arguments: Sequence[str]) -> list[str | None]:
+    """The names that arguments give a data set: within its whole group, or alone."""
+    names: list[str | None] = []
+    for text in values_of(key, arguments):
+        try:
+            group = parse_yaml(text)
+        except DocumentError:  # said when the arguments are parsed
+            continue
+        if isinstance(group, Mapping) and group.get('name') is not None:
+            names.append(str(group['name']))
+    return names + values_of(f'{key}.name', arguments)
 
 
 def _section(content: Mapping[str, Any], group: str) -> Mapping[str, Any]:

@@ -8,6 +8,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from torch import Generator, nn
 
@@ -24,6 +25,7 @@ from depth_core.train.settings import DatasetSettings, DataSettings, ValidationS
 from depth_core.train.stream import Augmentation
 
 _LOG = logging.getLogger(__name__)
+_RENDERED: Final = ('synthetic', 'varied')
 
 
 def open_training_set(
@@ -158,9 +160,10 @@ def _open(
     opened = []
     parts = _parts(chosen, data)
     domains = domains_of(parts, _domains(model))
-    native = isinstance(chosen, ValidationSettings) and chosen.protocol is not None
+    protocol = chosen.protocol if isinstance(chosen, ValidationSettings) else None
     for part in parts:
-        if native:  # a protocol is about the pixels of the data
+        if protocol is not None:  # a protocol is about the pixels of the data
+            _refuse_without_native_size(part, protocol)
             sized = replace(part, height=None, width=None)
             opened.append(_open_part(key, sized, data, needs_depth=needs_depth))
             continue
@@ -182,6 +185,17 @@ def _open(
     if chosen.name != 'mix':
         return opened[0]
     return MixDataset(opened, [part.weight for part in parts], domains)
+
+
+def _refuse_without_native_size(part: MixPart, protocol: str) -> None:
+    """Images that are rendered for the run have no size of their own, unless options say one."""
+    if part.name in _RENDERED and not {'height', 'width'} <= set(part.options):
+        message = (
+            f'data.validation.protocol {protocol} is about images of native size, and those of '
+            f'data set {part.name} have none; give height and width in data.validation.options, '
+            'or leave the protocol out.'
+        )
+        raise ConfigError(message)
 
 
 def _open_part(key: str, part: MixPart, data: DataSettings, *, needs_depth: bool) -> DepthDataset:

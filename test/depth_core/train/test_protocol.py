@@ -20,6 +20,7 @@ from depth_core.models import NETWORKS, create_model
 from depth_core.models.base import DepthModel
 from depth_core.runtime.predictor import Predictor
 from depth_core.train.command_line import parse
+from depth_core.train.datasets import open_validation_set
 from depth_core.train.loop import train
 from depth_core.train.protocol import open_rule
 from depth_core.train.recipes.densedepth import DenseDepthRecipe
@@ -115,6 +116,8 @@ def test_a_protocol_that_does_not_fit_the_size_is_refused(model: DepthModel) -> 
     with pytest.raises(ConfigError, match=r'samples of 300x400.*smaller than the 352x1216 window'):
         open_rule(data_settings(protocol='kitti_window_garg_80m'), Native(300, 400), model)
     assert open_rule(data_settings(protocol='nyu_eigen'), Native(480, 640), model).size == NETWORK
+    with pytest.raises(ConfigError, match='those of data set synthetic have none; give height'):
+        open_validation_set(data_settings(protocol='nyu_eigen'), needs_depth=True)
 
 
 def test_size_and_alignment_have_to_fit_the_network(model: DepthModel) -> None:

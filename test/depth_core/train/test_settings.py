@@ -191,6 +191,8 @@ def test_another_data_set_does_not_inherit_options(
     second.write_text('data: {train: {name: nyu, root: pairs}}', encoding='utf-8')
     by_file = parse(['--config', str(config), f'--config={second}'])
     assert (by_file.data.train.name, by_file.data.train.options) == ('nyu', {})
+    group = parse(['--config', str(config), '--data.train', '{name: nyu, root: pairs}'])
+    assert (group.data.train.name, group.data.train.options) == ('nyu', {})
     same = parse(['--config', str(config), '--data.train.name', 'synthetic'])
     assert same.data.train.options == {'seed': 1, 'length': 8}
 
