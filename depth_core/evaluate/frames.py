@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 from depth_core.errors import ConfigError, missing_package
 from depth_core.metrics import GROUP_CLASSES, METRIC_NAMES, ImageScore
 from depth_core.metrics.groups import EDGE
+from depth_core.names import printable
 
 _GROUPS: Final = (*GROUP_CLASSES, EDGE)
 
@@ -36,8 +37,8 @@ class FrameTable:
     def add(self, score: ImageScore, recording: str = '') -> None:
         """Write the row of an image; what is not known stays empty."""
         row: dict[str, object] = {
-            'recording': recording,
-            'image': score.key,
+            'recording': printable(recording),
+            'image': printable(score.key),
             'pixels_with_ground_truth': score.targets,
         }
         if score.targets:
