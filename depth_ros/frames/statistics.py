@@ -49,6 +49,8 @@ class Snapshot:
 
     frames_in: int = 0
     frames_out: int = 0
+    frames_dropped: int = 0
+    """Of which nothing was published, whatever the reason."""
     dropped: Mapping[DropReason, int] = field(default_factory=dict)
     """Totals since configure."""
     newly_dropped: Mapping[DropReason, int] = field(default_factory=dict)
@@ -90,7 +92,7 @@ class FrameStatistics:
 
     def _clear(self) -> None:
         now_s = time.monotonic()
-        self._frames_in = self._frames_out = 0
+        self._frames_in = self._frames_out = self._frames_dropped = 0
         self._dropped: Counter[DropReason] = Counter()
         self._lost = 0
         self._problems: dict[DropReason, tuple[str, float]] = {}
@@ -156,6 +158,7 @@ class FrameStatistics:
         now_s = time.monotonic()
         with self._lock:
             self._dropped[reason] += 1
+            self._frames_dropped += whole
             self._lost += whole and reason not in NORMAL
             if reason is DropReason.NO_SUBSCRIBER:
                 self._unanswered_since_s = None
@@ -184,6 +187,7 @@ class FrameStatistics:
             return Snapshot(
                 frames_in=self._frames_in,
                 frames_out=self._frames_out,
+                frames_dropped=self._frames_dropped,
                 dropped=dict(self._dropped),
                 newly_dropped=dict(self._dropped - dropped),
                 newly_lost=self._lost - lost,

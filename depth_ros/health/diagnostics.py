@@ -247,6 +247,7 @@ def _outputs(seen: Observed) -> _Part:
         ('outputs_wanted', ' '.join(sorted(seen.wanted))),
         ('rate_out_hz', f'{counts.rate_out_hz:.2f}'),
         ('frames_out', str(counts.frames_out)),
+        ('frames_dropped', str(counts.frames_dropped)),
         ('last_output_age_s', f'{counts.out_ages_s[-1]:.1f}' if counts.out_ages_s else ''),
         ('valid_fraction', _fraction(counts.valid_fraction)),
         *_percentiles('latency', (times.latency_s for times in counts.times)),

@@ -64,7 +64,7 @@ def _images(stand: Stand, child: Child, messages: Iterator[Any], name: str, seed
 
 def _infos(stand: Stand, child: Child, seed: int, count: int) -> Check:
     """Send malformed calibrations, each with a good image of its stamp."""
-    flow = _Flow(stand, child, answers_all=True)
+    flow = _Flow(stand, child)
     image = image_message(picture(seed), 'rgb8', Header())
     for info in malformed_infos(seed, count):
         image.header = info.header = stand.header()
@@ -76,19 +76,16 @@ def _infos(stand: Stand, child: Child, seed: int, count: int) -> Check:
 class _Flow:
     """Messages that are sent no faster than the node counts them."""
 
-    def __init__(
-        self, stand: Stand, child: Child, *, compressed: bool = False, answers_all: bool = False
-    ) -> None:
+    def __init__(self, stand: Stand, child: Child, *, compressed: bool = False) -> None:
         """Look at the node before anything is sent.
 
         Args:
             stand: Where it is.
             child: The node.
             compressed: Which transport it takes.
-            answers_all: Whether each message gives depth, so that only parts are withheld.
         """
         self._stand, self._child = stand, child
-        self._compressed, self._answers_all = compressed, answers_all
+        self._compressed = compressed
         self._publisher = stand.compressed if compressed else stand.raw
         stand.until(lambda: self._publisher.get_subscription_count() > 0, 'a subscriber')
         self._send_good()
@@ -149,8 +146,7 @@ class _Flow:
 
     def _counted(self) -> int:
         """Messages that were answered or dropped."""
-        answered = self._since('frames_out')
-        return answered if self._answers_all else answered + sum(self._reasons().values())
+        return self._since('frames_out') + self._since('frames_dropped')
 
     def _reasons(self) -> dict[str, int]:
         """How many were dropped, or an output of theirs withheld, by reason."""
@@ -163,5 +159,5 @@ class _Flow:
 
 def _all_counted(values: Mapping[str, str]) -> bool:
     """Whether what came in was answered or dropped, by what the node says."""
-    done = ('frames_out', *(f'dropped_{reason}' for reason in DropReason))
-    return sum(int(values.get(key) or 0) for key in done) >= int(values.get('frames_in') or 0)
+    done = sum(int(values.get(key) or 0) for key in ('frames_out', 'frames_dropped'))
+    return done >= int(values.get('frames_in') or 0)

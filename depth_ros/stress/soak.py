@@ -75,10 +75,10 @@ def soak(stand: Stand, *, seconds: float, most_growth: float = MOST_GROWTH) -> C
 
 
 def came_of(said: Mapping[str, str]) -> tuple[int, dict[str, int]]:
-    """Images that are still in work by the diagnostics, and those that were dropped by reason."""
+    """Images that are still in work by the diagnostics, and what was dropped by reason."""
     lost = {
         key.removeprefix('dropped_'): int(value)
         for key, value in said.items()
         if key.startswith('dropped_') and value != '0'
     }
-    return int(said['frames_in']) - int(said['frames_out']) - sum(lost.values()), lost
+    return int(said['frames_in']) - int(said['frames_out']) - int(said['frames_dropped']), lost

@@ -76,7 +76,7 @@ def test_counts_are_totals_and_rates_are_since_the_last_snapshot(
     statistics.dropped(DropReason.UNCALIBRATED, 'all zero')
     now_s[0] += 1.0
     second = statistics.snapshot()
-    assert (second.frames_in, second.frames_out) == (21, 10)
+    assert (second.frames_in, second.frames_out, second.frames_dropped) == (21, 10, 2)
     assert (second.rate_in_hz, second.rate_out_hz, second.silent_s) == (1.0, 0.0, 1.0)
     assert second.dropped == {DropReason.SUPERSEDED: 1, DropReason.UNCALIBRATED: 2}
     assert second.newly_dropped == {DropReason.UNCALIBRATED: 1}
