@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -79,12 +80,12 @@ class View:
             top, left = protocol.window_origin(sample.depth_m.shape[0], sample.depth_m.shape[1])
             height, width = protocol.window
             window = slice(top, top + height), slice(left, left + width)
-        pixels = sample.image.numpy().transpose(1, 2, 0)  # [H, W, 3]
-        codes = np.round(pixels[window] * np.float32(255.0)).astype(np.uint8)
+        planes = sample.image.numpy()[(slice(None), *window)]  # [3, H, W]
+        codes = cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes])
         return cls(
             sample=sample,
             window=window,
-            image=np.ascontiguousarray(codes),
+            image=np.asarray(codes, np.uint8),
             target_m=sample.depth_m.numpy()[window],
             valid=sample.valid.numpy()[window],
         )

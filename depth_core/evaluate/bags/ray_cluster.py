@@ -122,7 +122,8 @@ def _unreachable(address: str | None, reason: str) -> str:
     where = f'at {address}' if address else 'on this machine'
     return (
         f'the Ray cluster {where} cannot be reached ({reason}); start one (ray start --head), '
-        'check --ray_address, or use --executor pool.'
+        'check --ray_address, set RAY_AUTH_MODE=token where it asks for a token, or use '
+        '--executor pool.'
     )
 
 
