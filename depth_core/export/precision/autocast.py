@@ -42,8 +42,8 @@ def autocast(
         said = ' '.join(str(error).split())
         message = (
             f'--fp16_method autocast needs nvidia-modelopt, which does not load ({said}); '
-            "pip install 'nvidia-modelopt[onnx]' in an environment of its own, for it changes onnx "
-            'and onnxruntime, or leave it out for the rule of this package.'
+            "pip install 'nvidia-modelopt[onnx]' in an environment of its own, for it changes "
+            'onnx and onnxruntime, or leave it out for the rule of this package.'
         )
         raise ConfigError(message) from error
     name = next(i.name for i in graph.model.graph.input if i.name not in extra)
