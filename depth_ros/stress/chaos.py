@@ -141,8 +141,8 @@ def _camera_killed(stand: Stand, demands: Demands) -> Iterator[Check]:
     )
 
     def came(count: int) -> float:
-        known = stand.answers
-        return stand.until(lambda: stand.answers >= known + count, 'depth')
+        begun_ns = time.time_ns()
+        return stand.until(lambda: stand.answered_after(begun_ns) >= count, 'depth')
 
     first = stand.process('camera', (*camera, *quiet))
     came(STEADY)

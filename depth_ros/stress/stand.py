@@ -87,8 +87,6 @@ class Stand:
         self._children = children
         self._node = node
         self._answered: deque[int] = deque(maxlen=_ANSWERS_KEPT)
-        self.answers = 0
-        """How many came."""
         self._listening: dict[str, Any] = {}
         self._last_ns = 0
         self._next_s = 0.0
@@ -237,6 +235,10 @@ class Stand:
         """Whether depth of an image came."""
         return stamp_ns in self._answered
 
+    def answered_after(self, stamp_ns: int) -> int:
+        """How many of the latest answers are of images with a later stamp."""
+        return sum(found > stamp_ns for found in self._answered)
+
     def film(self) -> int | None:
         """Send an image when it is time for one, and handle what came; its stamp."""
         now_s = time.monotonic()
@@ -269,7 +271,6 @@ class Stand:
 
     def _on_depth(self, message: Image) -> None:
         self._answered.append(nanoseconds(message.header.stamp))
-        self.answers += 1
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
