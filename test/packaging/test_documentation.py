@@ -81,6 +81,15 @@ def test_a_command_has_the_options_it_is_shown_with(module: str) -> None:
     assert COMMANDS[module] - known == set()
 
 
+SHIPPED = re.compile(r'-m depth_core\.(?:bench|predict)\b[^\n`]*\s+densedepth_small\b[^\n`]*')
+
+
+def test_the_shipped_model_is_shown_with_the_camera_that_it_needs() -> None:
+    shown = [line for file in DOCUMENTS for line in SHIPPED.findall(text_of(file))]
+    assert shown
+    assert [line for line in shown if not re.search(r'--(?:hfov_deg|focal_px) \d', line)] == []
+
+
 @pytest.mark.parametrize('document', DOCUMENTS, ids=identify)
 def test_links_lead_somewhere(document: Path) -> None:
     links = [link for link in LINK.findall(text_of(document)) if '://' not in link]
