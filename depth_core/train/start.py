@@ -32,6 +32,10 @@ from depth_core.weights.partial import MayDiffer, fit_partly, placed_in
 _LOG = logging.getLogger(__name__)
 _IMAGES_NDIM: Final = 4
 _RANGE: Final = ('min_depth', 'max_depth')
+_LISTS: Final = (
+    '\n  To take over the rest all the same, name what may start anew in model.weights_missing '
+    'and what may be left over in model.weights_left_over, as [decoder.*].'
+)
 
 
 def read_start(settings: TrainSettings) -> tuple[TrainSettings, Checkpoint | None]:
@@ -112,7 +116,11 @@ def open_training_step(settings: TrainSettings, source: Checkpoint | None) -> Tr
             fit = fit_partly(state, model.state_dict(), may, source=str(chosen.weights))
             _LOG.info('%s: %s', chosen.weights, fit.summary)
             state = fit.state
-        recipe.load(model, state, source=str(chosen.weights))
+        try:
+            recipe.load(model, state, source=str(chosen.weights))
+        except CheckpointError as error:
+            message = f'{error}{_LISTS}'
+            raise CheckpointError(message) from error
     if settings.trainer.activation_checkpointing:
         _checkpoint_activations(model, chosen.name)
     training_step = recipe.open(model)

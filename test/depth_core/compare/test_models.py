@@ -118,17 +118,19 @@ def test_a_model_is_evaluated_as_the_report_beside_it(
 
 
 def test_a_model_that_is_gone_is_left_out_of_the_pictures(
-    data: Path, models: tuple[Path, Path], tmp_path: Path
+    compared: Path, models: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    other = shutil.copy(models[1], tmp_path / 'other.onnx')
-    first, second = tmp_path / 'first', tmp_path / 'second'
-    options = ['--metrics', 'abs_rel', '--pictures', '1', '--output']
-    main([str(other), str(models[0]), *rule(data), *options, str(first)])
-    shutil.copy(models[0], other)
-    reports = [str(first / 'reports' / name) for name in ('other.onnx', 'right.onnx')]
-    main([*reports, *options, str(second)])
-    page = (second / 'compare.html').read_text(encoding='utf-8')
-    assert 'other.onnx is not in the pictures' in page
+    right, far = models
+    reports = [str(compared / 'reports' / name) for name in ('far.onnx', 'right.onnx')]
+    options = ['--metrics', 'abs_rel', '--pictures', '1', '--output', str(tmp_path / 'out')]
+    before = far.read_bytes()
+    shutil.copy(right, far)
+    try:
+        main([*reports, *options])
+    finally:
+        far.write_bytes(before)
+    page = (tmp_path / 'out' / 'compare.html').read_text(encoding='utf-8')
+    assert 'far.onnx is not in the pictures' in page
     assert 'is not the file that' in page
     assert page.count('data:image/png;base64,') == 1
 

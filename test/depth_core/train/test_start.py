@@ -191,7 +191,9 @@ def test_a_new_decoder_starts_as_it_is_built(
     wider: dict[str, Any] = {
         'weights': small, 'options': {'decoder_channels': [16, 8, 8, 8, 12]}
     }  # fmt: skip
-    assert 'of another shape' in _refusal(**wider)
+    refused = _refusal(**wider)
+    assert 'of another shape' in refused
+    assert 'model.weights_missing' in refused
     with caplog.at_level(logging.INFO, 'depth_core'):
         model = _start(**wider, weights_missing=['decoder.*', 'sigma_head.*'])
     held = read_checkpoint(small).state
