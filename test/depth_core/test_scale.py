@@ -149,7 +149,7 @@ def test_bad_questions_are_refused() -> None:
         ground_plane_scale(depth, CAMERA, camera_height_m=0.0)
     with pytest.raises(ConfigError, match=r'tolerance is 1\.5; give a share'):
         GroundSettings(tolerance=1.5)
-    with pytest.raises(DataError, match='resize the intrinsics'):
+    with pytest.raises(DataError, match='or resize them with it'):
         ground_plane_scale(depth[1:], CAMERA, camera_height_m=HEIGHT_M)
 
 
