@@ -268,31 +268,33 @@ def _refuse_unknown_keys(
 ) -> None:
     known = {key: kind for name, section in sections.items() for key, kind in _keys(name, section)}
     problems = [
-        f'{path}: {problem}'
+        line
         for path, content in contents.items()
-        for problem in _unknown(known, [key for key, _ in _flatten('', content, known)])
+        for line in _of(path, _unknown(known, [key for key, _ in _flatten('', content, known)]))
     ]
     given = [argument[2:].partition('=')[0] for argument in arguments if argument.startswith('--')]
-    problems += [
-        f'command line: {problem}'
-        for problem in _unknown(known, [key for key in given if key not in _OWN_OPTIONS])
-    ]
+    problems += _of(
+        'command line', _unknown(known, [key for key in given if key not in _OWN_OPTIONS])
+    )
     if problems:
         raise ConfigError('unknown settings:\n  ' + '\n  '.join(problems))
     problems = [
-        f'{path}: {problem}'
+        line
         for path, content in contents.items()
-        for problem in _unfit(known, _flatten('', content, known))
+        for line in _of(path, _unfit(known, _flatten('', content, known)))
     ]
-    problems += [
-        f'command line: {problem}'
-        for key in known
-        for problem in _unfit(
-            known, [(key, _plain_value(text)) for text in values_of(key, arguments)]
-        )
-    ]
+    typed = [(key, _plain_value(text)) for key in known for text in values_of(key, arguments)]
+    problems += _of('command line', _unfit(known, typed))
     if problems:
         raise ConfigError('settings of the wrong type:\n  ' + '\n  '.join(problems))
+
+
+def _of(source: Path | str, problems: Sequence[str]) -> list[str]:
+    """Lines that say where problems are: the first names it, the others stand below."""
+    return [
+        f'  {problem}' if number else f'{source}: {problem}'
+        for number, problem in enumerate(problems)
+    ]
 
 
 def _keys(prefix: str, section: type) -> list[tuple[str, bool]]:
