@@ -56,13 +56,14 @@ class Findings:
     def remarks(self) -> list[str]:
         """What is wrong or doubtful."""
         found = []
+        if self.failed:  # first, as it says what is damaged
+            reasons = list(dict.fromkeys(self.failed))[:_NAMED]
+            shown = '; '.join(reason.rstrip('.') for reason in reasons)
+            found.append(f'{len(self.failed)} samples cannot be read: {shown}')
         if self.with_depth < self.images:
             lost = self.images - self.with_depth
             found.append(f'{lost} of {self.images} images have no depth; {self.missing}')
-        if self.failed:
-            shown = '; '.join(self.failed[:_NAMED])
-            found.append(f'{len(self.failed)} samples cannot be read: {shown}')
-        if self.with_depth and not self.depth_m:
+        if self.read and self.with_depth and not self.depth_m:
             found.append('the depth that was read holds no value: check files and calibration')
         if self.depth_m and not PLAUSIBLE_M[0] <= self.depth_m[2] <= PLAUSIBLE_M[1]:
             found.append(

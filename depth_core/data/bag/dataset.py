@@ -36,7 +36,7 @@ from depth_core.data.bag.reading import (
 )
 from depth_core.data.bag.storage import files_of
 from depth_core.data.bag.travel import Travel
-from depth_core.data.bag.truth import Truth
+from depth_core.data.bag.truth import SCANS, Truth
 from depth_core.data.bag.window import check_limits, check_range, window_of
 from depth_core.data.images import check_size, make_sample, resize_together
 from depth_core.data.places import Place
@@ -380,7 +380,7 @@ class BagDataset:
             topic=topic,
             records=sorted(record_of(*item) for item in found),
             max_offset_s=self.max_offset_s,
-            what='depth images' if self.topics.cloud is None else 'scans',
+            what='depth images' if self.topics.cloud is None else SCANS,
             bag=str(self.root),
             depth_unit_m=depth_unit_m,
         )

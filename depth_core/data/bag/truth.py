@@ -25,13 +25,20 @@ FARTHEST_M: Final = 300.0
 """No camera and no lidar of a robot has a median depth beyond; numbers in millimetres have."""
 NEAREST_M: Final = 0.05
 """None has a median depth nearer; metres taken for millimetres have."""
+SCANS: Final = 'scans'
+"""What a topic of clouds holds, for messages."""
 _CLOCKS_APART_NS: Final = 1_000_000_000
 """Stamps of messages that were recorded together differ by less."""
 _SCATTERED: Final = 0.7
 """Share of pixels without depth above which a depth image holds projected scans."""
-_LATER_S: Final = 0.5
-"""By so much more than the others may the messages of one sensor be recorded after their stamps:
-a turn of a lidar, its driver and the way to the recorder take less."""
+_DEPTH_IMAGE_LATER_S: Final = 0.5
+"""By so much more than the images may depth images be recorded after their stamps: computing them
+from two cameras takes less."""
+_TURN_S: Final = 0.1
+"""A turn of a lidar, where there are too few scans to tell."""
+_DRIVER_S: Final = 0.05
+"""By so much more than a turn may scans be recorded after their stamps: a scan is stamped at the
+begin or the end of its turn, and sent at the end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +51,7 @@ class Truth:
     max_offset_s: float
     """Largest time between an image and the message that counts for it, seconds."""
     what: str
-    """`scans` or `depth images`, for messages."""
+    """`SCANS` or `depth images`."""
     bag: str
     """The bag, for messages."""
     depth_unit_m: float | None = None
@@ -128,7 +135,8 @@ def clocks_apart(images: Sequence[Record], truth: Truth) -> str | None:
 
     Each message is recorded shortly after its stamp, whatever the sensor; where one sensor's are
     so much later, or earlier, than the other's, their clocks differ, though every image may find
-    a scan of about its stamp.
+    a scan of about its stamp: at 10 Hz, clocks 0.2 s apart pair each image with the scan two
+    turns away. A bag whose times of recording are its stamps tells nothing here.
     """
     if not (images and truth.records):
         return None
@@ -137,14 +145,24 @@ def clocks_apart(images: Sequence[Record], truth: Truth) -> str | None:
         for records in (images, truth.records)
     ]
     apart_s = late_s[1] - late_s[0]
-    if abs(apart_s) <= _LATER_S:
+    if abs(apart_s) <= _usual_difference_s(truth):
         return None
     return (
-        f'images are recorded {late_s[0]:.1f} s after their stamps and {truth.what} on '
-        f'{truth.topic} {late_s[1]:.1f} s: the clocks of camera and {truth.topic} seem to be '
-        f'{abs(apart_s):.1f} s apart, so that images are compared with {truth.what} of another '
-        'time; synchronise the clocks (PTP, NTP) and record again'
+        f'images are recorded {late_s[0]:.2f} s after their stamps and {truth.what} on '
+        f'{truth.topic} {late_s[1]:.2f} s: the clocks of camera and {truth.topic} seem to be '
+        f'{abs(apart_s):.2f} s apart, so that images are compared with {truth.what} of another '
+        'time; unless a driver needs that long to send, synchronise the clocks (PTP, NTP) and '
+        'record again'
     )
+
+
+def _usual_difference_s(truth: Truth) -> float:
+    """By how much the delays of two sensors may differ while they go by one clock, seconds."""
+    if truth.what != SCANS:
+        return _DEPTH_IMAGE_LATER_S
+    stamps_s = np.array([item.stamp_ns for item in truth.records]) * 1e-9
+    turn_s = float(np.median(np.diff(stamps_s))) if len(stamps_s) > 1 else _TURN_S
+    return min(turn_s, _TURN_S * 2) + _DRIVER_S
 
 
 def check_metres(values: NDArray[np.floating], *, source: str) -> None:
@@ -161,7 +179,8 @@ def check_metres(values: NDArray[np.floating], *, source: str) -> None:
             f'{source} has a median distance of {middle:.0f} m, beyond {FARTHEST_M:g} m: it seems '
             'to hold millimetres where metres are stated (REP-118: 32FC1 and clouds are metres, '
             '16UC1 is millimetres); correct the recording, or, for a depth topic, give '
-            '--depth_unit_m 0.001.'
+            '--depth_unit_m 0.001. A far value that stands for "nothing seen" has to be NaN or '
+            'infinite (REP-117).'
         )
         raise DataError(message)
     if middle < NEAREST_M:

@@ -73,10 +73,12 @@ def test_nothing_to_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_damaged_samples_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    root = write_folder(tmp_path / 'data', images=2, depths=2)
+    """Before what has no depth: many do not have any, and few are damaged."""
+    root = write_folder(tmp_path / 'data', images=3, depths=2)
     path = root / 'images/1.png'
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(DataError, match=r'1 samples cannot be read: image .*1.png'):
+    damaged = r'cannot be used as it is: 1 samples cannot be read: image .*1.png'
+    with pytest.raises(DataError, match=damaged):
         check(capsys, str(root), '--sheet', str(tmp_path / 'a.png'))
     assert 'samples read   1' in capsys.readouterr().out
 
