@@ -70,8 +70,10 @@ def _train(
     check_loggers(settings.trainer)
     settings, source = read_start(settings)
     recipe, trainer = settings.recipe, settings.trainer
+    chosen = settings.model
+    partial = recipe.leaves_weights_out(chosen.name, chosen.options)
     releases = settings.optimizer.frozen_steps is not None
-    fabric = open_fabric(trainer, partial=recipe.partial or releases)
+    fabric = open_fabric(trainer, partial=partial or releases)
     torch.manual_seed(trainer.seed)
     learner, distributed_step = _open_learner(settings, source, fabric)
     rate = LearningRate(settings.schedule, settings.optimizer.lr, settings.schedule_steps)

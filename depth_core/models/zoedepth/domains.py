@@ -47,6 +47,11 @@ _ROUTER_LAYERS: Final = 4
 _ROUTER_HEADS: Final = 4
 
 
+def has_several_heads(network: str, options: Mapping[str, object]) -> bool:
+    """Whether the network of that name and options has a head a domain, and a router."""
+    return network == 'zoedepth_nk' or bool(options.get('domains'))
+
+
 class ZoeDepthNK(DepthModel):
     """Several heads of metric bins on a DPT core, and a router that picks one: ZoeD-NK.
 

@@ -106,9 +106,6 @@ class Recipe(ABC, Generic[Network]):
     name: str
     """Name of the recipe."""
 
-    partial: ClassVar[bool] = False
-    """Whether a step may leave trainable weights without a gradient, as when losses alternate;
-    several processes then have to look for them."""
     best_metrics: ClassVar[tuple[str, ...]] = ()
     """What trainer.best_metric chooses from; empty where there is one score, which counts."""
 
@@ -116,6 +113,15 @@ class Recipe(ABC, Generic[Network]):
     def needs_depth(self) -> bool:
         """Whether images without any ground truth are of no use to it, trained on or held out."""
         return True
+
+    def leaves_weights_out(self, network: str, options: Mapping[str, Any]) -> bool:
+        """Whether a step may leave trainable weights without a gradient, as when losses alternate.
+
+        Several processes then have to look for them at each step, and torch warns of it where
+        there are none.
+        """
+        del network, options
+        return False
 
     @abstractmethod
     def create(self, name: str, options: Mapping[str, Any], *, size: tuple[int, int]) -> Network:

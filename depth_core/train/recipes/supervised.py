@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, Final, Literal
 
 from torch import Tensor
 
@@ -18,12 +18,21 @@ from depth_core.contracts import DepthKind
 from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError
 from depth_core.losses.terms import TERMS, BinsChamfer, Maps, Term
+from depth_core.models import cliffnet, densedepth, zoedepth
 from depth_core.models.base import DepthModel
+from depth_core.models.zoedepth.domains import has_several_heads
 from depth_core.models.zoedepth.network import ZoeDepth, ZoeDepthPrediction
 from depth_core.models.zoedepth.small import ZoeDepthSmall
 from depth_core.named import build_named
 from depth_core.train.recipes.base import TrainingStep
 from depth_core.train.recipes.depth import UNTRAINED, DepthRecipe, target_of
+
+_WHOLE: Final = {
+    network.name
+    for family in (cliffnet, densedepth, zoedepth)
+    for network in family.FAMILY.networks
+}
+"""Networks whose depth and sigma depend on every weight, unless there are several heads."""
 
 
 def _usual() -> list[dict[str, Any]]:
@@ -33,8 +42,6 @@ def _usual() -> list[dict[str, Any]]:
 @dataclass(frozen=True, kw_only=True)
 class SupervisedRecipe(DepthRecipe):
     """Metric depth from true depth, by the losses of a list."""
-
-    partial: ClassVar[bool] = True  # branches that only a family's own losses train
 
     name: Literal['supervised'] = 'supervised'
     """Name of the recipe."""
@@ -48,6 +55,10 @@ class SupervisedRecipe(DepthRecipe):
     """Weight of the Laplace likelihood that trains sigma; it cannot move the depth."""
     sky_as_max_depth: bool = False
     """Train sky as being at max_depth; false leaves it out."""
+
+    def leaves_weights_out(self, network: str, options: Mapping[str, Any]) -> bool:
+        """Whether there are branches or heads that only the losses of its family train."""
+        return network not in _WHOLE or has_several_heads(network, options)
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""

@@ -10,8 +10,9 @@ been, Adam would move them on by what it remembers of the even steps.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -28,8 +29,6 @@ from depth_core.train.recipes.depth import DepthRecipe
 @dataclass(frozen=True, kw_only=True)
 class UrcdcRecipe(DepthRecipe):
     """URCDC-Depth: SILog and confidence at even steps, cross-distillation at odd ones."""
-
-    partial: ClassVar[bool] = True
 
     name: Literal['urcdc'] = 'urcdc'
     """Name of the recipe."""
@@ -57,6 +56,11 @@ class UrcdcRecipe(DepthRecipe):
     weighed, on pixels with ground truth."""
     sky_as_max_depth: bool = False
     """Train sky as being at max_depth; false leaves it out."""
+
+    def leaves_weights_out(self, network: str, options: Mapping[str, Any]) -> bool:
+        """Whether there are steps that distil only, which leave the confidence heads alone."""
+        del network, options
+        return self.alternation == 'steps' and self.distillation_weight > 0.0
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""

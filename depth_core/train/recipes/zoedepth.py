@@ -10,8 +10,9 @@ small network that starts from random weights.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from depth_core.data.sample import Sample
 from depth_core.errors import ConfigError
 from depth_core.models.base import DepthModel
 from depth_core.models.blocks import resize_bilinear
-from depth_core.models.zoedepth.domains import ROUTINGS, ZoeDepthNK
+from depth_core.models.zoedepth.domains import ROUTINGS, ZoeDepthNK, has_several_heads
 from depth_core.models.zoedepth.network import ZoeDepth, ZoeDepthPrediction
 from depth_core.models.zoedepth.small import ZoeDepthSmall
 from depth_core.train.recipes.base import TrainingStep
@@ -35,8 +36,6 @@ ZoeDepthModel: TypeAlias = ZoeDepth | ZoeDepthNK | ZoeDepthSmall
 @dataclass(frozen=True, kw_only=True)
 class ZoeDepthRecipe(DepthRecipe):
     """ZoeDepth: metric depth from bins on relative depth."""
-
-    partial: ClassVar[bool] = True  # of several heads a batch takes one
 
     name: Literal['zoedepth'] = 'zoedepth'
     """Name of the recipe."""
@@ -68,6 +67,10 @@ class ZoeDepthRecipe(DepthRecipe):
     beyond: Literal['drop', 'clip'] = 'drop'
     """Truth outside the range of the network: drop = not trained on, as published; clip = it
     counts as the end of the range, and so does sky; sigma is calibrated without either."""
+
+    def leaves_weights_out(self, network: str, options: Mapping[str, Any]) -> bool:
+        """Whether there are several heads, of which a batch takes one."""
+        return has_several_heads(network, options)
 
     def problems(self, model: DepthModel) -> list[str]:
         """Say what contradicts itself or does not go with `model`."""

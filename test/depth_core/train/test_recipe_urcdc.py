@@ -179,7 +179,8 @@ def test_odd_steps_leave_the_confidence_heads_alone(sample: Sample) -> None:
         without = {key for key, weight in model.named_parameters() if weight.grad is None}
         heads = {key for key, _ in model.named_parameters() if 'confidence_head' in key}
         assert without == (heads if parity else set())
-    assert UrcdcRecipe.partial  # processes must look for such weights
+    assert UrcdcRecipe().leaves_weights_out('urcdc_small', SMALL)
+    assert not UrcdcRecipe(alternation='together').leaves_weights_out('urcdc_small', SMALL)
 
 
 @pytest.mark.parametrize(
