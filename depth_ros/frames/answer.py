@@ -15,7 +15,7 @@ import numpy as np
 from rclpy.clock import Clock
 from sensor_msgs.msg import CompressedImage
 
-from depth_core.contracts import Float32Array, Uint8Array
+from depth_core.contracts import Uint8Array
 from depth_core.errors import DepthError
 from depth_core.runtime import Predictor
 from depth_ros.frames.depth import FrameDepth
@@ -160,7 +160,7 @@ class FrameAnswerer:
                 latency_s=done_s - frame.arrived_s,
                 age_s=age_ns * 1e-9,
             ),
-            valid_fraction=None if answered is None else _valid_fraction(answered.depth_m),
+            valid_fraction=_valid_fraction(result),
         )
 
     def _result(self, frame: Frame, needed: Part) -> Asking[FrameResult]:
@@ -217,8 +217,11 @@ class FrameAnswerer:
             self._warn(f'{lost} ({reason}): {details or problem}')
 
 
-def _valid_fraction(depth_m: Float32Array) -> float:
-    """Fraction of the pixels that have an estimate, from a grid of them."""
+def _valid_fraction(result: FrameResult) -> float | None:
+    """Fraction of the pixels that are published with an estimate, from a grid; None of no depth."""
+    if result.answered is None:
+        return None
+    depth_m = result.answered.depth_m if result.depth is None else result.shown_m
     step = max(1, math.isqrt(depth_m.size // MEASURED_PIXELS))
     unknown = np.isnan(depth_m[::step, ::step])
     return 1.0 - np.count_nonzero(unknown) / unknown.size

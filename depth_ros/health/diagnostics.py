@@ -273,7 +273,7 @@ def _add_valid(part: _Part, seen: Observed) -> None:
         return
     text = (
         f'{found:.1%} of the pixels have an estimate of depth (min_valid_fraction = {least:g}): '
-        'look at the image'
+        'look at the image, and at depth.min_confidence'
     )
     part.add(ERROR if found == 0.0 else WARN, text)
 

@@ -114,8 +114,8 @@ class CameraInfoStore:
             )
         else:
             text = (
-                f'no camera_info arrived on {self.topic}: depth is published without '
-                'camera_info and cloud. Remap camera_info (camera_info:=/camera/camera_info).'
+                f'no camera_info arrived on {self.topic}: what needs one is not published. '
+                'Remap camera_info (camera_info:=/camera/camera_info).'
             )
         raise FrameError(DropReason.NO_CAMERA_INFO, text)
 

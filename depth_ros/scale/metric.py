@@ -154,11 +154,11 @@ class InverseScale:
         self, measured: Measured, settings: Settings, log: Callable[[str], object]
     ) -> None:
         self._measured = measured
-        self._name = settings.scale_source.replace('_', ' ')
+        self._name = settings.scale_source
         self._log = log
         self._updated_s = time.monotonic()
         self._found = TrackedScale(state=TrackState.WAITING)
-        self.state = f'no metres: no {self._name} yet'
+        self.state = f'no metres: no depth by {self._name} yet'
 
     @property
     def reading(self) -> TrackedScale:
@@ -175,8 +175,9 @@ class InverseScale:
         try:
             metric = self._fitted(depth, scene)
         except FrameError:
-            self._found = replace(self._found, state=TrackState.LOST, scale=math.nan)
-            self._enter('no metres: no_scale')
+            state = TrackState.LOST if self._found.estimates else TrackState.WAITING
+            self._found = replace(self._found, state=state, scale=math.nan)
+            self._enter(f'no metres: {state}')
             raise
         self._enter(f'metric, by {self._name}')
         return metric
@@ -184,6 +185,7 @@ class InverseScale:
     def reset(self) -> None:
         """Forget the last fit."""
         self._found = TrackedScale(state=TrackState.WAITING)
+        self._enter('no metres: waiting')
 
     def _fitted(self, depth: DepthMap, scene: Scene) -> DepthMap:
         found = sparse_inverse_fit(depth.depth_m, self._measured(depth, scene))

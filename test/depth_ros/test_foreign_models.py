@@ -202,11 +202,12 @@ def test_relative_depth_is_fitted_to_what_was_measured(robot: Robot) -> None:
     with robot.serving(model=model, **values) as depths:
         said = robot.ros.diagnostics(lambda said: said['dropped_no_scale'] > '0', 'no scale')
         assert '/sparse_depth' in said['problem_no_scale']
+        assert said['scale_tracking'] == 'waiting', 'nothing was there that could be lost'
         assert said['frames_out'] == '0'
         robot.measure = measure
         found, scene = robot.answer(depths)
         said = robot.ros.diagnostics(lambda said: said['frames_out'] > '0', 'a frame')
-        assert said['scale_state'] == 'metric, by sparse depth'
+        assert said['scale_state'] == 'metric, by sparse_depth'
     robot.measure = measure_nothing
     check_metres(found, inverse_world, scene)
 
