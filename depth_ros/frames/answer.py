@@ -218,7 +218,7 @@ class FrameAnswerer:
 
 
 def _valid_fraction(result: FrameResult) -> float | None:
-    """Fraction of the pixels that are published with an estimate, from a grid; None of no depth."""
+    """Fraction of the pixels, on a grid, that are published with an estimate; None of no depth."""
     if result.answered is None:
         return None
     depth_m = result.answered.depth_m if result.depth is None else result.shown_m
