@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Float32Array
 
-REPROJECTION_TOLERANCE_PX: Final = 1.0
+REPROJECTION_TOLERANCE_PX: Final = 1e-4
 """A ray whose distortion leads further away from its pixel than this is no ray."""
 
-_NEWTON_STEPS: Final = 8
+_NEWTON_STEPS: Final = 16
+"""At most: few points, near the edge of what a lens shows, need more than five."""
+_CLOSE: Final = 1e-7
+"""What a Newton step from nearer than this leaves is rounding, on the plane at z = 1."""
 _LEAST_SLOPE: Final = 0.1
 _TABLE_STEP_PX: Final = 8
 """Pixels from one point of a table to the next: cubic interpolation is then off by less than
@@ -159,8 +162,9 @@ def _invert_brown(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return undistorted points and what is left of the distance to the distorted ones.
 
-    OpenCV's own iteration stops after five rounds, whatever is left; Newton steps along the
-    radius, on the forward model, finish the work where there is an answer at all.
+    OpenCV's own iteration stops after five rounds, whatever is left; Newton steps on the forward
+    model finish the work where there is an answer at all. Steps by the slope of the radius alone
+    do not: across the radius they swing ever further where that slope is small.
     """
     wanted = points
     tilt = _tilt(coefficients)
@@ -168,21 +172,40 @@ def _invert_brown(
         wanted = np.asarray(cv2.perspectiveTransform(points, np.linalg.inv(tilt)), np.float64)
     found = np.asarray(cv2.undistortPoints(points, np.eye(3), coefficients), np.float64)
     with np.errstate(over='ignore', invalid='ignore'):  # where there is no answer, it runs away
+        going = np.arange(len(found))
         for _ in range(_NEWTON_STEPS):
-            distorted, slope = _brown(found, coefficients)
-            found += (wanted - distorted) / np.maximum(slope, _LEAST_SLOPE)
-        distorted, slope = _brown(found, coefficients)
+            distorted, _, derivative = _brown(found[going], coefficients)
+            missing = wanted[going] - distorted
+            found[going] += _newton_step(missing, derivative)
+            going = going[np.abs(missing).max(axis=(1, 2)) > _CLOSE]
+        distorted, slope, _ = _brown(found, coefficients)
         error = distorted - wanted
     found[slope[..., 0] <= 0.0] = np.nan  # beyond the fold, where the image repeats itself
     return found, error
 
 
+def _newton_step(
+    missing: NDArray[np.float64], derivative: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return [N, 1, 2] by which the points move; never more than a small slope asks for."""
+    (xx, xy), (yx, yy) = derivative
+    x, y = missing[..., 0], missing[..., 1]
+    determinant = np.maximum(xx * yy - xy * yx, _LEAST_SLOPE**2)[..., None]
+    step: NDArray[np.float64] = np.stack((yy * x - xy * y, xx * y - yx * x), axis=-1) / determinant
+    return step
+
+
 def _brown(
     points: NDArray[np.float64], coefficients: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return distorted points, before the tilt, and the slope of their radius, [N, 1, 1]."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return distorted points, before the tilt, and how they change.
+
+    Returns:
+        [N, 1, 2] the points, [N, 1, 1] the slope of their radius, [2, 2, N, 1] their derivative:
+        that of x, then of y, by x and y.
+    """
     k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = np.pad(coefficients, (0, 12))[:12]
-    x, y = points[..., :1], points[..., 1:]
+    x, y = points[..., 0], points[..., 1]
     r2 = x * x + y * y
     above = 1.0 + r2 * (k1 + r2 * (k2 + r2 * k3))
     below = 1.0 + r2 * (k4 + r2 * (k5 + r2 * k6))
@@ -190,14 +213,24 @@ def _brown(
     change = (
         k1 + r2 * (2.0 * k2 + r2 * 3.0 * k3) - radial * (k4 + r2 * (2.0 * k5 + r2 * 3.0 * k6))
     ) / below
-    distorted = np.concatenate(
+    distorted = np.stack(
         (
             x * radial + 2.0 * p1 * x * y + p2 * (r2 + 2.0 * x * x) + r2 * (s1 + r2 * s2),
             y * radial + p1 * (r2 + 2.0 * y * y) + 2.0 * p2 * x * y + r2 * (s3 + r2 * s4),
         ),
         axis=-1,
     )
-    return distorted, radial + 2.0 * r2 * change
+    prism_x, prism_y = s1 + 2.0 * r2 * s2, s3 + 2.0 * r2 * s4
+    across = 2.0 * (x * y * change + p1 * x + p2 * y)
+    derivative = np.stack(
+        (
+            radial + 2.0 * x * (x * change + 3.0 * p2 + prism_x) + 2.0 * p1 * y,
+            across + 2.0 * y * prism_x,
+            across + 2.0 * x * prism_y,
+            radial + 2.0 * y * (y * change + 3.0 * p1 + prism_y) + 2.0 * p2 * x,
+        )
+    ).reshape(2, 2, *x.shape)
+    return distorted, (radial + 2.0 * r2 * change)[..., None], derivative
 
 
 def _tilt(coefficients: NDArray[np.float64]) -> NDArray[np.float64] | None:

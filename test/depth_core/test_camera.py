@@ -18,6 +18,8 @@ from depth_core.camera import (
     rays,
     rectification,
 )
+from depth_core.distortion import undistorted
+
 
 pytestmark = pytest.mark.numeric
 
@@ -59,6 +61,30 @@ def test_distorted_rays_project_back_to_their_pixels(
     directions = np.array([[*found[:, row, column], 1.0] for row, column in corners])
     pixels, _ = cv2.projectPoints(directions, np.zeros(3), np.zeros(3), K, np.array(coefficients))
     assert_allclose(pixels[:, 0], [(column, row) for row, column in corners], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ('coefficients', 'f_px', 'share'),
+    [
+        ([-0.35, 0.12, 0.002, -0.003, -0.02], 400.0, 0.97),
+        ([-0.3, 0.0, 0.001, -0.001], 330.0, 0.54),
+        ([10.0, -3.0, 1e-3, 1e-3, 0.4, 10.3, -1.0, 0.5], 300.0, 0.98),
+    ],
+)
+def test_every_ray_of_a_lens_that_folds_leads_to_its_pixel(
+    coefficients: list[float], f_px: float, share: float
+) -> None:
+    """Near its edge the radius hardly grows; beyond there is no ray."""
+    rows, columns = np.mgrid[:480, :640].astype(np.float64)
+    points = np.stack((columns - 319.5, rows - 239.5), axis=-1).reshape(-1, 1, 2) / f_px
+    lens = np.array(coefficients)
+    rays = undistorted(points.copy(), lens, fisheye=False, focal_px=np.full(2, f_px))
+    found = np.isfinite(rays).all(axis=(1, 2))
+    assert found.mean() > share
+    ahead = np.dstack((rays[found], np.ones((int(found.sum()), 1, 1))))
+    still = np.zeros(3)
+    seen, _ = cv2.projectPoints(ahead, still, still, np.eye(3), lens)
+    assert np.abs(seen - points[found]).max() * f_px <= 1e-4  # pixels
 
 
 def test_fisheye_rays_project_back_to_their_pixels() -> None:
