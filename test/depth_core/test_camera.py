@@ -20,7 +20,6 @@ from depth_core.camera import (
 )
 from depth_core.distortion import undistorted
 
-
 pytestmark = pytest.mark.numeric
 
 K = np.array([[500.0, 0.0, 319.5], [0.0, 510.0, 239.5], [0.0, 0.0, 1.0]])

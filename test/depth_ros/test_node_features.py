@@ -187,13 +187,8 @@ def test_rectify_on_drops_what_cannot_be_rectified(robot: Robot) -> None:
 
 
 def test_size_filters_and_dense_cloud(robot: Robot) -> None:
-    values = {
-        'output_size': '80',
-        'depth__max_m': 8.0,
-        'depth__min_m': 4.0,
-        'cloud__organized': False,
-    }
-    with robot.serving(**values) as found:
+    filtered = {'depth__max_m': 8.0, 'depth__min_m': 4.0}
+    with robot.serving(output_size='80', cloud__organized=False, **filtered) as found:
         number = robot.ask()
         depth = pixels_of(robot.answer(found, 'depth/image_raw', number))
         info = robot.answer(found, 'depth/camera_info', number)
