@@ -18,6 +18,8 @@ from test.depth_ros.kitti_drive import write_drive
 from test.security.kills import REPOSITORY, Command
 from test.standin import write_standin_onnx
 
+_STEPS: Final = 40
+"""Of a training."""
 _TINY: Final = {
     'encoder_options': {'img_size': 64, 'embed_dim': 32, 'depth': 4, 'num_heads': 2},
     'hooks': [0, 1, 2, 3],
@@ -37,8 +39,11 @@ def _images(folder: Path) -> None:
 
 
 def _resumed(folder: Path) -> list[str]:
-    """Training that goes on where a killed one stopped."""
-    there = (folder / 'run' / 'checkpoints' / 'last.ckpt').exists()
+    """Training that goes on where a killed one stopped, or anew where that one had done all."""
+    checkpoints = folder / 'run' / 'checkpoints'
+    if (checkpoints / f'step-{_STEPS:06d}.ckpt').exists():
+        return [*TRAIN, '--trainer.run_dir', 'another_run']
+    there = (checkpoints / 'last.ckpt').exists()
     return [*TRAIN, *(('--trainer.resume', 'last') if there else ())]
 
 
@@ -46,7 +51,8 @@ TRAIN: Final = (
     *('depth_core.train', '--config', str(REPOSITORY / 'config/train/densedepth_synthetic.yaml')),
     *('--model.name', 'densedepth_small', '--model.options.encoder_weights', 'none'),
     *('--data.height', '64', '--data.width', '96', '--data.workers', '1'),
-    *('--trainer.batch_size', '2', '--trainer.max_steps', '40', '--trainer.accelerator', 'cpu'),
+    *('--trainer.batch_size', '2', '--trainer.max_steps', str(_STEPS)),
+    *('--trainer.accelerator', 'cpu'),
     *('--trainer.checkpoint_every_steps', '4', '--trainer.validate_every_steps', '20'),
     *('--trainer.run_dir', 'run'),
 )
