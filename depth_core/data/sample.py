@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -160,3 +160,22 @@ def collate(samples: Sequence[Sample]) -> Sample:
         else:
             columns[item.name] = torch.stack(values)
     return Sample(**columns)
+
+
+@runtime_checkable
+class StatesCamera(Protocol):
+    """A data set that knows its cameras better than its samples, whose float32 rounds them."""
+
+    last_camera: Intrinsics | None
+    """Of the sample read last, in float64."""
+
+
+def with_exact_camera(dataset: DepthDataset, index: int) -> Sample:
+    """Read a sample to evaluate, its camera in float64 where the data set has it.
+
+    Depth that goes by the focal length is then that of a node, to the last bit.
+    """
+    sample = dataset[index]
+    if not isinstance(dataset, StatesCamera) or dataset.last_camera is None:
+        return sample
+    return replace(sample, intrinsics=torch.from_numpy(dataset.last_camera.matrix))

@@ -12,12 +12,9 @@ from typing import Final
 import numpy as np
 
 from depth_core.camera import Rectification, image_is_rectified
+from depth_core.contracts import Intrinsics
 from depth_core.data.bag.frame_tree import FrameTree
-from depth_core.data.bag.messages import (
-    calibration_of,
-    decode_image_message,
-    rectification_of,
-)
+from depth_core.data.bag.messages import calibration_of, decode_image_message, rectification_of
 from depth_core.data.bag.motion import log_known, read_speeds
 from depth_core.data.bag.opener import Bag, open_bag
 from depth_core.data.bag.reading import (
@@ -111,6 +108,9 @@ class BagDataset:
         ConfigError: A topic is not in the bag, or the choice is not unique.
         DataError: The bag is missing, empty or damaged, or lacks what is needed.
     """
+
+    last_camera: Intrinsics | None = None
+    """Of the sample read last, in float64."""
 
     def __init__(
         self,
@@ -232,6 +232,7 @@ class BagDataset:
                 camera.apply(image), camera.intrinsics, self.height, self.width
             )
             pictures.append(picture)
+            self.last_camera = intrinsics
         depth_m = None
         if truth is not None and self.truth is not None and self._info is not None:
             depth_m = self.truth.depth_m(
@@ -306,9 +307,7 @@ class BagDataset:
         if len(images) < len(self.images):
             _LOG.info(
                 '%d of %d images of %s have the stamp of another: left out',
-                len(self.images) - len(images),
-                len(self.images),
-                self.topics.image,
+                *(len(self.images) - len(images), len(self.images), self.topics.image),
             )
         start_ns = images[0].stamp_ns
         stamps_s = np.array([(item.stamp_ns - start_ns) * 1e-9 for item in images])

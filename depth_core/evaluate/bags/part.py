@@ -20,7 +20,7 @@ from depth_core.contracts import Float32Array
 from depth_core.data.bag.dataset import BagDataset
 from depth_core.data.bag.truth import clocks_apart
 from depth_core.data.places import Place
-from depth_core.data.sample import Sample
+from depth_core.data.sample import Sample, with_exact_camera
 from depth_core.errors import DataError
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.bags.score_file import score_from_json, score_to_json
@@ -147,7 +147,8 @@ def _scored(scorer: Scorer, dataset: BagDataset, indices: Sequence[int]) -> Iter
     """Score samples in turn: while one is predicted, the next is read and the last is scored."""
 
     def read(index: int) -> tuple[Sample, Place | None]:
-        return dataset[index], dataset.place(index)  # in one thread, where the bag stays open
+        # In one thread, where the bag stays open.
+        return with_exact_camera(dataset, index), dataset.place(index)
 
     samples = _in_thread(read, indices)
     answers = (scorer.predict(*found) for found in samples)

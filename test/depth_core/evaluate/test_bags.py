@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from depth_core.contracts import DepthMap, Intrinsics, Uint8Array
 from depth_core.data import open_dataset
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Outcome, in_processes, in_this_process
-from depth_core.evaluate.bags.part import evaluate_part
+from depth_core.evaluate.bags.part import evaluate_part, score_part
 from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import Part, plan
 from depth_core.evaluate.run import Run
@@ -29,6 +30,7 @@ from depth_core.runtime import Predictor
 from test.depth_core.data.bag.recording import (
     BOTH_FRAMES,
     CLOUD,
+    F_PX,
     HEIGHT,
     IMAGE,
     INFO,
@@ -101,6 +103,31 @@ def test_the_numbers_are_those_of_the_lidar(model: Path, bag: Path, tmp_path: Pa
     predictor = Predictor.open(model, backend='onnxruntime', threads=1)
     other = evaluate_dataset(predictor, open_dataset('bag', root=bag), protocol=PROTOCOLS['none'])
     assert other.evaluation == run.evaluation
+
+
+class Seen:
+    """A predictor that keeps the cameras it is given."""
+
+    def __init__(self, model: Path) -> None:
+        self.predictor = Predictor.open(model, backend='onnxruntime', threads=1)
+        self.focals_px: list[float] = []
+
+    def predict(self, image: Uint8Array, intrinsics: Intrinsics | None = None) -> DepthMap:
+        assert intrinsics is not None
+        self.focals_px.append(intrinsics.fx_px)
+        return self.predictor.predict(image, intrinsics)
+
+
+def test_cameras_are_those_of_the_recording_to_the_last_bit(model: Path, tmp_path: Path) -> None:
+    """As the node has them: float32 would move every depth that goes by the focal length."""
+    f_px = F_PX + 0.1
+    bag = record(info=camera_info(START_NS, f_px=f_px)).write(tmp_path / 'b')
+    seen, request = Seen(model), requested(model)
+    for part in plan(bag, request):
+        score_part(request, part, seen)
+    evaluate_dataset(seen, open_dataset('bag', root=bag), protocol=PROTOCOLS['none'])
+    assert float(np.float32(f_px)) != f_px
+    assert seen.focals_px == [f_px] * 5, 'two images have scans; the data set predicts all three'
 
 
 def test_a_second_run_computes_nothing_again_and_says_the_same(
