@@ -46,8 +46,8 @@ class Postprocessor:
         depth = decoded.depth
         if factor != 1.0:
             depth = np.multiply(depth, factor, out=self._pool.take(*depth.shape))
-        ends = self._ranged and _reaches_an_end(depth, decoded.depth_range)
-        if ends:
+        reached = _ends_reached(depth, decoded.depth_range) if self._ranged else (False, False)
+        if any(reached):
             own = depth is not decoded.depth
             bounded = depth if own else self._pool.take(*depth.shape)
             depth = np.clip(depth, *decoded.depth_range, out=bounded)
@@ -65,8 +65,7 @@ class Postprocessor:
             if hidden.shape != placement.image:  # else no pixel is of both
                 with np.errstate(divide='ignore', invalid='ignore'):  # `_fill` writes there
                     np.divide(depth_m, shown_m, out=depth_m)
-        if ends:
-            mark_ends(depth_m, decoded.depth_range)
+        mark_ends(depth_m, decoded.depth_range, *reached)
         taken = None
         if shown_m is not None:
             taken = shown_m < _HALF
@@ -124,17 +123,22 @@ def _either(one: BoolArray | None, other: BoolArray | None) -> BoolArray | None:
     return one | other
 
 
-def mark_ends(depth_m: Float32Array, depth_range: tuple[float, float]) -> None:
+def mark_ends(
+    depth_m: Float32Array, depth_range: tuple[float, float], near: bool = True, far: bool = True
+) -> None:
     """Write -inf and +inf, in place, where depth lies at an end of its range or beyond it.
 
     Args:
         depth_m: [H, W] depth; NaN stays.
         depth_range: Nearest and farthest depth, in the unit of the depth.
+        near: Whether any may lie at the near end.
+        far: Whether any may lie at the far end.
     """
     nearest, farthest = _ends(depth_range)
-    for ended, value in ((depth_m >= farthest, np.inf), (depth_m <= nearest, -np.inf)):
-        if ended.any():
-            np.copyto(depth_m, value, where=ended)  # several times as fast as an index
+    if far:
+        np.copyto(depth_m, np.inf, where=depth_m >= farthest)  # several times as fast as an index
+    if near:
+        np.copyto(depth_m, -np.inf, where=depth_m <= nearest)
 
 
 def _ends(depth_range: tuple[float, float]) -> tuple[float, float]:
@@ -143,10 +147,14 @@ def _ends(depth_range: tuple[float, float]) -> tuple[float, float]:
     return nearest * (1.0 + RANGE_TOLERANCE), farthest * (1.0 - RANGE_TOLERANCE)
 
 
-def _reaches_an_end(depth: Float32Array, depth_range: tuple[float, float]) -> bool:
-    """Whether anything interpolated between `depth` can lie at an end; so does NaN."""
+def _ends_reached(depth: Float32Array, depth_range: tuple[float, float]) -> tuple[bool, bool]:
+    """Whether anything interpolated between `depth` can lie at the near, and at the far end.
+
+    NaN hides what else there is: then both may be.
+    """
     nearest, farthest = _ends(depth_range)
-    inside = depth.min() > nearest * (1.0 + _ROUNDING) and depth.max() < farthest * (
-        1.0 - _ROUNDING
+    least, most = depth.min(), depth.max()
+    return (
+        not least > nearest * (1.0 + _ROUNDING),
+        not most < farthest * (1.0 - _ROUNDING),
     )
-    return not inside
