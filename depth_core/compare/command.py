@@ -17,7 +17,15 @@ from rich.table import Table
 from depth_core.arguments import CommandParser, count, names, whole
 from depth_core.bench.machine import describe_machine
 from depth_core.compare.bootstrap import LEAST, compare
-from depth_core.compare.page import JSON_NAME, PAGE_NAME, TITLES, Comparison, as_json, write
+from depth_core.compare.page import (
+    JSON_NAME,
+    PAGE_NAME,
+    REPORTS,
+    TITLES,
+    Comparison,
+    as_json,
+    write,
+)
 from depth_core.compare.pictures import Pictures, draw
 from depth_core.compare.speed import SOURCES, speeds
 from depth_core.compare.subjects import gather, words_of
@@ -36,7 +44,6 @@ from depth_core.runtime.backends import describe_backends
 from depth_core.terminal import open_console
 
 _NUMBERS: Final = '.json'
-_REPORTS: Final = 'reports'
 _MEANINGS: Final = {
     'report': 'ms an image: median time inside the backend, as each report states it.',
     'measure': 'ms an image: median of Predictor.predict, all models in turns, on this machine.',
@@ -56,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         subjects = gather(
             options.subjects,
             rule,
-            folder / _REPORTS,
-            stated=options.output / _REPORTS if _is_folder(options.output) else None,
+            folder / REPORTS,
+            stated=options.output / REPORTS if _is_folder(options.output) else None,
             backend=options.backend,
             say=_say,
         )

@@ -22,6 +22,8 @@ from depth_core.names import printable_html
 JSON_NAME: Final = 'compare.json'
 PAGE_NAME: Final = 'compare.html'
 SHEET_NAME: Final = 'compare.png'
+REPORTS: Final = 'reports'
+"""The folder of those that were made for the comparison."""
 TITLES: Final = (
     'metric',
     'report',
@@ -84,7 +86,10 @@ def as_json(found: Comparison) -> str:
     content = {
         'command': shlex.join(['python', '-m', 'depth_core.compare', *found.command]),
         'images': len(found.common),
-        'reports': {item.name: str(item.report) for item in found.subjects},
+        'reports': {
+            item.name: f'{REPORTS}/{item.report.name}' if item.evaluated_here else str(item.report)
+            for item in found.subjects
+        },
         'differences': rows,
         'speed': {name: asdict(speed) for name, speed in found.speeds.items()},
         'speed_meaning': found.speed_meaning,

@@ -140,9 +140,12 @@ def _is_report(item: str) -> bool:
 
 def _names(paths: Sequence[Path]) -> list[str]:
     """The last parts of the paths, as many as tell them apart; then numbers."""
-    names = [path.resolve().name for path in paths]
-    if len(set(names)) < len(names):
-        names = ['-'.join(path.resolve().parts[-2:]) for path in paths]
+    parts = [path.resolve().parts[1:] for path in paths]
+    names: list[str] = []
+    for count in range(1, max(map(len, parts), default=0) + 1):
+        names = ['-'.join(own[-count:]) for own in parts]
+        if len(set(names)) == len(set(parts)):
+            break
     for place, name in enumerate(names):
         if name in names[:place]:
             names[place] = f'{name}-{place + 1}'

@@ -82,7 +82,7 @@ def test_models_are_evaluated_and_compared(compared: Path, data: Path) -> None:
     expected = np.mean([np.mean(1e3 / np.asarray(truth)) for truth in truths])
     assert far['mean'] == pytest.approx(expected, abs=1e-3)
     assert far['verdict'] == 'worse'
-    assert (compared / 'reports' / 'far.onnx' / 'report.html').is_file()
+    assert (compared / numbers(compared)['reports']['far.onnx'] / 'report.html').is_file()
 
 
 def test_the_page_stands_alone_and_the_sheet_has_one_range_of_colours(compared: Path) -> None:
