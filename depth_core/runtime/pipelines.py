@@ -57,6 +57,7 @@ class Pipeline:
         """Where the backend takes images of any size and stretches them itself."""
         self.largest_batch = backend.largest_batch if isinstance(backend, LimitsBatch) else None
         self.copies = backend if isinstance(backend, MeasuresCopies) else None
+        self._last_seen: tuple[Placement, FrameCamera] | None = None
 
     def seen(
         self, cameras: Sequence[Intrinsics | None], placements: Sequence[Placement]
@@ -65,9 +66,19 @@ class Pipeline:
         if not self.decode.uses_camera:
             return [None] * len(placements)
         return [
-            None if camera is None else FrameCamera(camera, placement.intrinsics(camera))
+            None if camera is None else self._seen(camera, placement)
             for camera, placement in zip(cameras, placements, strict=True)
         ]
+
+    def _seen(self, camera: Intrinsics, placement: Placement) -> FrameCamera:
+        """One of them; the last is kept, cameras do not change."""
+        if self._last_seen is not None:
+            where, last = self._last_seen
+            if where is placement and last.image == camera:
+                return last
+        found = FrameCamera(camera, placement.intrinsics(camera))
+        self._last_seen = placement, found
+        return found
 
     def run(self, taken: Any, seen: Sequence[FrameCamera | None]) -> Answer:  # noqa: ANN401  below
         """Compute a batch.
@@ -133,6 +144,7 @@ class Pipelines:
         self._framing = framing
         self._reopen = reopen
         self._open: OrderedDict[Size, Pipeline] = OrderedDict()
+        self._last_chosen: tuple[Size, Size] | None = None
         self.current = self._keep(_size_of(first.manifest), first)
         """The one in use, or used last."""
 
@@ -159,7 +171,10 @@ class Pipelines:
         """The input size for images of `height` x `width`."""
         if self._reopen is None:
             return self.current.preprocess.size
-        return framed_size(self.manifest, self._framing, height, width)
+        if self._last_chosen is None or self._last_chosen[0] != (height, width):
+            chosen = framed_size(self.manifest, self._framing, height, width)
+            self._last_chosen = (height, width), chosen
+        return self._last_chosen[1]
 
     def close(self) -> None:
         """Close all of them; no call may follow."""

@@ -97,7 +97,8 @@ class OpenVinoBackend:
 
     def _bind(self, name: str, array: NDArray[Any]) -> None:
         """Let an input be read from `array`; only where it is another, for that takes a while."""
-        if name in self._bound and is_same_memory(array, self._bound[name]):
+        bound = self._bound.get(name)
+        if array is bound or (bound is not None and is_same_memory(array, bound)):
             return
         self._request.set_tensor(name, openvino.Tensor(array, shared_memory=True))
         self._bound[name] = array  # what is bound has to live
