@@ -29,6 +29,12 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None)
 
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_LARGEST_MMAP_THRESHOLD: Final = 32 << 20
+"""The largest that glibc takes."""
+_KEPT_BYTES: Final = 1 << 30
+
 
 class OutputError(OSError):
     """Standard output or standard error does not take what is written to it."""
@@ -125,6 +131,18 @@ def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SI
         _LIBC.prctl(_PR_SET_PDEATHSIG, by)
     if parent is not None and os.getppid() != parent:
         os._exit(1)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory it frees, for what it allocates next.
+
+    glibc gives planes of an image back to the kernel, which has to clear the pages of the next
+    one: where images are scored, that took a fifth of the time. Other C libraries are left alone.
+    """
+    mallopt = getattr(_LIBC, 'mallopt', None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
+        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
 
 
 class _Stream(io.FileIO):

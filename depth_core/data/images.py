@@ -26,6 +26,7 @@ def make_sample(
     height: int | None = None,
     width: int | None = None,
     sparse: bool = False,
+    exact: bool = False,
 ) -> Sample:
     """Put image, ground truth and camera together, at native size or resized together.
 
@@ -39,6 +40,7 @@ def make_sample(
         width: Columns of the sample; the image's own when None.
         sparse: True for scattered depth (lidar): each value is then moved to the pixel it falls
             on, the nearest winning, where picking pixels would lose most of them.
+        exact: Keep the image in uint8 and the camera in float64, as who scores wants them.
 
     Raises:
         DataError: Depth or labels and image differ in size.
@@ -67,11 +69,12 @@ def make_sample(
     matrix = np.full((3, 3), np.nan) if intrinsics is None else intrinsics.matrix
     with np.errstate(invalid='ignore'):
         valid = np.isfinite(truth) & (truth > 0.0)
+    camera = torch.from_numpy(matrix)
     return Sample(
-        image=image_tensor(image),
+        image=_bytes_tensor(image) if exact else image_tensor(image),
         depth_m=torch.from_numpy(np.array(truth, np.float32)),
         valid=torch.from_numpy(valid),
-        intrinsics=torch.from_numpy(matrix).float(),
+        intrinsics=camera if exact else camera.float(),
         key=key,
         semantic=None if semantic is None else torch.from_numpy(semantic.astype(np.int64)),
     )
@@ -80,6 +83,11 @@ def make_sample(
 def image_tensor(image: Uint8Array) -> torch.Tensor:
     """Turn [H, W, 3] uint8 into [3, H, W] float32 in [0, 1]."""
     return torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32) / np.float32(255.0))
+
+
+def _bytes_tensor(image: Uint8Array) -> torch.Tensor:
+    """[3, H, W] uint8 in the memory of [H, W, 3], or a copy where that is read-only."""
+    return torch.from_numpy(np.require(image, requirements='W')).permute(2, 0, 1)
 
 
 CameraT = TypeVar('CameraT', Intrinsics, Intrinsics | None)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
@@ -28,7 +28,7 @@ class Sample:
     """
 
     image: Tensor
-    """[3, H, W] float32 RGB in [0, 1]."""
+    """[3, H, W] float32 RGB in [0, 1]; uint8 where it is read to be scored (`sample_to_score`)."""
     depth_m: Tensor
     """[H, W] float32 z-depth in metres; NaN = unknown, +inf = sky."""
     valid: Tensor
@@ -163,19 +163,17 @@ def collate(samples: Sequence[Sample]) -> Sample:
 
 
 @runtime_checkable
-class StatesCamera(Protocol):
-    """A data set that knows its cameras better than its samples, whose float32 rounds them."""
+class ReadsExactly(Protocol):
+    """A data set that can give what it read before a sample for training is made of it."""
 
-    last_camera: Intrinsics | None
-    """Of the sample read last, in float64."""
+    def exactly(self, index: int) -> Sample:
+        """The sample at `index` with its camera in float64 and its image in uint8, 0 to 255."""
 
 
-def with_exact_camera(dataset: DepthDataset, index: int) -> Sample:
-    """Read a sample to evaluate, its camera in float64 where the data set has it.
+def sample_to_score(dataset: DepthDataset, index: int) -> Sample:
+    """Read a sample to evaluate, as exactly as the data set has it.
 
-    Depth that goes by the focal length is then that of a node, to the last bit.
+    Depth that goes by the focal length is then that of a node, to the last bit, and the bytes of
+    an image are not made floats that are made bytes again.
     """
-    sample = dataset[index]
-    if not isinstance(dataset, StatesCamera) or dataset.last_camera is None:
-        return sample
-    return replace(sample, intrinsics=torch.from_numpy(dataset.last_camera.matrix))
+    return dataset.exactly(index) if isinstance(dataset, ReadsExactly) else dataset[index]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from depth_core.data.places import place_of
-from depth_core.data.sample import DepthDataset, with_exact_camera
+from depth_core.data.sample import DepthDataset, sample_to_score
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale_of
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
@@ -152,7 +152,7 @@ def evaluate_dataset(
     inference_s: list[float] = []
     started_s = time.perf_counter()
     for index in choose_indices(len(dataset), limit):
-        found = scorer(with_exact_camera(dataset, index), place_of(dataset, index))
+        found = scorer(sample_to_score(dataset, index), place_of(dataset, index))
         keeper.add(found.score, found.image, found.answer, found.target_m)
         inference_s.append(found.answer.inference_s)
         if on_image is not None:

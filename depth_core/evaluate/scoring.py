@@ -6,7 +6,7 @@ from __future__ import annotations
 import zlib
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol as Interface
 from typing import runtime_checkable
 
@@ -71,23 +71,26 @@ class View:
     """[H, W] ground truth of the window."""
     valid: BoolArray
     """[H, W] where there is ground truth."""
+    place: Place | None = None
+    """Where the camera was; None where that is not known."""
+    groups: Mapping[str, BoolArray] = field(default_factory=dict)
+    """[H, W] where ground, obstacles and thin things are, by the true depth."""
 
     @classmethod
-    def of(cls, sample: Sample, protocol: Protocol) -> View:
+    def of(cls, sample: Sample, protocol: Protocol, place: Place | None = None) -> View:
         """Cut the window of `protocol` out of `sample`."""
         window = slice(None), slice(None)
         if protocol.window is not None:
             top, left = protocol.window_origin(sample.depth_m.shape[0], sample.depth_m.shape[1])
             height, width = protocol.window
             window = slice(top, top + height), slice(left, left + width)
-        planes = sample.image.numpy()[(slice(None), *window)]  # [3, H, W]
-        codes = cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes])
         return cls(
             sample=sample,
             window=window,
-            image=np.asarray(codes, np.uint8),
+            image=_bytes_of(sample.image.numpy()[(slice(None), *window)]),
             target_m=sample.depth_m.numpy()[window],
             valid=sample.valid.numpy()[window],
+            place=place,
         )
 
     @property
@@ -117,13 +120,13 @@ class Scored:
     """[H, W, 3] RGB of the window."""
     answer: DepthMap
     truth: tuple[Float32Array, BoolArray]
-    """[H, W] ground truth, and where it was scored."""
+    """[H, W] ground truth, and where it may be scored."""
+    protocol: Protocol
 
     @property
     def target_m(self) -> Float32Array:
         """[H, W] ground truth, NaN where none was scored."""
-        target_m, scored = self.truth
-        return np.where(scored, target_m, np.float32(np.nan))
+        return np.where(self.protocol.scored(*self.truth), self.truth[0], np.float32(np.nan))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +135,6 @@ class Answered:
 
     view: View
     answer: DepthMap
-    place: Place | None
 
 
 class Scorer:
@@ -169,17 +171,21 @@ class Scorer:
             sample: The image.
             place: Where the camera was, for flicker; None = not known.
         """
-        return self.score(self.predict(sample, place))
+        return self.score(self.predict(self.look(sample, place)))
 
-    def predict(self, sample: Sample, place: Place | None = None) -> Answered:
-        """Predict one image; the arguments are those of a call."""
-        view = View.of(sample, self._protocol)
+    def look(self, sample: Sample, place: Place | None = None) -> View:
+        """Find what is to be scored of one image; the arguments are those of a call."""
+        view = View.of(sample, self._protocol, place)
+        return replace(view, groups=self._groups(view))
+
+    def predict(self, view: View) -> Answered:
+        """Predict one image."""
         if isinstance(self._predictor, AnswersByKey):
-            answer = self._predictor.answer(str(sample.key))
+            answer = self._predictor.answer(str(view.sample.key))
         else:
             answer = _predict(self._predictor, view, self._flip_average)
         _check_kind(answer, self._source.align)
-        return Answered(view=view, answer=answer, place=place)
+        return Answered(view=view, answer=answer)
 
     def score(self, answered: Answered) -> Scored:
         """Score one prediction; images are scored in the order in which they were taken."""
@@ -205,11 +211,16 @@ class Scorer:
             key=key,
             scale=scale,
             semantic=self._classes(view),
-            groups=self._groups(view),
-            flicker=self._flicker(self._seen(view, answer, scale, answered.place)),
+            groups=view.groups,
+            flicker=self._flicker(self._seen(view, answer, scale)),
         )
-        truth = view.target_m, self._protocol.scored(view.target_m, valid)
-        return Scored(score=score, image=view.image, answer=answer, truth=truth)
+        return Scored(
+            score=score,
+            image=view.image,
+            answer=answer,
+            truth=(view.target_m, valid),
+            protocol=self._protocol,
+        )
 
     def _groups(self, view: View) -> Mapping[str, BoolArray]:
         """Ground, obstacles and thin things by the true depth, where there are no labels."""
@@ -218,15 +229,13 @@ class Scorer:
         camera = known_camera(view.sample, view.window)
         return {} if camera is None else surroundings(view.target_m, view.valid, camera)
 
-    def _seen(
-        self, view: View, answer: DepthMap, scale: float | None, place: Place | None
-    ) -> Seen | None:
+    def _seen(self, view: View, answer: DepthMap, scale: float | None) -> Seen | None:
         """The image for flicker; None where its metres do not come from the model alone."""
         camera = known_camera(view.sample, view.window)
         metric = self._source.align == 'none' or scale is not None
-        if place is None or camera is None or not metric:
+        if view.place is None or camera is None or not metric:
             return None
-        return Seen(answer.depth_m * np.float32(scale or 1.0), camera, place)
+        return Seen(answer.depth_m * np.float32(scale or 1.0), camera, view.place)
 
     def result(self) -> Evaluation:
         """Return the numbers of the set.
@@ -254,6 +263,14 @@ class Scorer:
             return self._labels.predict(view.image)
         semantic = view.sample.semantic
         return None if semantic is None else semantic.numpy()[view.window]
+
+
+def _bytes_of(planes: NDArray[np.uint8 | np.float32]) -> Uint8Array:
+    """[H, W, 3] uint8 of [3, H, W], which is that already or floats in [0, 1]."""
+    if planes.dtype == np.uint8:
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+    codes = cv2.merge([cv2.convertScaleAbs(plane, alpha=255.0) for plane in planes])
+    return np.asarray(codes, np.uint8)
 
 
 def _predict(predictor: PredictsDepth, view: View, flip_average: FlipAverage) -> DepthMap:

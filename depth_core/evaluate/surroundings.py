@@ -52,12 +52,12 @@ def surroundings(
         known = valid & np.isfinite(target_m) & (target_m > 0.0)
     if not known.any():
         return {}
-    truth_m = np.where(known, target_m, np.float32(np.nan))
+    truth_m = np.where(known, target_m, np.float32(np.inf))
     groups = {'thin': thin(truth_m)}
     plane = fit_ground_plane(truth_m, camera, _SETTINGS).plane
     if plane is not None:
-        height_m = plane.height_of_pixels(truth_m, camera)
         with np.errstate(invalid='ignore'):
+            height_m = plane.height_of_pixels(truth_m, camera)
             groups['ground'] = np.abs(height_m) < ON_GROUND_M
             groups['obstacle'] = (height_m > OBSTACLE_M) & (height_m < OVERHEAD_M)
     return {name: mask for name, mask in groups.items() if mask.any()}
@@ -67,11 +67,10 @@ def thin(truth_m: Float32Array) -> BoolArray:
     """[H, W] where something nearer than both its sides is no wider than `THIN_WIDTH`.
 
     Args:
-        truth_m: [H, W] metres, NaN = unknown.
+        truth_m: [H, W] metres, +inf = unknown.
     """
     height, width = truth_m.shape
-    known = np.isfinite(truth_m)
-    nearness = np.divide(1.0, truth_m, where=known, out=np.zeros_like(truth_m))
+    nearness = np.float32(1.0) / truth_m
     step = max(1, round(width / _LOOKED_AT_PX))
     near = _filled(_nearest_of_blocks(nearness, step), _FILLED_PX / step)
     bar = max(3, round(near.shape[1] * THIN_WIDTH)) | 1
@@ -80,7 +79,7 @@ def thin(truth_m: Float32Array) -> BoolArray:
     if step > 1:
         whole = (without.shape[1] * step, without.shape[0] * step)
         without = cv2.resize(without, whole, interpolation=cv2.INTER_NEAREST)[:height, :width]
-    found: BoolArray = known & (without > 0.0) & (nearness > np.float32(THIN_RATIO) * without)
+    found: BoolArray = (without > 0.0) & (nearness > np.float32(THIN_RATIO) * without)
     return found
 
 
@@ -106,5 +105,6 @@ def _filled(nearness: Float32Array, reach_px: float) -> Float32Array:
     places = np.flatnonzero(~unknown)
     of_label = np.zeros(places.size + 1, np.float32)
     of_label[label.reshape(-1).take(places)] = nearness.reshape(-1).take(places)
-    filled = np.where(away_px <= reach_px, of_label.take(label), np.float32(0.0))
-    return np.asarray(filled, np.float32)
+    filled = np.asarray(of_label.take(label), np.float32)
+    filled *= away_px <= reach_px
+    return filled

@@ -221,7 +221,7 @@ class MetricAccumulator:
         if not is_dense(known):
             return None
         p = self._clipped(self._aligned(score, prediction_m, None)[0])
-        return boundary_sums(p, np.where(known, target_m, np.nan))
+        return boundary_sums(p, target_m, known)
 
     def result(self) -> Evaluation:
         """Sum up; means are over the images that were scored and no others."""
@@ -242,4 +242,5 @@ def _quantiles(values: Float32Array) -> Float32Array:
 
 def _at(plane: NDArray[_Kind], places: NDArray[np.intp]) -> NDArray[_Kind]:
     """[N] the pixels of a plane at these places, counted row by row."""
-    return plane.ravel().take(places)
+    pixels = plane.ravel()
+    return pixels if places.size == pixels.size else pixels.take(places)

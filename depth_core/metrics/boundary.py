@@ -65,34 +65,61 @@ def is_dense(known: NDArray[np.bool_]) -> bool:
     return float(known.mean()) >= DENSE
 
 
+def steps(
+    depth_m: NDArray[np.floating], ratio: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Where the neighbour is nearer or farther by more than a factor.
+
+    Args:
+        depth_m: [H, W] depth; no step leads to what is NaN or not positive.
+        ratio: The factor, above 1.
+
+    Returns:
+        [H, W - 1] of pixels and those right of them, [H - 1, W] and those below.
+    """
+    across = differ(depth_m[:, :-1], depth_m[:, 1:], ratio)
+    return across, differ(depth_m[:-1], depth_m[1:], ratio)
+
+
 def boundary_sums(
-    prediction_m: NDArray[np.floating], target_m: NDArray[np.floating]
+    prediction_m: NDArray[np.floating],
+    target_m: NDArray[np.floating],
+    known: NDArray[np.bool_],
 ) -> BoundarySums:
     """Count boundaries where neighbours have truth.
 
     Args:
         prediction_m: [H, W] depth, NaN = no estimate.
-        target_m: [H, W] true depth, NaN = unknown.
+        target_m: [H, W] true depth.
+        known: [H, W] where there is one.
     """
-    known = _paired(np.isfinite(target_m))
-    seen = _boundary(prediction_m) & known
-    true = _boundary(target_m) & known
+    paired = _paired(known)
+    seen = _boundary(prediction_m) & paired
+    true = _boundary(target_m) & paired
     around = np.ones((3, 3), np.uint8)
-    near_true = cv2.dilate(true.astype(np.uint8), around) > 0
-    near_seen = cv2.dilate(seen.astype(np.uint8), around) > 0
+    near_true = cv2.dilate(true.view(np.uint8), around).view(np.bool_)
+    near_seen = cv2.dilate(seen.view(np.uint8), around).view(np.bool_)
     return BoundarySums(
-        predicted=float(seen.sum()),
-        predicted_right=float((seen & near_true).sum()),
-        true=float(true.sum()),
-        true_found=float((true & near_seen).sum()),
+        predicted=float(np.count_nonzero(seen)),
+        predicted_right=float(np.count_nonzero(seen & near_true)),
+        true=float(np.count_nonzero(true)),
+        true_found=float(np.count_nonzero(true & near_seen)),
     )
 
 
+def differ(
+    first_m: NDArray[np.floating], second_m: NDArray[np.floating], ratio: float
+) -> NDArray[np.bool_]:
+    """Which pairs of depths differ by more than a factor; none of which one is not positive."""
+    nearer = np.minimum(first_m, second_m)
+    with np.errstate(divide='ignore', invalid='ignore', over='ignore'):
+        farther = np.maximum(first_m, second_m) / nearer > ratio
+        found: NDArray[np.bool_] = farther & (nearer > 0.0)
+    return found
+
+
 def _boundary(depth_m: NDArray[np.floating]) -> NDArray[np.bool_]:
-    with np.errstate(divide='ignore', invalid='ignore'):
-        logs = np.log(depth_m)
-        down = np.abs(np.diff(logs, axis=0)) > np.log(EDGE_RATIO)
-        across = np.abs(np.diff(logs, axis=1)) > np.log(EDGE_RATIO)
+    across, down = steps(depth_m, EDGE_RATIO)
     found = np.zeros(depth_m.shape, np.bool_)
     found[:-1] |= down
     found[:, :-1] |= across

@@ -8,11 +8,13 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Final
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import CONFIDENCE_FACTOR, BoolArray, Float32Array
 from depth_core.errors import DataError
+from depth_core.metrics.sums import total, total_magnitude, total_square
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,12 +104,11 @@ class PixelErrors:
         """Compare vectors of positive, finite depths, in float32 where both are."""
         error = prediction - target
         ratio = np.maximum(prediction, target) / np.minimum(prediction, target)
-        log = np.log(ratio)
         return cls(
             error=error,
             relative=error / target,
             ratio=ratio,
-            log=np.copysign(log, error, out=log),
+            log=np.log(prediction / target),
         )
 
     def sums(self, own: NDArray[np.intp] | None = None) -> ErrorSums:
@@ -118,34 +119,29 @@ class PixelErrors:
         error, relative, ratio, log = planes
         return ErrorSums(
             count=float(error.size),
-            abs_rel=_sum(np.abs(relative)),
-            sq_rel=_sum(error * relative),
-            squared=_sum(error * error),
-            log=_sum(log),
-            log_squared=_sum(log * log),
-            log10=_sum(np.abs(log)) / math.log(10.0),
+            abs_rel=total_magnitude(relative),
+            sq_rel=total(error * relative),
+            squared=total_square(error),
+            log=total(log),
+            log_squared=total_square(log),
+            log10=total_magnitude(log) / math.log(10.0),
             a1=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR)),
             a2=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**2)),
             a3=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**3)),
         )
 
 
-def _sum(values: NDArray[np.floating]) -> float:
-    return float(values.sum(dtype=np.float64))
-
-
 DISTANCE_EDGES_M: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 15.0, 20.0, 30.0, 40.0, 60.0)
 """Where the bins of true depth begin, whole metres; the last has no end."""
 _BIN_OF_METRE: Final = (
-    np.searchsorted(DISTANCE_EDGES_M, np.arange(DISTANCE_EDGES_M[-1] + 1.0), side='right') - 1
+    np.searchsorted(DISTANCE_EDGES_M, np.arange(256.0), side='right').astype(np.uint8) - 1
 )
 
 
-def distance_bins(target_m: NDArray[np.floating]) -> NDArray[np.intp]:
+def distance_bins(target_m: NDArray[np.floating]) -> NDArray[np.uint8]:
     """In which bin each of [N] positive true depths lies."""
-    metre = np.minimum(target_m, DISTANCE_EDGES_M[-1]).astype(np.intp)
-    found: NDArray[np.intp] = _BIN_OF_METRE.take(metre)
-    return found
+    metre = np.minimum(target_m, DISTANCE_EDGES_M[-1]).astype(np.uint8)
+    return np.asarray(cv2.LUT(metre.reshape(1, -1), _BIN_OF_METRE), np.uint8).reshape(-1)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

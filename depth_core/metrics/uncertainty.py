@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import CONFIDENCE_FACTOR, probability_within_factor
+from depth_core.metrics.sums import sums_of_first, total, total_magnitude
 
 SPARSIFICATION_STEPS: Final = 50
 """Intervals of a sparsification curve, as usual on KITTI."""
@@ -104,20 +105,25 @@ def calibration_sums(
     Computed in float32 where all are of it; sums are of float64.
     """
     p, t = prediction, target
-    spread = sigma * math.sqrt(0.5)
-    nll = np.log(2.0 * spread) + np.abs(p - t) / spread
+    # ln(2 b) + |p - t| / b with b = sigma / sqrt(2)
+    nll = total(np.log(sigma)) + p.size * math.log(2.0) / 2.0
+    nll += total_magnitude((p - t) / sigma) * math.sqrt(2.0)
     confidence = probability_within_factor(
         p.astype(np.float32, copy=False), sigma.astype(np.float32, copy=False)
     )
     within = np.maximum(p, t) / np.minimum(p, t) < CONFIDENCE_FACTOR
-    index = np.minimum((confidence * RELIABILITY_BINS).astype(np.intp), RELIABILITY_BINS - 1)
-    counts = np.bincount(2 * index + within, minlength=2 * RELIABILITY_BINS).reshape(-1, 2)
+    share = np.minimum((confidence * RELIABILITY_BINS).astype(np.uint8), RELIABILITY_BINS - 1)
+    index = (2 * share + within).astype(np.intp)
+    counts, stated = (
+        np.bincount(index, weights, 2 * RELIABILITY_BINS).astype(np.float64).reshape(-1, 2)
+        for weights in (None, confidence)
+    )
     return CalibrationSums(
         count=float(p.size),
-        nll=float(nll.sum(dtype=np.float64)),
-        confidence=np.bincount(index, confidence, RELIABILITY_BINS).astype(np.float64),
-        within=counts[:, 1].astype(np.float64),
-        members=counts.sum(axis=1).astype(np.float64),
+        nll=nll,
+        confidence=stated.sum(axis=1),
+        within=counts[:, 1],
+        members=counts.sum(axis=1),
     )
 
 
@@ -145,16 +151,19 @@ def sparsification_curves(
     last = s[kept - 1]
     cuts = _Cuts(kept, np.searchsorted(s, last), np.searchsorted(s, last, side='right'))
     error = np.abs(p - t)
+    relative = error / t
     outside = np.maximum(p, t) / np.minimum(p, t) >= CONFIDENCE_FACTOR
-    terms: Sequence[tuple[NDArray[np.floating], Callable[[float], float]]] = (
-        (error / t, float),
-        (error * error, math.sqrt),
-        (outside.astype(np.float32), float),
+    ordered = np.sort(error)
+    terms: Sequence[tuple[NDArray[np.floating], NDArray[np.floating], Callable[[float], float]]]
+    terms = (
+        (relative, np.sort(relative), float),
+        (error * error, ordered * ordered, math.sqrt),
+        (outside.astype(np.float32), np.sort(outside).astype(np.float32), float),
     )
     curves = {}
-    for name, (term, finish) in zip(SPARSIFICATION_METRICS, terms, strict=True):
+    for name, (term, least_first, finish) in zip(SPARSIFICATION_METRICS, terms, strict=True):
         by_sigma = [*map(finish, cuts.means(term[certain_first])), 0.0]
-        by_error = [*map(finish, (_summed(np.sort(term))[kept] / kept).tolist()), 0.0]
+        by_error = [*map(finish, (sums_of_first(least_first, kept) / kept).tolist()), 0.0]
         curves[name] = Sparsification(
             by_sigma=tuple(by_sigma),
             by_error=tuple(by_error),
@@ -177,10 +186,9 @@ class _Cuts:
 
     def means(self, terms: NDArray[np.floating]) -> list[float]:
         """Mean of the terms that are kept; those of equal sigma count alike."""
-        total = _summed(terms)
-        before, tied = total[self.start], total[self.stop] - total[self.start]
+        before, until = sums_of_first(terms, np.stack((self.start, self.stop)))
         share = (self.kept - self.start) / (self.stop - self.start)
-        means: list[float] = ((before + tied * share) / self.kept).tolist()
+        means: list[float] = ((before + (until - before) * share) / self.kept).tolist()
         return means
 
 
@@ -188,13 +196,6 @@ def _kept(size: int) -> NDArray[np.intp]:
     """50, 49, .. 1 fiftieths of so many pixels, at least one."""
     steps = SPARSIFICATION_STEPS
     return np.array([max(1, round(size * (1.0 - step / steps))) for step in range(steps)])
-
-
-def _summed(terms: NDArray[np.floating]) -> NDArray[np.float64]:
-    """[N + 1] sum of the first 0, 1, .. N of them."""
-    total = np.zeros(terms.size + 1)
-    np.cumsum(terms, dtype=np.float64, out=total[1:])
-    return total
 
 
 def _area(curve: Sequence[float]) -> float:

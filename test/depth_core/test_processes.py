@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Signals: what they may break into, and what they make of the children."""
+"""Signals, what they may break into and make of the children; and memory."""
 
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -96,3 +97,31 @@ def test_a_child_that_is_ended_too_is_no_error() -> None:
                 signal.raise_signal(signal.SIGCHLD)
     finally:
         signal.signal(signal.SIGCHLD, former)
+
+
+def test_memory_that_is_freed_is_not_asked_of_the_kernel_again(repository: Path) -> None:
+    script = (
+        'import resource, sys\n'
+        'import numpy as np\n'
+        'from depth_core.processes import keep_freed_memory\n'
+        'if len(sys.argv) > 1: keep_freed_memory()\n'
+        'def planes():\n'
+        '    kept = [np.ones(1 << 20, np.uint8) for _ in range(8)]\n'
+        '    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n'
+        'planes(); before = planes()\n'
+        'print(max(planes() for _ in range(20)) - before)\n'
+    )
+    faults = [
+        int(
+            subprocess.run(
+                [sys.executable, '-c', script, *given],
+                cwd=repository,
+                check=True,
+                capture_output=True,
+                text=True,
+            ).stdout
+        )
+        for given in ([], ['kept'])
+    ]
+    if platform.libc_ver()[0] == 'glibc':
+        assert faults[1] < faults[0] / 10

@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 
 from depth_core.camera import Rectification, image_is_rectified
-from depth_core.contracts import Intrinsics
 from depth_core.data.bag.frame_tree import FrameTree
 from depth_core.data.bag.messages import calibration_of, decode_image_message, rectification_of
 from depth_core.data.bag.motion import log_known, read_speeds
@@ -108,9 +107,6 @@ class BagDataset:
         ConfigError: A topic is not in the bag, or the choice is not unique.
         DataError: The bag is missing, empty or damaged, or lacks what is needed.
     """
-
-    last_camera: Intrinsics | None = None
-    """Of the sample read last, in float64."""
 
     def __init__(
         self,
@@ -216,6 +212,13 @@ class BagDataset:
         return len(self._windows)
 
     def __getitem__(self, index: int) -> Sample:
+        return self._sample(index)
+
+    def exactly(self, index: int) -> Sample:
+        """The sample at `index` with its camera in float64 and its image in uint8."""
+        return self._sample(index, exact=True)
+
+    def _sample(self, index: int, *, exact: bool = False) -> Sample:
         window = self._windows[index]
         record = window[0]
         found = None if self.truth is None else self.truth.nearest(record.stamp_ns)
@@ -232,7 +235,6 @@ class BagDataset:
                 camera.apply(image), camera.intrinsics, self.height, self.width
             )
             pictures.append(picture)
-            self.last_camera = intrinsics
         depth_m = None
         if truth is not None and self.truth is not None and self._info is not None:
             depth_m = self.truth.depth_m(
@@ -242,7 +244,8 @@ class BagDataset:
                 frames=self._frames,
                 frame=self._info.header.frame_id,
             )
-        sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record))
+        key = self._key(record)
+        sample = make_sample(pictures[0], depth_m, intrinsics, key=key, exact=exact)
         if not self.neighbours:
             return sample
         return with_neighbours(
@@ -325,9 +328,7 @@ class BagDataset:
         if len(windows) < len(images):
             _LOG.info(
                 '%d of %d images of %s have no neighbours at %s (ends, gaps): left out',
-                len(images) - len(windows),
-                len(images),
-                self.topics.image,
+                *(len(images) - len(windows), len(images), self.topics.image),
                 list(self.neighbours),
             )
         return windows

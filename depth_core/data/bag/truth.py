@@ -98,7 +98,7 @@ class Truth:
             matrix[:3] = camera.rotation @ matrix[:3]
             return render_sparse_depth(transform(points_m, matrix), view)
         depth_m = depth_of(message, source=source, unit_m=self.depth_unit_m)
-        check_metres(depth_m[np.isfinite(depth_m)], source=source)
+        check_metres(depth_m, source=source)
         depth_m = _of_view(depth_m, camera, source)
         size = view.height, view.width
         if depth_m.shape == size:
@@ -168,12 +168,18 @@ def _usual_difference_s(truth: Truth) -> float:
 def check_metres(values: NDArray[np.floating], *, source: str) -> None:
     """Refuse distances whose middle is farther or nearer than a camera sees.
 
+    Args:
+        values: Distances in any shape; those that are not finite do not count.
+        source: Where they come from, for the message.
+
     Raises:
         DataError: They are likely to be millimetres, or metres taken for such.
     """
-    if not values.size:
+    known = np.count_nonzero(np.isfinite(values))
+    beyond = [np.count_nonzero(values > FARTHEST_M), np.count_nonzero(values < NEAREST_M)]
+    if not known or 2 * max(beyond) < known - 1:  # the middle is found by counting
         return
-    middle = float(np.median(values))
+    middle = float(np.median(values[np.isfinite(values)]))
     if middle > FARTHEST_M:
         message = (
             f'{source} has a median distance of {middle:.0f} m, beyond {FARTHEST_M:g} m: it seems '

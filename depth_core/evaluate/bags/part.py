@@ -19,14 +19,14 @@ import torch
 from depth_core.contracts import Float32Array
 from depth_core.data.bag.dataset import BagDataset
 from depth_core.data.bag.truth import clocks_apart
-from depth_core.data.places import Place
-from depth_core.data.sample import Sample, with_exact_camera
+from depth_core.data.sample import sample_to_score
 from depth_core.errors import DataError
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.bags.score_file import score_from_json, score_to_json
-from depth_core.evaluate.scoring import PredictsDepth, Scored, Scorer
+from depth_core.evaluate.scoring import PredictsDepth, Scored, Scorer, View
 from depth_core.files import gunzipped
 from depth_core.metrics import ImageScore
+from depth_core.processes import keep_freed_memory
 from depth_core.runtime import Predictor
 
 _Given = TypeVar('_Given')
@@ -146,13 +146,11 @@ def open_part(request: BagRequest, part: Part) -> BagDataset:
 def _scored(scorer: Scorer, dataset: BagDataset, indices: Sequence[int]) -> Iterator[Scored]:
     """Score samples in turn: while one is predicted, the next is read and the last is scored."""
 
-    def read(index: int) -> tuple[Sample, Place | None]:
+    def read(index: int) -> View:
         # In one thread, where the bag stays open.
-        return with_exact_camera(dataset, index), dataset.place(index)
+        return scorer.look(sample_to_score(dataset, index), dataset.place(index))
 
-    samples = _in_thread(read, indices)
-    answers = (scorer.predict(*found) for found in samples)
-    return _in_thread(scorer.score, answers)
+    return _in_thread(scorer.score, map(scorer.predict, _in_thread(read, indices)))
 
 
 def _in_thread(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
@@ -171,6 +169,7 @@ def _in_thread(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iter
 @lru_cache(maxsize=1)
 def open_model(request: BagRequest) -> Predictor:
     """The model, opened once in a process, which then computes on as many threads as asked."""
+    keep_freed_memory()
     cv2.setNumThreads(request.threads)
     torch.set_num_threads(request.threads)
     return Predictor.open(

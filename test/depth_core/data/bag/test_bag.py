@@ -18,6 +18,7 @@ from depth_core.data.bag.frame_tree import rotation_matrix
 from depth_core.data.bag.reading import Record
 from depth_core.data.cache import describe
 from depth_core.data.kitti.dataset import KittiDataset
+from depth_core.data.sample import sample_to_score
 from depth_core.errors import ConfigError, DataError
 from test.depth_core.data.bag.recording import (
     BOTH_FRAMES,
@@ -55,6 +56,8 @@ def test_images_and_projected_scans(
         sample = dataset[frame]
         pixels = np.round(sample.image.permute(1, 2, 0).numpy() * 255.0)
         np.testing.assert_array_equal(pixels, pixels_of(frame))
+        exact = sample_to_score(dataset, frame)
+        assert exact.image.permute(1, 2, 0).numpy().tolist() == pixels_of(frame).tolist()
         expected = np.full((HEIGHT, WIDTH), np.nan, np.float32)
         if frame != 1:
             expected[3, 4], expected[8, 15] = 5.0 + frame, 20.0
