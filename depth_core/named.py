@@ -41,6 +41,12 @@ def build_named(where: str, given: object, table: Mapping[str, Callable[..., Par
         if _is_number(known[key]) and not _is_number(value):
             message = f'{where} ({name}): {key} is {value!r}; give a number.'
             raise ConfigError(message)
+        if type(known[key]) is int and type(value) is not int:
+            message = f'{where} ({name}): {key} is {value!r}; give a whole number.'
+            raise ConfigError(message)
+        if isinstance(known[key], bool) and not isinstance(value, bool):
+            message = f'{where} ({name}): {key} is {value!r}; give true or false.'
+            raise ConfigError(message)
     missing = [key for key, usual in known.items() if usual is MISSING and key not in options]
     if missing:
         message = f'{where} ({name}) needs {", ".join(missing)}; give {missing[0]}.'

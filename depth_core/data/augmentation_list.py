@@ -78,9 +78,14 @@ class Zoom:
 
     def __post_init__(self) -> None:
         _check_enlarge(self.enlarge)
+        self.fitted(1, 1)
 
     def fitted(self, height: int, width: int) -> Transform:
-        """The transform that gives a window of this size."""
+        """The transform that gives a window of this size.
+
+        Raises:
+            ConfigError: The largest zoom is none.
+        """
         return RandomZoom(height=height, width=width, largest=self.largest)
 
 
@@ -130,9 +135,7 @@ def build_list(
             size = round(size[0] * part.enlarge), round(size[1] * part.enlarge)
         else:
             steps.insert(0, part)
-    if canonical_focal_px is None:
-        _warn_of_focal(steps)
-    else:
+    if canonical_focal_px is not None:
         place = _canonical_place(steps)
         steps.insert(place, CanonicalFocal(focal_px=canonical_focal_px))
     for place, step in enumerate(steps):
@@ -151,6 +154,19 @@ def with_others(augmentation: Compose, dataset: DepthDataset) -> Compose:
             for step in augmentation.transforms
         )
     )
+
+
+def warn_of_focal(augmentation: Compose) -> None:
+    """Say where pictures are made of which nobody can tell the depth."""
+    steps = augmentation.transforms
+    if any(isinstance(step, CanonicalFocal) for step in steps):
+        return
+    if any(_changes_focal(step) for step in steps):
+        _LOG.warning(
+            'the augmentation changes the focal length and not the depth, and canonical_focal_px '
+            'is not given: nothing in a picture tells these apart; give data.canonical_focal_px, '
+            'or scale with depth: divide.'
+        )
 
 
 def _read(listed: object) -> list[Transform | Window | Zoom]:
@@ -173,15 +189,6 @@ def _read(listed: object) -> list[Transform | Window | Zoom]:
 
 def _changes_focal(step: Transform) -> bool:
     return isinstance(step, RandomZoom) or (isinstance(step, RandomScale) and step.depth == 'keep')
-
-
-def _warn_of_focal(steps: Sequence[Transform]) -> None:
-    if any(_changes_focal(step) for step in steps):
-        _LOG.warning(
-            'the augmentation changes the focal length and not the depth, and canonical_focal_px '
-            'is not given: nothing in a picture tells these apart; give data.canonical_focal_px, '
-            'or scale with depth: divide.'
-        )
 
 
 def _canonical_place(steps: Sequence[Transform]) -> int:

@@ -16,8 +16,9 @@ from torch import Tensor
 from depth_core.losses.masking import cleaned, masked_mean
 
 Alignment: TypeAlias = Literal['median', 'least_squares']
-"""median: both maps lose their median and their mean absolute deviation from it; least_squares:
-the prediction is fitted to the target by a scale and a shift."""
+"""median: both maps lose their median (of two middle values the lower, as torch has it) and their
+mean absolute deviation from it; least_squares: the prediction is fitted to the target by a scale
+and a shift."""
 ALIGNMENTS: Final[tuple[Alignment, ...]] = get_args(Alignment)
 
 _LOG_FLOOR: Final = 1e-7

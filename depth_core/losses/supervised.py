@@ -2,7 +2,8 @@
 """Textbook losses of supervised depth: berHu, gradients, surface normals, centres of bins.
 
 Papers: I. Laina et al., arXiv 1606.00373 (berHu); J. Hu et al., arXiv 1803.08673 (gradients and
-normals); S. F. Bhat et al., AdaBins, arXiv 2011.14141 (Chamfer distance of bins).
+normals, here without the logarithm of each difference, and normals in space, not of the picture);
+S. F. Bhat et al., AdaBins, arXiv 2011.14141 (Chamfer distance of bins).
 """
 
 from __future__ import annotations

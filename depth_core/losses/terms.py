@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
@@ -37,7 +38,8 @@ class Maps:
     intrinsics: Tensor
     """[B, 3, 3] cameras, pixels; NaN where not known."""
     bin_centres: Tensor | None = None
-    """[B, K] centres of the bins of each image; None where the network has none."""
+    """[B, K] centres of the bins of each image, their means where each pixel has its own; None
+    where the network has none."""
 
 
 class Term(Protocol):
@@ -93,6 +95,9 @@ class SILog:
 
     def __post_init__(self) -> None:
         _within(0.0, 1.0, variance_focus=self.variance_focus)
+        if not 0.0 < self.scale < math.inf:
+            message = f'scale is {self.scale}; give a number above 0.'
+            raise ConfigError(message)
 
     def __call__(self, maps: Maps) -> Tensor:
         """The loss."""
@@ -111,7 +116,8 @@ class ScaleShiftInvariant:
     space: Literal['depth', 'inverse'] = 'depth'
     """What is compared: depth, or 1 / depth as MiDaS."""
     trim: float = 0.0
-    """Share of the largest residuals of each image that is left out, MiDaS: 0.2."""
+    """Share of the largest residuals of each image that is left out, MiDaS: 0.2; of a trimmed loss
+    half is taken, and the mean of the images, as there."""
 
     def __post_init__(self) -> None:
         _one_of(ALIGNMENTS, alignment=self.alignment)
@@ -133,8 +139,8 @@ class Gradient:
     """Differences of the error from pixel to pixel."""
 
     space: Literal['depth', 'log', 'inverse'] = 'depth'
-    """depth = forward differences in metres (Hu et al.); log = of ln depth at several resolutions;
-    inverse = gradient matching of MiDaS, aligned inverse depth at several resolutions."""
+    """depth = forward differences in metres; log = of ln depth at several resolutions; inverse =
+    gradient matching of MiDaS, aligned inverse depth at several resolutions."""
     scales: int = 4
     """Resolutions of log and inverse."""
 

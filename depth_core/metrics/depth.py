@@ -113,10 +113,10 @@ class PixelErrors:
 
     def sums(self, own: NDArray[np.intp] | None = None) -> ErrorSums:
         """Sum in float64 over all pixels, or over those of these places."""
-        planes = self.error, self.relative, self.ratio, self.log
-        if own is not None:
-            planes = tuple(plane.take(own) for plane in planes)  # type: ignore[assignment]  # four
-        error, relative, ratio, log = planes
+        error, relative, ratio, log = (
+            plane if own is None else plane.take(own)
+            for plane in (self.error, self.relative, self.ratio, self.log)
+        )
         return ErrorSums(
             count=float(error.size),
             abs_rel=total_magnitude(relative),

@@ -13,7 +13,7 @@ from typing import Final
 from torch import Generator, nn
 
 from depth_core.data import DepthDataset, Sample
-from depth_core.data.augmentation_list import with_others
+from depth_core.data.augmentation_list import warn_of_focal, with_others
 from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.cache import cached, describe
 from depth_core.data.ground_truth import check_ground_truth
@@ -105,6 +105,8 @@ def open_augmentation(data: DataSettings, dataset: DepthDataset) -> Augmentation
         )
         for part, opened in zip(_parts(data.train, data), parts, strict=True)
     ]
+    for augmentation in augmentations:
+        warn_of_focal(augmentation)
     return augmentations[0] if len(augmentations) == 1 else _ByPart(augmentations)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Final
 
 import cv2
 import numpy as np
@@ -15,12 +16,26 @@ from torch import Generator, Tensor
 
 from depth_core.data.sample import Sample
 from depth_core.data.transforms.base import check_probability, map_colours
+from depth_core.errors import ConfigError
 
 _DRAWS = 24
 _GREY = np.array((0.299, 0.587, 0.114), np.float32)
 _GRAINS = 2**20
 
 _Image = NDArray[np.float32]
+
+_RANGES: Final = {
+    'exposure_stops': (0, 8),
+    'balance': (0, 1),
+    'glare': (0, 1),
+    'blur_px': (1, 100),
+    'defocus_px': (0, 20),
+    'noise': (0, 1),
+    'vignette': (0, 1),
+    'lowest_quality': (1, 95),
+    'tone': (0, 1),
+}
+"""The strengths that make pictures."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +70,11 @@ class CameraFaults:
 
     def __post_init__(self) -> None:
         check_probability(self.probability)
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                message = f'{name}={value} is outside [{low}, {high}].'
+                raise ConfigError(message)
 
     def __call__(self, sample: Sample, generator: Generator) -> Sample:
         """Return the sample with spoilt images; draws the same number of times in any case."""

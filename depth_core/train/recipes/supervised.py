@@ -7,6 +7,7 @@ networks, or losses, can be compared with all else equal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -107,7 +108,8 @@ def read_terms(given: object) -> list[tuple[str, Term, float]]:
         where = f'recipe.losses[{place}]'
         options = dict(item) if isinstance(item, Mapping) else item
         weight = options.pop('weight', 1.0) if isinstance(options, dict) else 1.0
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not weight >= 0.0:
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0.0 <= weight < math.inf:
             message = f'{where}.weight is {weight!r}; give a number, at least 0.'
             raise ConfigError(message)
         term = build_named(where, options, TERMS)

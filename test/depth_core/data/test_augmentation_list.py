@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Generator
 
-from depth_core.data.augmentation_list import TRANSFORMS, build_list, with_others
+from depth_core.data.augmentation_list import TRANSFORMS, build_list, warn_of_focal, with_others
 from depth_core.data.augmentations import build_augmentation, loading_size
 from depth_core.data.sample import Sample
 from depth_core.data.transforms import CanonicalFocal, Compose, CutMix, RandomScale
@@ -122,10 +122,14 @@ def test_what_is_pasted_has_undergone_what_stands_before() -> None:
     assert set(found.depth_m.unique().tolist()) == {8.0, 18.0}
 
 
-def test_depth_is_made_canonical_after_the_last_change_of_focal_length() -> None:
+def test_depth_is_made_canonical_after_the_last_change_of_focal_length(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     listed = [{'name': 'flip'}, {'name': 'scale'}, {'name': 'cutflip'}]
     augment, _ = build_list(listed, height=HEIGHT, width=WIDTH, canonical_focal_px=40.0)
     assert isinstance(augment.transforms[2], CanonicalFocal)
+    warn_of_focal(augment)
+    assert caplog.text == ''
     with pytest.raises(ConfigError, match='list cutflip and cutmix after zoom and scale'):
         build_list(listed[::-1], height=HEIGHT, width=WIDTH, canonical_focal_px=40.0)
 
@@ -134,9 +138,9 @@ def test_another_focal_length_without_a_canonical_one_is_said(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        build_list([{'name': 'scale', 'depth': 'divide'}], height=8, width=8)
-        assert caplog.text == ''
-        build_list([{'name': 'scale'}], height=8, width=8)
+        for scale in ({'depth': 'divide'}, {}):
+            assert caplog.text == ''
+            warn_of_focal(build_list([{'name': 'scale'} | scale], height=8, width=8)[0])
     assert 'give data.canonical_focal_px, or scale with depth: divide' in caplog.text
 
 
@@ -161,6 +165,13 @@ def test_cutmix_refuses_sequences_and_has_to_know_the_data() -> None:
         ([{'name': 'blur', 'largest_px': 0.01}], r'0 < smallest_px <= largest_px'),
         ([{'name': 'scale', 'low': 2, 'high': 1}], r'factors from 2 to 1 are no range'),
         ([{'name': 'cutmix', 'others': 3}], r'others is no option'),
+        (
+            [{'name': 'zoom', 'largest': 0.5}],
+            r'\[0\] \(zoom\): largest=0.5 is no zoom',
+        ),
+        ([{'name': 'hue', 'keep_clean': 3}], r'keep_clean is 3; give true or false'),
+        ([{'name': 'faults', 'glare': -1}], r'glare=-1 is outside \[0, 1\]'),
+        ([{'name': 'faults', 'lowest_quality': 99}], r'lowest_quality=99 is outside \[1, 95\]'),
         (['flip', 7], r'augmentation\[1\] is 7; give a mapping with a name'),
     ],
 )
