@@ -90,6 +90,15 @@ def test_the_shipped_model_is_shown_with_the_camera_that_it_needs() -> None:
     assert [line for line in shown if not re.search(r'--(?:hfov_deg|focal_px) \d', line)] == []
 
 
+NODE = re.compile(r'(?:-m depth_ros\.mono_depth_node|docker run) [^\n]*-r image:=[^\n]*')
+
+
+def test_a_node_whose_images_are_named_is_shown_with_their_calibration() -> None:
+    shown = [line for file in DOCUMENTS for line in NODE.findall(text_of(file))]
+    assert len(shown) >= 5
+    assert [line for line in shown if '-r camera_info:=' not in line] == []
+
+
 @pytest.mark.parametrize('document', DOCUMENTS, ids=identify)
 def test_links_lead_somewhere(document: Path) -> None:
     links = [link for link in LINK.findall(text_of(document)) if '://' not in link]

@@ -107,6 +107,9 @@ class _Walk:
         """Walk a function; what is known of its result."""
         before, self.names = self.names, dict(self.names)
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.value(default)
         for argument in arguments:
             self.names[argument.arg] = Known(self.code.annotated(argument.annotation))
         if own:
@@ -131,6 +134,9 @@ class _Walk:
             return NOTHING
         if isinstance(node, ast.If):
             return self.branch(node)
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            self.imported(node)
+            return None
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             self.assign(node)
         elif isinstance(node, ast.For):
@@ -144,11 +150,20 @@ class _Walk:
             self.children(node)
         return None
 
+    def imported(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Refuse TensorRT by a statement: it is absent elsewhere, and what comes of it unseen."""
+        modules = [alias.name for alias in node.names]
+        for module in [node.module or ''] if isinstance(node, ast.ImportFrom) else modules:
+            said = f'{self.home}:{node.lineno}: {module} is imported by a statement'
+            assert module.partition('.')[0] not in ('tensorrt', 'tensorrt_rtx'), said
+
     def block(self, node: ast.With | ast.Try | ast.While) -> Known | None:
         if isinstance(node, ast.While):
             self.value(node.test)
         for item in node.items if isinstance(node, ast.With) else ():
-            self.value(item.context_expr)
+            held = self.value(item.context_expr)
+            if item.optional_vars is not None:
+                self.bind(item.optional_vars, held)
         ended = self.body(node.body)
         for handler in node.handlers if isinstance(node, ast.Try) else ():
             self.body(handler.body)
@@ -218,12 +233,23 @@ class _Walk:
             then = self.value(node.body) if truth is not False else NOTHING
             other = self.value(node.orelse) if truth is not True else NOTHING
             return then if then.kind or truth else other
-        if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
-            return self.comprehension(node)
         if isinstance(node, ast.NamedExpr):
             value = self.value(node.value)
             self.bind(node.target, value)
             return value
+        return self.container(node)
+
+    def container(self, node: ast.expr) -> Known:
+        """Several objects, or one of several."""
+        if isinstance(node, (ast.ListComp, ast.GeneratorExp, ast.SetComp)):
+            return self.comprehension(node)
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            kinds = [self.value(item).kind for item in node.elts]
+            kind = next(filter(None, kinds), '')
+            return Known(f'many {kind}' if kind else '')
+        if isinstance(node, ast.Subscript):
+            self.value(node.slice)
+            return Known(_element(self.value(node.value).kind))
         self.children(node)
         return NOTHING
 
@@ -240,11 +266,15 @@ class _Walk:
     def logic(self, node: ast.BoolOp) -> Known:
         stopper = isinstance(node.op, ast.Or)
         truths: list[bool | None] = []
+        kinds: list[str] = []
         for item in node.values:
-            truths.append(self.value(item).truth)
-            if truths[-1] is stopper:
-                return Known(truth=stopper)
-        return Known(truth=None if None in truths else not stopper)
+            known = self.value(item)
+            truths.append(known.truth)
+            kinds.append(known.kind)
+            if known.truth is stopper:
+                return Known(known.kind, stopper)
+        kind = next(filter(None, reversed(kinds)), '')
+        return Known(kind, None if None in truths else not stopper)
 
     def attribute(self, node: ast.Attribute) -> Known:
         kind = self.value(node.value).kind
@@ -287,7 +317,7 @@ class _Walk:
             self.value(keyword.value)
         function = node.func
         if isinstance(function, ast.Name):
-            if function.id in ('hasattr', 'getattr'):
+            if function.id in ('hasattr', 'getattr', 'setattr'):
                 return self.asked(node, arguments[0].kind)
             if function.id in self.code.functions:
                 self.follow(function.id)
@@ -308,7 +338,7 @@ class _Walk:
             walk.function(self.code.functions[name])
 
     def asked(self, node: ast.Call, kind: str) -> Known:
-        """`hasattr` and `getattr`: asking for a name is no use of it, having it is."""
+        """`hasattr`, `getattr` and `setattr`: asking for a name is no use of it, having it is."""
         name = node.args[1]
         if not (kind and isinstance(name, ast.Constant) and isinstance(name.value, str)):
             return NOTHING
@@ -317,9 +347,10 @@ class _Walk:
         assert full in self.table, f'{self.home}:{node.lineno}: no version has {full}'
         self.code.asked.add(full)
         present = self.table.has(full, self.version)
-        if isinstance(node.func, ast.Name) and node.func.id == 'hasattr':
+        asker = node.func.id if isinstance(node.func, ast.Name) else ''
+        if asker == 'hasattr':
             return Known(truth=present)
-        if len(node.args) < 3 or present:
+        if asker == 'setattr' or len(node.args) < 3 or present:
             return self.touch(kind, name.value, node.lineno)
         return self.value(node.args[2])
 

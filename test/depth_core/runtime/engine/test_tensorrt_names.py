@@ -8,6 +8,7 @@ notes and source add.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -115,6 +116,52 @@ def test_a_name_that_some_version_lacks_is_found(
     texts[path] = texts[path].replace(before, after)
     complaints = missing(table, texts)
     assert any(line.endswith(f' {name}') for line in complaints), complaints
+
+
+USES = """
+    config.in_a_statement |= 1
+    other = config
+    other.of_another_name()
+    with config as held:
+        held.in_a_block()
+    for each in (config,):
+        each.in_a_loop()
+    either = None or config
+    either.in_a_choice()
+    [config][0].in_a_list()
+    def call(given=config.in_a_default):
+        return lambda: config.in_a_lambda
+    config.get_timing_cache().in_what_is_given()
+    module.BuilderFlag.IN_AN_ENUMERATION
+    module.InTheModule
+"""
+"""Ways to come to a name that no version has."""
+
+
+def test_a_name_that_no_version_has_is_found_however_it_is_come_to(table: Table) -> None:
+    texts = sources()
+    path = ENGINE / 'builder.py'
+    before = '    config.clear_flag(module.BuilderFlag.TF32)\n'
+    assert texts[path].count(before) == 1
+    texts[path] = texts[path].replace(before, before + USES)
+    found = {line.rpartition(' ')[2].rpartition('.')[2] for line in missing(table, texts)}
+    assert found == set(re.findall(r'\b(?:in_|of_|IN_|In)\w+', USES))
+
+
+@pytest.mark.parametrize(
+    ('use', 'said'),
+    [
+        ("setattr(config, 'nothing', 1)", r'no version has IBuilderConfig\.nothing'),
+        ('import tensorrt_rtx', 'tensorrt_rtx is imported by a statement'),
+        ('from tensorrt import Builder', 'tensorrt is imported by a statement'),
+    ],
+)
+def test_what_the_walk_cannot_follow_is_refused(table: Table, use: str, said: str) -> None:
+    path = ENGINE / 'builder.py'
+    before = '    config.clear_flag(module.BuilderFlag.TF32)\n'
+    text = sources()[path].replace(before, f'{before}    {use}\n')
+    with pytest.raises(AssertionError, match=said):
+        missing(table, {**sources(), path: text})
 
 
 def test_asking_for_a_name_that_no_version_has_is_found(table: Table) -> None:
