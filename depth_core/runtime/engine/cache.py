@@ -200,7 +200,20 @@ class EngineCache:
 
         Returns:
             What was deleted, and what was left because a process builds it or has it loaded.
+
+        Raises:
+            UnavailableError: Nothing can be deleted.
         """
+        try:
+            return self._clear(older_than)
+        except OSError as error:
+            message = (
+                f'engines in {self.folder} cannot be deleted: {error.strerror or error}; make the '
+                'disk writable, or name another folder for the engine cache.'
+            )
+            raise UnavailableError(message) from error
+
+    def _clear(self, older_than: timedelta) -> tuple[list[Entry], list[Entry]]:
         deleted: list[Entry] = []
         left: list[Entry] = []
         for entry in self.entries():
@@ -233,7 +246,7 @@ class EngineCache:
         for entry in reversed(entries):
             if total <= self.limit_bytes:
                 return
-            if entry.key == kept or entry.is_refused or not self._files.delete_unused(entry.stem):
+            if entry.key == kept or entry.is_refused or not self._gave_way(entry):
                 continue
             total -= entry.size
             _logger.info(
@@ -244,6 +257,13 @@ class EngineCache:
                 self.folder,
                 self.limit_bytes / 1e6,
             )
+
+    def _gave_way(self, entry: Entry) -> bool:
+        try:
+            return self._files.delete_unused(entry.stem)
+        except OSError as error:
+            _logger.debug('an engine beyond the limit stays: %s', error)
+            return False
 
     def _rewrite(self, entry: Entry) -> None:
         try:

@@ -66,11 +66,10 @@ def private_folder(path: Path) -> Path:
     # Unlike those of Path, these raise nothing.
     real = Path(os.path.realpath(os.path.expanduser(path)))  # noqa: PTH111
     try:
-        missing = [folder for folder in (real, *real.parents) if not folder.exists()]
-        for folder in reversed(missing):
-            folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         for folder in reversed(real.parents):
+            _make(folder)
             _check_above(real, folder)
+        _make(real)
         status = real.lstat()
     except OSError as error:
         message = (
@@ -133,6 +132,11 @@ def whose_else(status: os.stat_result) -> str | None:
         mode = stat.S_IMODE(status.st_mode)
         return f'has mode {mode:04o}, with which other users may write to it'
     return None
+
+
+def _make(folder: Path) -> None:
+    if not folder.exists():
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
 
 
 def _check_above(cache: Path, folder: Path) -> None:

@@ -126,10 +126,13 @@ class PlanFiles:
 
         Returns:
             Whether it is gone.
+
+        Raises:
+            OSError: Nothing can be deleted, for instance on a disk that is read-only.
         """
         with contextlib.ExitStack() as stack:
             for suffix in (LOCK, USE):
-                held = self._try(stem, suffix)
+                held = try_lock(self.path(stem, suffix))
                 if held is None:
                     return False
                 stack.callback(give_back, held)

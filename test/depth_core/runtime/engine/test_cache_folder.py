@@ -31,6 +31,7 @@ def test_a_folder_below_one_that_others_may_write_to_is_refused(tmp_path: Path) 
     above.chmod(0o777)
     with pytest.raises(UnsafeError, match=r'mode 0777.*chmod go-w'):
         EngineCache(above / 'engines')
+    assert list(above.iterdir()) == []
     above.chmod(0o1777)  # as /tmp: only the owner of an entry may rename it
     EngineCache(above / 'engines')
 
