@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import logging
 import os
@@ -297,22 +296,6 @@ def test_what_is_in_use_is_not_deleted(tmp_path: Path) -> None:
     deleted, left = cache.clear()
     assert ([entry.key for entry in deleted], left) == ([KEY], [])
     assert [path.name for path in cache.folder.iterdir() if path.is_file()] == []
-
-
-def test_what_cannot_be_deleted_is_not_called_in_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cache = EngineCache(tmp_path / 'engines', limit_bytes=len(PLAN))
-    keep(cache)
-
-    def read_only(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, 'Read-only file system')
-
-    monkeypatch.setattr(plan_files, 'try_lock', read_only)
-    with pytest.raises(UnavailableError, match=r'cannot be deleted: Read-only.*make the disk'):
-        cache.clear()
-    second = keep(cache, 'two')  # that the first stays beyond the limit is no obstacle
-    assert cache.load(second) == PLAN
 
 
 def test_several_may_use_a_plan_at_once(cache: EngineCache) -> None:

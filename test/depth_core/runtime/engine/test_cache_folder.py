@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from depth_core.errors import DepthError
+from depth_core.runtime.engine import plan_files
 from depth_core.runtime.engine.cache import EngineCache
 from depth_core.runtime.engine.entry import stem_of
-from depth_core.runtime.engine.folder import UnsafeError, default_folder
+from depth_core.runtime.engine.folder import UnavailableError, UnsafeError, default_folder
 from depth_core.runtime.engine.key import key_of
 
 
@@ -87,3 +89,20 @@ def test_the_locks_of_builds_that_failed_go_and_those_that_are_held_stay(tmp_pat
         cache.clear(older_than=timedelta(days=1))
         locks = {path.stem for path in cache.folder.glob('*.lock')}
     assert locks == {stem_of(building)}
+
+
+def test_what_cannot_be_deleted_is_not_called_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = EngineCache(tmp_path / 'engines', limit_bytes=1)
+    first, second = key_of({'name': 1}), key_of({'name': 2})
+    cache.store(first, b'plan', {'name': 1})
+
+    def read_only(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, 'Read-only file system')
+
+    monkeypatch.setattr(plan_files, 'try_lock', read_only)
+    with pytest.raises(UnavailableError, match=r'cannot be deleted: Read-only.*make the disk'):
+        cache.clear()
+    cache.store(second, b'plan', {'name': 2})  # the first stays beyond the limit
+    assert {entry.key for entry in cache.entries()} == {first, second}
