@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import Uint8Array
 from depth_core.data.ground_truth import PLAUSIBLE_M, WithGroundTruth
+from depth_core.data.remarks import remarks_of
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import DataError, DepthError
 from depth_core.files import replaced_atomically
@@ -47,6 +48,8 @@ class Findings:
     """At `PERCENTILES`; empty when nothing that was read has depth."""
     valid_share: float
     """Pixels with depth of all pixels that were read."""
+    noted: Sequence[str]
+    """What the data set says is missing."""
     focal_px: tuple[float, float] | None
     """Smallest and largest fx; None = not known."""
     sheet: Uint8Array | None
@@ -72,7 +75,7 @@ class Findings:
             )
         if self.read and self.focal_px is None:
             found.append('the camera is not known: the samples have no intrinsics')
-        return found
+        return [*found, *self.noted]
 
     @property
     def is_usable(self) -> bool:
@@ -85,17 +88,21 @@ def check_dataset(dataset: DepthDataset, *, samples: int) -> Findings:
 
     Args:
         dataset: The data set, open.
-        samples: How many to read at most.
+        samples: How many to read at most of those with depth, and of those without: an image that
+            is damaged is found there too.
     """
     total = len(dataset)
     has = [not isinstance(dataset, WithGroundTruth) or dataset.has_depth(i) for i in range(total)]
     missing = ''
     if isinstance(dataset, WithGroundTruth) and not all(has):
         missing = dataset.depth_looked_for()
-    wanted = [index for index in range(total) if has[index]] or list(range(total))
-    tried = [_tried(dataset, index) for index in wanted[:: -(-len(wanted) // samples) or 1]]
-    read = [item for item in tried if isinstance(item, Sample)]
-    failed = [item for item in tried if isinstance(item, str)]
+    tried, others = (
+        [_tried(dataset, index) for index in _spaced(np.flatnonzero(chosen), samples)]
+        for chosen in (np.array(has), ~np.array(has))
+    )
+    failed = [item for item in (*tried, *others) if isinstance(item, str)]
+    seen = [item for item in (*tried, *others) if isinstance(item, Sample)]
+    read = [item for item in tried if isinstance(item, Sample)] or seen
     depths = [_depths(sample) for sample in read]
     values = np.concatenate(depths) if depths else np.empty(0, np.float32)
     focals = [float(sample.intrinsics[0, 0]) for sample in read]
@@ -106,16 +113,23 @@ def check_dataset(dataset: DepthDataset, *, samples: int) -> Findings:
         images=total,
         with_depth=sum(has),
         missing=missing,
-        read=len(read),
+        read=len(seen),
         failed=failed,
         sizes=sizes.most_common(),
         depth_m=[float(item) for item in np.percentile(values, PERCENTILES)]
         if len(values)
         else [],
         valid_share=len(values) / pixels if pixels else 0.0,
+        noted=remarks_of(dataset),
         focal_px=(min(known), max(known)) if known else None,
         sheet=_contact_sheet(read, values),
     )
+
+
+def _spaced(indices: NDArray[np.intp], most: int) -> list[int]:
+    """At most so many of them, at even distances."""
+    chosen: list[int] = indices[:: -(-indices.size // most) or 1].tolist()
+    return chosen
 
 
 def _tried(dataset: DepthDataset, index: int) -> Sample | str:

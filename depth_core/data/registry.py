@@ -69,6 +69,8 @@ def _published(
     )
 
 
+_BAGS_SHOWN: Final = 8
+
 DATASETS: Final[Mapping[str, DatasetRow]] = {
     'synthetic': DatasetRow(
         target='depth_core.data.synthetic:SyntheticDataset',
@@ -106,7 +108,7 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
         target='depth_core.data.bag.dataset:BagDataset',
         summary='recordings of ROS 2 (mcap, sqlite3) and ROS 1: camera, lidar, odometry',
         offers=('depth', 'intrinsics', 'sequences', 'speeds'),
-        folders=('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd'),
+        folders=('metadata.yaml', '*.mcap', '*.db3', '*.mcap.zstd', '*.db3.zstd', '*.bag'),
         files=('.mcap', '.db3', '.bag', '.mcap.zstd', '.db3.zstd', '.bag.active'),
         options={
             'image_topic': Option(help='topic of the images'),
@@ -315,9 +317,29 @@ def detect_dataset(root: Path) -> str:
         raise DataError(message)
     for name, row in DATASETS.items():
         if any(visible_paths(root, pattern) for pattern in row.folders):
+            if name == 'folder':
+                _refuse_bags(root)
             return name
     message = f'data {root} is an empty folder; give one that holds {", ".join(DATASETS)}.'
     raise DataError(message)
+
+
+def _refuse_bags(root: Path) -> None:
+    """Refuse a folder of folders of bags, in which images would be looked for.
+
+    Raises:
+        DataError: It is one, and has no folder of images.
+    """
+    patterns = DATASETS['bag'].folders
+    bags = sorted({path.parent for one in patterns for path in visible_paths(root, f'*/{one}')})
+    if bags and not (root / 'images').is_dir():
+        names = ', '.join(str(path) for path in bags[:_BAGS_SHOWN])
+        names += ', ...' if len(bags) > _BAGS_SHOWN else ''
+        message = (
+            f'{root} is no data set but a folder of {len(bags)} bags: {names}; give one of them '
+            '(depth_ros.evaluate_bag takes several).'
+        )
+        raise DataError(message)
 
 
 def _builder(name: str) -> Any:  # noqa: ANN401  a class whose own signature is inspected

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from depth_core.arguments import CommandParser, count, names, positive, whole
 from depth_core.contracts import Intrinsics
 from depth_core.data import DATASETS, DepthDataset, detect_dataset, open_dataset
 from depth_core.data.registry import evaluation_options
+from depth_core.data.remarks import remarks_of
 from depth_core.errors import ConfigError
 from depth_core.evaluate.cameras import TakenWith
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
@@ -24,6 +26,8 @@ from depth_core.runtime import Precision, Predictor
 from depth_core.runtime.backends import describe_backends
 from depth_core.runtime.flip import FLIP_AVERAGES
 from depth_core.shipped import MODEL_HELP
+
+_LOG = logging.getLogger(__name__)
 
 _SYNTHETIC: Final = 'synthetic'
 _SYNTHETIC_IMAGES: Final = 100
@@ -151,6 +155,8 @@ def open_data(options: argparse.Namespace) -> tuple[DepthDataset, str]:
         message = '--focal_px and --hfov_deg say the same of a camera; give one of them.'
         raise ConfigError(message)
     dataset = _open(name, options)
+    for remark in remarks_of(dataset):
+        _LOG.warning('%s', remark)
     if stated == [None, None]:
         return dataset, name
     return TakenWith(dataset, partial(_camera, options)), name

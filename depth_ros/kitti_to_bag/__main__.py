@@ -27,7 +27,7 @@ from depth_core.names import printable, show_log
 from depth_core.processes import terminated_cleanly
 from depth_core.terminal import progress_bar
 from depth_ros.arguments import without_ros_arguments
-from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan
+from depth_ros.kitti_to_bag.conversion import IMAGES, TRUTHS, Settings, convert, plan, unasked
 
 _LOG = logging.getLogger(__name__)
 _FRAMES = re.compile(r'(\d{1,10})(?:-(\d{1,10}))?', re.ASCII)
@@ -52,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     recording = open_recording(options.drive)
     chosen = plan(recording, settings)
-    for remark in recording.remarks:
+    lacking = unasked(recording, settings)
+    for remark in (*recording.remarks, *([] if lacking is None else [lacking])):
         _LOG.warning('%s', remark)
     started_s = time.monotonic()
     with terminated_cleanly(), progress_bar() as bar:

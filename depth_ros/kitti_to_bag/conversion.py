@@ -108,6 +108,18 @@ def plan(recording: Recording, settings: Settings) -> Plan:
     return Plan(streams, events, static, identity)
 
 
+def unasked(recording: Recording, settings: Settings) -> str | None:
+    """Say which cameras have no images, where nobody said which are wanted; None = none lacks."""
+    lacking = [number for number in CAMERAS if number not in recording.cameras]
+    if settings.cameras is not None or not lacking:
+        return None
+    names = ', '.join(f'{number} ({CAMERAS[number]})' for number in lacking)
+    return (
+        f'{recording.root} has no images of the cameras {names}, which are left out: unpack '
+        'them, or name the others with --cameras'
+    )
+
+
 def convert(
     chosen: Plan, settings: Settings, output: Path, *, progress: Callable[[int, int], None]
 ) -> int:

@@ -118,6 +118,9 @@ def test_times_that_are_missing_are_said_to_be_made_up(
     midnight_ns = 1_316_995_200_000_000_000
     assert stamps == [midnight_ns, midnight_ns + 100_000_000, midnight_ns + 200_000_000]
     assert 'image_02/timestamps.txt is missing: its frames are put at 10 a second' in caplog.text
+    assert 'has no images of the cameras 0 (gray_left), 1 (gray_right), 3 (color_right)' in (
+        caplog.text
+    )
 
 
 def _cut_times(drive: Path) -> None:

@@ -39,10 +39,12 @@ from depth_core.data.kitti.motion import (
     read_timestamps,
     speed_at,
 )
+from depth_core.data.kitti.oxts import oxts_file
 from depth_core.data.kitti.split import (
     KittiFrame,
     find_split,
     frames_on_disk,
+    missing_cameras,
     read_excluded,
     read_split,
     sequences,
@@ -130,8 +132,10 @@ class KittiDataset:
         self.height, self.width = height, width
         self.crop = crop
         self.neighbours = check_offsets(neighbours)
+        self._missing: Sequence[Path] = ()
         if split is None:
             self.frames: Sequence[KittiFrame] = frames_on_disk(self.root, camera)
+            self._missing = missing_cameras(self.root, camera, self.frames)
         else:
             found = find_split(self.root, Path(split))
             self.frames = read_split(found)
@@ -292,6 +296,25 @@ class KittiDataset:
             f'{", ".join(sorted(others))}); unpack the ground truth of the drives there, or give '
             'another ground_truth or depth_root.'
         )
+
+    def remarks(self) -> Sequence[str]:
+        """Cameras without images, and frames whose place is not known."""
+        said = []
+        if self._missing:
+            named = ', '.join(map(str, self._missing[:_MISSING_SHOWN]))
+            more = ', ...' if len(self._missing) > _MISSING_SHOWN else ''
+            said.append(
+                f'{len(self._missing)} folders of a camera that is asked for have no image '
+                f'({named}{more}): unpack them, or give a split of the frames that are there'
+            )
+        paths = [oxts_file(self._drive(frame), frame.frame) for frame in self.frames]
+        lost = [path for path in paths if not path.is_file()]
+        if lost:
+            said.append(
+                f'{len(lost)} of {len(paths)} frames have no oxts, the first {lost[0]}: neither '
+                'their speed nor their place is known, nor flicker; unpack oxts of the drives'
+            )
+        return said
 
     def sources(self, index: int) -> tuple[Path, ...]:
         """The files that the sample at `index` is made from."""

@@ -92,11 +92,22 @@ class KittiOdometryDataset:
         frames = self._of_list(Path(split)) if split else self._on_disk(_CAMERAS[camera])
         self.frames = [frame for frame in frames if self._has_neighbours(frame)]
         if not self.frames:
-            message = (
-                f'none of {len(frames)} frames of {self.root} has camera {camera} and neighbours '
-                f'at {list(self.neighbours)}; unpack its images, or ask for other neighbours.'
+            raise DataError(self._nothing(len(frames), camera))
+
+    def _nothing(self, frames: int, camera: str) -> str:
+        """Say why there is nothing to give."""
+        numbers = {number: name for name, number in _CAMERAS.items()}
+        held = sorted({item for one in self._sequences.values() for item in one.cameras})
+        if held and _CAMERAS[camera] not in held:
+            there = ', '.join(f'image_{item} ({numbers[item]})' for item in held)
+            return (
+                f'{self.root} has no images of camera {camera} (image_{_CAMERAS[camera]}), but '
+                f'{there}; unpack its images, or give another camera.'
             )
-            raise DataError(message)
+        return (
+            f'none of {frames} frames of {self.root} has camera {camera} and neighbours '
+            f'at {list(self.neighbours)}; unpack its images, or ask for other neighbours.'
+        )
 
     def __len__(self) -> int:
         return len(self.frames)

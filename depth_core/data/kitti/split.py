@@ -202,6 +202,35 @@ def _frame_of(line: str) -> KittiFrame | None:
     )
 
 
+def missing_cameras(
+    root: Path, camera: Literal['left', 'right', 'both'], frames: Sequence[KittiFrame]
+) -> Sequence[Path]:
+    """Folders of cameras without an image, in drives that are there.
+
+    Args:
+        root: Folder of the days.
+        camera: Which cameras are wanted.
+        frames: What `frames_on_disk` found of them.
+    """
+    found = {(frame.day, frame.drive, frame.camera) for frame in frames}
+    return [
+        drive / f'image_{number:02d}'
+        for drive in _drives(root)
+        for number in _CAMERAS[camera]
+        if (drive.parent.name, drive.name, number) not in found
+    ]
+
+
+def _drives(root: Path) -> Sequence[Path]:
+    return sorted(root.glob('????_??_??/????_??_??_drive_*'))
+
+
+def _held(root: Path) -> str:
+    """Which cameras the drives have images of."""
+    held = sorted({path.parents[1].name for path in root.glob('*/*_drive_*/image_0?/data/*')})
+    return f'its drives hold {", ".join(held)}' if held else 'its drives hold no images'
+
+
 def frames_on_disk(
     root: Path, camera: Literal['left', 'right', 'both'] = 'left'
 ) -> Sequence[KittiFrame]:
@@ -220,7 +249,7 @@ def frames_on_disk(
             frame=int(path.stem),
             camera=number,
         )
-        for drive in sorted(root.glob('????_??_??/????_??_??_drive_*'))
+        for drive in _drives(root)
         for number in _CAMERAS[camera]
         for path in sorted((drive / f'image_{number:02d}/data').glob('*'))
         if path.suffix in IMAGE_ENDINGS and path.stem.isdigit()
@@ -228,7 +257,9 @@ def frames_on_disk(
     if not frames:
         message = (
             f'{root} holds no KITTI raw frame of the {camera} camera; it must hold '
-            '2011_09_26/2011_09_26_drive_0052_sync/image_02/data/0000000000.png and the like.'
+            f'2011_09_26/2011_09_26_drive_0052_sync/image_{_CAMERAS[camera][0]:02d}/data/'
+            f'0000000000.png and the like, and {_held(root)}: unpack the images there, or give '
+            'another camera.'
         )
         raise DataError(message)
     return frames

@@ -73,14 +73,30 @@ def test_nothing_to_use_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_damaged_samples_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Before what has no depth: many do not have any, and few are damaged."""
-    root = write_folder(tmp_path / 'data', images=3, depths=2)
-    path = root / 'images/1.png'
-    path.write_bytes(path.read_bytes()[:-9])
-    damaged = r'cannot be used as it is: 1 samples cannot be read: image .*1.png'
+    """Before what has no depth: many do not have any, and few are damaged, of these too."""
+    root = write_folder(tmp_path / 'data', images=4, depths=2)
+    for name in '13':
+        path = root / f'images/{name}.png'
+        path.write_bytes(path.read_bytes()[:-9])
+    damaged = r'cannot be used as it is: 2 samples cannot be read: image .*1.png.*; image .*3.png'
     with pytest.raises(DataError, match=damaged):
         check(capsys, str(root), '--sheet', str(tmp_path / 'a.png'))
-    assert 'samples read   1' in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert 'samples read   2' in said
+    assert 'sizes          20x40 (1)' in said
+
+
+def test_a_folder_of_bags_is_no_folder_of_images(tmp_path: Path) -> None:
+    for name in ('monday', 'tuesday'):
+        (tmp_path / 'bags' / name).mkdir(parents=True)
+        (tmp_path / 'bags' / name / 'metadata.yaml').touch()
+    with pytest.raises(DataError, match=r'bags is no data set but a folder of 2 bags: .*monday, '):
+        main(['check', str(tmp_path / 'bags')])
+    (tmp_path / 'logs').mkdir()
+    for name in ('a.bag', 'b.bag'):
+        (tmp_path / 'logs' / name).touch()
+    with pytest.raises(DataError, match=r'what belongs together of a.bag, b.bag; give one'):
+        main(['check', str(tmp_path / 'logs')])
 
 
 @pytest.mark.parametrize(

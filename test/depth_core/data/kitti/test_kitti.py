@@ -221,6 +221,22 @@ def test_missing_and_wrong_folders(tmp_path: Path) -> None:
         KittiDataset(tmp_path)
 
 
+def test_what_is_missing_is_said_with_the_remedy(root: Path) -> None:
+    remarks = KittiDataset(root, camera='right').remarks()
+    assert len(remarks) == 1
+    assert '2 of 2 frames have no oxts, the first' in remarks[0]
+    assert 'nor flicker; unpack oxts' in remarks[0]
+    for path in (root / DAY / DRIVE / 'image_03/data').iterdir():
+        path.unlink()
+    assert (
+        '1 folders of a camera that is asked for have no image'
+        in (KittiDataset(root, camera='both').remarks()[0])
+    )
+    missing = r'image_03/data/0000000000.png and the like, and its drives hold image_02: unpack'
+    with pytest.raises(DataError, match=missing):
+        KittiDataset(root, camera='right')
+
+
 def test_unknown_ground_truth_is_answered_with_the_known(root: Path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'velodyne'"):
         KittiDataset(root, ground_truth='velodine')  # type: ignore[arg-type]  # the point
