@@ -95,8 +95,9 @@ def test_what_cannot_be_deleted_is_not_called_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = EngineCache(tmp_path / 'engines', limit_bytes=1)
-    first, second = key_of({'name': 1}), key_of({'name': 2})
-    cache.store(first, b'plan', {'name': 1})
+    fields = [{'schema': 1, 'graph_sha256': name} for name in ('one', 'two')]
+    first, second = map(key_of, fields)
+    cache.store(first, b'plan', fields[0])
 
     def read_only(*_: object, **__: object) -> None:
         raise OSError(errno.EROFS, 'Read-only file system')
@@ -104,5 +105,5 @@ def test_what_cannot_be_deleted_is_not_called_in_use(
     monkeypatch.setattr(plan_files, 'try_lock', read_only)
     with pytest.raises(UnavailableError, match=r'cannot be deleted: Read-only.*make the disk'):
         cache.clear()
-    cache.store(second, b'plan', {'name': 2})  # the first stays beyond the limit
+    cache.store(second, b'plan', fields[1])  # the first stays beyond the limit
     assert {entry.key for entry in cache.entries()} == {first, second}
