@@ -33,8 +33,9 @@ from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.models.backbones import EncoderWeights, TimmEncoder
 from depth_core.models.base import DepthModel, ModelSpec, Prediction
-from depth_core.models.blocks import SigmaHead, resize_bilinear
+from depth_core.models.blocks import SigmaHead
 from depth_core.models.cliffnet.caffe_resnet import PYRAMID_CHANNELS, CaffeResNet, StrideIn
+from depth_core.models.cliffnet.fusion import FUSIONS, Fusion, resize_to
 from depth_core.precision import at_least_float32
 
 _BGR_MEAN: Final = (102.9801, 115.9465, 122.7717)
@@ -80,52 +81,20 @@ class FeaturePyramid(nn.Module):
         """Return as many maps of equal width, finest first, as are given."""
         merged = [layer(x) for layer, x in zip(self.lateral, maps, strict=True)]
         for level in range(len(merged) - 2, -1, -1):
-            merged[level] = merged[level] + _resize_to(merged[level + 1], merged[level])
+            merged[level] = merged[level] + resize_to(merged[level + 1], merged[level])
         return [layer(x) for layer, x in zip(self.smooth, merged, strict=True)]
-
-
-class CliffModule(nn.Module):
-    """Cross-level identity feature fusion: gate the low level, fuse it, add the high level.
-
-    With h the high level resized to the low one: c = conv [low, low * h], out = conv [h, c] + h.
-    """
-
-    def __init__(self, channels: int, *, norm: bool = True) -> None:
-        super().__init__()
-        self.conv1 = self._fuse(channels, norm=norm)
-        self.conv2 = self._fuse(channels, norm=norm)
-
-    @staticmethod
-    def _fuse(channels: int, *, norm: bool) -> nn.Sequential:
-        layers: list[nn.Module] = [
-            nn.Conv2d(2 * channels, channels, 3, padding=1, bias=not norm),
-            *([nn.BatchNorm2d(channels)] if norm else []),
-            nn.ReLU(inplace=True),
-        ]
-        convolution = layers[0]
-        nn.init.kaiming_uniform_(convolution.get_parameter('weight'), a=1)
-        if not norm:
-            nn.init.zeros_(convolution.get_parameter('bias'))
-        return nn.Sequential(*layers)
-
-    def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """Return the fused map, at the size of `low`."""
-        high = _resize_to(high, low)
-        gated = self.conv1(torch.cat((low, low * high), dim=1))
-        fused: Tensor = self.conv2(torch.cat((high, gated), dim=1))
-        return fused + high
 
 
 class CliffDecoder(nn.Module):
     """Refine each map of a pyramid, fuse them from the coarsest to the finest, regress."""
 
-    def __init__(self, levels: int, channels: int) -> None:
+    def __init__(self, levels: int, channels: int, *, fusion: Fusion = 'cliff') -> None:
         super().__init__()
         self.channels = channels
         self.refine = nn.ModuleList(
             ConvBiasNormReLU(channels, channels, kernel_size=3) for _ in range(levels)
         )
-        self.fuse = nn.ModuleList(CliffModule(channels) for _ in range(levels - 1))
+        self.fuse = nn.ModuleList(FUSIONS[fusion](channels) for _ in range(levels - 1))
         self.score = nn.Sequential(
             nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
@@ -140,10 +109,6 @@ class CliffDecoder(nn.Module):
             x = module(low, x)
         features = self.score[:3](x)
         return self.score[3](features), features
-
-
-def _resize_to(x: Tensor, like: Tensor) -> Tensor:
-    return resize_bilinear(x, (like.shape[-2], like.shape[-1]), 'half_pixel')
 
 
 # Models
@@ -180,7 +145,7 @@ class CliffNet(DepthModel):
             `out`: [B, 1, H, W] metres, linear, not clamped.
         """
         raw_m, _ = self.decoder(self.pyramid(self.encoder(x)))
-        return {'out': _resize_to(raw_m, x)}
+        return {'out': resize_to(raw_m, x)}
 
     def own_state(self) -> dict[str, Tensor]:
         """The sigma head, answering 0.2 depth everywhere."""
@@ -196,7 +161,9 @@ class CliffNetSmall(DepthModel):
     weights and both ends can be reached and passed.
     """
 
-    def __init__(self, spec: ModelSpec, encoder: TimmEncoder, channels: int) -> None:
+    def __init__(
+        self, spec: ModelSpec, encoder: TimmEncoder, channels: int, fusion: Fusion = 'cliff'
+    ) -> None:
         super().__init__()
         self.spec = spec
         self.encoder = encoder
@@ -206,7 +173,7 @@ class CliffNetSmall(DepthModel):
             if stride >= _OUTPUT_STRIDE
         ]
         self.pyramid = FeaturePyramid(used, channels)
-        self.decoder = CliffDecoder(len(used), channels)
+        self.decoder = CliffDecoder(len(used), channels, fusion=fusion)
         self.sigma_head = SigmaHead(self.decoder.channels)
 
     def forward(self, images: Tensor) -> CliffNetPrediction:
@@ -221,7 +188,7 @@ class CliffNetSmall(DepthModel):
         Returns:
             `out`: [B, 1, H, W] metres, positive, not clamped.
         """
-        return {'out': _resize_to(self._decode(x)[0], x)}
+        return {'out': resize_to(self._decode(x)[0], x)}
 
     def _decode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         maps = self.encoder(images)[-len(self.pyramid.lateral) :]
@@ -247,8 +214,8 @@ def _predict(
 ) -> CliffNetPrediction:
     """Enlarge, then clamp, in the order of the original evaluation; sigma follows the clamped."""
     raw_m = at_least_float32(raw_m)  # metres do not fit the half precision of autocast
-    relative = _resize_to(sigma_head(features, torch.ones_like(raw_m)), images)
-    raw_m = _resize_to(raw_m, images)
+    relative = resize_to(sigma_head(features, torch.ones_like(raw_m)), images)
+    raw_m = resize_to(raw_m, images)
     depth = clamp_passing_gradient(raw_m, spec.min_depth, spec.max_depth)
     return CliffNetPrediction(
         depth=depth.squeeze(1), sigma=(relative * depth.detach()).squeeze(1), raw_m=raw_m
@@ -303,6 +270,7 @@ def cliffnet_small(
     min_depth: float = 0.5,
     encoder: str = 'mobilenetv3_large_075',
     channels: int = 32,
+    fusion: Fusion = 'cliff',
     encoder_weights: EncoderWeights = 'none',
 ) -> CliffNetSmall:
     """Build the small CLIFFNet for robots on any pyramidal timm encoder.
@@ -312,6 +280,7 @@ def cliffnet_small(
         min_depth: Smallest depth, metres.
         encoder: Name of a timm network; its maps from stride 4 on are used.
         channels: Width of the pyramid and the decoder.
+        fusion: How the decoder joins two levels: cliff, the module of the paper, or sum.
         encoder_weights: Where the encoder starts from: none (random), packaged (installed with
             the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
@@ -320,8 +289,10 @@ def cliffnet_small(
         ModelError: The encoder is unknown or gives no pyramid.
     """
     _check_channels(channels)
+    if fusion not in FUSIONS:
+        raise ConfigError(unknown_name('fusion', fusion, FUSIONS))
     spec = _spec('cliffnet_small', min_depth, max_depth, divisor=32, size=(256, 320))
-    return CliffNetSmall(spec, TimmEncoder(encoder, weights=encoder_weights), channels)
+    return CliffNetSmall(spec, TimmEncoder(encoder, weights=encoder_weights), channels, fusion)
 
 
 def _spec(

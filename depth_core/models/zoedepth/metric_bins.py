@@ -27,10 +27,14 @@ CentresType: TypeAlias = Literal['softplus', 'normed', 'hybrid1', 'hybrid2']
 normed at the start, then free. hybrid2: free at the start, then normed."""
 Aggregation: TypeAlias = Literal['mean', 'sum']
 Attraction: TypeAlias = Literal['inv', 'exp']
+Likelihood: TypeAlias = Literal['log_binomial', 'softmax']
+"""log_binomial: a place along the bins and a temperature say how likely each is, so that
+neighbours are alike. softmax: each has a score of its own."""
 
 CENTRES_TYPES: Final[tuple[CentresType, ...]] = get_args(CentresType)
 AGGREGATIONS: Final[tuple[Aggregation, ...]] = get_args(Aggregation)
 ATTRACTIONS: Final[tuple[Attraction, ...]] = get_args(Attraction)
+LIKELIHOODS: Final[tuple[Likelihood, ...]] = get_args(Likelihood)
 
 _ALPHA: Final = 300.0
 _TINY: Final = 1e-3
@@ -215,6 +219,23 @@ class ConditionalLogBinomial(nn.Module):
         return log_binomial(yes / (yes + no), temperature, self.n_bins)
 
 
+class ConditionalSoftmax(nn.Module):
+    """What the paper compares the log-binomial with: a score for each bin."""
+
+    def __init__(
+        self, in_channels: int, condition_channels: int, n_bins: int, *, bottleneck: int
+    ) -> None:
+        super().__init__()
+        total = in_channels + condition_channels
+        self.hidden = nn.Conv2d(total, total // bottleneck, 1)
+        self.out = nn.Conv2d(total // bottleneck, n_bins, 1)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return [B, n_bins, H, W], sum 1 over the bins."""
+        raw = self.out(F.gelu(self.hidden(torch.cat((x, condition), dim=1))))
+        return at_least_float32(raw).softmax(dim=1)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bins:
     """A distribution of depth in each pixel."""
@@ -268,6 +289,7 @@ class BinHead(nn.Module):
         bottleneck: int,
         aggregation: Aggregation,
         attraction: Attraction,
+        likelihood: Likelihood,
     ) -> None:
         super().__init__()
         self.depth_range = depth_range
@@ -289,7 +311,11 @@ class BinHead(nn.Module):
             )
             for count in n_attractors
         )
-        self.likelihood = ConditionalLogBinomial(
+        kinds: dict[Likelihood, type[ConditionalLogBinomial | ConditionalSoftmax]] = {
+            'log_binomial': ConditionalLogBinomial,
+            'softmax': ConditionalSoftmax,
+        }
+        self.likelihood = kinds[likelihood](
             last_channels, embedding_dim, n_bins, bottleneck=bottleneck
         )
 

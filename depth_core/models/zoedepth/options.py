@@ -15,10 +15,12 @@ from depth_core.models.zoedepth.metric_bins import (
     AGGREGATIONS,
     ATTRACTIONS,
     CENTRES_TYPES,
+    LIKELIHOODS,
     Aggregation,
     Attraction,
     BinHead,
     CentresType,
+    Likelihood,
 )
 
 
@@ -66,6 +68,7 @@ class BinOptions:
     centres_type: CentresType
     aggregation: Aggregation
     attraction: Attraction
+    likelihood: Likelihood = 'log_binomial'
 
     def __post_init__(self) -> None:
         if self.n_bins < 2 or self.embedding_dim < 2:  # noqa: PLR2004  one bin has no spread
@@ -84,6 +87,7 @@ class BinOptions:
             ('bin_centers_type', self.centres_type, CENTRES_TYPES),
             ('attractor_kind', self.aggregation, AGGREGATIONS),
             ('attractor_type', self.attraction, ATTRACTIONS),
+            ('likelihood', self.likelihood, LIKELIHOODS),
         ):
             if value not in known:
                 raise ConfigError(unknown_name(option, value, known))
@@ -110,4 +114,5 @@ class BinOptions:
             bottleneck=bottleneck,
             aggregation=self.aggregation,
             attraction=self.attraction,
+            likelihood=self.likelihood,
         )

@@ -28,6 +28,7 @@ from depth_core.models.zoedepth.metric_bins import (
     BinEmbedding,
     BinHead,
     Bins,
+    Likelihood,
     SpreadCalibration,
 )
 from depth_core.models.zoedepth.network import (
@@ -202,8 +203,9 @@ def _log_head(channels: Sequence[int], bins: BinOptions, *, highest: float) -> B
         seed_hidden=2 * bins.embedding_dim,
         bottleneck=2,
     )
-    with torch.no_grad():
-        head.likelihood.out.get_parameter('bias')[2:] = torch.tensor(_COLD)
+    if bins.likelihood == 'log_binomial':
+        with torch.no_grad():
+            head.likelihood.out.get_parameter('bias')[2:] = torch.tensor(_COLD)
     return head
 
 
@@ -219,6 +221,7 @@ def zoedepth_small(
     domains: Sequence[str] = (),
     domain_max_depths: Sequence[float] = (),
     routing: str = 'image',
+    likelihood: Likelihood = 'log_binomial',
     encoder_weights: EncoderWeights = 'none',
 ) -> ZoeDepthSmall | ZoeDepthSmallDomains:
     """Build the small ZoeDepth on any pyramidal timm encoder.
@@ -236,6 +239,7 @@ def zoedepth_small(
         domain_max_depths: Largest depth of each domain, metres: where its bins begin and what its
             truth is clipped to.
         routing: As of zoedepth_nk; of no account without domains.
+        likelihood: How likely each bin is: log_binomial, that of the paper, or softmax.
         encoder_weights: Where the encoder starts from: none (random), packaged (installed with
             the extra `pretrained`, for tf_efficientnet_lite0 to 2) or download (timm's).
 
@@ -251,6 +255,7 @@ def zoedepth_small(
         centres_type='hybrid1',
         aggregation='mean',
         attraction='inv',
+        likelihood=likelihood,
     )
     size = (256, 320)
     names = tuple(domains)

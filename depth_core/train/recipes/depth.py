@@ -162,6 +162,7 @@ class DepthScorer(Scorer[DepthModel]):
 
         depth_m, sigma_m = (x.float().cpu() for x in self.rule.answer(predict, view))
         target_m, valid = view.depth_m.cpu(), view.valid.cpu()
+        semantic = None if view.semantic is None else view.semantic.cpu()
         if (
             self.spec.kind is DepthKind.CANONICAL and self.rule.protocol is None
         ):  # each image has a range of its own, then
@@ -175,6 +176,7 @@ class DepthScorer(Scorer[DepthModel]):
                 valid[index].numpy(),
                 sigma_m[index].numpy(),
                 key=key,
+                semantic=None if semantic is None else semantic[index].numpy(),
             )
 
     def merge(self, other: Self) -> None:
@@ -262,4 +264,6 @@ def _numbers(evaluation: Evaluation) -> dict[str, Any]:
     if evaluation.uncertainty is not None:
         numbers['nll'] = evaluation.uncertainty.nll
         numbers['calibration_error'] = evaluation.uncertainty.calibration_error
+    for group in evaluation.by_group:
+        numbers[f'abs_rel_{group.name}'] = group.metrics.abs_rel
     return numbers

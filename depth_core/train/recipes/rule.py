@@ -58,6 +58,7 @@ class Rule:
             valid=batch.valid[..., rows, columns],
             intrinsics=intrinsics,
             key=batch.key,
+            semantic=None if batch.semantic is None else batch.semantic[..., rows, columns],
         )
 
     def seen(self, images: Tensor) -> Tensor:

@@ -104,6 +104,24 @@ def test_each_kind_is_scored_in_metres(fabric: Fabric, kind: DepthKind) -> None:
     )
 
 
+def test_thin_things_and_edges_are_scored_apart(fabric: Fabric) -> None:
+    """Twice too far on a pole of two pixels at 2 m, whose outline is the edge before 4 m."""
+    depth_m = torch.full((4, 6), 4.0)
+    depth_m[1:3, 2] = 2.0
+    answered = torch.where(depth_m == 2.0, 4.0, depth_m)
+    sample = Sample(
+        image=(1.0 / answered).expand(3, -1, -1),
+        depth_m=depth_m,
+        valid=torch.ones_like(depth_m, dtype=torch.bool),
+        intrinsics=torch.eye(3),
+        key='pole',
+        semantic=torch.where(depth_m == 2.0, 5, 0),
+    )
+    score = validate(RECIPE, RedIsInverseDepth(DepthKind.METRIC), [sample], fabric, batch_size=1)
+    found = {name: score.numbers[f'abs_rel_{name}'] for name in ('thin', 'ground', 'edge')}
+    assert found == pytest.approx({'thin': 1.0, 'ground': 0.0, 'edge': 2.0 / 8.0}, abs=1e-5)
+
+
 def test_canonical_depth_has_another_range_through_each_camera() -> None:
     """0.5 to 8 canonical metres are 0.125 to 2 m through a camera of a quarter of its focal."""
     model = RedIsInverseDepth(DepthKind.CANONICAL)

@@ -14,9 +14,9 @@ from depth_core.errors import ConfigError, ModelError
 from depth_core.losses import l1, laplace_nll
 from depth_core.models import create_model
 from depth_core.models.cliffnet.caffe_resnet import CaffeResNet, for_bgr_255
+from depth_core.models.cliffnet.fusion import CliffModule, resize_to
 from depth_core.models.cliffnet.network import (
     CliffDecoder,
-    CliffModule,
     CliffNet,
     CliffNetPrediction,
     CliffNetSmall,
@@ -84,6 +84,14 @@ def test_the_module_hands_the_high_level_on() -> None:
 
 
 @torch.no_grad()
+def test_levels_may_be_summed_instead() -> None:
+    torch.manual_seed(0)
+    low, high = torch.rand(1, 8, 6, 8), torch.rand(1, 8, 3, 4)
+    decoder = CliffDecoder(2, 8, fusion='sum')
+    assert not list(decoder.fuse.parameters())
+    torch.testing.assert_close(decoder.fuse[0](low, high), low + resize_to(high, low))
+
+
 def test_the_pyramid(reference: Reference) -> None:
     arrays = in_float64(reference('cliff_fpn'))
     pyramid = FeaturePyramid((256, 512, 1024, 2048), 8)
@@ -260,6 +268,7 @@ def test_the_small_network_reaches_both_ends_of_its_range() -> None:
         ('cliffnet', {'min_depth': 20.0}, '20.0'),
         ('cliffnet', {'layers': (1, 1, 1, 1), 'pretrained': True}, '[3, 4, 6, 3]'),
         ('cliffnet_small', {'channels': -1}, 'channels -1'),
+        ('cliffnet_small', {'fusion': 'concat'}, 'cliff, sum'),
     ],
 )
 def test_an_option_out_of_range_is_refused(name: str, options: dict[str, Any], value: str) -> None:

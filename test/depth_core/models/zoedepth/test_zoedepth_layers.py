@@ -30,6 +30,7 @@ from depth_core.models.zoedepth.metric_bins import (
     log_binomial,
     stirling_log_binomial,
 )
+from depth_core.models.zoedepth.options import BinOptions
 from depth_core.models.zoedepth.routing import (
     PatchTransformer,
     domain_of_batch,
@@ -181,6 +182,21 @@ def test_conditional_log_binomial(
 
 
 @torch.no_grad()
+def test_a_softmax_may_say_how_likely_each_bin_is() -> None:
+    options = BinOptions(
+        n_bins=5, embedding_dim=4, n_attractors=(1, 1, 1, 1), centres_type='hybrid1',
+        aggregation='mean', attraction='inv', likelihood='softmax',
+    )  # fmt: skip
+    head = options.head(4, 3, depth_range=(0.0, 1.0), seed_hidden=4, bottleneck=2)
+    x, condition = torch.rand(2, 3, 4, 6), torch.rand(2, 4, 4, 6)
+    likely = head.likelihood(x, condition)
+    torch.testing.assert_close(likely.sum(dim=1), torch.ones(2, 4, 6))
+    scores = head.likelihood.out(torch.nn.functional.gelu(
+        head.likelihood.hidden(torch.cat((x, condition), dim=1))
+    ))  # fmt: skip
+    torch.testing.assert_close(likely, scores.softmax(dim=1))
+
+
 def test_patch_transformer(arrays: dict[str, Tensor]) -> None:
     layer = PatchTransformer(20, 16, layers=2, heads=4, hidden_channels=24).double()
     theirs = {
