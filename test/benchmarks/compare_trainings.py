@@ -107,7 +107,8 @@ def read_comparison(path: Path, *, steps: int | None = None) -> Comparison:
             for name, item in content['questions'].items()
         ]
         first = {
-            name: (*common, *_texts(given)) for name, given in content.get('first', {}).items()
+            name: _config_first((*common, *_texts(given)))
+            for name, given in content.get('first', {}).items()
         }
     except (KeyError, TypeError, AttributeError) as error:
         message = (
@@ -138,16 +139,24 @@ def _variants(
     return {name: _texts((*common, *own)) for name, own in given.items()}
 
 
+def _config_first(arguments: Sequence[str]) -> list[str]:
+    """The last configuration, then the rest: what stands before a configuration is lost to it."""
+    rest, config = list(arguments), []
+    while '--config' in rest:
+        place = rest.index('--config')
+        config = rest[place : place + 2]
+        del rest[place : place + 2]
+    return [*config, *rest]
+
+
 def arguments_of(question: Question, variant: str) -> list[str]:
     """The arguments that tell one training from another; a schedule is as long as the training.
 
     A variant that names a configuration takes that in place of the question's.
     """
-    given = question.variants[variant]
-    config = () if '--config' in given else ('--config', question.config)
     steps = question.steps
     return [
-        *(*config, *given),
+        *_config_first(['--config', question.config, *question.variants[variant]]),
         *('--trainer.max_steps', str(steps), '--schedule.steps', str(steps)),
         *('--schedule.warmup_steps', str(max(1, steps // 20))),
         *('--trainer.validate_every_steps', '0', '--trainer.images_logged', '0'),

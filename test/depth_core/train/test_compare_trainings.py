@@ -87,7 +87,8 @@ def test_what_is_shipped_is_a_training_for_every_variant(name: str) -> None:
     given += [list(item) for item in comparison.first.values()]
     # What is a part of another is read there.
     for arguments in [item for item in given if not any({*item} < {*other} for other in given)]:
-        assert parse(arguments).trainer.threads == 1
+        settings = parse(arguments)
+        assert (settings.data.workers, settings.trainer.threads) == (0, 1)
     assert all(question.limits for question in comparison.questions)
 
 
