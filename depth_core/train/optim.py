@@ -32,8 +32,8 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
     schedule is its rate. Vectors (biases, norms) do not decay unless all do.
 
     Raises:
-        ConfigError: A pattern of `lr_factors` matches no trainable weight, or `layer_decay` finds
-            no encoder.
+        ConfigError: A pattern of `lr_factors` matches no trainable weight, all factors are 0, or
+            `layer_decay` finds no encoder.
     """
     shared: dict[str, Any] = {'lr': settings.lr, 'weight_decay': settings.weight_decay}
     groups = _groups(module, settings)
@@ -162,6 +162,12 @@ def _groups(module: nn.Module, settings: OptimizerSettings) -> list[dict[str, An
         )
         factor = next(matching, 1.0) * by_layer.get(name, 1.0)
         groups[factor, settings.decay_all or weight.ndim > 1].append(weight)
+    if not any(factor for factor, _ in groups):
+        message = (
+            f'optimizer.lr_factors {settings.lr_factors} gives all {len(trained)} trainable '
+            'weights a factor of 0, so that nothing is trained; leave out what is to learn.'
+        )
+        raise ConfigError(message)
     return [
         {'params': weights, 'lr_factor': factor} | ({} if decays else {'weight_decay': 0.0})
         for (factor, decays), weights in groups.items()

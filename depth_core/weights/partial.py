@@ -27,7 +27,8 @@ class MayDiffer:
     missing: Sequence[str] = ()
     """Weights of the network that may be missing, or of another shape."""
     left_over: Sequence[str] = ()
-    """Weights of the file that may have no place."""
+    """Weights of the file that may have no place; of those that may be missing too, none is taken,
+    even where it would fit."""
 
     def __bool__(self) -> bool:
         """Whether anything may differ."""
@@ -87,6 +88,9 @@ def fit_partly(
     """
     _refuse_idle('model.weights_missing', may.missing, own, source)
     _refuse_idle('model.weights_left_over', may.left_over, given, source)
+    anew = {key for key in own if matches(key, may.missing) and matches(key, may.left_over)}
+    unused = [key for key in given if key in anew]
+    given = {key: weight for key, weight in given.items() if key not in anew}
     missing = [key for key in own if key not in given]
     reshaped = [key for key in own if key in given and given[key].shape != own[key].shape]
     surplus = [key for key in given if key not in own]
@@ -110,7 +114,7 @@ def fit_partly(
         )
         raise CheckpointError(message)
     state = {key: own[key] if key in kept else given[key] for key in own}
-    return PartialFit(state=state, kept=kept, left_over=surplus)
+    return PartialFit(state=state, kept=kept, left_over=[*unused, *surplus])
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:

@@ -29,7 +29,8 @@ class ModelSettings:
     and that start as they are built, as ['decoder.*'] for a new decoder; * is any run of
     characters. Everything else must be there."""
     weights_left_over: list[str] = field(default_factory=list)
-    """Patterns of weights of the checkpoint that the network may have no place for."""
+    """Patterns of weights of the checkpoint that the network may have no place for. What both
+    lists name starts as it is built, even where the weights of the checkpoint would fit."""
     weights_other_options: list[str] = field(default_factory=list)
     """Options that may differ from those of the checkpoint although they change what its weights
     mean, as max_depth; the first steps then learn the difference."""

@@ -96,6 +96,10 @@ def test_patterns_that_match_nothing_or_everything_are_refused() -> None:
         Frozen(_network(), ['encoder.*', 'encodr.*'], None)
     with pytest.raises(ConfigError, match='holds all 8 weights, so that nothing is trained'):
         Frozen(_network(), ['*'], None)
+    with pytest.raises(
+        ConfigError, match='all 8 trainable weights a factor of 0, so that nothing'
+    ):
+        build_optimizer(_network(), OptimizerSettings(lr_factors={'*': 0.0}))
 
 
 def test_layers_of_the_encoder_learn_the_slower_the_earlier_they_are() -> None:

@@ -247,6 +247,18 @@ def test_a_file_of_which_nothing_fits_is_refused() -> None:
         fit_partly(given, own, MayDiffer(missing=['*']), source='a.ckpt')
 
 
+def test_what_both_lists_name_starts_as_it_is_built() -> None:
+    """Weights of the other encoder would fit here and there, and make a mixture of two."""
+    given = {'encoder.a': torch.ones(2), 'encoder.b': torch.ones(3), 'head.c': torch.ones(4)}
+    own = {key: torch.zeros(2 + (key == 'head.c') * 2) for key in given}
+    may = MayDiffer(missing=['encoder.*'], left_over=['encoder.*'])
+    fit = fit_partly(given, own, may, source='a.ckpt')
+    assert (fit.kept, fit.left_over) == (['encoder.a', 'encoder.b'], ['encoder.a', 'encoder.b'])
+    assert [bool(weight.any()) for weight in fit.state.values()] == [False, False, True]
+    taken = fit_partly(given, own, MayDiffer(missing=['encoder.*']), source='a.ckpt')
+    assert taken.kept == ['encoder.b']
+
+
 def test_lists_without_weights_are_refused() -> None:
     with pytest.raises(ConfigError, match=r'no model\.weights that it is about'):
         _start(weights_missing=['decoder.*'])
