@@ -15,6 +15,7 @@ from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import choose_image
 from depth_core.errors import ConfigError, DepthError
 from depth_ros.options.fields import split_names
+from depth_ros.settings import BY_NAME
 
 
 def require_file(argument: str, path: str) -> None:
@@ -41,6 +42,25 @@ def require_time(argument: str, text: str) -> None:
     if not right:
         message = f'{argument}:={text} is no time; give seconds, 0 or more.'
         raise ConfigError(message)
+
+
+def require_parameter(argument: str, text: str) -> None:
+    """Refuse an argument that is no number where the parameter of its name is one.
+
+    The node itself refuses numbers out of their range.
+
+    Raises:
+        ConfigError: As said.
+    """
+    entry = BY_NAME[argument]
+    if type(entry.default) not in {int, float}:
+        return
+    try:
+        type(entry.default)(text)
+    except ValueError:
+        wanted = 'whole number' if isinstance(entry.default, int) else 'number'
+        message = f'{argument}:={text} is no {wanted}; give one. {entry.description}'
+        raise ConfigError(message) from None
 
 
 def require_package(argument: str, package: str) -> None:

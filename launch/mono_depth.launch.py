@@ -30,6 +30,7 @@ from depth_ros.launch_checks import (
     input_remappings,
     require_file,
     require_package,
+    require_parameter,
     require_time,
     shown_namespace,
 )
@@ -180,8 +181,11 @@ def _check(context: LaunchContext) -> None:
     """Refuse what cannot be started, before anything is."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in ('params_file', 'respawn_delay_s', 'rviz')
+        for name in (*PARAMETERS, 'params_file', 'respawn_delay_s', 'rviz')
     }
+    for name in PARAMETERS:
+        if given[name]:
+            require_parameter(name, given[name])
     require_file('params_file', given['params_file'])
     require_time('respawn_delay_s', given['respawn_delay_s'])
     if given['rviz'] == 'true':

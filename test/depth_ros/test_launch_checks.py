@@ -13,6 +13,7 @@ from depth_ros.launch_checks import (
     recorded_images,
     require_file,
     require_package,
+    require_parameter,
     require_time,
     shown_namespace,
 )
@@ -39,6 +40,17 @@ def test_a_time_that_cannot_be_waited_for_names_its_argument(text: str) -> None:
 @pytest.mark.parametrize('text', ['0', '2.0', '1e3'])
 def test_a_time_is_taken(text: str) -> None:
     require_time('respawn_delay_s', text)
+
+
+def test_what_is_no_number_names_its_argument() -> None:
+    with pytest.raises(ConfigError, match=r'^threads:=many is no whole number; give one\.'):
+        require_parameter('threads', 'many')
+    with pytest.raises(ConfigError, match=r'^threads:=1\.5 is no whole number'):
+        require_parameter('threads', '1.5')
+    with pytest.raises(ConfigError, match=r'^scale\.factor:=1,5 is no number; give one\.'):
+        require_parameter('scale.factor', '1,5')
+    for argument, text in (('threads', '2'), ('scale.factor', '2'), ('model', 'many')):
+        require_parameter(argument, text)
 
 
 def test_a_package_that_is_not_installed_is_named(
