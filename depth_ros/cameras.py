@@ -128,6 +128,7 @@ class Camera:
             identity=identity,
             counts=self.statistics.snapshot(),
             health=settings.health,
+            image_name=self.topics.name('image'),
             senders=senders_of(self._node, self._image_topic) if self._image_topic else (),
             reliability=settings.input_reliability,
             wanted=wanted,

@@ -58,7 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         connections = select_connections(bag, options.topics)
         remaps = parse_remaps(options.remap, {item.topic for item in connections})
         start_ns = _start(bag, options.start_offset_s)
-        with ros_node('play_bag', arguments=_ros_arguments(arguments)) as node:
+        # A loop has no other end; a bag that was not played to its end says so by its status.
+        usual_ends = (KeyboardInterrupt,) if options.loop else ()
+        with (
+            contextlib.suppress(*usual_ends),
+            ros_node('play_bag', arguments=_ros_arguments(arguments)) as node,
+        ):
             with signals_held():
                 publishers = create_publishers(node, connections, remaps)
                 clock = None if options.clock is None else BagClock(node, hz=options.clock)

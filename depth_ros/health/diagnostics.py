@@ -57,6 +57,8 @@ class Observed:
     """What happened."""
     health: HealthOptions
     """The limits."""
+    image_name: str = 'image'
+    """The image topic before remapping, without its transport."""
     senders: Sequence[Sender] = ()
     """Publishers of the image topic."""
     reliability: str = 'best_effort'
@@ -83,6 +85,7 @@ class Observed:
         return silence_text(
             self.identity.image_topic,
             self.senders,
+            name=self.image_name,
             transport=self.identity.transport,
             reliability=self.reliability,
             frames_in=self.counts.frames_in,

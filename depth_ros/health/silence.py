@@ -20,6 +20,7 @@ def silence_text(
     topic: str,
     senders: Sequence[Sender],
     *,
+    name: str,
     transport: str,
     reliability: str,
     frames_in: int,
@@ -30,6 +31,7 @@ def silence_text(
     Args:
         topic: Of the images.
         senders: Its publishers.
+        name: What it is called before remapping, without its transport: `image`, `front/image`.
         transport: The parameter image_transport.
         reliability: The parameter input_reliability.
         frames_in: How many images have come since configure.
@@ -39,21 +41,25 @@ def silence_text(
     counted = Counter(map(str, senders))
     found = '; '.join(f'{count} x {sender}' for sender, count in sorted(counted.items()))
     publishers = f'publishers: {found}' if found else f'{topic} has no publisher'
-    hint = _hint(senders, transport=transport, reliability=reliability, had_come=frames_in > 0)
+    hint = _hint(
+        senders, name, transport=transport, reliability=reliability, had_come=frames_in > 0
+    )
     return f'no image for {silent_s:.0f} s on {topic} ({since}): {publishers}; {hint}'
 
 
-def _hint(senders: Sequence[Sender], *, transport: str, reliability: str, had_come: bool) -> str:
+def _hint(
+    senders: Sequence[Sender], name: str, *, transport: str, reliability: str, had_come: bool
+) -> str:
     if not senders:
         if had_come:
             return 'the camera has ended; start it again'
-        return 'start the camera, or remap image (image:=/camera/image_raw)'
+        return f'start the camera, or remap {name} ({name}:=/camera/image_raw)'
     wanted = IMAGE_TYPES[transport]
     fitting = [sender for sender in senders if sender.kind == wanted]
     if not fitting:
         return (
             f'none of type {wanted}, which image_transport = {transport} takes; '
-            f'{_other_transport(senders)}'
+            f'{_other_transport(senders, name)}'
         )
     if reliability == 'reliable' and all(item.reliability == 'best_effort' for item in fitting):
         return 'input_reliability is reliable, which none of them offers; set it to best_effort'
@@ -65,11 +71,11 @@ def _hint(senders: Sequence[Sender], *, transport: str, reliability: str, had_co
     )
 
 
-def _other_transport(senders: Sequence[Sender]) -> str:
+def _other_transport(senders: Sequence[Sender], name: str) -> str:
     """What to do where publishers have messages of another type."""
     kinds = {sender.kind for sender in senders}
-    other = next((name for name, kind in IMAGE_TYPES.items() if kind in kinds), '')
+    other = next((found for found, kind in IMAGE_TYPES.items() if kind in kinds), '')
     if not other:
-        return 'remap image to the topic of a camera'
-    topic = '' if other == 'raw' else f', and remap image/{other} to this topic'
+        return f'remap {name} to the topic of a camera'
+    topic = '' if other == 'raw' else f', and remap {name}/{other} to this topic'
     return f'set image_transport to {other}{topic}'

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -119,8 +120,8 @@ def test_a_loop_repeats_until_it_is_interrupted(tmp_path: Path) -> None:
         played = session.start('-m', 'depth_ros.play_bag', str(bag), '--rate', '20', '--loop')
         infos = session.collect(CameraInfo, INFO)
         session.until(lambda: len(infos) >= 5, 'more than two rounds')
-        played.process.terminate()
-        assert played.wait() == 143
+        played.signal(signal.SIGINT)
+        assert played.wait() == 0, 'else launch says that it has died'
     assert {stamp_ns(item) for item in infos} == {START_NS, START_NS + PERIOD_NS}
     assert 'played' in played.output
     assert 'Traceback' not in played.output

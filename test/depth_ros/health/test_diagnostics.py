@@ -114,6 +114,12 @@ def test_percentiles_are_those_of_the_frames() -> None:
             '10.0 depth maps a second',
         ),
         (Snapshot(silent_s=4.0), {'senders': ()}, DiagnosticStatus.WARN, 'has no publisher'),
+        (
+            Snapshot(silent_s=4.0),
+            {'senders': (), 'image_name': 'front/image'},
+            DiagnosticStatus.WARN,
+            'start the camera, or remap front/image (front/image:=/camera/image_raw)',
+        ),
         (Snapshot(silent_s=4.0), {}, DiagnosticStatus.WARN, 'FASTDDS_DEFAULT_PROFILES_FILE'),
         (
             Snapshot(
