@@ -34,7 +34,15 @@ from depth_ros.arguments import CommandParser, not_negative, positive
 from depth_ros.messages.restamp import Restamp, begins_with_header
 from depth_ros.middleware.message_types import find_message_class
 from depth_ros.middleware.session import ros_node, signals_held
-from depth_ros.playback import CLOCK_HZ, QUEUE_DEPTH, BagClock, Playback, Timeline
+from depth_ros.playback import (
+    CLOCK_HZ,
+    NODE_LIMIT_S,
+    QUEUE_DEPTH,
+    BagClock,
+    Playback,
+    Timeline,
+    await_node,
+)
 
 LATCHED_TOPICS = ('tf_static', 'robot_description')
 """Topics whose last message a late subscriber expects, by the last part of their name."""
@@ -69,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 clock = None if options.clock is None else BagClock(node, hz=options.clock)
             played = [item for item in connections if item.id in publishers]
             log = node.get_logger()
+            if options.wait_for_node is not None:
+                await_node(node, options.wait_for_node)
             if options.wait_for_subscribers is not None:
                 chosen = _named(options.wait_for_subscribers, played)
                 waited = [publishers[item.id] for item in chosen]
@@ -372,6 +382,7 @@ def _parser() -> CommandParser:
         metavar='TOPIC',
         help='start when these recorded topics have a subscriber; all played ones if none named',
     )
+    add('--wait_for_node', metavar='NAME', help=f'start when it runs, or {NODE_LIMIT_S:g} s later')
     add(
         '--no_wait',
         action='store_true',

@@ -15,6 +15,8 @@ from depth_ros.middleware.session import signals_held
 
 QUEUE_DEPTH = 10
 CLOCK_HZ = 100.0
+NODE_LIMIT_S = 60.0
+"""Longest wait for another node, which has a recording and a model library to open first."""
 
 
 @dataclass(kw_only=True)
@@ -101,3 +103,13 @@ class BagClock:
         message.clock.sec, message.clock.nanosec = divmod(stamp_ns, 1_000_000_000)
         with signals_held():
             self._publisher.publish(message)
+
+
+def await_node(node: Node, name: str, *, limit_s: float = NODE_LIMIT_S) -> None:
+    """Wait until another node runs, whatever its namespace; warn where it does not come."""
+    deadline_s = time.monotonic() + limit_s
+    while name not in node.get_node_names():
+        if time.monotonic() > deadline_s:
+            node.get_logger().warning(f'no node {name} after {limit_s:g} s: plays without it')
+            return
+        time.sleep(0.05)

@@ -108,6 +108,7 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """What compares depth, and the player, which waits until the node listens to the images."""
     image = LaunchConfiguration('recorded').perform(context)
     loop = ['--loop'] if LaunchConfiguration('loop').perform(context) == 'true' else []
+    compared = LaunchConfiguration('error').perform(context) == 'true'
     player = Node(
         package='depth_ros',
         executable='play_bag',
@@ -115,11 +116,12 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             LaunchConfiguration('bag').perform(context),
             *('--rate', LaunchConfiguration('rate'), '--clock', *loop),
             *('--wait_for_subscribers', image, '--ready_timeout_s', '600'),
+            *(['--wait_for_node', 'running_error'] if compared else []),
         ],
         output='screen',
         on_exit=Shutdown(reason='the bag has ended'),
     )
-    if LaunchConfiguration('error').perform(context) == 'false':
+    if not compared:
         return [player]
     geometry = LaunchConfiguration('image_geometry').perform(context)
     rectified = {'auto': 'auto', 'rectified': 'yes', 'raw': 'no'}[geometry]

@@ -75,6 +75,7 @@ def test_recorded_messages_arrive_as_they_were(tmp_path: Path) -> None:
         played = session.start(
             *('-m', 'depth_ros.play_bag', str(bag), '--rate', '4', '--clock', '--remap'),
             *(f'{IMAGE}:=/robot/image', '--wait_for_subscribers', IMAGE, INFO),
+            *('--wait_for_node', session.node.get_name()),
         )
         clock = session.collect(Clock, '/clock')
         images = session.collect(Image, '/robot/image')
