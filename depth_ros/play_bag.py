@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         remaps = parse_remaps(options.remap, {item.topic for item in connections})
         start_ns = _start(bag, options.start_offset_s)
         # A loop has no other end; a bag that was not played to its end says so by its status.
-        usual_ends = (KeyboardInterrupt,) if options.loop else ()
+        usual_ends = (KeyboardInterrupt,) if options.loop or options.as_node else ()
         with (
             contextlib.suppress(*usual_ends),
             ros_node('play_bag', arguments=_ros_arguments(arguments)) as node,
@@ -354,6 +354,8 @@ def _parser() -> CommandParser:
     add('bag', type=Path, help='rosbag2 folder, or its .mcap or .db3 file')
     add('--rate', type=positive, default=1.0, help='speed; 2 plays twice as fast as recorded')
     add('--loop', action='store_true', help='start again at the end, until Ctrl-C')
+    says = 'end by Ctrl-C with status 0, as nodes do: launch says of any other that it has died'
+    add('--as_node', action='store_true', help=says)
     add(
         '--restamp',
         action='store_true',

@@ -114,7 +114,7 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable='play_bag',
         arguments=[
             LaunchConfiguration('bag').perform(context),
-            *('--rate', LaunchConfiguration('rate'), '--clock', *loop),
+            *('--rate', LaunchConfiguration('rate'), '--clock', '--as_node', *loop),
             *('--wait_for_subscribers', image, '--ready_timeout_s', '600'),
             *(['--wait_for_node', 'running_error'] if compared else []),
         ],

@@ -121,8 +121,16 @@ def test_a_loop_repeats_until_it_is_interrupted(tmp_path: Path) -> None:
         played = session.start('-m', 'depth_ros.play_bag', str(bag), '--rate', '20', '--loop')
         infos = session.collect(CameraInfo, INFO)
         session.until(lambda: len(infos) >= 5, 'more than two rounds')
-        played.signal(signal.SIGINT)
+        slow = ('--rate', '0.01', '--no_wait')
+        parts = [
+            session.start('-m', 'depth_ros.play_bag', str(bag), *slow, *options)
+            for options in ((), ('--as_node',))
+        ]
+        session.until(lambda: all('plays' in part.output for part in parts), 'that they play')
+        for player in (played, *parts):
+            player.signal(signal.SIGINT)
         assert played.wait() == 0, 'else launch says that it has died'
+        assert [part.wait() for part in parts] == [130, 0]
     assert {stamp_ns(item) for item in infos} == {START_NS, START_NS + PERIOD_NS}
     assert 'played' in played.output
     assert 'Traceback' not in played.output
