@@ -16,13 +16,17 @@ _MOVED: Final = {
 found in the groups by their names."""
 
 _STEPS: Final = 'trainer.max_steps, which counts optimizer steps'
+_LOSSES: Final = 'recipe.losses of recipe supervised'
 _OTHER_WORDS: Final = {
     'accumulate': 'trainer.gradient_accumulation',
     'accumulate_grad_batches': 'trainer.gradient_accumulation',
     'amp': 'trainer.precision',
     'backbone': 'model.options.encoder',
+    'checkpoint': 'model.weights',
+    'ckpt': 'model.weights',
     'clip_grad': 'optimizer.clip_norm',
     'crop_size': 'data.height and data.width',
+    'early_stop': 'trainer.patience',
     'early_stopping': 'trainer.patience',
     'encoder': 'model.options.encoder',
     'epochs': _STEPS,
@@ -34,12 +38,15 @@ _OTHER_WORDS: Final = {
     'iterations': _STEPS,
     'learning_rate': 'optimizer.lr',
     'log_dir': 'trainer.run_dir',
+    'loss': _LOSSES,
+    'losses': _LOSSES,
     'max_depth': 'model.options.max_depth',
     'max_epochs': _STEPS,
     'max_grad_norm': 'optimizer.clip_norm',
     'max_iters': _STEPS,
     'min_depth': 'model.options.min_depth',
     'mixed_precision': 'trainer.precision',
+    'num_epochs': _STEPS,
     'num_workers': 'data.workers',
     'output_dir': 'trainer.run_dir',
     'pretrained': 'model.weights',

@@ -217,6 +217,8 @@ def test_another_data_set_does_not_inherit_options(
         ('model.encoder', 'did you mean model.options.encoder?'),
         ('trainer.epochs', 'did you mean trainer.max_steps, which counts optimizer steps?'),
         ('trainer.gpus', 'did you mean trainer.devices?'),
+        ('model.checkpoint', 'did you mean model.weights?'),
+        ('recipe.loss', 'did you mean recipe.losses of recipe supervised?'),
     ],
 )
 def test_hints_are_near_or_the_settings_beside_it(config: Path, key: str, said: str) -> None:
