@@ -8,11 +8,13 @@ Ray, next to the bare predictor on the same images, with as many threads as a wo
 `steady` leaves out what comes before the first part of each worker is done, which is mostly the
 start of processes; `of_predictor` is its ratio to the bare predictor. A worker reads, predicts and
 scores at the same time: where three cores are free for each worker, its rate is that of the
-slowest of the three, else that of all three together on the cores there are, and `cpu_ms` says how
-long they take. Memory: the peak of a process that scores the bag once, and one that scores it
-`--times` times in a row. Conversion: payload a second of `kitti_to_bag`, with compressed images
-and lidar, and with projected truth. On a busy machine the CPU time says more than the clock; both
-are written.
+slowest of the three, else that of all three together on the cores there are. `stages` is the CPU
+time of each, medians over the images one after the other, and what these allow at best, in shares
+of the predictor's rate, on two cores and on three.
+
+Memory: the peak of a process that scores the bag once, and one that scores it `--times` times in a
+row. Conversion: payload a second of `kitti_to_bag`, with compressed images and lidar, and with
+projected truth. On a busy machine the CPU time says more than the clock; both are written.
 """
 
 from __future__ import annotations
@@ -31,12 +33,15 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from depth_core.data.bag.dataset import BagDataset
-from depth_core.data.sample import known_camera
+from depth_core.data.sample import known_camera, sample_to_score
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
 from depth_core.evaluate.bags.part import open_model
 from depth_core.evaluate.bags.ray_cluster import on_ray
+from depth_core.evaluate.scoring import Scorer
 from depth_core.metrics import PROTOCOLS
 from depth_core.shipped import find_model
 from depth_ros.kitti_to_bag.__main__ import main as kitti_to_bag
@@ -62,7 +67,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         found['predictor'] = bare(bag, request)
-        print('predictor', found['predictor'], flush=True)
+        found['stages'] = stages(bag, request)
+        for name in ('predictor', 'stages'):
+            print(name, found[name], flush=True)
         bags = copies(bag, options.copies, work)
         executors: dict[str, Callable[[], Execute]] = {
             'one worker': lambda: in_this_process,
@@ -154,6 +161,29 @@ def bare(bag: Path, request: BagRequest) -> dict[str, float]:
             predictor.predict(image, camera)
     cpu_ms = 1e3 * taken['cpu_s'] / len(images)
     return taken | {'cpu_ms': cpu_ms, 'images_per_s': len(images) / taken['wall_s']}
+
+
+def stages(bag: Path, request: BagRequest) -> dict[str, float]:
+    """CPU time of reading, predicting and scoring an image, and the rates that they allow."""
+    dataset, scorer = BagDataset(bag), Scorer(open_model(request), request.protocol)
+    taken_s = []
+    for index in filter(dataset.has_depth, range(len(dataset))):
+        times_s = [time.thread_time()]
+        view = scorer.look(sample_to_score(dataset, index), dataset.place(index))
+        times_s.append(time.thread_time())
+        answered = scorer.predict(view)
+        times_s.append(time.thread_time())
+        scorer.score(answered)
+        taken_s.append(np.diff([*times_s, time.thread_time()]))
+    read_ms, predict_ms, score_ms = (1e3 * np.median(taken_s, axis=0)).tolist()
+    slowest_ms, all_ms = max(read_ms, predict_ms, score_ms), read_ms + predict_ms + score_ms
+    return {
+        'read_ms': read_ms,
+        'predict_ms': predict_ms,
+        'score_ms': score_ms,
+        'at_best_on_2_cores': predict_ms / max(slowest_ms, all_ms / 2.0),
+        'at_best_on_3_cores': predict_ms / max(slowest_ms, all_ms / 3.0),
+    }
 
 
 def converted(drive: Path, output: Path, truth: str) -> dict[str, float]:
