@@ -53,7 +53,7 @@ def check_ground_truth(dataset: DepthDataset, *, source: str) -> None:
         raise DataError(message)
     if len(found) < total:
         _LOG.warning(
-            '%s: only %d of %d images have depth, the others are of no use; %s',
+            '%s: only %d of %d images have depth, and the others teach none; %s',
             source,
             len(found),
             total,

@@ -290,11 +290,12 @@ class KittiDataset:
         drive = self._drive(frame)
         others = [item.name for item in drive.iterdir() if item.is_dir()]
         folder = path.parent
-        beside = describe_files(folder.iterdir()) if folder.is_dir() else 'no such folder'
+        there = folder.is_dir()
+        beside = f'has {describe_files(folder.iterdir())}' if there else 'does not exist'
         return (
-            f'ground_truth {self.ground_truth} looks for {path} (there is {beside}; {drive} holds '
-            f'{", ".join(sorted(others))}); unpack the ground truth of the drives there, or give '
-            'another ground_truth or depth_root.'
+            f'ground_truth {self.ground_truth} looks for {path} (its folder {beside}; {drive} '
+            f'holds {", ".join(sorted(others))}); unpack the ground truth of the drives there, '
+            'or give another ground_truth or depth_root.'
         )
 
     def remarks(self) -> Sequence[str]:
