@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from depth_core.contracts import CONFIDENCE_FACTOR, BoolArray, Float32Array
 from depth_core.errors import DataError
-from depth_core.metrics.sums import total, total_magnitude, total_square
+from depth_core.metrics.sums import total
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,12 +119,12 @@ class PixelErrors:
         )
         return ErrorSums(
             count=float(error.size),
-            abs_rel=total_magnitude(relative),
+            abs_rel=total(np.abs(relative)),
             sq_rel=total(error * relative),
-            squared=total_square(error),
+            squared=total(error * error),
             log=total(log),
-            log_squared=total_square(log),
-            log10=total_magnitude(log) / math.log(10.0),
+            log_squared=total(log * log),
+            log10=total(np.abs(log)) / math.log(10.0),
             a1=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR)),
             a2=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**2)),
             a3=float(np.count_nonzero(ratio < CONFIDENCE_FACTOR**3)),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from depth_core.contracts import CONFIDENCE_FACTOR, probability_within_factor
-from depth_core.metrics.sums import sums_of_first, total, total_magnitude
+from depth_core.metrics.sums import sums_of_first, total
 
 SPARSIFICATION_STEPS: Final = 50
 """Intervals of a sparsification curve, as usual on KITTI."""
@@ -107,7 +107,7 @@ def calibration_sums(
     p, t = prediction, target
     # ln(2 b) + |p - t| / b with b = sigma / sqrt(2)
     nll = total(np.log(sigma)) + p.size * math.log(2.0) / 2.0
-    nll += total_magnitude((p - t) / sigma) * math.sqrt(2.0)
+    nll += total(np.abs((p - t) / sigma)) * math.sqrt(2.0)
     confidence = probability_within_factor(
         p.astype(np.float32, copy=False), sigma.astype(np.float32, copy=False)
     )

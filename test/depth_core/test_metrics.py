@@ -22,6 +22,7 @@ from depth_core.metrics import (
     find_protocol,
     mean_metrics,
 )
+from depth_core.metrics.sums import sums_of_first, total
 
 pytestmark = pytest.mark.numeric
 
@@ -358,3 +359,15 @@ def test_mean_metrics_averages_each_field() -> None:
 def test_metrics_need_no_torch() -> None:
     script = 'import sys, depth_core.metrics; sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', script], check=False).returncode == 0
+
+
+def test_sums_do_not_depend_on_where_values_lie_in_memory() -> None:
+    """Nor on what the process did before, so that any worker gives the same numbers."""
+    values = (np.random.default_rng(0).exponential(2.0, 100_003) ** 3).astype(np.float32)
+    counts = np.array([7, 50_000, 100_003])
+    found = set()
+    for shift in range(16):
+        memory = np.empty(values.size + shift, np.float32)
+        memory[shift:] = values
+        found.add((total(memory[shift:]), *sums_of_first(memory[shift:], counts).tolist()))
+    assert len(found) == 1
