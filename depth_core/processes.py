@@ -31,9 +31,9 @@ _LIBC: Final = ctypes.CDLL(None)
 
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
-_LARGEST_MMAP_THRESHOLD: Final = 32 << 20
+_MMAP_THRESHOLD_BYTES: Final = 32 << 20
 """The largest that glibc takes."""
-_KEPT_BYTES: Final = 1 << 30
+_TRIM_THRESHOLD_BYTES: Final = 1 << 30
 
 
 class OutputError(OSError):
@@ -133,16 +133,30 @@ def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SI
         os._exit(1)
 
 
-def keep_freed_memory() -> None:
-    """Let this process keep the memory it frees, for what it allocates next.
+def usable_cpus() -> int:
+    """How many CPUs this process may use."""
+    if hasattr(os, 'sched_getaffinity'):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    glibc gives planes of an image back to the kernel, which has to clear the pages of the next
-    one: where images are scored, that took a fifth of the time. Other C libraries are left alone.
+
+def keep_freed_memory() -> bool:
+    """Make glibc reuse what a freed image leaves instead of returning it to the kernel.
+
+    Stock glibc maps each image afresh and unmaps it after use, and every page of every message
+    then costs a page fault: 15 to 21 ms for a cloud of 15 MB that is otherwise read in 3 ms, a
+    fifth of the time of scoring an image.
+    Both thresholds are needed. Call it before the first large allocation of the process.
+
+    Returns:
+        True when both settings were taken; False where the C library is not glibc.
     """
     mallopt = getattr(_LIBC, 'mallopt', None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST_MMAP_THRESHOLD)
-        mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+    if mallopt is None:
+        return False
+    mapping = int(mallopt(_M_MMAP_THRESHOLD, _MMAP_THRESHOLD_BYTES))
+    trimming = int(mallopt(_M_TRIM_THRESHOLD, _TRIM_THRESHOLD_BYTES))
+    return mapping == trimming == 1
 
 
 class _Stream(io.FileIO):

@@ -31,6 +31,7 @@ from rclpy.qos import QoSProfile
 
 from depth_core.errors import ConfigError, DepthError, run_command
 from depth_core.names import printable
+from depth_core.processes import keep_freed_memory
 from depth_core.runtime import Predictor
 from depth_core.runtime.engine import BuildCancelledError
 from depth_ros.arguments import CommandParser
@@ -38,7 +39,6 @@ from depth_ros.cameras import ActiveCameras, Camera
 from depth_ros.health.diagnostics import status_messages
 from depth_ros.health.identity import Identity, namesakes_text
 from depth_ros.health.watchdog import CHECK_S, MOST_LEFT_BEHIND, Watchdog, first_line
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.process import StartableNode, run_node
 from depth_ros.middleware.qos import DIAGNOSTICS_QOS, input_qos
 from depth_ros.middleware.qos_overrides import QosOverrides, Role

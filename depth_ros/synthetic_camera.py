@@ -28,9 +28,9 @@ from std_msgs.msg import Header
 
 from depth_core.contracts import Float32Array, Uint8Array
 from depth_core.errors import ConfigError, run_command
+from depth_core.processes import keep_freed_memory
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.messages.conversions import image_message
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.qos import RELIABILITIES, output_qos
 from depth_ros.middleware.session import leave_at_once, ros_node, signals_held
 

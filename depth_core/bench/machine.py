@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from depth_core.processes import usable_cpus
+
 _ROOT: Final = Path('/')
 
 _INSTRUCTION_SETS: Final = (
@@ -132,13 +134,6 @@ def describe_machine(gpus: tuple[str, ...] = (), root: Path = _ROOT) -> Machine:
         date=dt.datetime.now(dt.timezone.utc).isoformat(timespec='seconds'),
         load_1min=os.getloadavg()[0],
     )
-
-
-def usable_cpus() -> int:
-    """How many CPUs this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def busy_cpu_s(root: Path = _ROOT) -> float | None:

@@ -24,7 +24,7 @@ from rich.table import Table
 from depth_core.errors import DepthError
 from depth_core.manifest import read_manifest
 from depth_core.preview import scale_for
-from depth_core.processes import terminated_cleanly
+from depth_core.processes import keep_freed_memory, terminated_cleanly
 from depth_core.runtime.backends import AUTO
 from depth_core.terminal import open_console
 from depth_ros.arguments import CommandParser, count, positive
@@ -41,7 +41,6 @@ from depth_ros.demo.children import Child, children_ended, free_domain_id
 from depth_ros.demo.monitor import Monitor, Score
 from depth_ros.frames.outputs import DEPTH
 from depth_ros.middleware.fastdds import fitting_profile, profile_variable
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.session import ros_node, signals_held
 from depth_ros.pictures.answered import Answered
 from depth_ros.pictures.rerun_file import HELP, check_rerun, rerun_file

@@ -22,14 +22,13 @@ from typing import Final
 
 from depth_core.errors import DepthError
 from depth_core.files import scratch_folder, write_text_atomically
-from depth_core.processes import terminated_cleanly
+from depth_core.processes import keep_freed_memory, terminated_cleanly
 from depth_core.runtime.backends import AUTO
 from depth_core.terminal import open_console
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.children import children_ended, free_domain_id
 from depth_ros.demo.run import one_machine_environment
 from depth_ros.middleware.fastdds import fitting_profile
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.middleware.session import ros_node
 from depth_ros.settings import BY_NAME, Settings
 from depth_ros.stress.chaos import Demands, chaos

@@ -23,13 +23,13 @@ import numpy as np
 from rclpy.lifecycle import LifecycleNode, LifecycleState
 
 from depth_core.contracts import Uint8Array
+from depth_core.processes import keep_freed_memory
 from depth_core.runtime import Predictor
 from depth_ros.frames.answer import Frame, FrameAnswerer
 from depth_ros.frames.outputs import CAMERA_INFO, DEPTH, Outputs
 from depth_ros.frames.statistics import FrameStatistics
 from depth_ros.frames.together import AnswersTogether
 from depth_ros.messages.camera_info import CameraInfoStore, intrinsics_of
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.settings import Settings
 from test.benchmarks.node_speed import LISTENER
 from test.depth_ros.ros_processes import RosSession, ros_session

@@ -35,13 +35,13 @@ from sensor_msgs.msg import PointField
 
 from depth_core.contracts import DepthKind, InputSpec, OutputSpec
 from depth_core.manifest import Manifest
+from depth_core.processes import keep_freed_memory
 from depth_core.runtime import Predictor
 from depth_ros.frames.answer import Frame, FrameAnswerer
 from depth_ros.frames.outputs import CAMERA_INFO, CONFIDENCE, DEPTH, POINTS, SIGMA, Outputs
 from depth_ros.frames.statistics import FrameStatistics
 from depth_ros.frames.together import AnswersTogether
 from depth_ros.messages.camera_info import CameraInfoStore
-from depth_ros.middleware.memory import keep_freed_memory
 from depth_ros.settings import Settings
 from test.depth_ros.ros_processes import RosSession, ros_session
 from test.depth_ros.sample_messages import camera_info, header, image

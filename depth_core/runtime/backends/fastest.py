@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from depth_core.errors import BackendError, DepthError
 from depth_core.files import write_text_atomically
+from depth_core.processes import usable_cpus
 from depth_core.runtime.backends.base import Backend, BackendRequest
 from depth_core.runtime.engine.folder import (
     FILE_MODE,
@@ -112,7 +113,7 @@ def _choice(
     """What is remembered or measured; None where nothing is to be chosen."""
     path = request.path
     rivals = {name: names for name, names in rivals.items() if _version(names)}
-    threads_too = request.threads is None and available_cores() > 1
+    threads_too = request.threads is None and usable_cpus() > 1
     if os.environ.get(SWITCH, '1') == '0' or request.device is not None:
         return None
     if not rivals or (len(rivals) == 1 and not threads_too):
@@ -159,7 +160,7 @@ def measure(names: Sequence[str], request: BackendRequest, open_named: Opener) -
     duels = _Duels(request, open_named)
     for name in names:
         duels.challenge(Candidate(name, request.threads), worth=1.0)
-    cores = available_cores()
+    cores = usable_cpus()
     if duels.fastest is not None and request.threads is None and cores > 1:
         duels.challenge(Candidate(duels.fastest.backend, cores // 2), worth=_WORTH)
     if duels.fastest is None:
@@ -246,13 +247,6 @@ def _time_s(candidate: Candidate, backend: Backend, batch: NDArray[Any]) -> floa
     return time.perf_counter() - before
 
 
-def available_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, 'sched_getaffinity'):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _key(rivals: Mapping[str, Sequence[str]], request: BackendRequest, hashes: GraphHashes) -> str:
     """Of everything the choice depends on."""
     return key_of(
@@ -261,7 +255,7 @@ def _key(rivals: Mapping[str, Sequence[str]], request: BackendRequest, hashes: G
             'precision': request.precision,
             'threads': request.threads,
             'processor': _processor(),
-            'cores': available_cores(),
+            'cores': usable_cpus(),
             'runtimes': {name: _version(names) for name, names in rivals.items()},
         }
     )

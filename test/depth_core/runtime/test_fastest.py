@@ -74,7 +74,7 @@ class Timed:
 @pytest.fixture
 def request_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BackendRequest:
     monkeypatch.setenv(fastest.SWITCH, '1')
-    monkeypatch.setattr(fastest, 'available_cores', lambda: 4)
+    monkeypatch.setattr(fastest, 'usable_cpus', lambda: 4)
     path = write_standin_onnx(tmp_path / 'standin.onnx')
     return BackendRequest(path=path, engine=EngineOptions(cache_dir=tmp_path / 'cache'))
 
