@@ -39,8 +39,8 @@ from depth_core.data.transforms import (
 from depth_core.errors import ConfigError
 from depth_core.named import build_named
 
-Listed: TypeAlias = Sequence[Mapping[str, Any]]
-"""Transforms as mappings of a name and options."""
+Listed: TypeAlias = Sequence[Mapping[str, Any] | str]
+"""Transforms as mappings of a name and options, or as names alone."""
 
 _LOG = logging.getLogger(__name__)
 _LARGEST: Final = 4.0

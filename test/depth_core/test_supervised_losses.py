@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from depth_core import losses
 from depth_core.data.sample import Sample
-from depth_core.errors import ConfigError
+from depth_core.errors import ConfigError, DataError
 from depth_core.losses.terms import TERMS, Maps
 from depth_core.models import NETWORKS, create_model
 from depth_core.train.recipes.supervised import SupervisedRecipe, read_terms
@@ -63,6 +64,20 @@ def test_normals_need_a_camera() -> None:
     assert not depth.grad.any()
 
 
+def test_data_without_cameras_are_refused_where_normals_are_listed() -> None:
+    whole = batch(8)
+    one = Sample(image=whole.image[0], depth_m=whole.depth_m[0], valid=whole.valid[0],
+                 intrinsics=CAMERA, key='a')  # fmt: skip
+    blind = replace(one, intrinsics=torch.full((3, 3), math.nan), key='b')
+    recipe = SupervisedRecipe(losses=['l1', 'normal'])
+    recipe.check_data([blind, one])
+    with pytest.raises(
+        DataError, match=r'none of 2 samples .* of 2 \(b \.\.\.\), has a known cam'
+    ):
+        recipe.check_data([blind, blind])
+    SupervisedRecipe(losses=['l1', {'name': 'normal', 'weight': 0}]).check_data([blind])
+
+
 def test_chamfer_distance_of_bins() -> None:
     """Centres 1 and 5, depths 1, 2 and 4: (0 + 1) / 2 from the centres, (0 + 1 + 1) / 3 back."""
     centres = torch.tensor([[5.0, 1.0]])
@@ -100,7 +115,7 @@ def batch(size: int = 64) -> Sample:
     )
 
 
-def all_but(*left_out: str) -> list[dict[str, Any]]:
+def all_but(*left_out: str) -> list[dict[str, Any] | str]:
     return [{'name': name, 'weight': 0.5} for name in TERMS if name not in left_out]
 
 

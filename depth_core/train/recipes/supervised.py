@@ -16,9 +16,9 @@ from torch import Tensor
 
 from depth_core import losses
 from depth_core.contracts import DepthKind
-from depth_core.data.sample import Sample
-from depth_core.errors import ConfigError
-from depth_core.losses.terms import TERMS, BinsChamfer, Maps, Term
+from depth_core.data.sample import DepthDataset, Sample, known_camera
+from depth_core.errors import ConfigError, DataError
+from depth_core.losses.terms import TERMS, BinsChamfer, Maps, Normal, Term
 from depth_core.models import cliffnet, densedepth, zoedepth
 from depth_core.models.base import DepthModel
 from depth_core.models.zoedepth.domains import has_several_heads
@@ -34,9 +34,11 @@ _WHOLE: Final = {
     for network in family.FAMILY.networks
 }
 """Networks whose depth and sigma depend on every weight, unless there are several heads."""
+_SEARCHED: Final = 200
+"""Samples that are looked at for a camera."""
 
 
-def _usual() -> list[dict[str, Any]]:
+def _usual() -> list[dict[str, Any] | str]:
     return [{'name': 'silog'}]
 
 
@@ -46,11 +48,11 @@ class SupervisedRecipe(DepthRecipe):
 
     name: Literal['supervised'] = 'supervised'
     """Name of the recipe."""
-    losses: list[dict[str, Any]] = field(default_factory=_usual)
-    """Terms of the loss, each {name, weight, options}: l1; log_l1; berhu (share 0.2); silog
-    (variance_focus 0.85, scale 10, unbiased false); ssi = scale and shift invariant (alignment
-    least_squares or median, space depth or inverse, trim 0); gradient (space depth, log or
-    inverse, scales 4); normal = angle of surface normals; bins_chamfer = centres of bins, for
+    losses: list[dict[str, Any] | str] = field(default_factory=_usual)
+    """Terms of the loss, each {name, weight, options} or a name alone: l1; log_l1; berhu (share
+    0.2); silog (variance_focus 0.85, scale 10, unbiased false); ssi = scale and shift invariant
+    (alignment least_squares or median, space depth or inverse, trim 0); gradient (space depth, log
+    or inverse, scales 4); normal = angle of surface normals; bins_chamfer = centres of bins, for
     networks that have some. weight is 1 where it is left out."""
     sigma_weight: float = 1.0
     """Weight of the Laplace likelihood that trains sigma; it cannot move the depth."""
@@ -82,6 +84,25 @@ class SupervisedRecipe(DepthRecipe):
                 'a set of them for each domain); leave it out, or take zoedepth_small.'
             )
         return problems
+
+    def check_data(self, dataset: DepthDataset) -> None:
+        """Refuse data without cameras where the loss of normals is listed.
+
+        Raises:
+            DataError: None of up to 200 samples, evenly spaced, has a known camera.
+        """
+        terms = read_terms(self.losses)
+        if not any(isinstance(term, Normal) and weight for _, term, weight in terms):
+            return
+        looked_at = range(0, len(dataset), -(-len(dataset) // _SEARCHED))
+        if any(known_camera(dataset[index]) is not None for index in looked_at):
+            return
+        message = (
+            f'recipe.losses has normal, and none of {len(looked_at)} samples that were looked at, '
+            f'of {len(dataset)} ({dataset[0].key} ...), has a known camera; give data with '
+            'intrinsics, or leave normal out.'
+        )
+        raise DataError(message)
 
     def open(self, model: DepthModel) -> SupervisedStep:
         """Put `model` together with its losses."""

@@ -32,14 +32,15 @@ class DataSettings:
     """Focal length all samples are brought to, pixels of the image the network sees: their depth
     is multiplied by it and divided by their own. The network then serves any camera whose focal
     length is known; none = it learns metres as they are, for cameras like those trained on."""
-    augmentation: list[dict[str, Any]] | str = 'none'
-    """A list of transforms in their order, each {name, options}: flip, crop, zoom, scale, rotate,
-    mask_border, colour, hue, gamma, channels, blur, noise, faults, cutflip, cutmix (docs/data.md);
-    or a name: none; mirror = with probability 0.5; jitter = mirror, and change brightness,
-    contrast, gamma and saturation by up to 20 %; strong_jitter = the same by up to 40 to 80 %, for
-    other cameras than those trained on; zoom_jitter = jitter of windows that are 1 to 1/2 of the
-    image, which needs canonical_focal_px; or that of the authors: densedepth, zoedepth_nyu,
-    zoedepth_kitti, urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for sequences."""
+    augmentation: list[dict[str, Any] | str] | str = 'none'
+    """A list of transforms in their order, each {name, options} or a name alone: flip, crop, zoom,
+    scale, rotate, mask_border, colour, hue, gamma, channels, blur, noise, faults, cutflip, cutmix
+    (docs/data.md); or a name: none; mirror = with probability 0.5; jitter = mirror, and change
+    brightness, contrast, gamma and saturation by up to 20 %; strong_jitter = the same by up to 40
+    to 80 %, for other cameras than those trained on; zoom_jitter = jitter of windows that are 1 to
+    1/2 of the image, which needs canonical_focal_px; or that of the authors: densedepth,
+    zoedepth_nyu, zoedepth_kitti, urcdc_nyu, urcdc_kitti, cliffnet; packnet and monodepth2 for
+    sequences."""
     cutflip_probability: float = 0.0
     """How often an image is cut at a random row and its two parts change places (URCDC: 0.5)."""
     cache: Path | None = None

@@ -9,6 +9,7 @@ import pytest
 
 from depth_core.errors import ConfigError
 from depth_core.train.command_line import parse, to_yaml
+from depth_core.train.recipes.supervised import SupervisedRecipe
 
 MINIMAL = """
 model: {name: densedepth_small}
@@ -195,6 +196,14 @@ def test_another_data_set_does_not_inherit_options(
     assert (group.data.train.name, group.data.train.options) == ('nyu', {})
     same = parse(['--config', str(config), '--data.train.name', 'synthetic'])
     assert same.data.train.options == {'seed': 1, 'length': 8}
+
+
+def test_lists_take_names_alone(config: Path) -> None:
+    given = ['--config', str(config), '--data.augmentation', '[flip, {name: blur}]']
+    given += ['--recipe.name', 'supervised', '--recipe.losses', '[silog, {name: l1, weight: 2}]']
+    settings = parse(given)
+    assert settings.data.augmentation == ['flip', {'name': 'blur'}]
+    assert settings.recipe == SupervisedRecipe(losses=['silog', {'name': 'l1', 'weight': 2}])
 
 
 @pytest.mark.parametrize(
