@@ -119,6 +119,12 @@ class TimmEncoder(nn.Module):
             raise ModelError(unknown_name('encoder_weights', weights, ENCODER_WEIGHTS))
         if not timm.is_model(name):
             raise ModelError(_unknown_encoder(name))
+        if weights == 'download' and not timm.is_model_pretrained(name):
+            message = (
+                f'timm has no weights for encoder {name!r}; give encoder_weights none (or '
+                'pretrained false), or another encoder, as mobilenetv3_large_100 or resnet18.'
+            )
+            raise ModelError(message)
         try:
             self.network: nn.Module = timm.create_model(
                 name, features_only=True, pretrained=weights == 'download'

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import timm
 import torch
 
 from depth_core.metrics import PROTOCOLS
-from depth_core.models import FAMILIES, NETWORKS, Family
+from depth_core.models import FAMILIES, NETWORKS, Family, default_options
+from depth_core.models.packaged_weights import PACKAGED
 from depth_core.train.command_line import parse
 from depth_core.train.datasets import open_augmentation, open_training_set
 from depth_core.train.loop import train
@@ -132,6 +134,23 @@ def test_the_model_named_is_the_model_built(name: str) -> None:
     for key, value in without_weights(settings.model.options).items():
         if key != 'pretrained':
             assert model.options[key] == value
+
+
+def test_encoders_start_from_weights_that_exist() -> None:
+    """Packaged with pip, or known to timm; nothing is loaded."""
+    missing = []
+    for name in NAMES:
+        model = read(name).model
+        usual = default_options(model.name) if model.name in NETWORKS else {}
+        options = {**usual, **model.options}
+        encoder, weights = options.get('encoder'), options.get('encoder_weights')
+        if 'encoder_weights' in usual and options.get('pretrained'):
+            weights = 'download'
+        if weights == 'packaged' and encoder not in PACKAGED:
+            missing.append(f'{name}: {encoder}')
+        if weights == 'download' and not timm.is_model_pretrained(str(encoder)):
+            missing.append(f'{name}: {encoder}')
+    assert missing == []
 
 
 def test_the_head_names_all_that_is_read() -> None:
