@@ -130,7 +130,7 @@ def rate(
     if parts < 3 * workers:
         message = f'{parts} parts are too few for {workers} workers; give more --copies.'
         raise ValueError(message)
-    images = run.evaluation.images
+    images = len(run.inference_s)  # others have no truth and are not predicted
     steady = images * (parts - workers) / parts
     return taken | {
         'images': images,
