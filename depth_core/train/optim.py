@@ -38,7 +38,9 @@ def build_optimizer(module: nn.Module, settings: OptimizerSettings) -> torch.opt
     shared: dict[str, Any] = {'lr': settings.lr, 'weight_decay': settings.weight_decay}
     groups = _groups(module, settings)
     if settings.name == 'sgd':
-        return torch.optim.SGD(groups, momentum=settings.momentum, fused=True, **shared)
+        # The fused one wants momentum of all weights or of none: not so of some that come later.
+        fused = settings.frozen_steps is None
+        return torch.optim.SGD(groups, momentum=settings.momentum, fused=fused, **shared)
     kinds = {'adam': torch.optim.Adam, 'adamw': torch.optim.AdamW}
     optimizer: torch.optim.Optimizer = kinds[settings.name](
         groups,

@@ -70,6 +70,22 @@ def test_they_are_released_after_their_steps() -> None:
     assert not network.get_parameter('encoder.0.weight').requires_grad
 
 
+@pytest.mark.parametrize('name', ['sgd', 'adam', 'adamw'])
+def test_each_optimizer_takes_up_weights_that_are_released(name: str) -> None:
+    network = _network()
+    settings = OptimizerSettings(name=name, lr=0.1, frozen=['encoder.*'], frozen_steps=1)  # type: ignore[arg-type]  # one of them
+    frozen = Frozen(network, settings.frozen, settings.frozen_steps)
+    optimizer = build_optimizer(network, settings)
+    before = _copy(network)
+    for step in range(3):
+        frozen.apply(step)
+        images = torch.rand(2, 3, 4, 4, generator=torch.Generator().manual_seed(step))
+        network['decoder'](network['encoder'](images)).square().sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert {'encoder.0.weight', 'decoder.weight'} <= _changed(before, network)
+
+
 def test_norms_that_are_frozen_otherwise_are_not_released() -> None:
     network = _network()
     freeze_norms(network)
