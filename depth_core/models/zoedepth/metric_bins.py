@@ -197,43 +197,46 @@ def log_binomial(probability: Tensor, temperature: Tensor | float, count: int) -
     return torch.softmax(logits / temperature, dim=1)
 
 
-class ConditionalLogBinomial(nn.Module):
-    """How likely each bin is, from the last features and the last embedding."""
+class _ConditionalScores(nn.Module):
+    """Some numbers for each pixel, from the last features and the last embedding."""
 
     def __init__(
-        self, in_channels: int, condition_channels: int, n_bins: int, *, bottleneck: int
+        self, in_channels: int, condition_channels: int, scores: int, *, bottleneck: int
     ) -> None:
         super().__init__()
         total = in_channels + condition_channels
         self.hidden = nn.Conv2d(total, total // bottleneck, 1)
-        self.out = nn.Conv2d(total // bottleneck, 4, 1)
+        self.out = nn.Conv2d(total // bottleneck, scores, 1)
+
+    def scores(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Return [B, scores, H, W], at least float32."""
+        return at_least_float32(self.out(F.gelu(self.hidden(torch.cat((x, condition), dim=1)))))
+
+
+class ConditionalLogBinomial(_ConditionalScores):
+    """How likely each bin is: where the mass lies, and how wide."""
+
+    def __init__(
+        self, in_channels: int, condition_channels: int, n_bins: int, *, bottleneck: int
+    ) -> None:
+        super().__init__(in_channels, condition_channels, 4, bottleneck=bottleneck)
         self.n_bins = n_bins
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return [B, n_bins, H, W], sum 1 over the bins."""
-        raw = self.out(F.gelu(self.hidden(torch.cat((x, condition), dim=1))))
-        votes = F.softplus(at_least_float32(raw)) + _PROBABILITY_FLOOR
+        votes = F.softplus(self.scores(x, condition)) + _PROBABILITY_FLOOR
         yes, no, hot, cold = votes.split(1, dim=1)
         span = _MAX_TEMPERATURE - _MIN_TEMPERATURE
         temperature = span * hot / (hot + cold) + _MIN_TEMPERATURE
         return log_binomial(yes / (yes + no), temperature, self.n_bins)
 
 
-class ConditionalSoftmax(nn.Module):
+class ConditionalSoftmax(_ConditionalScores):
     """What the paper compares the log-binomial with: a score for each bin."""
-
-    def __init__(
-        self, in_channels: int, condition_channels: int, n_bins: int, *, bottleneck: int
-    ) -> None:
-        super().__init__()
-        total = in_channels + condition_channels
-        self.hidden = nn.Conv2d(total, total // bottleneck, 1)
-        self.out = nn.Conv2d(total // bottleneck, n_bins, 1)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return [B, n_bins, H, W], sum 1 over the bins."""
-        raw = self.out(F.gelu(self.hidden(torch.cat((x, condition), dim=1))))
-        return at_least_float32(raw).softmax(dim=1)
+        return self.scores(x, condition).softmax(dim=1)
 
 
 @dataclass(frozen=True, kw_only=True)
