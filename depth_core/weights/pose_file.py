@@ -27,7 +27,8 @@ from depth_core.models.selfsup.keys import (
 )
 from depth_core.models.selfsup.pose import PoseNet, PoseNetwork, create_pose_network
 from depth_core.tensor_files.differences import differences
-from depth_core.tensor_files.own import POSE_NETWORK
+from depth_core.tensor_files.own import CHECKPOINT, POSE_NETWORK
+from depth_core.tensor_files.reading import read_content
 from depth_core.tensor_files.tensors import as_weights, cleaned, refuse_unusable, with_counters
 
 _KEYS: Final[Mapping[str, Callable[[str], str]]] = {
@@ -43,6 +44,9 @@ _KEYS: Final[Mapping[str, Callable[[str], str]]] = {
 _OF_MONODEPTH2: Final = re.compile(rf'{OF_MONODEPTH2_POSE}|^(?:.*\b)?networks\.pose\.networks\.')
 """Names around a ResNet that is shown its images in the order of time: monodepth2's folder, and
 vidar, which trains as monodepth2 does. packnet-sfm shows the same network the image first."""
+
+_BESIDE: Final = 'pose.'
+"""Before its keys among the networks that a training keeps beside its model."""
 
 _CLASSIFIER: Final = 'encoder.encoder.fc.'
 
@@ -135,19 +139,22 @@ def save_pose_network(
 
 
 def read_pose_network(path: Path | str) -> tuple[str, PoseNetwork]:
-    """Read what `save_pose_network` wrote: the name and the network, in training mode.
+    """Read a pose network, in training mode, and its name.
+
+    Args:
+        path: What `save_pose_network` wrote, or a checkpoint that a training with the recipe
+            selfsup can be resumed from.
 
     Raises:
         CheckpointError: The file is missing, broken or of another kind, or its weights are not
             those of the network.
     """
-    content = POSE_NETWORK.read(Path(path))
-    name, state = content['name'], content['state']
+    name, state = _name_and_state(Path(path))
     network = create_pose_network(name, neighbours=_neighbours(name, _authors(name, state)))
     own = network.state_dict()
     if found := differences(state, own):
         before = f'{path} does not fit the pose network {name}:'
-        raise CheckpointError(found.message(before, 'Convert the published file again.'))
+        raise CheckpointError(found.message(before, 'Make it again.'))
     refuse_unusable(state, own, source=str(path))
     network.load_state_dict(state)
     return name, network
@@ -174,6 +181,31 @@ def read_fitting_pose_network(path: Path | str, name: str, *, neighbours: int) -
         )
         raise ConfigError(message)
     return network
+
+
+def _name_and_state(path: Path) -> tuple[str, Mapping[str, Tensor]]:
+    if not path.is_file():
+        content = POSE_NETWORK.read(path)  # which says what is wrong
+        return content['name'], content['state']
+    found = read_content(path, what=POSE_NETWORK.what)
+    if not CHECKPOINT.holds(found):
+        content = POSE_NETWORK.opened(path, found)
+        return content['name'], content['state']
+    training = CHECKPOINT.opened(path, found)['training'] or {}
+    recipe = training.get('settings', {}).get('recipe', {})
+    state = {
+        key.removeprefix(_BESIDE): value
+        for key, value in training.get('companions', {}).items()
+        if key.startswith(_BESIDE)
+    }
+    if not state or 'pose_network' not in recipe:
+        message = (
+            f'checkpoint {path} has no pose network beside its depth network; give last.ckpt or '
+            f'step-*.ckpt of a training with the recipe selfsup, or a file of depth_core.convert '
+            f'--pose_output.'
+        )
+        raise CheckpointError(message)
+    return recipe['pose_network'], state
 
 
 def _authors(name: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -61,7 +61,8 @@ class SelfSupRecipe(DepthRecipe):
     pose_pretrained: bool = False
     """Start a ResNet pose encoder from ImageNet weights, which are downloaded."""
     pose_weights: Path | None = None
-    """Pose network to start from, as python -m depth_core.convert --pose_output writes it."""
+    """Pose network to start from: what python -m depth_core.convert --pose_output writes, or the
+    checkpoint of another training, from which it takes the pose network alone."""
     neighbours: int = 2
     """Neighbouring frames of a sample, as many as data.train.options.neighbours names."""
     scales: int = 4

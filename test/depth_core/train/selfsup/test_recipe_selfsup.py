@@ -17,6 +17,7 @@ from depth_core.models import create_model
 from depth_core.models.base import DepthModel
 from depth_core.models.selfsup.inverse_depth import InverseDepthPrediction
 from depth_core.models.selfsup.pose import Motion, create_pose_network
+from depth_core.train.command_line import plain
 from depth_core.train.recipes.base import evaluating
 from depth_core.train.recipes.selfsup import SelfSupRecipe, SelfSupStep, poses_of
 from depth_core.weights.pose_file import save_pose_network
@@ -261,6 +262,23 @@ def test_a_training_starts_from_a_published_pose_network(
         SelfSupRecipe(pose_weights=tmp_path / 'none.ckpt').open(model)
     both = SelfSupRecipe(pose_weights=path, pose_pretrained=True)
     assert 'pose_pretrained loads others' in both.problems(model)[0]
+
+
+def test_a_training_goes_on_with_the_pose_network_of_another(
+    model: DepthModel, tmp_path: Path
+) -> None:
+    recipe, path = SelfSupRecipe(), tmp_path / 'last.ckpt'
+    former = recipe.open(model)
+    training = {'settings': {'recipe': plain(recipe)}, 'companions': former.companions_state()}
+    recipe.save(path, model, training=training, provenance={})
+    state = SelfSupRecipe(pose_weights=path).open(model).pose.state_dict()
+    for key, value in former.pose.state_dict().items():
+        assert torch.equal(state[key], value), key
+    with pytest.raises(ConfigError, match='is a posenet, and pose_network is poseresnet18'):
+        SelfSupRecipe(pose_weights=path, pose_network='poseresnet18').open(model)
+    recipe.save(path, model, training=None, provenance={})
+    with pytest.raises(CheckpointError, match='no pose network beside its depth network'):
+        SelfSupRecipe(pose_weights=path).open(model)
 
 
 def test_problems_are_named_all_at_once(model: DepthModel, metric_model: DepthModel) -> None:
