@@ -253,6 +253,17 @@ def test_clouds_are_made_in_parts_that_do_not_show(
         assert_array_equal(parts[name].view(np.uint32), values.view(np.uint32), name)
 
 
+def test_edges_are_found_where_most_parts_are_even(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('depth_ros.messages.point_cloud._POINTS_AT_ONCE', 4 * WIDTH)
+    depth = level()
+    depth[16:] = 4.5  # where a part ends
+    depth[33, 5], depth[41, 7], depth[45] = -1.0, -np.inf, np.nan
+    edges = flying_pixels(depth, ratio=0.1)
+    assert {15, 16, 32, 33, 34} < set(np.nonzero(edges)[0])
+    found = fields(cloud(depth, dataclasses.replace(PLAIN, edge_ratio=0.1)))
+    assert_array_equal(np.isnan(found['z']), edges | ~np.isfinite(depth))
+
+
 def test_memory_is_taken_again_and_nothing_of_the_former_cloud_stays() -> None:
     memory, rays = CloudMemory(), RayCache()(camera(), rectified=True, stride=1)
     first = level()
