@@ -48,19 +48,28 @@ def surroundings(
         [H, W] masks of `ground` and `obstacle`, where a ground plane fits the truth, and of
         `thin`; a group without pixels is left out.
     """
-    with np.errstate(invalid='ignore'):
-        known = valid & np.isfinite(target_m) & (target_m > 0.0)
-    if not known.any():
+    known = valid & (target_m > 0.0) & (target_m < np.inf)  # NaN is neither
+    lines = np.flatnonzero(known.any(axis=1))
+    if not lines.size:
         return {}
     truth_m = np.where(known, target_m, np.float32(np.inf))
-    groups = {'thin': thin(truth_m)}
+    # A lidar says nothing of the upper part of an image; blocks of rows stay whole.
+    step = _block_px(truth_m.shape[1])
+    rows = slice(int(lines[0]) // step * step, int(lines[-1]) + 1)
+    groups = {'thin': thin(truth_m[rows])}
     plane = fit_ground_plane(truth_m, camera, _SETTINGS).plane
     if plane is not None:
-        with np.errstate(invalid='ignore'):
-            height_m = plane.height_of_pixels(truth_m, camera)
-            groups['ground'] = np.abs(height_m) < ON_GROUND_M
-            groups['obstacle'] = (height_m > OBSTACLE_M) & (height_m < OVERHEAD_M)
-    return {name: mask for name, mask in groups.items() if mask.any()}
+        height_m = plane.height_of_pixels(truth_m, camera, rows)
+        groups['ground'] = np.abs(height_m) < ON_GROUND_M
+        groups['obstacle'] = (height_m > OBSTACLE_M) & (height_m < OVERHEAD_M)
+    return {name: _whole(mask, rows, known) for name, mask in groups.items() if mask.any()}
+
+
+def _whole(mask: BoolArray, rows: slice, like: BoolArray) -> BoolArray:
+    """The mask of some rows within one of all."""
+    whole = np.zeros_like(like)
+    whole[rows] = mask
+    return whole
 
 
 def thin(truth_m: Float32Array) -> BoolArray:
@@ -71,7 +80,7 @@ def thin(truth_m: Float32Array) -> BoolArray:
     """
     height, width = truth_m.shape
     nearness = np.float32(1.0) / truth_m
-    step = max(1, round(width / _LOOKED_AT_PX))
+    step = _block_px(width)
     near = _filled(_nearest_of_blocks(nearness, step), _FILLED_PX / step)
     bar = max(3, round(near.shape[1] * THIN_WIDTH)) | 1
     # An opening of nearness takes away whatever is narrower than the bar.
@@ -81,6 +90,11 @@ def thin(truth_m: Float32Array) -> BoolArray:
         without = cv2.resize(without, whole, interpolation=cv2.INTER_NEAREST)[:height, :width]
     found: BoolArray = (without > 0.0) & (nearness > np.float32(THIN_RATIO) * without)
     return found
+
+
+def _block_px(width: int) -> int:
+    """Sides of the blocks in which an image of this width is looked at for thin things."""
+    return max(1, round(width / _LOOKED_AT_PX))
 
 
 def _nearest_of_blocks(nearness: Float32Array, step: int) -> Float32Array:

@@ -96,13 +96,25 @@ class GroundPlane:
         above: NDArray[np.float64] = self.height - np.asarray(points, np.float64) @ self.normal
         return above
 
-    def height_of_pixels(self, depth: Float32Array, camera: Intrinsics) -> Float32Array:
-        """Height above the plane of what each pixel of [H, W] sees; NaN where depth is."""
+    def height_of_pixels(
+        self, depth: Float32Array, camera: Intrinsics, rows: slice = slice(None)
+    ) -> Float32Array:
+        """Height above the plane of what pixels see; NaN where depth is.
+
+        Args:
+            depth: [H, W] z-depth.
+            camera: Of the same size.
+            rows: Which rows are asked for.
+
+        Returns:
+            [rows, W] in the unit of depth.
+        """
         x, y, z = self.normal
         columns = x * (np.arange(camera.width) - camera.cx_px) / camera.fx_px
-        rows = y * (np.arange(camera.height) - camera.cy_px) / camera.fy_px
-        below = np.add.outer(rows.astype(np.float32), (columns + z).astype(np.float32))
-        below *= depth  # how far down from the camera
+        lines = y * (np.arange(camera.height)[rows] - camera.cy_px) / camera.fy_px
+        below = np.add.outer(lines.astype(np.float32), (columns + z).astype(np.float32))
+        with np.errstate(invalid='ignore'):
+            below *= depth[rows]  # how far down from the camera
         above: Float32Array = np.subtract(np.float32(self.height), below, out=below)
         return above
 
@@ -225,8 +237,10 @@ def _ransac(
         normals, heights = normals[possible], heights[possible]
         if not len(normals):
             continue
-        off = np.abs(cloud @ normals.T - heights)
-        counts = (off <= settings.tolerance * heights).sum(axis=0)
+        off = normals @ cloud.T
+        off -= heights[:, None]
+        np.abs(off, out=off)
+        counts = np.count_nonzero(off <= settings.tolerance * heights[:, None], axis=1)
         if counts.max() > most:
             winner, most = int(counts.argmax()), int(counts.max())
             best = _plane(normals[winner], float(heights[winner]))

@@ -215,10 +215,12 @@ def points_of(cloud: Any, *, source: str) -> NDArray[np.float64]:  # noqa: ANN40
             'itemsize': cloud.point_step,
         }
     )
-    packed = np.frombuffer(bytes(cloud.data)[:size], layout)
-    points = np.stack([packed[name].astype(np.float64) for name in 'xyz'], axis=-1)
-    kept: NDArray[np.float64] = points[np.isfinite(points).all(axis=1)]
-    return kept
+    packed = np.frombuffer(memoryview(cloud.data)[:size], layout)
+    points = np.empty((3, packed.size))
+    for line, name in zip(points, 'xyz', strict=True):
+        line[:] = packed[name]
+    finite = np.isfinite(points).all(axis=0)
+    return (points if finite.all() else points[:, finite]).T
 
 
 def _field(info: Any, name: str, ros1_name: str) -> NDArray[np.float64]:  # noqa: ANN401  as above

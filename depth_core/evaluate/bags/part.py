@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -34,6 +35,8 @@ _Made = TypeVar('_Made')
 
 _MOST_BYTES: Final = 256 << 20
 """Of the results of a part once they are unpacked."""
+_AHEAD: Final = 3
+"""So many images may a thread be ahead: one that takes long then holds nobody up."""
 _NO_TRUTH: Final[Float32Array] = np.zeros(0, np.float32)
 
 
@@ -154,16 +157,15 @@ def _scored(scorer: Scorer, dataset: BagDataset, indices: Sequence[int]) -> Iter
 
 
 def _in_thread(work: Callable[[_Given], _Made], given: Iterable[_Given]) -> Iterator[_Made]:
-    """Give what `work` makes of each item, in order; it is at the next while one is used."""
+    """Give what `work` makes of each item, in order; it is at the next ones while one is used."""
     with ThreadPoolExecutor(1) as thread:
-        waiting = None
+        waiting: deque[Future[_Made]] = deque()
         for item in given:
-            following = thread.submit(work, item)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+            waiting.append(thread.submit(work, item))
+            if len(waiting) > _AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 @lru_cache(maxsize=1)
