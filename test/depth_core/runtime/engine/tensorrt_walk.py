@@ -42,6 +42,9 @@ GIVES: Mapping[str, str] = {
 ENUM_MEMBERS = ('name', 'value', '__members__')
 """What every member of an enumeration has, or the enumeration itself."""
 
+HIDING = ('attrgetter', 'methodcaller', 'vars', '__getattribute__', '__dict__')
+"""Ways to a name that the walk does not follow."""
+
 
 class Known(NamedTuple):
     """What is known of an expression."""
@@ -215,6 +218,7 @@ class _Walk:
                 self.children(child)
 
     def value(self, node: ast.expr) -> Known:  # noqa: PLR0911  one for each kind of expression
+        self.refuse_hiding(node)
         if isinstance(node, ast.Name):
             return self.names.get(node.id, NOTHING)
         if isinstance(node, ast.Constant):
@@ -238,6 +242,11 @@ class _Walk:
             self.bind(node.target, value)
             return value
         return self.container(node)
+
+    def refuse_hiding(self, node: ast.expr) -> None:
+        """Refuse what would take a name of TensorRT past this walk."""
+        name = node.id if isinstance(node, ast.Name) else getattr(node, 'attr', '')
+        assert name not in HIDING, f'{self.home}:{node.lineno}: {name} hides which names are used'
 
     def container(self, node: ast.expr) -> Known:
         """Several objects, or one of several."""
@@ -316,6 +325,7 @@ class _Walk:
         for keyword in node.keywords:
             self.value(keyword.value)
         function = node.func
+        self.refuse_hiding(function)
         if isinstance(function, ast.Name):
             if function.id in ('hasattr', 'getattr', 'setattr'):
                 return self.asked(node, arguments[0].kind)
@@ -340,8 +350,10 @@ class _Walk:
     def asked(self, node: ast.Call, kind: str) -> Known:
         """`hasattr`, `getattr` and `setattr`: asking for a name is no use of it, having it is."""
         name = node.args[1]
-        if not (kind and isinstance(name, ast.Constant) and isinstance(name.value, str)):
+        if not kind:
             return NOTHING
+        said = f'{self.home}:{node.lineno}: a name of {kind} is asked for by a variable'
+        assert isinstance(name, ast.Constant) and isinstance(name.value, str), said
         owner = kind.removeprefix('type ')
         full = name.value if kind == MODULE else f'{owner}.{name.value}'
         assert full in self.table, f'{self.home}:{node.lineno}: no version has {full}'

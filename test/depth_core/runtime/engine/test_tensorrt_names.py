@@ -152,6 +152,10 @@ def test_a_name_that_no_version_has_is_found_however_it_is_come_to(table: Table)
     ('use', 'said'),
     [
         ("setattr(config, 'nothing', 1)", r'no version has IBuilderConfig\.nothing'),
+        ("operator.attrgetter('nothing')(config)", 'attrgetter hides which names are used'),
+        ("ask = methodcaller('nothing')", 'methodcaller hides which names are used'),
+        ("config.__getattribute__('nothing')", '__getattribute__ hides which names are used'),
+        ('getattr(config, wanted)', 'a name of IBuilderConfig is asked for by a variable'),
         ('import tensorrt_rtx', 'tensorrt_rtx is imported by a statement'),
         ('from tensorrt import Builder', 'tensorrt is imported by a statement'),
     ],
