@@ -349,13 +349,13 @@ class _Walk:
 
     def asked(self, node: ast.Call, kind: str) -> Known:
         """`hasattr`, `getattr` and `setattr`: asking for a name is no use of it, having it is."""
-        name = node.args[1]
         if not kind:
             return NOTHING
+        name = node.args[1].value if isinstance(node.args[1], ast.Constant) else None
         said = f'{self.home}:{node.lineno}: a name of {kind} is asked for by a variable'
-        assert isinstance(name, ast.Constant) and isinstance(name.value, str), said
+        assert isinstance(name, str), said
         owner = kind.removeprefix('type ')
-        full = name.value if kind == MODULE else f'{owner}.{name.value}'
+        full = name if kind == MODULE else f'{owner}.{name}'
         assert full in self.table, f'{self.home}:{node.lineno}: no version has {full}'
         self.code.asked.add(full)
         present = self.table.has(full, self.version)
@@ -363,7 +363,7 @@ class _Walk:
         if asker == 'hasattr':
             return Known(truth=present)
         if asker == 'setattr' or len(node.args) < 3 or present:
-            return self.touch(kind, name.value, node.lineno)
+            return self.touch(kind, name, node.lineno)
         return self.value(node.args[2])
 
 
