@@ -5,8 +5,10 @@
 
 Scoring: frames a second of `--copies` copies of a bag by one worker and by two, on a pool and on
 Ray, next to the bare predictor on the same images, with as many threads as a worker gives it.
-`steady` leaves out what comes before the first part of each worker is done, which is mostly the
-start of processes; `of_predictor` is its ratio to the bare predictor. A worker reads, predicts and
+`start` is what comes before the first part of each worker is done, by the clock and in CPU time,
+which is mostly the start of processes; `steady` is what comes after it, and `of_predictor` its
+ratio to the bare predictor. CPU time is that of all processes below this one, Ray's own included.
+A worker reads, predicts and
 scores at the same time: where three cores are free for each worker, its rate is that of the
 slowest of the three, else that of all three together on the cores there are. `stages` is the CPU
 time of each, medians over the images one after the other, and what these allow at best, in shares
@@ -23,7 +25,6 @@ import argparse
 import contextlib
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -120,23 +121,27 @@ def rate(
     Raises:
         ValueError: There are too few parts to tell.
     """
-    done_s: list[float] = []
-    with measured() as taken:
-        run = evaluate_bags(
-            bags, request, kept=kept, execute=execute, pictures=0,
-            on_part=lambda _done, _all: done_s.append(time.perf_counter()),
-        )  # fmt: skip
-    parts = len(done_s) - 1  # it is called once before the first
+    done: list[tuple[float, float]] = []
+    begun_s, begun_cpu_s = time.perf_counter(), _cpu_s()
+    run = evaluate_bags(
+        bags, request, kept=kept, execute=execute, pictures=0,
+        on_part=lambda _done, _all: done.append((time.perf_counter(), _cpu_s())),
+    )  # fmt: skip
+    parts = len(done) - 1  # it is called once before the first
     if parts < 3 * workers:
         message = f'{parts} parts are too few for {workers} workers; give more --copies.'
         raise ValueError(message)
     images = len(run.inference_s)  # others have no truth and are not predicted
     steady = images * (parts - workers) / parts
-    return taken | {
+    (start_s, start_cpu_s), (end_s, end_cpu_s) = done[workers], done[-1]
+    return {
         'images': images,
-        'cpu_ms': 1e3 * taken['cpu_s'] / images,
-        'images_per_s': images / taken['wall_s'],
-        'steady_images_per_s': steady / (done_s[-1] - done_s[workers]),
+        'wall_s': end_s - begun_s,
+        'images_per_s': images / (end_s - begun_s),
+        'start_s': start_s - begun_s,
+        'start_cpu_s': start_cpu_s - begun_cpu_s,
+        'steady_images_per_s': steady / (end_s - start_s),
+        'steady_cpu_ms': 1e3 * (end_cpu_s - start_cpu_s) / steady,
     }
 
 
@@ -215,8 +220,19 @@ def measured() -> Iterator[dict[str, float]]:
 
 
 def _cpu_s() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    """CPU time of this process and of all below it, those that have ended included."""
+    parents: dict[int, int] = {}
+    ticks: dict[int, int] = {}
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        with contextlib.suppress(OSError):  # it has ended
+            fields = stat.read_text().rpartition(')')[2].split()
+            parents[int(stat.parent.name)] = int(fields[1])
+            ticks[int(stat.parent.name)] = sum(map(int, fields[11:15]))  # own, and of ended ones
+    own, found = {os.getpid()}, 0
+    while len(own) > found:
+        found = len(own)
+        own |= {process for process, parent in parents.items() if parent in own}
+    return sum(ticks[process] for process in own) / os.sysconf('SC_CLK_TCK')
 
 
 def _parser() -> argparse.ArgumentParser:

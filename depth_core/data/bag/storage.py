@@ -164,7 +164,7 @@ def unreadable(storage: Path, error: Exception) -> str:
     if not storage.is_dir():
         return f'the bag {storage} {_problem_of_file(storage, error)}'
     parts = [path for path in files_of(storage) if path.suffix in STORAGES]
-    broken = next((path for path in parts if path.name in str(error) or _is_cut_off(path)), None)
+    broken = next((path for path in parts if path.name in str(error) or _is_broken(path)), None)
     if broken is not None:
         return f'the part {broken.name} of bag {storage} {_problem_of_file(broken, error)}'
     give = f', or give its storage file: {parts[0]}' if parts else ''
@@ -210,6 +210,13 @@ def _is_cut_off(path: Path) -> bool:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - len(_MCAP_MAGIC), len(_MCAP_MAGIC)))
         return file.read() != _MCAP_MAGIC
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether a file that is named as MCAP does not begin and end as such."""
+    if path.suffix != '.mcap' or not os.access(path, os.R_OK):
+        return False
+    return not _begins_as_mcap(path) or _is_cut_off(path)
 
 
 def _begins_as_mcap(path: Path) -> bool:

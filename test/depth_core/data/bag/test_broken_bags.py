@@ -131,6 +131,12 @@ def part_cut(folder: Path) -> Path:
     return cut(storage_of(record().write(folder / 'bag'))).parent
 
 
+def part_of_a_few_bytes(folder: Path) -> Path:
+    path = record().write(folder / 'bag')
+    storage_of(path).write_bytes(storage_of(path).read_bytes()[:5])
+    return path
+
+
 def part_malformed(folder: Path) -> Path:
     return truncated_sqlite(folder).parent
 
@@ -195,6 +201,7 @@ def cut(file: Path) -> Path:
         (garbage, 'is no MCAP file by its content'),
         (nothing, r'is empty \(0 bytes\)'),
         (part_cut, r'the part bag\.mcap of bag .* is not finished: .*mcap recover .*bag\.mcap -o'),
+        (part_of_a_few_bytes, r'the part bag\.mcap of bag .* is no MCAP file by its content'),
         (part_malformed, r'the part bag\.db3 of bag .*malformed.*\.recover'),
         (foreign_schema, r"a topic of encoding 'protobu'.*mcap filter"),
         (broken_yaml, r'cannot be read: .*metadata\.yaml is wrong'),
