@@ -8,6 +8,11 @@ out. Each model is scored through its graph as it is served, and timed from 640x
 What was found goes to docs/results/shipped_models.json, model by model, and the tables are made of
 that: `--models NAME` measures some again, `--models` with no name only writes the tables anew, and
 `--real` scores the real frames alone again.
+
+    python -m test.benchmarks.shipped_models --data FOLDER --weights zoedepth_k.ckpt
+
+prints the rows of the KITTI drives for networks that are not shipped, as authors' weights that
+`depth_core.convert` has converted, and writes nothing.
 """
 
 from __future__ import annotations
@@ -304,8 +309,14 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=100, help='held-out synthetic images')
     parser.add_argument('--threads', type=int, default=2, help='CPU threads when timed')
     parser.add_argument('--real', action='store_true', help='the real frames alone')
+    parser.add_argument('--weights', nargs='+', default=(), help='.ckpt or .onnx to print rows of')
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.weights:
+        opened = {Path(name).name: Predictor.open(name) for name in options.weights}
+        scored = {name: measure_real(item, options.data) for name, item in opened.items()}
+        print(real_table(scored))
+        return
     content: dict[str, Any] = {'models': {}}
     if RESULT.is_file():
         content = json.loads(RESULT.read_text(encoding='utf-8'))
