@@ -7,15 +7,23 @@ Launch ends on an error and leaves what it has started running, so nothing may f
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Final
 
 from ament_index_python.packages import get_package_share_directory
 
 from depth_core.data.bag.opener import open_bag
 from depth_core.data.bag.reading import choose_image
+from depth_core.documents import DocumentError
 from depth_core.errors import ConfigError, DepthError
+from depth_core.yaml_text import parse_yaml
 from depth_ros.options.fields import split_names
 from depth_ros.settings import BY_NAME
+
+_NAMES_SHOWN: Final = 5
+"""Of the nodes in a file of parameters."""
 
 
 def require_file(argument: str, path: str) -> None:
@@ -27,6 +35,56 @@ def require_file(argument: str, path: str) -> None:
     if not Path(path).expanduser().is_file():
         message = f'{argument}:={path}: there is no such file; give the path of one.'
         raise ConfigError(message)
+
+
+def parameter_file(path: str, *, node: str, namespace: str) -> str:
+    """Return the path of a file of parameters, which launch takes as it is.
+
+    Launch passes over a file that is not there, and a node over one for other nodes; it would
+    start with its defaults.
+
+    Args:
+        path: As given, with `~` for the home folder where it begins with that.
+        node: Name of the node.
+        namespace: Its namespace.
+
+    Raises:
+        ConfigError: There is no such file, or nothing in it is for the node.
+    """
+    require_file('params_file', path)
+    expanded = Path(path).expanduser()
+    try:
+        named = list(_nodes_in(parse_yaml(expanded.read_text(encoding='utf-8'))))
+    except (OSError, UnicodeError, DocumentError) as error:
+        message = f'params_file:={path} cannot be read as YAML: {error}.'
+        raise ConfigError(message) from error
+    name = ''.join(f'/{part}' for part in (*namespace.split('/'), node) if part)
+    if not any(_matches(pattern, name) for pattern in named):
+        held = ', '.join(map(repr, named[:_NAMES_SHOWN])) or 'no node'
+        message = (
+            f'params_file:={path} holds parameters of {held}, none for the node {name}; begin it '
+            "with '/**:' and 'ros__parameters:' as config/mono_depth.yaml does."
+        )
+        raise ConfigError(message)
+    return str(expanded)
+
+
+def _nodes_in(document: Any, above: str = '') -> Iterator[str]:  # noqa: ANN401 any YAML
+    """The names of nodes, or patterns of them, that a file has parameters of."""
+    if not isinstance(document, dict):
+        return
+    for key, below in document.items():
+        if key == 'ros__parameters':
+            yield above
+        else:
+            yield from _nodes_in(below, f'{above}/{str(key).strip("/")}')
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Whether ROS takes a pattern of names for one: `*` is one part, `**` any number of them."""
+    wild = {'*': r'/\w+', '**': r'(/\w+)*'}
+    parts = [wild.get(part, f'/{re.escape(part)}') for part in pattern.split('/') if part]
+    return re.fullmatch(''.join(parts), name) is not None
 
 
 def require_time(argument: str, text: str) -> None:

@@ -28,7 +28,7 @@ from launch_ros.parameter_descriptions import ParameterValue
 
 from depth_ros.launch_checks import (
     input_remappings,
-    require_file,
+    parameter_file,
     require_package,
     require_parameter,
     require_time,
@@ -181,12 +181,12 @@ def _check(context: LaunchContext) -> None:
     """Refuse what cannot be started, before anything is."""
     given = {
         name: LaunchConfiguration(name).perform(context)
-        for name in (*PARAMETERS, 'params_file', 'respawn_delay_s', 'rviz')
+        for name in (*PARAMETERS, 'respawn_delay_s', 'rviz')
     }
     for name in PARAMETERS:
         if given[name]:
             require_parameter(name, given[name])
-    require_file('params_file', given['params_file'])
+    _params_file(context)
     require_time('respawn_delay_s', given['respawn_delay_s'])
     if given['rviz'] == 'true':
         require_package('rviz:=true', 'rviz2')
@@ -215,6 +215,15 @@ def is_true(context: LaunchContext, name: str) -> bool:
     return LaunchConfiguration(name).perform(context) == 'true'
 
 
+def _params_file(context: LaunchContext) -> str:
+    """The file of parameters."""
+    path, node, namespace = (
+        LaunchConfiguration(name).perform(context)
+        for name in ('params_file', 'node_name', 'namespace')
+    )
+    return parameter_file(path, node=node, namespace=namespace)
+
+
 def _inputs(context: LaunchContext) -> list[tuple[str, str]]:
     """The remappings of what comes from the cameras."""
     given = {
@@ -237,7 +246,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         executable='mono_depth',
         name=LaunchConfiguration('node_name'),
         namespace=LaunchConfiguration('namespace'),
-        parameters=[LaunchConfiguration('params_file'), parameters],
+        parameters=[_params_file(context), parameters],
         remappings=[*_inputs(context), ('odometry', LaunchConfiguration('odometry'))],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
         respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),

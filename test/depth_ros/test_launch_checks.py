@@ -10,6 +10,7 @@ import pytest
 from depth_core.errors import ConfigError
 from depth_ros.launch_checks import (
     input_remappings,
+    parameter_file,
     recorded_images,
     require_file,
     require_package,
@@ -29,6 +30,49 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         require_file('params_file', str(missing))
     with pytest.raises(ConfigError, match='there is no such file'):
         require_file('params_file', str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ('key', 'names'),
+    [
+        ('/**', {'/cam', '/robot/cam', '/robot/front/cam'}),
+        ('/*', {'/cam'}),
+        ('cam', {'/cam'}),
+        ('/robot/cam', {'/robot/cam'}),
+        ('robot/*', {'/robot/cam'}),
+        ('/*/cam', {'/robot/cam'}),
+        ('/**/cam', {'/cam', '/robot/cam', '/robot/front/cam'}),
+        ('/robot/**', {'/robot/cam', '/robot/front/cam'}),
+        ('robot:\n front:\n  cam', {'/robot/front/cam'}),
+        ('other', set()),
+    ],
+)
+def test_parameters_of_other_nodes_are_refused(tmp_path: Path, key: str, names: set[str]) -> None:
+    """As rclpy takes them, tried with a node of each name."""
+    path = tmp_path / 'params.yaml'
+    path.write_text(f'{key}:\n   ros__parameters: {{threads: 2}}\n')
+    for namespace in ('', '/robot', 'robot/front/'):
+        name = f'/{namespace.strip("/")}/cam'.replace('//', '/')
+        if name in names:
+            assert parameter_file(str(path), node='cam', namespace=namespace) == str(path)
+        else:
+            with pytest.raises(ConfigError, match=f'none for the node {name}; begin it'):
+                parameter_file(str(path), node='cam', namespace=namespace)
+
+
+def test_a_file_of_parameters_is_read_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('HOME', str(tmp_path))
+    (tmp_path / 'p.yaml').write_text('/**: {ros__parameters: {threads: 2}}')
+    found = parameter_file('~/p.yaml', node='cam', namespace='')
+    assert found == str(tmp_path / 'p.yaml'), 'launch takes ~ for a folder and goes on without'
+    for text, problem in (('', 'parameters of no node, none for'), ('a: [', 'cannot be read as')):
+        (tmp_path / 'p.yaml').write_text(text)
+        with pytest.raises(ConfigError, match=problem):
+            parameter_file('~/p.yaml', node='cam', namespace='')
+    with pytest.raises(ConfigError, match='there is no such file'):
+        parameter_file('~/gone.yaml', node='cam', namespace='')
 
 
 @pytest.mark.parametrize('text', ['abc', '', '-1', 'nan', 'inf', '1e999', '2 s'])
