@@ -94,6 +94,7 @@ ROS_MAY_IMPORT = {
     'contracts',
     'data.bag',  # the opener of recordings
     'distortion',
+    'documents',
     'errors',
     'files',
     'geometry',
@@ -109,6 +110,7 @@ ROS_MAY_IMPORT = {
     'scale',
     'shipped',
     'terminal',
+    'yaml_text',  # files of parameters
 }
 ROS_EXCEPTIONS = {
     'evaluate_bag': 'evaluate',  # it scores a whole bag as a data set
