@@ -5,14 +5,14 @@
 
 Scoring: frames a second of `--copies` copies of a bag by one worker and by two, on a pool and on
 Ray, next to the bare predictor on the same images, with as many threads as a worker gives it.
-`start` is what comes before the first part of each worker is done, by the clock and in CPU time,
-which is mostly the start of processes; `steady` is what comes after it, and `of_predictor` its
-ratio to the bare predictor. CPU time is that of all processes below this one, Ray's own included.
-A worker reads, predicts and
-scores at the same time: where three cores are free for each worker, its rate is that of the
-slowest of the three, else that of all three together on the cores there are. `stages` is the CPU
-time of each, medians over the images one after the other, and what these allow at best, in shares
-of the predictor's rate, on two cores and on three.
+`start` is what comes before two parts a worker are done, by the clock and in CPU time, which is
+mostly the start of processes, one of which may begin when another has done a part; `steady` is
+what comes after it, and `of_predictor` its ratio to the bare predictor. CPU time is that of all
+processes below this one, Ray's own included. A worker reads, predicts and scores at the same time:
+where three cores are free for each worker, its rate is that of the slowest of the three, else that
+of all three together on the cores there are. `stages` is the CPU time of each, medians over the
+images one after the other, and what these allow at best, in shares of the predictor's rate, on two
+cores and on three.
 
 Memory: the peak of a process that scores the bag once, and one that scores it `--times` times in a
 row. Conversion: payload a second of `kitti_to_bag`, with compressed images and lidar, and with
@@ -128,12 +128,13 @@ def rate(
         on_part=lambda _done, _all: done.append((time.perf_counter(), _cpu_s())),
     )  # fmt: skip
     parts = len(done) - 1  # it is called once before the first
-    if parts < 3 * workers:
+    first = 2 * workers
+    if parts < 2 * first:
         message = f'{parts} parts are too few for {workers} workers; give more --copies.'
         raise ValueError(message)
     images = len(run.inference_s)  # others have no truth and are not predicted
-    steady = images * (parts - workers) / parts
-    (start_s, start_cpu_s), (end_s, end_cpu_s) = done[workers], done[-1]
+    steady = images * (parts - first) / parts
+    (start_s, start_cpu_s), (end_s, end_cpu_s) = done[first], done[-1]
     return {
         'images': images,
         'wall_s': end_s - begun_s,
