@@ -12,7 +12,8 @@ from depth_core.arguments import CommandParser, count, positive
 from depth_core.contracts import DepthKind
 from depth_core.errors import ConfigError, run_command
 from depth_core.export.half_weights import TOLERANCE as ROUNDED_TOLERANCE
-from depth_core.export.onnx import OPSET, export_onnx
+from depth_core.export.onnx import export_onnx
+from depth_core.export.opset import LOWEST, OPSET, OPSETS
 from depth_core.export.parity import TOLERANCE
 from depth_core.export.precision.command import (
     add_precision_options,
@@ -73,8 +74,9 @@ def _export(options: argparse.Namespace) -> str:
         seed=options.seed,
         tolerance=options.tolerance,
         half_weights=options.half_weights is not None,
+        opset=options.opset or OPSET,
     )
-    said = summary(options.output, manifest)
+    said = summary(options.output, manifest, opset=options.opset or OPSET)
     if options.trainable:
         provenance['licence'] = manifest.licence
         said += _write_trainable(options.output.with_suffix(SUFFIX), network, provenance)
@@ -129,6 +131,7 @@ def _check(options: argparse.Namespace) -> None:
         'licence',
         'trainable',
         'half_weights',
+        'opset',
     ):
         if getattr(options, name) is not None:
             message = (
@@ -144,7 +147,7 @@ def _check(options: argparse.Namespace) -> None:
         raise ConfigError(message)
 
 
-def summary(output: Path, manifest: Manifest) -> str:
+def summary(output: Path, manifest: Manifest, *, opset: int) -> str:
     """Say in a few lines what was written to `output`, its numbers with their unit."""
     taken, given, parity = manifest.input, manifest.output, manifest.parity
     units = {
@@ -157,7 +160,7 @@ def summary(output: Path, manifest: Manifest) -> str:
     sizes = f', other sizes too ({_listed(proven[1:])} were proven)' if proven else ''
     name = printable(f'{output}: {manifest.name}')
     lines = [
-        f'{name}, opset {OPSET}, {output.stat().st_size / 1e6:.1f} MB',
+        f'{name}, opset {opset}, {output.stat().st_size / 1e6:.1f} MB',
         f'  takes image uint8 [{images}, {taken.height}, {taken.width}, 3] RGB{sizes}',
         f'  gives depth and sigma, {given.kind}, {given.min_depth:g} to {given.max_depth:g}{unit}',
     ]
@@ -183,7 +186,7 @@ def _batch(text: str) -> int:
 def _parser() -> CommandParser:
     parser = CommandParser(
         prog='python -m depth_core.export',
-        description=f'Write a checkpoint as one ONNX file (opset {OPSET}) with its manifest. The '
+        description='Write a checkpoint as one ONNX file with its manifest. The '
         'graph is compared with the network before it appears under its name. Of it, or of an '
         'ONNX file that is there already, make one of lower precision.',
     )
@@ -234,6 +237,12 @@ def _parser() -> CommandParser:
         action='store_const',
         const=True,
         help='keep large weights as float16, which halves the file; it computes in float32',
+    )
+    add(
+        '--opset',
+        type=int,
+        choices=OPSETS,
+        help=f'of the graph, {OPSET} when left out; {LOWEST} is for TensorRT 8.5 and 8.6',
     )
     add('--seed', type=int, default=SEED, help='seed of the images that are compared')
     add(

@@ -19,8 +19,9 @@ from depth_core.errors import ConfigError, DepthError, ModelError
 from depth_core.export.graph_file import embed_manifest, remove_former_data, write_graph
 from depth_core.export.half_weights import TOLERANCE as ROUNDED_TOLERANCE
 from depth_core.export.half_weights import keep_as_half
+from depth_core.export.opset import OPSET, OPSETS
 from depth_core.export.parity import TOLERANCE, Recorder, measure_parity
-from depth_core.export.trace import OPSET, traced
+from depth_core.export.trace import traced
 from depth_core.files import replaced_together
 from depth_core.manifest import Manifest, manifest_path, write_manifest
 from depth_core.models import DepthModel
@@ -51,6 +52,7 @@ def export_onnx(
     seed: int = SEED,
     tolerance: float | None = None,
     half_weights: bool = False,
+    opset: int = OPSET,
 ) -> Manifest:
     """Write `model` to `output` and `<stem>.json`, once ONNX Runtime has answered as torch does.
 
@@ -84,13 +86,15 @@ def export_onnx(
             2e-2 where weights are rounded.
         half_weights: Whether large weights are kept as float16, which halves the file; the graph
             computes in float32 all the same.
+        opset: Of the graph: 18, or 17 for TensorRT 8.5 and 8.6.
 
     Returns:
         The manifest, which is inside the file and beside it.
 
     Raises:
         ConfigError: `output` does not end in `.onnx`, only one of height and width is given, the
-            batch is negative, or the aspect is to be kept in a graph of one size.
+            batch is negative, the aspect is to be kept in a graph of one size, or the opset is
+            another.
         ExportError: The network cannot be exported, or the graph answers differently. Nothing
             is left under the name `output`, or what was there before.
         ModelError: The network does not take this size, or not all of them.
@@ -102,6 +106,9 @@ def export_onnx(
         raise ConfigError(message)
     if (height is None) != (width is None):
         message = f'height is {height} and width is {width}; give both, or neither.'
+        raise ConfigError(message)
+    if opset not in OPSETS:
+        message = f'opset is {opset}; graphs are written in {" or ".join(map(str, OPSETS))}.'
         raise ConfigError(message)
     model = model.cpu().eval()
     default_height, default_width = model.spec.default_size
@@ -131,7 +138,7 @@ def export_onnx(
     with replaced_together(output, after=[manifest_path(output).name]) as folder:
         path = folder / output.name
         write_manifest(manifest_path(path), manifest)  # for the backend that opens the graph
-        graph = traced(reference.graph, manifest, free_size=free_size)
+        graph = traced(reference.graph, manifest, free_size=free_size, opset=opset)
         if half_weights:
             keep_as_half(graph.graph)
         write_graph(graph, manifest, path)

@@ -10,11 +10,10 @@ from onnxscript import ir
 
 from depth_core.contracts.graph import least_multiples
 from depth_core.errors import ExportError, ModelError
+from depth_core.export.opset import OPSET, lower
 from depth_core.export.simplify import simplify
 from depth_core.manifest import Manifest
 from depth_core.models.serving import ServingGraph
-
-OPSET: Final = 18
 
 _FREE_BATCH: Final = 'batch'
 """What the number of images is called where it is free."""
@@ -24,7 +23,9 @@ _LARGEST_SIDE: Final = 1 << 14
 """Pixels."""
 
 
-def traced(graph: ServingGraph, manifest: Manifest, *, free_size: bool = False) -> ir.Model:
+def traced(
+    graph: ServingGraph, manifest: Manifest, *, free_size: bool = False, opset: int = OPSET
+) -> ir.Model:
     """Write `graph` in operators of ONNX, of the sizes of `manifest`.
 
     Its initializers are the weights of the network themselves, not copies.
@@ -34,9 +35,10 @@ def traced(graph: ServingGraph, manifest: Manifest, *, free_size: bool = False) 
         manifest: What it takes; its size is the one that the network is looked at with.
         free_size: Leave height and width free, multiples of the divisor of the network and at
             least its smallest side.
+        opset: One of `opset.OPSETS`.
 
     Raises:
-        ExportError: The network does what ONNX has no operator for.
+        ExportError: The network does what ONNX has no operator for, or that opset has none for.
         ModelError: The network does not take this size.
     """
     spec = manifest.input
@@ -76,6 +78,8 @@ def traced(graph: ServingGraph, manifest: Manifest, *, free_size: bool = False) 
             'one of its layers has no conversion down; use another version of torch or onnxscript.'
         )
         raise ExportError(message)
+    if opset < OPSET:
+        lower(model, manifest.name)
     return model
 
 

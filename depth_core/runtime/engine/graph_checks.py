@@ -267,7 +267,8 @@ def _opset_refusals(graph: OnnxGraph, flavour: Flavour, release: Release) -> lis
         return []
     said = (
         f'the graph is of opset {graph.opset}, and its parser knows opsets up to {known[-1]}: it '
-        'would read operators as they were then; export at that opset or take a newer TensorRT'
+        'would read operators as they were then; export at that opset (networks of this package: '
+        'depth_core.export --opset 17), or take a newer TensorRT'
     )
     return [said]
 

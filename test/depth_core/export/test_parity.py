@@ -145,7 +145,7 @@ def test_the_command_names_metres_only_where_there_are_some(
     path = tmp_path / 'a.onnx'
     path.write_bytes(bytes(10))
     free = replace(MANIFEST.input, batch=0)
-    said = summary(path, replace(MANIFEST, input=free, output=output, parity=parity))
+    said = summary(path, replace(MANIFEST, input=free, output=output, parity=parity), opset=18)
     assert 'takes image uint8 [any number, 16, 24, 3] RGB\n' in said
     assert f'gives depth and sigma, {kind}, 0.5 to 80{unit}\n' in said
     assert f'of the depth (0.0004{unit}), sigma' in said
