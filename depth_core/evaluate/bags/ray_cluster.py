@@ -23,6 +23,9 @@ from depth_core.evaluate.bags.request import BagRequest, Part
 _RETRIES: Final = 3
 """So often is a part given to another worker after its own has died."""
 _LOCAL: Final = '127.0.0.1'
+_BEYOND_THIS_MACHINE: Final = 'RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'
+"""Whether Ray takes the loopback address for one of the network, and listens on all interfaces: on
+Linux it does unless this is 0 when it is imported."""
 _WAITING_PER_WORKER: Final = 2
 _PATIENCE_S: Final = 5.0
 
@@ -38,6 +41,8 @@ def on_ray(workers: int, address: str | None = None) -> Execute:
         ConfigError: ray is not installed.
         DepthError: From the returned function: the cluster cannot be reached, or loses workers.
     """
+    if address is None:
+        os.environ.setdefault(_BEYOND_THIS_MACHINE, '0')
     ray = _ray()
 
     def execute(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import signal
@@ -63,6 +64,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three images; the first and the last have scans."""
     return Path(record().write(tmp_path_factory.mktemp('bag') / 'b'))
+
+
+needs_ray = pytest.mark.skipif(
+    importlib.util.find_spec('ray') is None, reason='ray is an optional extra'
+)
 
 
 def requested(model: Path, **options: Any) -> BagRequest:
@@ -188,18 +194,29 @@ def test_a_killed_worker_loses_nothing(
     assert (tmp_path / 'a/frames.csv').read_bytes() == (tmp_path / 'b/frames.csv').read_bytes()
 
 
-def test_a_ray_cluster_says_the_same(model: Path, bag: Path, tmp_path: Path) -> None:
-    pytest.importorskip('ray', reason='ray is an optional extra')
+@needs_ray
+def test_a_ray_cluster_says_the_same_and_stays_on_this_machine(
+    model: Path, bag: Path, tmp_path: Path
+) -> None:
     request = requested(model)
     alone = evaluate_bags([bag], request, kept=tmp_path / 'alone')
-    cluster = evaluate_bags([bag], request, kept=tmp_path / 'ray', execute=on_ray(2))
+    addresses = []
+
+    def note_address(done: int, _all: int) -> None:
+        if done:
+            addresses.append(importlib.import_module('ray').util.get_node_ip_address())
+
+    cluster = evaluate_bags(
+        [bag], request, kept=tmp_path / 'ray', execute=on_ray(2), on_part=note_address
+    )
+    assert set(addresses) == {'127.0.0.1'}  # of any other, Ray listens on all interfaces
     assert report_of(tmp_path / 'a', cluster) == report_of(tmp_path / 'b', alone)
 
 
+@needs_ray
 def test_a_ray_cluster_that_cannot_be_reached_is_said(
     model: Path, bag: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip('ray', reason='ray is an optional extra')
     with socket.socket() as unused:  # bound, and nobody listens
         unused.bind(('127.0.0.1', 0))
         address = f'127.0.0.1:{unused.getsockname()[1]}'
