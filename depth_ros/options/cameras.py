@@ -45,6 +45,11 @@ class CameraOptions:
 
     def contradictions(self) -> Iterator[str]:
         """Say which namespaces cannot be."""
+        if self.cameras and not split_names(self.cameras):
+            yield (
+                f'parameter cameras = {self.cameras!r} names no camera; give namespaces separated '
+                "by commas, or '' for a node of one camera."
+            )
         for name in split_names(self.cameras):
             if not _NAMESPACE.fullmatch(name):
                 yield (

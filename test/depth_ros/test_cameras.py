@@ -178,6 +178,7 @@ def test_namespaces_are_checked() -> None:
     for value, said in (
         ('front,2nd', "'2nd' is no namespace"),
         (['a', '/a'], 'names a more than once'),
+        (' ,', "cameras = ' ,' names no camera; give namespaces"),
         ([1, 2], 'is of type list; give a string'),
         ('front camera', "'front camera' is no namespace"),
     ):
