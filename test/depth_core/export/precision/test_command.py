@@ -33,6 +33,7 @@ from depth_core.runtime.engine.options import EngineOptions
 from depth_core.weights.checkpoint import save_model
 from test.depth_core.export.precision.graphs import MANIFEST, conv, model, node, weights
 from test.exports import Exports
+from test.fakes.installation import installed
 
 IMAGE = np.random.default_rng(7).integers(0, 256, (12, 16, 3), dtype=np.uint8).repeat(
     20, axis=0
@@ -124,6 +125,24 @@ def test_onnx_runtime_runs_what_is_for_processors(small: Path) -> None:
         np.testing.assert_allclose(found.depth_m, expected.depth_m, rtol=allowed)
         np.testing.assert_allclose(found.sigma_m, expected.sigma_m, rtol=allowed)
         assert (found.depth_m != expected.depth_m).any()
+
+
+@pytest.mark.parametrize('version', ['10.3.0', '11.4.0'])
+def test_int8_for_tensorrt_is_built_compared_and_served(
+    small: Path, tmp_path: Path, version: str
+) -> None:
+    options = EngineOptions(cache_dir=tmp_path / 'engines')
+    whole = Predictor.open(small, backend='onnxruntime').predict(IMAGE)
+    with installed(version=version):
+        predictor = Predictor.open(
+            small, backend='tensorrt', precision='int8', strict=True, engine=options
+        )
+        answer = predictor.predict(IMAGE)
+    assert predictor.precision == 'int8'
+    assert predictor.engine is not None
+    assert 'of the graph on' in predictor.engine.agreement
+    off = np.abs(answer.depth_m / whole.depth_m - 1.0)
+    assert 1e-4 < off.mean() < 0.1
 
 
 @pytest.mark.parametrize('suffix', ['fp16', 'int8'])
