@@ -73,12 +73,13 @@ RVIZ = DeclareLaunchArgument(
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and start everything; the end of the camera ends the rest."""
+    """Declare the arguments and start everything; when the camera or the node ends, all do."""
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
         launch_arguments={
             'image': LaunchConfiguration('image'),
             'fastdds_profile': 'one_machine',
+            'required': 'true',
             'rviz': LaunchConfiguration('rviz'),
             'rviz_frame': WORLD_FRAME,
         }.items(),

@@ -73,7 +73,7 @@ ARGUMENTS = (
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Declare the arguments and start everything; the end of the bag ends the rest."""
+    """Declare the arguments and start everything; the end of the bag or the node ends the rest."""
     node = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(SHARE / 'launch' / 'mono_depth.launch.py')),
         launch_arguments={
@@ -82,6 +82,7 @@ def generate_launch_description() -> LaunchDescription:
             'image_geometry': LaunchConfiguration('image_geometry'),
             'use_sim_time': 'true',
             'fastdds_profile': 'one_machine',
+            'required': 'true',
             'rviz': LaunchConfiguration('rviz'),
             'rviz_frame': LaunchConfiguration('rviz_frame'),
         }.items(),

@@ -11,21 +11,27 @@ The last builds the engine, or checks the one in the cache, and ends. The argume
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
+    EmitEvent,
     LogInfo,
     OpaqueFunction,
     SetEnvironmentVariable,
+    Shutdown,
 )
+from launch.events import matches_action
+from launch.events.process import ProcessExited, ShutdownProcess
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from depth_core.errors import FAILED
 from depth_ros.launch_checks import (
     input_remappings,
     parameter_file,
@@ -146,12 +152,19 @@ ARGUMENTS = (
         'respawn',
         default_value='false',
         choices=BOOLEANS,
-        description='Start the node again when it ends by itself, unless build_only is true.',
+        description='Start the node again when it ends by itself, unless build_only is true or it '
+        f'refused to start (status {FAILED}: a parameter or the model; its log says which).',
     ),
     DeclareLaunchArgument(
         'respawn_delay_s',
         default_value='2.0',
         description='Time before it is started again, seconds.',
+    ),
+    DeclareLaunchArgument(
+        'required',
+        default_value='false',
+        choices=BOOLEANS,
+        description='End everything that was launched when the node has ended for good.',
     ),
     DeclareLaunchArgument(
         'fastdds_profile',
@@ -241,6 +254,7 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if LaunchConfiguration(name).perform(context)
     }
     parameters['use_sim_time'] = is_true(context, 'use_sim_time')
+    respawn = is_true(context, 'respawn') and not is_true(context, 'build_only')
     node = Node(
         package='depth_ros',
         executable='mono_depth',
@@ -249,11 +263,30 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=[_params_file(context), parameters],
         remappings=[*_inputs(context), ('odometry', LaunchConfiguration('odometry'))],
         arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')],
-        respawn=is_true(context, 'respawn') and not is_true(context, 'build_only'),
+        respawn=respawn,
         respawn_delay=float(LaunchConfiguration('respawn_delay_s').perform(context)),
+        on_exit=partial(_ended, respawn=respawn, required=is_true(context, 'required')),
         output='screen',
     )
     return [node]
+
+
+def _ended(
+    event: ProcessExited, context: LaunchContext, *, respawn: bool, required: bool
+) -> list[LaunchDescriptionEntity]:
+    """What follows the end of the node: what it refused once, it would refuse for ever."""
+    refused = event.returncode == FAILED
+    if context.is_shutdown or (respawn and not refused):
+        return []
+    if required:
+        reason = f'{event.process_name} has ended with status {event.returncode}'
+        return [LogInfo(msg=reason), Shutdown(reason=reason)]
+    if not respawn:
+        return []
+    return [
+        LogInfo(msg=f'{event.process_name} refused to start, so it is not started again'),
+        EmitEvent(event=ShutdownProcess(process_matcher=matches_action(event.action))),
+    ]
 
 
 def _rviz(context: LaunchContext) -> list[LaunchDescriptionEntity]:

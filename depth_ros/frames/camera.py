@@ -112,9 +112,8 @@ class FrameCameras:
             self._enter(f'metric, by an assumed field of view of {hfov_deg:g} degrees')
             return
         message = (
-            f'no camera_info yet: this model needs the focal length, and nothing arrived on '
-            f'{self._infos.topic}. Remap camera_info (camera_info:=/camera/camera_info), or set '
-            'assumed_hfov_deg.'
+            f'no camera_info yet: this model needs the focal length, and {self._infos.absence}, '
+            'or set assumed_hfov_deg.'
         )
         raise FrameError(DropReason.NO_CAMERA_INFO, message)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -26,6 +27,7 @@ from depth_ros.middleware.qos import (
     input_qos,
     keeps_messages,
     no_events,
+    senders_of,
 )
 from depth_ros.middleware.qos_overrides import Profiles
 from depth_ros.middleware.topics import CameraTopics
@@ -61,7 +63,12 @@ class Serving:
         self._node = node
         self._outputs = outputs
         self._statistics = statistics
-        self._infos = CameraInfoStore(topics.resolved('camera_info'))
+        info_topic = topics.resolved('camera_info')
+        self._infos = CameraInfoStore(
+            info_topic,
+            name=topics.name('camera_info'),
+            senders=partial(senders_of, node, info_topic),
+        )
         self._measures = ScaleInputs(topics, node, settings)
         self._subscriptions: list[Any] = []
         self._takes_latched = False

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from depth_ros.middleware.qos import Sender
+from depth_ros.middleware.qos import Sender, publishers_text
 
 IMAGE_TYPES: Final = {
     'raw': 'sensor_msgs/msg/Image',
@@ -38,13 +37,11 @@ def silence_text(
         silent_s: Since the last of them, or since activation.
     """
     since = f'the last of {frames_in} came {silent_s:.0f} s ago' if frames_in else 'none has come'
-    counted = Counter(map(str, senders))
-    found = '; '.join(f'{count} x {sender}' for sender, count in sorted(counted.items()))
-    publishers = f'publishers: {found}' if found else f'{topic} has no publisher'
+    found = publishers_text(topic, senders)
     hint = _hint(
         senders, name, transport=transport, reliability=reliability, had_come=frames_in > 0
     )
-    return f'no image for {silent_s:.0f} s on {topic} ({since}): {publishers}; {hint}'
+    return f'no image for {silent_s:.0f} s on {topic} ({since}): {found}; {hint}'
 
 
 def _hint(

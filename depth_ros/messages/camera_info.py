@@ -13,7 +13,7 @@ import copy
 import functools
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -27,6 +27,9 @@ from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.distortion import DistortionTable
 from depth_core.images import MAX_PIXELS
 from depth_ros.frames.drops import DropReason, FrameError
+from depth_ros.middleware.qos import Sender, publishers_text
+
+_INFO_TYPE: Final = 'sensor_msgs/msg/CameraInfo'
 
 _KEPT_INFOS: Final = 64
 _KEPT_CALIBRATIONS: Final = 16
@@ -47,8 +50,23 @@ _REASONS: Final = {
 class CameraInfoStore:
     """The camera_infos that came lately; one thread adds while another looks up."""
 
-    def __init__(self, topic: str) -> None:
+    def __init__(
+        self,
+        topic: str,
+        *,
+        name: str = 'camera_info',
+        senders: Callable[[], Sequence[Sender]] = tuple,
+    ) -> None:
+        """Begin without any.
+
+        Args:
+            topic: Of the camera_infos.
+            name: What it is called before remapping: `camera_info`, `front/camera_info`.
+            senders: Finds its publishers.
+        """
         self.topic = topic
+        self._name = name
+        self._senders = senders
         self._changed = threading.Condition()
         self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
 
@@ -63,6 +81,17 @@ class CameraInfoStore:
         """Whether none has come yet."""
         with self._changed:
             return not self._infos
+
+    @property
+    def absence(self) -> str:
+        """That none has come, what publishes on the topic, and what to do."""
+        senders = self._senders()
+        fits = any(sender.kind == _INFO_TYPE for sender in senders)
+        kinds = '' if fits or not senders else f', none of type {_INFO_TYPE}'
+        return (
+            f'no camera_info arrived on {self.topic}: {publishers_text(self.topic, senders)}'
+            f'{kinds}; remap {self._name} ({self._name}:=/camera/camera_info)'
+        )
 
     def max_pixels(self) -> int:
         """Height times width of the largest image that is to be read from this camera."""
@@ -113,10 +142,7 @@ class CameraInfoStore:
                 'image; set camera_info_pairing to latest, or fix the driver.'
             )
         else:
-            text = (
-                f'no camera_info arrived on {self.topic}: what needs one is not published. '
-                'Remap camera_info (camera_info:=/camera/camera_info).'
-            )
+            text = f'{self.absence}. What needs one is not published.'
         raise FrameError(DropReason.NO_CAMERA_INFO, text)
 
     def _stamped(self, header: Header) -> CameraInfo | None:

@@ -21,6 +21,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNodeMixin, TransitionCallbackReturn
 from rclpy.node import Node
 
+from depth_core.errors import FAILED
 from depth_core.names import PrintableFormatter
 from depth_core.processes import INTERRUPTED, TERMINATED
 from depth_ros.middleware.executor import LifecycleExecutor
@@ -29,9 +30,6 @@ from depth_ros.middleware.session import parameter_errors, start_ros
 
 SIGNAL_CHECK_S: Final = 0.1
 """How long a signal may wait while nothing else happens."""
-
-START_FAILED: Final = 2
-"""Exit status when the node could not be made, configured or activated."""
 
 _SHUTDOWNS: Final = (
     Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
@@ -242,7 +240,7 @@ def _status(*, started: bool, configures_only: bool, ended: list[int]) -> int:
     if started:
         return 0
     if not ended:
-        return START_FAILED
+        return FAILED  # it could not be configured or activated
     if not configures_only:
         return 0
     return INTERRUPTED if ended[0] == signal.SIGINT else TERMINATED

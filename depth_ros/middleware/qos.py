@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -101,7 +102,7 @@ def output_events(topic: str, warn: Callable[[str], object]) -> PublisherEventCa
 
 @dataclass(frozen=True, kw_only=True)
 class Sender:
-    """A publisher of the image topic."""
+    """A publisher of a topic."""
 
     kind: str
     """Type of its messages."""
@@ -129,6 +130,13 @@ def senders_of(node: Node, topic: str) -> tuple[Sender, ...]:
         )
         for info in node.get_publishers_info_by_topic(topic)
     )
+
+
+def publishers_text(topic: str, senders: Sequence[Sender]) -> str:
+    """Say which publishers a topic has, alike ones together."""
+    counted = Counter(map(str, senders))
+    found = '; '.join(f'{count} x {sender}' for sender, count in sorted(counted.items()))
+    return f'publishers: {found}' if found else f'{topic} has no publisher'
 
 
 def _warning(text: str, warn: Callable[[str], object]) -> Callable[[Any], None]:

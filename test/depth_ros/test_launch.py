@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +93,42 @@ def test_arguments_that_set_parameters_have_their_text() -> None:
     names = load('mono_depth.launch.py').PARAMETERS
     for name in names:
         assert described[name].startswith(BY_NAME[name].sentence)
+
+
+@needs_launch
+@pytest.mark.parametrize(
+    ('status', 'respawn', 'required', 'followed'),
+    [
+        (2, False, True, ['LogInfo', 'Shutdown']),
+        (2, True, True, ['LogInfo', 'Shutdown']),
+        (2, True, False, ['LogInfo', 'EmitEvent']),
+        (2, False, False, []),
+        (-9, True, True, []),
+        (-9, False, True, ['LogInfo', 'Shutdown']),
+    ],
+)
+def test_a_node_that_refused_to_start_is_not_started_again(
+    status: int, respawn: bool, required: bool, followed: list[str]
+) -> None:
+    event = SimpleNamespace(returncode=status, process_name='mono_depth-1', action=None)
+    context = SimpleNamespace(is_shutdown=False)
+    found = load('mono_depth.launch.py')._ended(event, context, respawn=respawn, required=required)
+    assert [type(item).__name__ for item in found] == followed
+
+
+@needs_launch
+@pytest.mark.ros
+def test_the_demo_ends_with_a_node_that_refused_to_start(tmp_path: Path) -> None:
+    if (ros2 := shutil.which('ros2')) is None:
+        pytest.skip('the ros2 command comes with a ROS installation')
+    with ros_session(tmp_path) as session:
+        launched = session.start(
+            *(ros2, 'launch', 'depth_ros', 'demo.launch.py', 'backend:=nonsense'),
+            *('height:=60', 'width:=80', 'frames:=2', 'scene:=office', 'respawn:=true'),
+            environment={'PYTHONPATH': os.environ.get('PYTHONPATH', '')},
+        )
+        launched.wait()
+        assert 'has ended with status 2' in launched.output
 
 
 @needs_launch

@@ -17,6 +17,7 @@ from depth_ros.messages.camera_info import (
     info_for_image,
     rays,
 )
+from depth_ros.middleware.qos import Sender
 
 
 def header(sec: int = 7, frame: str = 'camera') -> Header:
@@ -138,6 +139,29 @@ def test_the_largest_image_is_four_times_that_of_the_camera() -> None:
     assert store.max_pixels() == 4 * 4000 * 3000
     store.add(calibration(width=2**32 - 1, height=2**32 - 1))
     assert store.max_pixels() == MAX_PIXELS, 'a camera_info cannot raise the limit of the package'
+
+
+@pytest.mark.parametrize(
+    ('senders', 'said'),
+    [
+        ((), '/cam has no publisher; remap'),
+        (
+            (Sender(kind='sensor_msgs/msg/CameraInfo', reliability='reliable'),),
+            'publishers: 1 x sensor_msgs/msg/CameraInfo, reliable; remap',
+        ),
+        (
+            2 * (Sender(kind='sensor_msgs/msg/Image', reliability='best_effort'),),
+            'best_effort, none of type sensor_msgs/msg/CameraInfo; remap front/camera_info (',
+        ),
+    ],
+)
+def test_a_topic_without_camera_info_is_said_with_its_publishers(
+    senders: tuple[Sender, ...], said: str
+) -> None:
+    store = CameraInfoStore('/cam', name='front/camera_info', senders=lambda: senders)
+    with pytest.raises(FrameError) as caught:
+        store.pair(header(), exact=False)
+    assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
