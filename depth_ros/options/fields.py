@@ -85,7 +85,8 @@ class ParameterField:
     def checked(self, value: object) -> Value:
         """Return `value` in the type of the default.
 
-        An integer is accepted for a real number, and a list where one separated by commas is due.
+        An integer is accepted for a real number, a list where one separated by commas is due, and
+        a boolean for on and off: ROS reads those so where they stand without quotes.
 
         Raises:
             ConfigError: The type, the range or the choice is wrong.
@@ -93,6 +94,8 @@ class ParameterField:
         kind = type(self.default)
         if kind is float and type(value) is int:
             value = float(value)
+        if type(value) is bool and {'on', 'off'} <= set(self.choices):
+            value = 'on' if value else 'off'
         if self.listed and isinstance(value, list) and all(type(one) is str for one in value):
             value = ','.join(value)
         if type(value) is not kind or not isinstance(value, (bool, int, float, str)):

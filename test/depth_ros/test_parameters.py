@@ -69,6 +69,13 @@ def test_values_reach_their_fields_and_the_rest_stays() -> None:
     assert isinstance(settings.group.near_m, float), 'an integer is accepted for a number'
 
 
+def test_on_and_off_without_quotes_are_what_yaml_makes_of_them() -> None:
+    assert settings_from({'rectify': False}).rectify == 'off'
+    assert settings_from({'rectify': True}).rectify == 'on'
+    with pytest.raises(ConfigError, match='is of type bool'):
+        settings_from({'policy': True})
+
+
 def test_the_descriptor_says_what_the_field_says() -> None:
     found = {entry.name: descriptor(entry) for entry in parameters_of(Small)}
     assert [name for name, item in found.items() if item.read_only] == ['flag']
