@@ -206,6 +206,7 @@ class Settings:
         'them), or a number of columns, 16 to 16384; rows follow, and no output is larger than '
         'its image.',
         default='camera',
+        counted=True,
     )
     depth_encoding: Literal['32FC1', '16UC1'] = parameter(
         'Depth in metres (32FC1, NaN unknown, +inf beyond) or in millimetres (16UC1, 0 unknown).',

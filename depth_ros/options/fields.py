@@ -62,6 +62,8 @@ class ParameterField:
     """What a list separated by commas may hold, where the parameter is one."""
     listed: bool = False
     """Whether a list of strings may be given too, in place of one separated by commas."""
+    counted: bool = False
+    """Whether a whole number may be given too, in place of its digits."""
 
     @property
     def allowed(self) -> str:
@@ -85,8 +87,9 @@ class ParameterField:
     def checked(self, value: object) -> Value:
         """Return `value` in the type of the default.
 
-        An integer is accepted for a real number, a list where one separated by commas is due, and
-        a boolean for on and off: ROS reads those so where they stand without quotes.
+        An integer is accepted for a real number, a list where one separated by commas is due;
+        a boolean for on and off, and a whole number for its digits: ROS reads them so where they
+        stand without quotes.
 
         Raises:
             ConfigError: The type, the range or the choice is wrong.
@@ -98,6 +101,8 @@ class ParameterField:
             value = 'on' if value else 'off'
         if self.listed and isinstance(value, list) and all(type(one) is str for one in value):
             value = ','.join(value)
+        if self.counted and type(value) is int:
+            value = str(value)
         if type(value) is not kind or not isinstance(value, (bool, int, float, str)):
             hint = f' {self.allowed}' if self.allowed else ''
             message = (
@@ -136,6 +141,7 @@ def parameter(
     names: tuple[str, ...] = (),
     name: str = '',
     listed: bool = False,
+    counted: bool = False,
 ) -> ValueT:
     """Make a field of a settings class a parameter.
 
@@ -149,6 +155,7 @@ def parameter(
         names: What the string may list, separated by commas, instead of the default.
         name: Name in ROS, where it is not the one that the field has by its place.
         listed: Whether a string that lists several may be given as a list.
+        counted: Whether a string of digits may be given as a whole number.
 
     Returns:
         The field, for `dataclasses.dataclass`; typed as its value. Strings with a fixed set of
@@ -164,6 +171,7 @@ def parameter(
         maximum=maximum,
         names=names,
         listed=listed,
+        counted=counted,
     )
     return dataclasses.field(default=default, metadata={_METADATA: entry})
 

@@ -69,7 +69,10 @@ def test_values_reach_their_fields_and_the_rest_stays() -> None:
     assert isinstance(settings.group.near_m, float), 'an integer is accepted for a number'
 
 
-def test_on_and_off_without_quotes_are_what_yaml_makes_of_them() -> None:
+def test_values_without_quotes_are_what_yaml_makes_of_them() -> None:
+    assert settings_from({'output_size': 320}).output_columns == 320
+    with pytest.raises(ConfigError, match="output_size = '-5' is no size"):
+        settings_from({'output_size': -5})
     assert settings_from({'rectify': False}).rectify == 'off'
     assert settings_from({'rectify': True}).rectify == 'on'
     with pytest.raises(ConfigError, match='is of type bool'):
