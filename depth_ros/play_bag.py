@@ -390,7 +390,7 @@ def _parser() -> CommandParser:
         action='store_true',
         help=f'play at once; else the bag waits for subscribers, at most {LISTENERS_LIMIT_S:g} s',
     )
-    add('--ready_timeout_s', type=positive, default=30.0, help='give up that wait after this, s')
+    add('--ready_timeout_s', type=positive, default=30.0, help='limit of wait_for_subscribers, s')
     return parser
 
 
