@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
@@ -111,9 +112,15 @@ def row_of(name: str, metric: str, row: Mapping[str, Any]) -> str:
 
 
 def _renew(page: Path, title: str, text: str) -> None:
-    """Put a section into the page, in the place of the one of that title."""
+    """Put a section into the page, in the place of the one of that title, or at the end.
+
+    A page that has the section more than once, as a merge leaves it, has it once afterwards: the
+    others would stay behind with the numbers of before.
+    """
     content = page.read_text(encoding='utf-8') if page.is_file() else '# Claims, measured again\n'
-    before, _, rest = content.partition(f'## {title}\n')
-    behind = rest.partition('\n## ')
-    rest = f'\n## {behind[2]}' if behind[1] else ''
-    write_text_atomically(page, f'{before.rstrip()}\n\n{text}{rest}')
+    head, *sections = re.split(r'^(?=## )', content, flags=re.MULTILINE)
+    ours = [section.partition('\n')[0].rstrip() == f'## {title}' for section in sections]
+    parts = [section for section, own in zip(sections, ours, strict=True) if not own]
+    parts.insert(ours.index(True) if any(ours) else len(parts), text)
+    joined = '\n\n'.join(part.strip() for part in (head, *parts))
+    write_text_atomically(page, f'{joined}\n')

@@ -128,6 +128,25 @@ def test_equal_trainings_are_made_once_and_none_again(
     assert found['weight']['abs_rel']['little']['scores'] == [0.5, 0.6]
 
 
+def test_a_section_that_is_there_twice_is_there_once_afterwards(
+    asked: Path, tmp_path: Path, trained: list[TrainSettings]
+) -> None:
+    page = tmp_path / 'claims.md'
+    page.write_text(
+        '# Claims\n\n## asked \n\nOld.\n\n### asked\n\n## other\n\nKept.\n\n## asked',
+        encoding='utf-8',
+    )
+    comparison = read_comparison(asked)
+    for _ in range(2):
+        run(comparison, seeds=[0], runs=tmp_path, page=page)
+        text = page.read_text(encoding='utf-8')
+        heads = [line for line in text.splitlines() if line.startswith('## ')]
+        assert heads == ['## asked', '## other']
+        assert text.startswith('# Claims\n\n## asked\n\nLittle ones.\n\n### Does it help?')
+        assert text.endswith('\n\n## other\n\nKept.\n')
+    assert trained
+
+
 @pytest.mark.parametrize(
     ('ours', 'theirs', 'said', 'within'),
     [
