@@ -7,6 +7,7 @@ model takes several images; else the camera that was answered the longest ago co
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from depth_ros.health.diagnostics import Observed
 from depth_ros.health.identity import Identity
 from depth_ros.health.silence import IMAGE_TYPES
 from depth_ros.health.watchdog import InferenceRecord
+from depth_ros.middleware.gate import Gate
 from depth_ros.middleware.process import StartableNode
 from depth_ros.middleware.qos import input_qos, output_qos, senders_of
 from depth_ros.middleware.qos_overrides import Profiles, Role
@@ -107,12 +109,13 @@ class Camera:
         self.outputs = None
         self._image_topic = ''
 
-    def observed(self, identity: Identity, settings: Settings) -> Observed:
+    def observed(self, identity: Identity, settings: Settings, *, full: bool) -> Observed:
         """What is to be reported of it.
 
         Args:
             identity: What is running, for all cameras.
             settings: The parameters.
+            full: Whether images are left with the middleware for now.
         """
         now_s = time.monotonic()
         outputs = self.outputs.wanted() if self.outputs is not None else ()
@@ -133,7 +136,7 @@ class Camera:
             reliability=settings.input_reliability,
             wanted=wanted,
             wanted_s=0.0 if self._wanted_since_s is None else now_s - self._wanted_since_s,
-            silence_s=SILENCE_PERIODS * settings.diagnostics_period_s,
+            silence_s=math.inf if full else SILENCE_PERIODS * settings.diagnostics_period_s,
             clock_stands=_stands(self._node.get_clock()),
         )
 
@@ -180,14 +183,21 @@ class ActiveCameras:
                     statistics=camera.statistics,
                 )
                 self._servings.append(camera.serving)
+        self._gate = Gate(node, is_open=lambda: not self.is_full)
         self._begin(predictor, settings)
+        group = self._gate if settings.policy == 'every' else None
         for serving in self._servings:
-            serving.subscribe(partial(self._take, serving), profile)
+            serving.subscribe(partial(self._take, serving), profile, group=group)
 
     @property
     def record(self) -> InferenceRecord:
         """What the backend does."""
         return self._answers.record
+
+    @property
+    def is_full(self) -> bool:
+        """Whether images are left with the middleware for now."""
+        return self._worker.is_full
 
     @property
     def left_behind(self) -> int:
@@ -245,7 +255,9 @@ class ActiveCameras:
 
         self._worker: Worker
         if settings.policy == 'every':
-            self._worker = EveryFrameWorker(work, name=WORKER, depth=settings.queue_depth)
+            self._worker = EveryFrameWorker(
+                work, name=WORKER, depth=settings.queue_depth, on_room=self._gate.opened
+            )
         else:
             self._worker = NewestFrameWorker(
                 work,

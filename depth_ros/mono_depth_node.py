@@ -322,8 +322,9 @@ class MonoDepthNode(StartableNode):
         self._count_namesakes()
         with self._changing:
             identity = self._running()
+            full = self._active is not None and self._active.is_full
             for camera in self._cameras:
-                seen = camera.observed(identity, self._settings)
+                seen = camera.observed(identity, self._settings, full=full)
                 array.status += status_messages(camera.status_name, seen)
                 camera.log_silence(seen.silence)
         array.header.stamp = self.get_clock().now().to_msg()

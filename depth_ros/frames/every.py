@@ -11,24 +11,38 @@ from typing import Generic, TypeVar
 Frame = TypeVar('Frame')
 
 
+def _nobody_waits() -> None:
+    """Tell nobody of room."""
+
+
 class EveryFrameWorker(Generic[Frame]):
     """Works on one frame after the other in its own thread; nothing is superseded.
 
-    Whoever offers a frame while the queue is full waits for a place. In the node that is the
-    thread that takes messages, so that the rest stays with the middleware.
+    Whoever has frames offers them while it is not full. In the node they stay with the middleware
+    until then (`depth_ros.middleware.gate`): the thread that takes messages also has the timers
+    of the watchdog and of the diagnostics, and must not wait for a backend.
     """
 
-    def __init__(self, work: Callable[[Sequence[Frame]], None], *, name: str, depth: int) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Frame]], None],
+        *,
+        name: str,
+        depth: int,
+        on_room: Callable[[], None] = _nobody_waits,
+    ) -> None:
         """Start the thread.
 
         Args:
             work: Called with each frame alone. It must not raise.
             name: Name of the thread.
             depth: Most frames that wait.
+            on_room: Called when it is full no more, from any thread.
         """
         self._work = work
         self._waiting: deque[Frame] = deque()
         self._depth = depth
+        self._on_room = on_room
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -39,19 +53,23 @@ class EveryFrameWorker(Generic[Frame]):
         """Whether the thread is there; it ends with `stop`, and when the work raises."""
         return self._thread.is_alive()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many frames wait as may."""
+        with self._changed:
+            return len(self._waiting) >= self._depth
+
     def offer(self, frame: Frame, camera: str = '') -> Frame | None:  # noqa: ARG002 all in one queue
-        """Let `frame` wait for the worker, as soon as there is a place.
+        """Let `frame` wait for the worker.
 
         Returns:
-            None; `frame` itself where the worker was stopped or is gone.
+            None; `frame` itself where the worker is full, was stopped or is gone.
         """
         with self._changed:
-            while len(self._waiting) >= self._depth and not self._stopping and self.is_alive:
-                self._changed.wait(_ALIVE_S)
-            if self._stopping or not self.is_alive:
+            if self._stopping or not self.is_alive or len(self._waiting) >= self._depth:
                 return frame
             self._waiting.append(frame)
-            self._changed.notify_all()
+            self._changed.notify()
         return None
 
     def stop(self, patience_s: float | None = None) -> list[Frame]:
@@ -65,7 +83,8 @@ class EveryFrameWorker(Generic[Frame]):
             self._stopping = True
             left = list(self._waiting)
             self._waiting.clear()
-            self._changed.notify_all()
+            self._changed.notify()
+        self._on_room()
         self._thread.join(patience_s)
         return left
 
@@ -78,10 +97,8 @@ class EveryFrameWorker(Generic[Frame]):
             self._changed.wait_for(lambda: self._stopping or bool(self._waiting))
             if self._stopping:
                 return None
+            was_full = len(self._waiting) >= self._depth
             frame = self._waiting.popleft()
-            self._changed.notify_all()
-            return frame
-
-
-_ALIVE_S = 1.0
-"""How often whoever waits looks whether the worker is still there."""
+        if was_full:
+            self._on_room()
+        return frame

@@ -75,6 +75,9 @@ class NewestFrameWorker(Generic[Frame]):
             self._changed.notify()
         return superseded
 
+    is_full: Final = False
+    """It takes any frame."""
+
     @property
     def is_alive(self) -> bool:
         """Whether the thread is there; it ends with `stop`, and when the work raises."""

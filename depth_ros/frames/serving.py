@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from rclpy.callback_groups import CallbackGroup
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_core.runtime import Predictor
@@ -74,12 +75,15 @@ class Serving:
         self._takes_latched = False
         self.use(predictor, settings)
 
-    def subscribe(self, take: Callable[[Frame], None], profile: Profiles) -> None:
+    def subscribe(
+        self, take: Callable[[Frame], None], profile: Profiles, *, group: CallbackGroup | None
+    ) -> None:
         """Begin to take images.
 
         Args:
             take: Called with each image.
             profile: Gives the QoS of a resolved topic, from the usual one.
+            group: Of the callbacks; None = the usual one of the node.
         """
         node, settings = self._node, self.settings
         qos = input_qos(settings.input_reliability, settings.queue_depth)
@@ -91,6 +95,7 @@ class Serving:
                 item.topic,
                 item.take,
                 profile(item.topic, 'subscription', item.qos or qos),
+                callback_group=group,
                 event_callbacks=input_events(item.topic, node.get_logger().warning),
             )
             for item in self._inputs(take)

@@ -11,7 +11,7 @@ from rclpy.executors import Executor, ShutdownException, TimeoutException
 from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.task import Task
 
-_InvalidHandle: Final[type[Exception]] = rclpy_implementation.InvalidHandle
+InvalidHandle: Final[type[Exception]] = rclpy_implementation.InvalidHandle
 
 SERVICE_THREADS: Final = 3
 """For a transition, a shutdown that waits for its end, and questions meanwhile."""
@@ -47,7 +47,7 @@ class LifecycleExecutor(Executor):
             task, entity, _ = self.wait_for_ready_callbacks(timeout_sec)
         except (ShutdownException, TimeoutException):
             return
-        except _InvalidHandle:  # a transition in another thread has just destroyed a topic
+        except InvalidHandle:  # a transition in another thread has just destroyed a topic
             return
         if getattr(entity, 'callback_group', None) is self._services:
             self._threads.submit(task)

@@ -14,6 +14,7 @@ import rclpy
 from sensor_msgs.msg import Image
 
 from depth_core.manifest import METADATA_KEY
+from depth_ros.stress.faulty_node import give_order
 from test.depth_ros.ros_processes import RosSession, ros_session
 from test.depth_ros.sample_messages import FRAME_ID, image
 from test.standin import write_standin_onnx
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.ros
 DEPTH = {'depth/image_raw': Image}
 SHARED_MEMORY = Path('/dev/shm')  # noqa: S108 where Fast DDS keeps it, not a file of ours
 MODULE = 'depth_ros.mono_depth_node'
+FAULTY = 'depth_ros.stress.faulty_node'
 
 
 @pytest.fixture
@@ -154,6 +156,33 @@ def test_a_runtime_that_cannot_be_interrupted_keeps_neither_services_nor_the_end
     node.signal(signal.SIGINT)
     assert node.wait() == 0
     assert 'configure given up after' in node.output
+    assert 'Traceback' not in node.output
+
+
+def test_images_that_wait_for_a_backend_that_hangs_keep_nothing_else_waiting(
+    ros: RosSession, model: Path, tmp_path: Path
+) -> None:
+    orders = tmp_path / 'orders'
+    give_order(orders, 'any hang_always')
+    values = {'policy': 'every', 'queue_depth': 1, 'inference_limit_s': 2.0}
+    node = ros.start_node(
+        FAULTY,
+        parameters={'model': str(model), 'diagnostics_period_s': 0.1, **values},
+        arguments=(str(orders),),
+    )
+    ros.outputs(DEPTH)
+    images = ros.publisher(Image, '/image')
+    for number in range(5):
+        images.publish(image(number))
+    held = ros.diagnostics(
+        lambda said: said['frames_in'] == '2' and float(said['last_image_age_s']) > 0.4,
+        'that one is in work and one waits',
+    )
+    assert 'no image for' not in held['message'], 'the others are with the middleware'
+    said = ros.diagnostics(lambda said: said['watchdog_reopened'] == '1', 'another backend')
+    assert 'an inference runs for' in said['watchdog_problem']
+    node.signal(signal.SIGINT)
+    assert node.wait() == 0
     assert 'Traceback' not in node.output
 
 

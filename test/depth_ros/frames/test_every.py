@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every frame is answered in turn; whoever brings more than there is room for waits."""
+"""Every frame is answered in turn, and no more are taken than there is room for."""
 
 from __future__ import annotations
 
@@ -30,67 +30,40 @@ class Work:
         self.done.append(frame)
 
 
-class Offer(threading.Thread):
-    """Offers a frame in a thread of its own."""
-
-    def __init__(self, worker: EveryFrameWorker[int], frame: int) -> None:
-        super().__init__(daemon=True)
-        self.worker, self.frame = worker, frame
-        self.answers: queue.Queue[int | None] = queue.Queue()
-        self.start()
-
-    def run(self) -> None:
-        self.answers.put(self.worker.offer(self.frame))
-
-
-def test_every_frame_is_done_in_turn() -> None:
-    done: list[int] = []
-    last = threading.Event()
-
-    def work(frames: Sequence[int]) -> None:
-        done.extend(frames)
-        if frames == (99,):
-            last.set()
-
-    worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=3)
-    assert [worker.offer(frame) for frame in range(100)] == [None] * 100
-    assert last.wait(PATIENCE_S)
-    assert worker.stop() == []
-    assert done == list(range(100))
-
-
-def test_an_offer_waits_for_a_place() -> None:
+def test_every_frame_is_done_in_turn_while_there_is_room() -> None:
     work = Work()
-    worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=2)
+    room: queue.Queue[None] = queue.Queue()
+    worker: EveryFrameWorker[int] = EveryFrameWorker(
+        work, name='test', depth=2, on_room=lambda: room.put(None)
+    )
     worker.offer(1)
     assert work.begun.get(timeout=PATIENCE_S) == 1
-    assert (worker.offer(2), worker.offer(3)) == (None, None)
-    fourth = Offer(worker, 4)
-    with pytest.raises(queue.Empty):
-        fourth.answers.get(timeout=0.05)
-    work.release.release(2)  # of 1, and of 2 that is begun then
-    assert fourth.answers.get(timeout=PATIENCE_S) is None
-    work.release.release(2)
-    while work.begun.get(timeout=PATIENCE_S) != 4:
+    assert (worker.offer(2), worker.is_full) == (None, False)
+    assert (worker.offer(3), worker.is_full) == (None, True)
+    assert worker.offer(4) == 4, 'whoever does not look keeps the frame'
+    assert room.empty()
+    work.release.release()
+    room.get(timeout=PATIENCE_S)
+    assert (worker.is_full, worker.offer(5)) == (False, None)
+    work.release.release(3)
+    while work.begun.get(timeout=PATIENCE_S) != 5:
         pass
     worker.stop()
-    assert work.done == [1, 2, 3, 4]
+    assert work.done == [1, 2, 3, 5]
 
 
-def test_stop_hands_back_what_waits_and_lets_an_offer_go() -> None:
+def test_stop_hands_back_what_waits() -> None:
     work = Work()
     worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=1)
     worker.offer(1)
     work.begun.get(timeout=PATIENCE_S)
     worker.offer(2)
-    third = Offer(worker, 3)
     assert worker.stop(0.0) == [2]
-    assert third.answers.get(timeout=PATIENCE_S) == 3
     assert worker.is_alive, 'the frame in work is not finished'
+    assert worker.offer(3) == 3, 'a stopped worker takes nothing'
     work.release.release()
     worker.stop()
     assert (work.done, worker.is_alive) == ([1], False)
-    assert worker.offer(4) == 4, 'a stopped worker takes nothing'
 
 
 def leave(frames: Sequence[int]) -> None:
