@@ -232,7 +232,8 @@ class ActiveCameras:
         self._end_worker(0.0, DropReason.REOPENING)
 
     def resume(self, predictor: Predictor, settings: Settings) -> None:
-        """Answer the next frames with another model."""
+        """Answer the next frames with another model; the former ones go with their threads."""
+        self._left_behind = [worker for worker in self._left_behind if worker.is_alive]
         for serving in self._servings:
             serving.use(predictor, settings)
         self._begin(predictor, settings)

@@ -86,7 +86,7 @@ class MonoDepthNode(StartableNode):
         self._active: ActiveCameras | None = None
         self._watchdog: Watchdog | None = None
         self._ended: list[ActiveCameras] = []
-        """Former ones, some with a thread that hangs."""
+        """Former ones with a thread that hangs."""
         create_reset_services(self, statistics=self._reset_statistics, scale=self._reset_scale)
         topic = self.resolve_topic_name(DIAGNOSTICS)
         qos = self._qos.profile(topic, 'publisher', DIAGNOSTICS_QOS)
@@ -254,8 +254,8 @@ class MonoDepthNode(StartableNode):
         with self._changing:
             if self._active is not None:
                 self._active.stop()
-                self._ended = [former for former in self._ended if former.left_behind]
-                self._ended.append(self._active)
+                former = (*self._ended, self._active)
+                self._ended = [ended for ended in former if ended.left_behind]
             self._active = None
 
     def _undo(self) -> None:
