@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -21,6 +20,7 @@ from depth_ros.health.identity import Identity
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.messages.conversions import nanoseconds
 from depth_ros.middleware.process import StartableNode
+from depth_ros.middleware.publishers import publishers_of
 from depth_ros.middleware.qos import (
     LATCHED_QOS,
     every_qos,
@@ -28,7 +28,6 @@ from depth_ros.middleware.qos import (
     input_qos,
     keeps_messages,
     no_events,
-    senders_of,
 )
 from depth_ros.middleware.qos_overrides import Profiles
 from depth_ros.middleware.topics import CameraTopics
@@ -66,9 +65,7 @@ class Serving:
         self._statistics = statistics
         info_topic = topics.resolved('camera_info')
         self._infos = CameraInfoStore(
-            info_topic,
-            name=topics.name('camera_info'),
-            senders=partial(senders_of, node, info_topic),
+            publishers_of(node, info_topic, CameraInfo), name=topics.name('camera_info')
         )
         self._measures = ScaleInputs(topics, node, settings)
         self._subscriptions: list[Any] = []

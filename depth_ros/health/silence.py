@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from depth_ros.middleware.qos import Sender, publishers_text
+from depth_ros.middleware.publishers import publishers_text
+from depth_ros.middleware.qos import Sender
 
 IMAGE_TYPES: Final = {
     'raw': 'sensor_msgs/msg/Image',
@@ -37,7 +38,7 @@ def silence_text(
         silent_s: Since the last of them, or since activation.
     """
     since = f'the last of {frames_in} came {silent_s:.0f} s ago' if frames_in else 'none has come'
-    found = publishers_text(topic, senders)
+    found = publishers_text(topic, senders, kind=IMAGE_TYPES[transport])
     hint = _hint(
         senders, name, transport=transport, reliability=reliability, had_come=frames_in > 0
     )
@@ -54,10 +55,7 @@ def _hint(
     wanted = IMAGE_TYPES[transport]
     fitting = [sender for sender in senders if sender.kind == wanted]
     if not fitting:
-        return (
-            f'none of type {wanted}, which image_transport = {transport} takes; '
-            f'{_other_transport(senders, name)}'
-        )
+        return _other_transport(senders, name)
     if reliability == 'reliable' and all(item.reliability == 'best_effort' for item in fitting):
         return 'input_reliability is reliable, which none of them offers; set it to best_effort'
     if had_come:

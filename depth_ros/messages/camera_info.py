@@ -13,7 +13,7 @@ import copy
 import functools
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -27,9 +27,7 @@ from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.distortion import DistortionTable
 from depth_core.images import MAX_PIXELS
 from depth_ros.frames.drops import DropReason, FrameError
-from depth_ros.middleware.qos import Sender, publishers_text
-
-_INFO_TYPE: Final = 'sensor_msgs/msg/CameraInfo'
+from depth_ros.middleware.publishers import Publishers
 
 _KEPT_INFOS: Final = 64
 _KEPT_CALIBRATIONS: Final = 16
@@ -50,23 +48,16 @@ _REASONS: Final = {
 class CameraInfoStore:
     """The camera_infos that came lately; one thread adds while another looks up."""
 
-    def __init__(
-        self,
-        topic: str,
-        *,
-        name: str = 'camera_info',
-        senders: Callable[[], Sequence[Sender]] = tuple,
-    ) -> None:
+    def __init__(self, publishers: Publishers, *, name: str = 'camera_info') -> None:
         """Begin without any.
 
         Args:
-            topic: Of the camera_infos.
-            name: What it is called before remapping: `camera_info`, `front/camera_info`.
-            senders: Finds its publishers.
+            publishers: Of the topic they come from.
+            name: What that is called before remapping: `camera_info`, `front/camera_info`.
         """
-        self.topic = topic
+        self.topic = publishers.topic
+        self._publishers = publishers
         self._name = name
-        self._senders = senders
         self._changed = threading.Condition()
         self._infos: deque[CameraInfo] = deque(maxlen=_KEPT_INFOS)
 
@@ -85,12 +76,9 @@ class CameraInfoStore:
     @property
     def absence(self) -> str:
         """That none has come, what publishes on the topic, and what to do."""
-        senders = self._senders()
-        fits = any(sender.kind == _INFO_TYPE for sender in senders)
-        kinds = '' if fits or not senders else f', none of type {_INFO_TYPE}'
         return (
-            f'no camera_info arrived on {self.topic}: {publishers_text(self.topic, senders)}'
-            f'{kinds}; remap {self._name} ({self._name}:=/camera/camera_info)'
+            f'no camera_info arrived on {self.topic}: {self._publishers}; '
+            f'remap {self._name} ({self._name}:=/camera/camera_info)'
         )
 
     def max_pixels(self) -> int:

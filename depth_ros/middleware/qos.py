@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -130,13 +129,6 @@ def senders_of(node: Node, topic: str) -> tuple[Sender, ...]:
         )
         for info in node.get_publishers_info_by_topic(topic)
     )
-
-
-def publishers_text(topic: str, senders: Sequence[Sender]) -> str:
-    """Say which publishers a topic has, alike ones together."""
-    counted = Counter(map(str, senders))
-    found = '; '.join(f'{count} x {sender}' for sender, count in sorted(counted.items()))
-    return f'publishers: {found}' if found else f'{topic} has no publisher'
 
 
 def _warning(text: str, warn: Callable[[str], object]) -> Callable[[Any], None]:

@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image, PointCloud2
 from depth_core.data.bag.frame_tree import pose_matrix
 from depth_core.errors import ConfigError, DataError
 from depth_ros.middleware.message_types import find_message_class
+from depth_ros.middleware.publishers import publishers_of
 from depth_ros.middleware.qos import STATIC_TRANSFORMS_QOS, TRANSFORMS_QOS
 from depth_ros.middleware.topics import CameraTopics
 from depth_ros.scale.measured import DepthImages, LidarPoints, Measured
@@ -57,14 +58,17 @@ class ScaleInputs:
         self._inputs: list[Input] = []
         source = settings.scale_source
         if source == 'sparse_depth':
-            images: StampedStore[Image] = StampedStore(topics.resolved(source), remap=source)
+            images: StampedStore[Image] = StampedStore(
+                publishers_of(node, topics.resolved(source), Image), name=topics.name(source)
+            )
             self.measured = DepthImages(images)
             self._inputs.append(Input(Image, images.topic, images.add))
         elif source == 'lidar':
             self._take_points(topics, node, settings.scale.lidar_pose)
         elif source == 'speed':
-            self.odometry = OdometryStore(node.resolve_topic_name('odometry'))
-            self._inputs.append(Input(Odometry, self.odometry.topic, self.odometry.add))
+            topic = node.resolve_topic_name('odometry')
+            self.odometry = OdometryStore(publishers_of(node, topic, Odometry))
+            self._inputs.append(Input(Odometry, topic, self.odometry.add))
 
     def __iter__(self) -> Iterator[Input]:
         """The subscriptions."""
@@ -72,7 +76,8 @@ class ScaleInputs:
 
     def _take_points(self, topics: CameraTopics, node: Node, pose: Sequence[float]) -> None:
         points: StampedStore[PointCloud2] = StampedStore(
-            topics.resolved('lidar_points'), remap='lidar_points'
+            publishers_of(node, topics.resolved('lidar_points'), PointCloud2),
+            name=topics.name('lidar_points'),
         )
         self._inputs.append(Input(PointCloud2, points.topic, points.add))
         if pose:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import Header
 
 from depth_ros.messages.conversions import nanoseconds
+from depth_ros.middleware.publishers import Publishers
 
 PATIENCE_S: Final = 0.1
 """How long odometry may come after the image it belongs to."""
@@ -33,8 +34,9 @@ class _Speed:
 class OdometryStore:
     """The speeds that came lately; one thread adds while another looks up."""
 
-    def __init__(self, topic: str) -> None:
-        self.topic = topic
+    def __init__(self, publishers: Publishers) -> None:
+        self.publishers = publishers
+        """Of the topic they come from."""
         self._changed = threading.Condition()
         self._speeds: deque[_Speed] = deque(maxlen=_KEPT)
 

@@ -104,9 +104,11 @@ class SpeedSource:
         moved = self._store.moved(before[0], scene.header)
         if moved is None:
             self._before = scene.header, view
+            publishers = self._store.publishers
             message = (
-                f'nothing on {self._store.topic} says how far the robot moved between the images: '
-                'publish nav_msgs/Odometry with the speed in twist, and remap odometry.'
+                f'nothing on {publishers.topic} says how far the robot moved between the images: '
+                f'{publishers}; publish nav_msgs/Odometry with the speed in twist, and remap '
+                'odometry.'
             )
             raise FrameError(DropReason.NO_SCALE, message)
         metres, radians = moved

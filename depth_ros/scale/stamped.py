@@ -12,6 +12,7 @@ from std_msgs.msg import Header
 
 from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.messages.conversions import nanoseconds
+from depth_ros.middleware.publishers import Publishers
 
 MAX_AGE_S: Final = 0.1
 """A measurement of another stamp counts when it is this near."""
@@ -34,13 +35,14 @@ class StampedStore(Generic[MessageT]):
     """The messages that came lately; one thread adds while another looks up.
 
     Args:
-        topic: Resolved topic they come from.
-        remap: Name of the topic before remapping, for messages.
+        publishers: Of the topic they come from.
+        name: What that is called before remapping.
     """
 
-    def __init__(self, topic: str, *, remap: str) -> None:
-        self.topic = topic
-        self._remap = remap
+    def __init__(self, publishers: Publishers, *, name: str) -> None:
+        self.topic = publishers.topic
+        self._publishers = publishers
+        self._name = name
         self._changed = threading.Condition()
         self._messages: deque[MessageT] = deque(maxlen=_KEPT)
         self._waits = True
@@ -67,7 +69,8 @@ class StampedStore(Generic[MessageT]):
                 return min(self._messages, key=lambda message: _apart_s(message, header))
         text = (
             f'nothing measured at the time of the image is on {self.topic}, and metres come from '
-            f'it: publish it within {MAX_AGE_S:g} s of the stamp, or remap {self._remap}.'
+            f'it: {self._publishers}; publish it within {MAX_AGE_S:g} s of the stamp, or remap '
+            f'{self._name}.'
         )
         raise FrameError(DropReason.NO_SCALE, text)
 

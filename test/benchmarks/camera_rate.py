@@ -30,6 +30,7 @@ from depth_ros.frames.outputs import CAMERA_INFO, DEPTH, Outputs
 from depth_ros.frames.statistics import FrameStatistics
 from depth_ros.frames.together import AnswersTogether
 from depth_ros.messages.camera_info import CameraInfoStore, intrinsics_of
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.settings import Settings
 from test.benchmarks.node_speed import LISTENER
 from test.depth_ros.ros_processes import RosSession, ros_session
@@ -47,7 +48,9 @@ def node_rate(ros: RosSession, predictor: Predictor) -> Callable[[], None]:
     answerers = []
     for name in CAMERAS:
         outputs = Outputs(node, reliability='reliable', camera=name)
-        infos = CameraInfoStore(f'{name}/camera_info')
+        infos = CameraInfoStore(
+            Publishers(f'{name}/camera_info', kind='sensor_msgs/msg/CameraInfo')
+        )
         infos.add(camera_info(0, height=HEIGHT, width=WIDTH))
         answerers.append((outputs, _answerer(node, predictor, outputs, infos)))
     node.on_activate(LifecycleState('inactive', 2))

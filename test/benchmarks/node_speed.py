@@ -44,6 +44,7 @@ from depth_ros.frames.statistics import FrameStatistics
 from depth_ros.frames.together import AnswersTogether
 from depth_ros.messages.camera_info import CameraInfoStore
 from depth_ros.messages.point_cloud import CloudMemory, RayCache, point_cloud
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.options.output import CloudOptions
 from depth_ros.settings import Settings
 from test.depth_ros.ros_processes import RosSession, ros_session
@@ -138,7 +139,7 @@ class Recorded:
 
 def node_answer(node: LifecycleNode, outputs: Outputs, case: Case) -> Answer:
     """The node as it is."""
-    infos = CameraInfoStore('camera_info')
+    infos = CameraInfoStore(Publishers('camera_info', kind='sensor_msgs/msg/CameraInfo'))
     infos.add(camera_info(0, height=case.height, width=case.width))
 
     def warn(text: str) -> None:

@@ -16,6 +16,7 @@ from depth_core.manifest import DomainSection, Manifest
 from depth_ros.frames.camera import FrameCameras, initial_state
 from depth_ros.frames.drops import DropReason, FrameError
 from depth_ros.messages.camera_info import CameraInfoStore
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.settings import Settings, settings_from
 from test.depth_ros.sample_messages import header
 
@@ -47,7 +48,7 @@ class Bench:
     """The cameras of one model, and what is logged of them."""
 
     def __init__(self, manifest: Manifest, *infos: CameraInfo) -> None:
-        self.infos = CameraInfoStore('/camera_info')
+        self.infos = CameraInfoStore(Publishers('/camera_info', kind='sensor_msgs/msg/CameraInfo'))
         for info in infos:
             self.infos.add(info)
         self.log: list[str] = []

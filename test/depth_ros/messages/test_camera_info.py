@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -17,6 +19,8 @@ from depth_ros.messages.camera_info import (
     info_for_image,
     rays,
 )
+from depth_ros.middleware import publishers
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.middleware.qos import Sender
 
 
@@ -131,7 +135,7 @@ def test_a_calibration_that_is_no_number_is_refused() -> None:
 
 
 def test_the_largest_image_is_four_times_that_of_the_camera() -> None:
-    store = CameraInfoStore('/camera/camera_info')
+    store = CameraInfoStore(Publishers('/camera/camera_info', kind='sensor_msgs/msg/CameraInfo'))
     assert store.max_pixels() == 16_000_000
     store.add(calibration())
     assert store.max_pixels() == 16_000_000
@@ -156,12 +160,16 @@ def test_the_largest_image_is_four_times_that_of_the_camera() -> None:
     ],
 )
 def test_a_topic_without_camera_info_is_said_with_its_publishers(
-    senders: tuple[Sender, ...], said: str
+    senders: tuple[Sender, ...], said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = CameraInfoStore('/cam', name='front/camera_info', senders=lambda: senders)
-    with pytest.raises(FrameError) as caught:
-        store.pair(header(), exact=False)
-    assert said in str(caught.value)
+    monkeypatch.setattr(publishers, 'LOOK_S', math.inf)
+    looks = iter((senders,))
+    found = Publishers('/cam', kind='sensor_msgs/msg/CameraInfo', find=lambda: next(looks))
+    store = CameraInfoStore(found, name='front/camera_info')
+    for _ in range(2):  # images follow each other; publishers are looked for now and then
+        with pytest.raises(FrameError) as caught:
+            store.pair(header(), exact=False)
+        assert said in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,7 @@ def test_what_makes_an_image_rectified(
 
 
 def test_the_info_of_the_same_stamp_is_preferred_to_the_latest() -> None:
-    store = CameraInfoStore('/camera/camera_info')
+    store = CameraInfoStore(Publishers('/camera/camera_info', kind='sensor_msgs/msg/CameraInfo'))
     with pytest.raises(FrameError, match='/camera/camera_info'):
         store.pair(header(), exact=False)
     for sec in (6, 7, 8):

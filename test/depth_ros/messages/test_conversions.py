@@ -23,6 +23,7 @@ from depth_ros.messages.conversions import (
     rgb_from_compressed,
     rgb_from_image,
 )
+from depth_ros.middleware.publishers import Publishers
 
 COLOUR = (200, 100, 30)
 """An RGB in which no two channels can be confused."""
@@ -168,7 +169,7 @@ def test_mono16_of_twelve_bits_is_as_bright_as_it_is(big_endian: bool) -> None:
 
 
 def test_a_header_that_the_camera_cannot_have_is_refused_before_it_is_decoded() -> None:
-    store = CameraInfoStore('/camera_info')
+    store = CameraInfoStore(Publishers('/camera_info', kind='sensor_msgs/msg/CameraInfo'))
     picture = np.zeros((30, 60, 3), np.uint8)
     encoded = cv2.imencode('.png', picture)[1].tobytes()
     message = CompressedImage(format='png')

@@ -14,6 +14,7 @@ from depth_core.data.bag.frame_tree import pose_matrix
 from depth_core.errors import ConfigError, DataError
 from depth_ros.frames.drops import FrameError
 from depth_ros.middleware.message_types import find_message_class
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.options.fields import with_values
 from depth_ros.scale.inputs import check_scale_inputs
 from depth_ros.scale.measured import LidarPoints
@@ -28,7 +29,9 @@ CAMERA = Intrinsics(fx_px=80.0, fy_px=80.0, cx_px=79.5, cy_px=59.5, height=120, 
 
 def lidar(*clouds: PointCloud2) -> LidarPoints:
     """A lidar 1 m above the camera, its x ahead."""
-    store: StampedStore[PointCloud2] = StampedStore('/points', remap='lidar_points')
+    store: StampedStore[PointCloud2] = StampedStore(
+        Publishers('/points', kind='sensor_msgs/msg/PointCloud2'), name='front/lidar_points'
+    )
     for one in clouds:
         store.add(one)
     return LidarPoints(store, FixedPlacement(pose_matrix((0.0, -1.0, 0.0), (0.5, -0.5, 0.5, 0.5))))
@@ -84,7 +87,7 @@ def test_a_view_that_is_turned_sees_them_turned() -> None:
 
 def test_without_points_of_that_time_the_topic_and_the_remapping_are_named() -> None:
     points_m = np.array([[8.0, 0.0, 0.0]], np.float32)
-    with pytest.raises(FrameError, match=r'/points.*remap lidar_points'):
+    with pytest.raises(FrameError, match=r'/points has no publisher; .*remap front/lidar_points'):
         lidar(cloud(1, points_m))(*depth_and_scene(9))
 
 

@@ -10,6 +10,7 @@ import pytest
 from nav_msgs.msg import Odometry
 from std_msgs.msg import Header
 
+from depth_ros.middleware.publishers import Publishers
 from depth_ros.scale.odometry import OdometryStore
 
 
@@ -27,7 +28,7 @@ def odometry(at_s: float, *, x: float = 0.0, y: float = 0.0, turn: float = 0.0) 
 
 
 def store(*messages: Odometry) -> OdometryStore:
-    result = OdometryStore('odometry')
+    result = OdometryStore(Publishers('odometry', kind='nav_msgs/msg/Odometry'))
     for message in messages:
         result.add(message)
     return result
