@@ -49,7 +49,9 @@ class OdometryStore:
             return
         time_s = nanoseconds(message.header.stamp) * 1e-9
         with self._changed:
-            if self._speeds and time_s <= self._speeds[-1].time_s:
+            if self._speeds and time_s == self._speeds[-1].time_s:
+                self._speeds.pop()  # said once more
+            elif self._speeds and time_s < self._speeds[-1].time_s:
                 self._speeds.clear()  # a recording starts again
             self._speeds.append(_Speed(time_s, speed, turn))
             self._changed.notify_all()

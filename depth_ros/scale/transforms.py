@@ -86,7 +86,9 @@ class TransformStore:
                 known = self._poses.setdefault(child, deque(maxlen=_KEPT))
                 if static or self._parents.get(child) != parent:
                     known.clear()
-                if known and pose.time_ns <= known[-1].time_ns:
+                if known and pose.time_ns == known[-1].time_ns:
+                    known.pop()  # said once more
+                elif known and pose.time_ns < known[-1].time_ns:
                     known.clear()  # a recording starts again
                 self._parents[child] = parent
                 (self._static.add if static else self._static.discard)(child)

@@ -41,7 +41,8 @@ def test_a_steady_speed_in_any_direction_and_a_turn() -> None:
 
 
 def test_speed_is_linear_between_two_messages_and_constant_after_the_last() -> None:
-    kept = store(*(odometry(number / 5, x=2.0 * number / 5) for number in range(6)))
+    speeds = [odometry(number / 5, x=2.0 * number / 5) for number in range(6)]
+    kept = store(*speeds, speeds[-1])  # a message that comes twice changes nothing
     found = kept.moved(header(0.0), header(1.2))
     assert found is not None
     assert found[0] == pytest.approx(1.0 + 0.4), 'half of 2 m/s for 1 s, then 2 m/s for 0.2 s'
