@@ -278,9 +278,12 @@ def _ended(
     refused = event.returncode == FAILED
     if context.is_shutdown or (respawn and not refused):
         return []
+    reason = f'{event.process_name} has ended with status {event.returncode}'
+    if event.returncode:  # logged; launch goes on, and ends with status 1 for it
+        context.asyncio_loop.call_exception_handler({'message': reason})
     if required:
-        reason = f'{event.process_name} has ended with status {event.returncode}'
-        return [LogInfo(msg=reason), Shutdown(reason=reason)]
+        said = [] if event.returncode else [LogInfo(msg=reason)]
+        return [*said, Shutdown(reason=reason)]
     if not respawn:
         return []
     return [

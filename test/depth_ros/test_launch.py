@@ -16,6 +16,7 @@ import pytest
 from ament_index_python.packages import get_package_share_directory
 from sensor_msgs.msg import Image
 
+from depth_core.errors import FAILED
 from depth_ros.settings import BY_NAME
 from test.depth_ros.ros_processes import REPOSITORY, ros_session
 from test.standin import write_standin_onnx
@@ -99,21 +100,27 @@ def test_arguments_that_set_parameters_have_their_text() -> None:
 @pytest.mark.parametrize(
     ('status', 'respawn', 'required', 'followed'),
     [
-        (2, False, True, ['LogInfo', 'Shutdown']),
-        (2, True, True, ['LogInfo', 'Shutdown']),
+        (0, False, True, ['LogInfo', 'Shutdown']),
+        (2, False, True, ['Shutdown']),
+        (2, True, True, ['Shutdown']),
         (2, True, False, ['LogInfo', 'EmitEvent']),
         (2, False, False, []),
         (-9, True, True, []),
-        (-9, False, True, ['LogInfo', 'Shutdown']),
+        (-9, False, True, ['Shutdown']),
     ],
 )
-def test_a_node_that_refused_to_start_is_not_started_again(
+def test_a_node_that_refused_to_start_is_not_started_again_and_launch_fails(
     status: int, respawn: bool, required: bool, followed: list[str]
 ) -> None:
     event = SimpleNamespace(returncode=status, process_name='mono_depth-1', action=None)
-    context = SimpleNamespace(is_shutdown=False)
+    heard: list[dict[str, str]] = []  # by what has launch end with status 1
+    loop = SimpleNamespace(call_exception_handler=heard.append)
+    context = SimpleNamespace(is_shutdown=False, asyncio_loop=loop)
     found = load('mono_depth.launch.py')._ended(event, context, respawn=respawn, required=required)
     assert [type(item).__name__ for item in found] == followed
+    silent = status == 0 or (respawn and status != FAILED)
+    said = [] if silent else [{'message': f'mono_depth-1 has ended with status {status}'}]
+    assert heard == said
 
 
 @needs_launch
@@ -127,7 +134,7 @@ def test_the_demo_ends_with_a_node_that_refused_to_start(tmp_path: Path) -> None
             *('height:=60', 'width:=80', 'frames:=2', 'scene:=office', 'respawn:=true'),
             environment={'PYTHONPATH': os.environ.get('PYTHONPATH', '')},
         )
-        launched.wait()
+        assert launched.wait() == 1
         assert 'has ended with status 2' in launched.output
 
 
