@@ -157,7 +157,8 @@ def described(messages: dict[str, Any], names: dict[str, str]) -> list[str]:
     for topic, name in names.items():
         message = messages.get(topic)
         if message is None:
-            lines.append(f'{name}: nothing came')
+            hint = ' (--image_transport says how the camera sends it)' if topic == IMAGE else ''
+            lines.append(f'{name}: nothing came{hint}')
             continue
         size = f'{message.width}x{message.height}' if hasattr(message, 'width') else ''
         form = getattr(message, 'encoding', '') or getattr(message, 'format', '')

@@ -9,7 +9,7 @@ focal length needs it.
 
 from __future__ import annotations
 
-import sys
+from argparse import ArgumentParser
 from pathlib import Path
 
 from depth_core.errors import run_command
@@ -20,12 +20,17 @@ from depth_core.runtime import Predictor
 
 def main() -> None:
     """Predict the depth of one picture and print that of its middle."""
-    model, picture, hfov_deg = sys.argv[1:]
-    image = read_image(Path(picture))  # [H, W, 3] uint8 RGB, upright
-    height, width = image.shape[:2]
-    camera = intrinsics_from_hfov(float(hfov_deg), height=height, width=width)
+    parser = ArgumentParser(description=main.__doc__)
+    parser.add_argument('model', help='a file, or the name of a shipped model')
+    parser.add_argument('picture', type=Path)
+    parser.add_argument('hfov_deg', type=float, help='horizontal field of view, degrees')
+    given = parser.parse_args()
 
-    predictor = Predictor.open(model)
+    image = read_image(given.picture)  # [H, W, 3] uint8 RGB, upright
+    height, width = image.shape[:2]
+    camera = intrinsics_from_hfov(given.hfov_deg, height=height, width=width)
+
+    predictor = Predictor.open(given.model)
     depth = predictor.predict(image, camera)
 
     row, column = height // 2, width // 2

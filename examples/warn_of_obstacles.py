@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import rclpy
 from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 
@@ -61,7 +62,7 @@ def main() -> None:
     rclpy.init()
     try:
         rclpy.spin(ObstacleWarner())
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
         rclpy.try_shutdown()

@@ -124,7 +124,7 @@ def _write_plot(
 
 def _answer_refusals(rows: Rows, refused: dict[str, BackendError], *, ran: bool) -> None:
     """Refuse when a row that was asked for did not run, or when none did."""
-    lines = [str(error) for error in refused.values()]
+    lines = list(dict.fromkeys(map(str, refused.values())))  # raw rows say the same as ours
     if rows.automatic and ran:
         sys.stdout.writelines(f'passed over: {line}\n' for line in lines)
     elif refused:

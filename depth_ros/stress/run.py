@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Try what `mono_depth` withstands, and state it as a table and as JSON.
 
-    python -m depth_ros.stress                         all of it, 20 to 40 minutes
+    python -m depth_ros.stress                         all of it, 13 minutes
     python -m depth_ros.stress --short                 a part of it, in less than a minute
     python -m depth_ros.stress --parts soak --soak_s 600
 

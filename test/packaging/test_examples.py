@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,9 @@ def test_warn_of_obstacles(repository: Path, tmp_path: Path) -> None:
         session.until(lambda: 'obstacle at' in process.output, 'a warning')
         assert 'obstacle at 1.3 m' in process.output
         assert '1.2 m' not in process.output
+        process.signal(signal.SIGTERM)
+        assert process.wait() == 0
+        assert 'Traceback' not in process.output
 
 
 def show(publisher: Any, value: float, *, stamp_s: int) -> None:
