@@ -187,7 +187,8 @@ class Calibration:
         try:
             return intrinsics_from_matrix(matrix, height=self.height, width=self.width)
         except DataError as error:
-            raise CameraError(CameraProblem.UNCALIBRATED, str(error)) from error
+            message = str(error).rstrip('.')
+            raise CameraError(CameraProblem.UNCALIBRATED, message) from error
 
 
 def image_is_rectified(calibration: Calibration, *, topic: str) -> bool:

@@ -12,6 +12,7 @@ from depth_core.data.places import place_of
 from depth_core.data.sample import DepthDataset, sample_to_score
 from depth_core.errors import ConfigError, unknown_name
 from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale_of
+from depth_core.evaluate.pipeline import ahead, in_thread
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
 from depth_core.evaluate.scoring import PredictsClasses, PredictsDepth, Scorer
 from depth_core.manifest import CalibratedSigma
@@ -151,8 +152,11 @@ def evaluate_dataset(
     keeper = PanelKeeper(panels)
     inference_s: list[float] = []
     started_s = time.perf_counter()
-    for index in choose_indices(len(dataset), limit):
-        found = scorer(sample_to_score(dataset, index), place_of(dataset, index))
+    views = (
+        scorer.look(sample_to_score(dataset, index), place_of(dataset, index))
+        for index in choose_indices(len(dataset), limit)
+    )
+    for found in in_thread(scorer.score, map(scorer.predict, ahead(views))):
         keeper.add(found.score, found.image, found.answer, found.target_m)
         inference_s.append(found.answer.inference_s)
         if on_image is not None:

@@ -52,7 +52,8 @@ def surroundings(
     lines = np.flatnonzero(known.any(axis=1))
     if not lines.size:
         return {}
-    truth_m = np.where(known, target_m, np.float32(np.inf))
+    truth_m: Float32Array = np.full(target_m.shape, np.inf, np.float32)
+    cv2.copyTo(target_m, known.view(np.uint8), truth_m)  # some times faster than np.where
     # A lidar says nothing of the upper part of an image; blocks of rows stay whole.
     step = _block_px(truth_m.shape[1])
     rows = slice(int(lines[0]) // step * step, int(lines[-1]) + 1)

@@ -95,6 +95,7 @@ class MetricAccumulator:
         shift = 0.0
         if scale is None:
             scale, shift = self._fit(prediction_m, target_m, estimated)
+        places = np.flatnonzero(mask)
         score = ImageScore(
             key=key or str(len(self._scores)),
             targets=int(np.count_nonzero(mask)),
@@ -106,11 +107,12 @@ class MetricAccumulator:
             calibration=None,
             sparsification=None,
             by_class=None,
-            targets_m=_quantiles(_at(target_m, np.flatnonzero(mask))),
+            targets_m=_quantiles(_at(target_m, places)),
             flicker=flicker,
         )
         if np.isfinite(scale) and score.predicted:
-            places = np.flatnonzero(estimated)
+            if score.predicted < score.targets:
+                places = np.flatnonzero(estimated)
             score, errors = self._scored(score, prediction_m, target_m, sigma_m, places)
             label = None if semantic is None else _at(semantic, places)
             score = replace(

@@ -143,7 +143,7 @@ def fit_ground_plane(
     Args:
         depth: [H, W] z-depth in any unit; what is not finite and positive takes no part.
         intrinsics: The camera, of the same size.
-        settings: How it is looked for; None for the deproblems.
+        settings: How it is looked for; None for the defaults.
 
     Raises:
         DataError: The sizes of depth and intrinsics differ.
@@ -194,7 +194,7 @@ def ground_plane_scale(
         depth: [H, W] z-depth in any unit.
         intrinsics: The camera, of the same size.
         camera_height_m: Height of the camera above the ground, metres: 1.65 for KITTI.
-        settings: How the ground is looked for; None for the deproblems.
+        settings: How the ground is looked for; None for the defaults.
 
     Raises:
         ConfigError: The height is not positive.

@@ -47,8 +47,7 @@ def recorded(adds: Sequence[Add]) -> Execute:
 
     def execute(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
         for part in parts:
-            result = score_part(request, part, open_model(request), on_scored=scored)
-            yield part, result.to_bytes()
+            yield part, score_part(request, part, open_model(request), on_scored=scored)
 
     return execute
 

@@ -67,7 +67,7 @@ def through_node(folder: Path) -> Execute:
                 live = LiveNode(node, children, bag, request, folder / 'mono_depth.log')
                 for part in own:
                     with live.playing(part) as player:
-                        yield part, score_part(request, part, player).to_bytes()
+                        yield part, score_part(request, part, player)
 
     return execute
 

@@ -15,7 +15,7 @@ from depth_core.camera import Rectification, image_is_rectified
 from depth_core.data.bag.frame_tree import FrameTree
 from depth_core.data.bag.messages import calibration_of, decode_image_message, rectification_of
 from depth_core.data.bag.motion import log_known, read_speeds
-from depth_core.data.bag.opener import Bag, open_bag
+from depth_core.data.bag.opener import Bag
 from depth_core.data.bag.reading import (
     CLOUD_TYPES,
     DEPTH_IMAGES,
@@ -26,7 +26,6 @@ from depth_core.data.bag.reading import (
     choose_speed,
     choose_truth,
     messages_of,
-    read_message,
     record_of,
     topics_of,
 )
@@ -151,7 +150,8 @@ class BagDataset:
         self._frames = FrameTree(
             f'{_STATIC_TOPIC} of bag {self.root}', f'record {_STATIC_TOPIC} with the bag'
         )
-        with open_bag(self.root) as bag:
+        self._bag = KeptOpen(self.root)
+        with self._bag.opened() as bag:
             image = choose_image(bag, image_topic)
             info = choose_camera_info(bag, image, camera_info_topic)
             truth = choose_truth(bag, image, cloud=cloud_topic, depth=depth_topic)
@@ -204,8 +204,8 @@ class BagDataset:
             )
         if min_speed_mps > 0.0:
             self._windows = self._moving()
+        self._bag.give_away()
         self._kept: Rectification | None = None
-        self._bag = KeptOpen(self.root)
         self._travel: Travel | None = None
 
     def __len__(self) -> int:
@@ -222,11 +222,10 @@ class BagDataset:
         window = self._windows[index]
         record = window[0]
         found = None if self.truth is None else self.truth.nearest(record.stamp_ns)
-        with self._bag.opened() as bag:
-            messages = [read_message(bag, self.topics.image, item) for item in window]
-            truth = None
-            if self.truth is not None and found is not None:
-                truth = read_message(bag, self.truth.topic, found)
+        messages = [self._bag.read(self.topics.image, item) for item in window]
+        truth = None
+        if self.truth is not None and found is not None:
+            truth = self._bag.read(self.truth.topic, found)
         pictures = []
         for item, message in zip(window, messages, strict=True):
             image = decode_image_message(message, source=f'{self._key(item)} of bag {self.root}')
@@ -244,8 +243,7 @@ class BagDataset:
                 frames=self._frames,
                 frame=self._info.header.frame_id,
             )
-        key = self._key(record)
-        sample = make_sample(pictures[0], depth_m, intrinsics, key=key, exact=exact)
+        sample = make_sample(pictures[0], depth_m, intrinsics, key=self._key(record), exact=exact)
         if not self.neighbours:
             return sample
         return with_neighbours(

@@ -25,6 +25,7 @@ from rosbags.typesys.store import Typestore
 
 from depth_core.data.bag.chunks import ChunkError, check_chunks
 from depth_core.data.bag.definitions import refuse_large, refuse_long
+from depth_core.data.bag.parsed_once import parse_once
 from depth_core.data.bag.storage import (
     METADATA,
     ROS1,
@@ -194,6 +195,7 @@ def _opened(storage: Path) -> Reader1 | Reader2:
     """
     check_metadata(storage)
     bound_rosbags()
+    parse_once()
     try:
         reader = Reader1(storage) if storage.suffix.lower() == ROS1 else Reader2(storage)
         reader.open()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from depth_core.data.bag.messages import header_stamp_ns
 from depth_core.data.bag.motion import ODOMETRY_TYPES, VELOCITY_TYPES
-from depth_core.data.bag.opener import Bag, open_bag
+from depth_core.data.bag.opener import Bag, RawMessage, open_bag
 from depth_core.errors import ConfigError, DataError, unknown_name
 
 IMAGE_TYPES: Final = ('sensor_msgs/msg/CompressedImage', 'sensor_msgs/msg/Image')
@@ -27,6 +27,9 @@ DEPTH_IMAGES: Final = f'topic of depth images ({" or ".join(DEPTH_ENCODINGS)})'
 
 _OF_DEPTH: Final = re.compile(r'(?:^|[/_])(?:depth|sigma|confidence)(?:[/_]|$)')
 """Topics of images that hold depth and what belongs to it, as `depth/image_raw`."""
+
+_FOLLOWED_NS: Final = 1_000_000_000
+"""A message that was recorded so long after another is looked for by itself."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -44,7 +47,8 @@ class KeptOpen:
     """A bag that stays open between reads, which would else begin with its index each time.
 
     Every process opens it for itself, so that the workers of a DataLoader do not move the place
-    in the file under each other; in a second thread of one process it is opened for each read.
+    in the file under each other; in a second thread of one process it is opened for each read,
+    unless the first thread has given it away.
 
     Args:
         root: As for `open_bag`.
@@ -53,7 +57,10 @@ class KeptOpen:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._owner: tuple[int, int] | None = None
+        self._free: list[int] = []
+        """The process whose next thread may have the bag: a list, as only one can take from it."""
         self._bag: Bag | None = None
+        self._messages: dict[str, _InOrder] = {}
         self._close: weakref.finalize[..., KeptOpen] | None = None
 
     def __reduce__(self) -> tuple[type[KeptOpen], tuple[Path]]:
@@ -67,6 +74,9 @@ class KeptOpen:
             DataError: As for `open_bag`.
         """
         here = (os.getpid(), threading.get_ident())
+        with contextlib.suppress(IndexError):
+            if self._free.pop() == here[0]:
+                self._owner = here
         if self._owner is not None and self._owner != here and self._owner[0] == here[0]:
             with open_bag(self._root) as bag:
                 yield bag
@@ -83,11 +93,27 @@ class KeptOpen:
             self.close()  # after any error the next read opens it again
             raise
 
+    def read(self, topic: str, record: Record) -> Any:  # noqa: ANN401  made at run time by rosbags
+        """Read one message again; those that are asked for in order of recording cost least.
+
+        Raises:
+            DataError: It is not there any more, or the bag cannot be opened.
+        """
+        with self.opened() as bag:
+            if bag is not self._bag:
+                return _InOrder(bag, topic).read(record)
+            return self._messages.setdefault(topic, _InOrder(bag, topic)).read(record)
+
+    def give_away(self) -> None:
+        """Let the thread that reads next have the bag; this one is done with it."""
+        self._free = [os.getpid()]
+
     def close(self) -> None:
         """Close it; the next read opens it again."""
         if self._close is not None:
             self._close()
         self._owner = self._bag = self._close = None
+        self._messages = {}
 
 
 def messages_of(
@@ -104,18 +130,50 @@ def record_of(recorded_ns: int, message: Any) -> Record:  # noqa: ANN401  made a
     return Record(stamp_ns=header_stamp_ns(message) or recorded_ns, recorded_ns=recorded_ns)
 
 
-def read_message(bag: Bag, topic: str, record: Record) -> Any:  # noqa: ANN401  as above
-    """Read one message again.
+class _InOrder:
+    """Single messages of a topic.
 
-    Raises:
-        DataError: It is not there any more.
+    Storage comes in chunks, each read and unpacked as a whole; a message that follows the last
+    one soon comes from what is unpacked already.
     """
-    time_ns = record.recorded_ns
-    for recorded_ns, message in messages_of(bag, topic, start_ns=time_ns, stop_ns=time_ns + 1):
-        if record_of(recorded_ns, message) == record:
-            return message
-    message = f'the message of {topic} recorded at {time_ns} ns is gone; the bag has changed.'
-    raise DataError(message)
+
+    def __init__(self, bag: Bag, topic: str) -> None:
+        self._bag = bag
+        self._topic = topic
+        self._connections = [item for item in bag.connections if item.topic == topic]
+        self._following: Iterator[RawMessage] = iter(())
+        self._from_ns = self._until_ns = 0
+        """Times of recording of what follows."""
+        self._last: tuple[Record, Any] | None = None
+
+    def read(self, record: Record) -> Any:  # noqa: ANN401  as above
+        """Read one.
+
+        Raises:
+            DataError: It is not there any more.
+        """
+        if self._last is not None and self._last[0] == record:
+            return self._last[1]
+        time_ns = record.recorded_ns
+        if not self._from_ns < time_ns < self._until_ns:
+            self._until_ns = time_ns + _FOLLOWED_NS
+            self._following = self._bag.messages(
+                self._connections, start_ns=time_ns, stop_ns=self._until_ns
+            )
+        for raw in self._following:
+            self._from_ns = raw.stamp_ns
+            if raw.stamp_ns < time_ns:
+                continue
+            if raw.stamp_ns > time_ns:
+                break
+            message = self._bag.decode(raw)
+            if record_of(time_ns, message) == record:
+                self._last = record, message
+                return message
+        self._until_ns = 0
+        gone = f'the message of {self._topic} recorded at {time_ns} ns'
+        message = f'{gone} is gone; the bag has changed.'
+        raise DataError(message)
 
 
 def topics_of(bag: Bag, types: Iterable[str]) -> Sequence[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate.bags.executors import Execute, in_this_process
-from depth_core.evaluate.bags.part import PartResult
+from depth_core.evaluate.bags.part import UNSEEN, PartResult
 from depth_core.evaluate.bags.pictures import Chosen, chosen_panels
 from depth_core.evaluate.bags.request import BagRequest, Part, identity, plan
 from depth_core.evaluate.frames import FrameTable, mean_log_error
@@ -217,7 +217,7 @@ def _added(bag: _Bag, sums: _Sums, table: FrameTable, request: BagRequest) -> Re
         parts=len(bag.parts),
         parts_done=done,
         error=bag.error,
-        notes=tuple(notes),
+        notes=tuple(note for note in notes if note != UNSEEN or evaluation.mean is None),
     )
 
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import multiprocessing
 import os
 from collections import deque
@@ -14,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from typing import Final, TypeAlias
 
 from depth_core.errors import DepthError
-from depth_core.evaluate.bags.part import evaluate_part
+from depth_core.evaluate.bags.part import evaluate_part, evaluate_parts
 from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.processes import begin_child, signals_blocked
 
@@ -35,8 +34,8 @@ _FRUITLESS_LIMIT: Final = 3
 
 def in_this_process(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
     """Evaluate one part after the other."""
-    for part in parts:
-        yield part, _tried(functools.partial(evaluate_part, request, part))
+    if parts:
+        yield from evaluate_parts(request, parts)
 
 
 def in_processes(workers: int, work: Work = evaluate_part) -> Execute:

@@ -16,7 +16,7 @@ standard deviation that follows from the predicted confidence (`sigma_from_confi
 mode, and so in an exported graph, `forward` leaves the CNN branch out: nothing flows from it to
 the Transformer, whose depth is the answer, so that it costs what the Transformer alone costs. The
 tables of relative positions start from a truncated normal of 0.02, everything outside Swin from
-torch's deproblems. `depth_core.models.urcdc.small` is the variant for robots.
+torch's defaults. `depth_core.models.urcdc.small` is the variant for robots.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def urcdc(
     bypass: float = 0.05,
     pretrained: bool = False,
 ) -> Urcdc:
-    """Build URCDC-Depth; the deproblems are the published NYU network, 334 M parameters.
+    """Build URCDC-Depth; the defaults are the published NYU network, 334 M parameters.
 
     The published KITTI network is `max_depth=80.0`.
 

@@ -45,6 +45,7 @@ from test.depth_core.data.bag.recording import (
     pixels_of,
     raw_image,
     record,
+    transforms,
 )
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 
@@ -244,10 +245,15 @@ def test_a_recording_that_is_not_there_is_named(model: Path, tmp_path: Path) -> 
         evaluate_bags([tmp_path / 'gone'], requested(model), kept=tmp_path / 'kept')
 
 
-def lidar_bag(path: Path, *, clock_ns: int = 0, unit: float = 1.0) -> Path:
-    """Two images with scans whose clock or unit is another."""
+BEHIND = transforms(
+    ('velo', 'optical', (0.3, 0.1, -0.2), (0.5, 0.5, -0.5, -0.5)),  # it looks the other way
+)
+
+
+def lidar_bag(path: Path, *, clock_ns: int = 0, unit: float = 1.0, tf: Any = BOTH_FRAMES) -> Path:
+    """Two images with scans whose clock, unit or place is another."""
     recording = Recording()
-    recording.add('/tf_static', START_NS, BOTH_FRAMES)
+    recording.add('/tf_static', START_NS, tf)
     for frame in range(2):
         stamp_ns = START_NS + frame * STEP_NS
         recording.add(IMAGE, stamp_ns, raw_image(stamp_ns, pixels_of(frame)))
@@ -262,6 +268,7 @@ def lidar_bag(path: Path, *, clock_ns: int = 0, unit: float = 1.0) -> Path:
     [
         ({'clock_ns': 37 * 10**9}, 'stamped 36.900 s apart: camera and this topic have different'),
         ({'unit': 1000.0}, 'seems to hold millimetres'),
+        ({'tf': BEHIND}, 'none of their points lies in an image: look at /tf_static'),
     ],
 )
 def test_what_makes_truth_useless_is_said(

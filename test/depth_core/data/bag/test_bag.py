@@ -328,10 +328,19 @@ def test_recorded_bags_agree_with_the_files_they_were_made_from(
 def test_a_bag_stays_open_in_each_process_for_itself(
     tmp_path: Path, plugin: StoragePlugin
 ) -> None:
-    dataset = BagDataset(record().write(tmp_path / 'b', plugin))
-    expected = [dataset[index] for index in range(3)]
+    path = record().write(tmp_path / 'b', plugin)
+    dataset = BagDataset(path)
     bag = dataset._bag._bag
     assert bag is not None
+    expected = [dataset[index] for index in range(3)]
+    assert dataset._bag._bag is bag
+    given = BagDataset(path)
+    bag_given = given._bag._bag
+    with ThreadPoolExecutor(1) as thread:
+        found = thread.submit(given.__getitem__, 1).result()
+        torch.testing.assert_close(found.image, expected[1].image)
+        assert given._bag._bag is bag_given
+        assert given._bag._owner != dataset._bag._owner, 'the first thread that reads has it'
     torch.testing.assert_close(dataset[2].image, expected[2].image)
     assert dataset._bag._bag is bag, 'the index is read once'
     # Workers inherit the open file; reading through it would move the place of the others.
