@@ -7,8 +7,9 @@ obeys. A name may hold all of that.
 
 from __future__ import annotations
 
+import os
 import sys
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,6 +17,9 @@ from rich.text import Text
 
 from depth_core.names import printable
 from depth_core.processes import unescaped
+
+WIDTH: Final = 160
+"""Columns of what goes to a file or a pipe: enough for every table; rich would take 80."""
 
 
 class _Console(Console):
@@ -27,7 +31,14 @@ class _Console(Console):
 def open_console(*, stderr: bool = False) -> Console:
     """Open a console that shows each text as it stands, on one line, with `printable`."""
     stream = sys.stderr if stderr else sys.stdout
-    return _Console(file=unescaped(stream), markup=False, highlight=False, emoji=False)
+    known = stream.isatty() or 'COLUMNS' in os.environ
+    return _Console(
+        file=unescaped(stream),
+        width=None if known else WIDTH,
+        markup=False,
+        highlight=False,
+        emoji=False,
+    )
 
 
 def progress_bar() -> Progress:

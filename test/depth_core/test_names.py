@@ -85,11 +85,13 @@ def test_a_stream_of_a_command_obeys_nothing() -> None:
 
 
 def test_a_table_shows_names_as_they_are_without_markup(
-    capsys: pytest.CaptureFixture[str],
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv('COLUMNS', raising=False)
     table = Table(title='[red]\x1b[2J')
     table.add_column('[b]')
     table.add_row('[bold]a[/bold]\nb:bug:\x1b]0;x\x07')
+    table.add_row(100 * 'w')
     console = open_console()
     console.print(table)
     console.print('[i]Report\x9b[/i]')
@@ -99,6 +101,7 @@ def test_a_table_shows_names_as_they_are_without_markup(
         '[b]',
         '[bold]a[/bold]\\nb:bug:\\x1b]0;x\\x07',
         '[i]Report\\x9b',
+        100 * 'w',  # no terminal is as narrow as that
     ):
         assert text in shown
     assert '\x1b' not in shown
