@@ -53,6 +53,13 @@ def test_the_rules_look_at_the_repository() -> None:
     assert ROOT / 'test' / 'conftest.py' in MODULES
 
 
+def test_every_room_is_on_the_page_of_the_architecture() -> None:
+    page = (ROOT / 'docs' / 'architecture.md').read_text(encoding='utf-8')
+    rooms = {path.relative_to(ROOT).parts[1].removesuffix('.py') for path in PACKAGED}
+    missing = {room for room in rooms if f'`{room}`' not in page}
+    assert missing == {'__init__', 'py.typed'} & rooms
+
+
 def test_modules_are_short() -> None:
     lines = {named(path): path.read_text(encoding='utf-8').count('\n') for path in MODULES}
     long = {name: count for name, count in lines.items() if count > LINES_AT_MOST}
