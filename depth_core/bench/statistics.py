@@ -25,11 +25,6 @@ class Ratio:
     chance alone does."""
     null_high: float
 
-    @property
-    def is_difference(self) -> bool:
-        """Whether it lies outside of what chance alone does."""
-        return not self.null_low <= self.value <= self.null_high
-
 
 def percentiles(times_s: Sequence[float]) -> tuple[float, float, float]:
     """The 50th, 90th and 99th percentile in milliseconds, interpolated between neighbours."""

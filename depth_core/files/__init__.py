@@ -22,6 +22,7 @@ from depth_core.files.reading import (
 )
 from depth_core.files.unfinished import scratch_folder, sweep, unfinished_folder
 from depth_core.files.writing import (
+    check_absent,
     check_file_writable,
     check_writable,
     replaced_atomically,
@@ -33,6 +34,7 @@ from depth_core.files.writing import (
 
 __all__ = [
     'FileState',
+    'check_absent',
     'check_file_writable',
     'check_writable',
     'decode_text',

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from depth_core.errors import DepthError
+from depth_core.errors import ConfigError, DepthError
 from depth_core.files.unfinished import FORMER, unfinished_folder
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -161,6 +161,25 @@ def check_file_writable(path: Path) -> None:
     target = _target(path, stat.S_IFREG)
     with _written(path), unfinished_folder(target.parent, target.name):
         pass
+
+
+def check_absent(path: Path) -> None:
+    """Refuse, before any work, an `--output` that is to become a folder and cannot.
+
+    Raises:
+        ConfigError: It exists, or cannot be made where it is.
+    """
+    parent = path.absolute().parent
+    if path.exists():
+        problem = 'exists'
+    elif not parent.is_dir():
+        problem = 'is in a folder that does not exist'
+    elif not os.access(parent, os.W_OK):
+        problem = 'is in a folder that cannot be written to'
+    else:
+        return
+    message = f'--output {path} {problem}; name a new folder in one that exists.'
+    raise ConfigError(message)
 
 
 def write_text_atomically(path: Path, text: str, *, mode: int | None = None) -> None:

@@ -86,11 +86,6 @@ class Totals:
         _add_all(self._by_group, score.by_group or {})
         self._uncertainty.add(score)
 
-    @property
-    def kept_values(self) -> int:
-        """How many true depths are kept."""
-        return sum(item.size for item in self._baseline.targets)
-
     def result(self) -> Evaluation:
         """Sum up; means are over the images that were scored and no others."""
         classes = class_metrics(self._by_class)

@@ -56,7 +56,6 @@ class Progress:
         self._console = console if active else None
         self.run = run
         self._fabric = fabric
-        self._first_step = first_step
         self._loggers = loggers
         self._scored = False
         """Whether the loggers know by which numbers runs are compared."""

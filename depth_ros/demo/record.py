@@ -8,7 +8,6 @@ true depth rounded to nine significant bits, everything compressed with zstd.
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -21,8 +20,8 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from depth_core.contracts import Float32Array
-from depth_core.errors import ConfigError, run_command
-from depth_core.files import unfinished_folder
+from depth_core.errors import run_command
+from depth_core.files import check_absent, unfinished_folder
 from depth_ros.arguments import CommandParser, count, positive
 from depth_ros.demo.camera import CAMERA, CAMERA_TOPICS, IMAGE, INFO, RECORDED_HZ, TRUTH
 from depth_ros.synthetic_camera import (
@@ -47,7 +46,7 @@ _BAG_VERSION: Final = 9
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command."""
     options = _parser().parse_command(arguments)
-    check_output(options.output)
+    check_absent(options.output)
     frames = render(
         seed=options.seed,
         scene=options.scene,
@@ -72,25 +71,6 @@ def rounded(depth_m: Float32Array) -> Float32Array:
     mantissa, exponent = np.frexp(depth_m)
     steps = np.float32(2**DEPTH_BITS)
     return np.ldexp(np.rint(mantissa * steps) / steps, exponent).astype(np.float32)
-
-
-def check_output(path: Path) -> None:
-    """Check that a bag can be made at `path`, before its frames are rendered.
-
-    Raises:
-        ConfigError: It exists, or it cannot be made.
-    """
-    parent = path.absolute().parent
-    if path.exists():
-        problem = 'exists'
-    elif not parent.is_dir():
-        problem = 'is in a folder that does not exist'
-    elif not os.access(parent, os.W_OK):
-        problem = 'is in a folder that cannot be written to'
-    else:
-        return
-    message = f'--output {path} {problem}; name a new folder in one that exists.'
-    raise ConfigError(message)
 
 
 def write_bag(path: Path, frames: Iterable[FrameMessages], *, rate_hz: float) -> None:

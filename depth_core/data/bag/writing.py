@@ -31,7 +31,12 @@ from rosbags.typesys.store import Typestore
 
 from depth_core.data.bag.storage import METADATA
 from depth_core.errors import ConfigError, DataError
-from depth_core.files import sync_folder, unfinished_folder, write_text_atomically
+from depth_core.files import (
+    check_absent,
+    sync_folder,
+    unfinished_folder,
+    write_text_atomically,
+)
 
 STORAGES: Final[Mapping[str, StoragePlugin]] = {
     'mcap': StoragePlugin.MCAP,
@@ -94,7 +99,7 @@ class PartWriter:
         self._topics = topics
         self._storage = STORAGES[storage]
         self._identity = identity
-        _check_output(path)
+        check_absent(path)
         self._merged = (self.partial / METADATA).is_file()
         self._parts = self._complete_parts()
         self.next = int(self._parts[-1][1]['custom_data'][_NEXT]) if self._parts else 0
@@ -224,20 +229,6 @@ def _qos(topic: Topic) -> Qos:
         liveliness_lease_duration=_FOREVER,
         avoid_ros_namespace_conventions=False,
     )
-
-
-def _check_output(path: Path) -> None:
-    parent = path.absolute().parent
-    if path.exists():
-        problem = 'exists'
-    elif not parent.is_dir():
-        problem = 'is in a folder that does not exist'
-    elif not os.access(parent, os.W_OK):
-        problem = 'is in a folder that cannot be written to'
-    else:
-        return
-    message = f'--output {path} {problem}; name a new folder in one that exists.'
-    raise ConfigError(message)
 
 
 def _information(folder: Path) -> dict[str, Any]:

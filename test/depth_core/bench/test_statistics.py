@@ -26,13 +26,6 @@ def test_a_row_is_compared_round_by_round() -> None:
     assert (ratio.low, ratio.high) == pytest.approx((2.0, 3.0))
     # The reference against itself: 1.1, 0.8 and 1, and the other way round 1 / 1.1, 1.25 and 1.
     assert (ratio.null_low, ratio.null_high) == pytest.approx((0.8, 1.25))
-    assert ratio.is_difference
-
-
-def test_what_chance_does_is_no_difference() -> None:
-    ratio = paired_ratio('raw', [1.05, 1.1], [1.0, 1.0], [1.2, 0.9])
-    assert ratio.value == pytest.approx(1.075)
-    assert not ratio.is_difference
 
 
 def test_the_spread_is_relative_to_the_median() -> None:
