@@ -59,7 +59,8 @@ _STYLE: Final = """
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 1200px; padding: 32px 24px 64px; background: var(--back);
   color: var(--ink); font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
-h1 { font-size: 26px; margin: 0 0 4px; } h2 { font-size: 18px; margin: 40px 0 12px; }
+h1 { font-size: 26px; margin: 0 0 4px; overflow-wrap: anywhere; }
+h2 { font-size: 18px; margin: 40px 0 12px; }
 p { margin: 4px 0; } .soft { color: var(--soft); } code { font-size: 13px; word-break: break-all; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px;
   margin: 20px 0; }
@@ -72,7 +73,8 @@ th, td { padding: 6px 10px; text-align: right; border-bottom: 1px solid var(--li
 th { color: var(--soft); font-weight: 500; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr:last-child td { border-bottom: 0; }
 tr.headline td { font-weight: 650; color: var(--accent); }
-.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(440px, 1fr)); gap: 16px; }
+.plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(440px, 100%), 1fr));
+  gap: 16px; }
 figure { margin: 0 0 16px; background: #ffffff; color: #1c2530; border: 1px solid var(--line);
   border-radius: 10px; padding: 10px; } figure img { width: 100%; display: block; }
 figcaption { font-size: 13px; color: #5c6773; padding: 4px 4px 0; }
@@ -106,7 +108,9 @@ def render_page(
         pictures: The images to embed.
     """
     evaluation = run.evaluation
-    title = f'{Path(context.model).name} on {Path(context.data).name}'
+    several = len(run.recordings) > 1
+    data = f'{len(run.recordings)} recordings' if several else Path(context.data).name
+    title = f'{Path(context.model).name} on {data}'
     protocol = evaluation.protocol
     rule = f'<b>{printable_html(protocol.name)}</b>: {printable_html(protocol.description)}'
     parts = [

@@ -236,6 +236,8 @@ def test_a_damaged_recording_does_not_stop_the_others(
     assert run.recordings[0].is_partial
     assert 'mcap recover' in str(run.recordings[0].error)
     assert not run.recordings[1].is_partial
+    page = write_report(tmp_path / 'two', run, CONTEXT).read_text(encoding='utf-8')
+    assert '<h1>m on 2 recordings</h1>' in page
     with pytest.raises(DataError, match='mcap recover'):
         evaluate_bags([cut], requested(model), kept=tmp_path / 'kept')
 
