@@ -225,7 +225,8 @@ class MonoDepthNode(StartableNode):
                     backend=predictor.backend,
                     chain=backends_left(path, predictor, settings),
                     cancelled=self._ending,
-                    log=self.get_logger().error,
+                    log=log,
+                    complain=self.get_logger().error,
                 )
         for line in described(self._identity, predictor.manifest):
             log(line)

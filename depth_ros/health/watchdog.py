@@ -122,6 +122,7 @@ class Watchdog:
         chain: Sequence[str],
         cancelled: threading.Event,
         log: Callable[[str], object],
+        complain: Callable[[str], object],
     ) -> None:
         """Watch a backend that is open.
 
@@ -131,7 +132,8 @@ class Watchdog:
             backend: The one in use.
             chain: The backends that may be used, the preferred one first.
             cancelled: Set when the node ends.
-            log: Takes a line on what is done.
+            log: Takes a line on how far it is.
+            complain: Takes a line on a problem.
         """
         self._open_backend = open_backend
         self._options = options
@@ -139,6 +141,7 @@ class Watchdog:
         self._chain = tuple(chain) if backend in chain else (backend, *chain)
         self._cancelled = cancelled
         self._log = log
+        self._complain = complain
         self._opening: Opening[Predictor] | None = None
         self._waiting: list[str] = []
         self._not_before_s = 0.0
@@ -198,7 +201,7 @@ class Watchdog:
         again = self._attempts % 2  # each one is opened again once
         self._waiting = [*turn[again:], *turn[:again]]
         self._pause()
-        self._log(f'backend {self._backend}: {problem}; opening {self._waiting[0]}')
+        self._complain(f'backend {self._backend}: {problem}; opening {self._waiting[0]}')
 
     def opened(self) -> Predictor | None:
         """Return the model once it is open on a backend; that one is in use from now on."""
@@ -230,7 +233,7 @@ class Watchdog:
     def _refused(self, error: Exception) -> None:
         reason = first_line(error)
         self._why_not = f'{self._backend} cannot be opened: {reason}'
-        self._log(self._why_not)
+        self._complain(self._why_not)
         if not self._waiting:
             self._waiting = list(self._chain)
             self._pause()

@@ -90,6 +90,8 @@ def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt:
     assert 'an inference runs for 2' in hung['watchdog_problem']
     assert hung['backend'] == 'onnxruntime', 'opened again first'
     spoilt.answer()
+    (line,) = [line for line in spoilt.node.output.splitlines() if line.endswith('is open')]
+    assert line.startswith('[INFO]'), 'what is well again is no error'
 
     spoilt.order('any end')
     spoilt.said('watchdog_problem', 'the thread that answers frames has ended', '1')
