@@ -135,19 +135,19 @@ class FrameAnswerer:
             self._drop(DropReason.INTERNAL, first_line(error), of='frame', details=trace)
 
     def _answer(self, frame: Frame) -> Asking[None]:
-        begun_s = time.monotonic()
+        begun_s, settings = time.monotonic(), self.settings
         wanted = self._outputs.wanted()
         scale_wanted = self._outputs.scale_is_wanted
         if not wanted and not scale_wanted:
             self._statistics.dropped(DropReason.NO_SUBSCRIBER)
             return
         stamp_ns = nanoseconds(frame.message.header.stamp)
-        wanted = self._rates.due(wanted, stamp_ns, self.settings.rate)
+        wanted = self._rates.due(wanted, stamp_ns, settings.rate)
         if not wanted and not scale_wanted:
             self._statistics.dropped(DropReason.RATE_LIMITED)
             return
         needed = parts_needed(wanted) | (Part.DEPTH if scale_wanted else Part(0))
-        result = yield from self._result(frame, needed)
+        result = yield from self._result(frame, needed, settings)
         if self._retired.is_set():
             return
         self._publish(wanted, result)
@@ -163,17 +163,17 @@ class FrameAnswerer:
             valid_fraction=_valid_fraction(result),
         )
 
-    def _result(self, frame: Frame, needed: Part) -> Asking[FrameResult]:
+    def _result(self, frame: Frame, needed: Part, settings: Settings) -> Asking[FrameResult]:
         """Decode the image and compute the parts that are needed."""
         message = frame.message
-        image = self._image(message)
+        image = self._image(message, settings)
         try:
             return (
                 yield from self._depth(
                     message.header,
                     image,
                     needed,
-                    self.settings,
+                    settings,
                     withhold=lambda error: self._drop(error.reason, str(error), of='output'),
                 )
             )
@@ -181,15 +181,15 @@ class FrameAnswerer:
             if self._scale is not None and Part.DEPTH in needed and not self.is_retired:
                 self._outputs.publish_scale(self._scale.reading.scale)
 
-    def _image(self, message: Any) -> Uint8Array:  # noqa: ANN401 Image or CompressedImage
+    def _image(self, message: Any, settings: Settings) -> Uint8Array:  # noqa: ANN401 Image or CompressedImage
         """Decode an image, unless it is too large or cannot be of this camera."""
-        stated = round(self.settings.max_image_megapixels * 1e6)
+        stated = round(settings.max_image_megapixels * 1e6)
         limit = stated or self._infos.max_pixels()
         if isinstance(message, CompressedImage):
             return rgb_from_compressed(
                 message, max_pixels=limit, check_size=self._infos.check_size
             )
-        bits = self.settings.mono16_bits
+        bits = settings.mono16_bits
         return rgb_from_image(message, max_pixels=limit, mono16_bits=bits)
 
     def _publish(self, wanted: Sequence[Output], result: FrameResult) -> None:
