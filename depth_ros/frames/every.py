@@ -43,6 +43,7 @@ class EveryFrameWorker(Generic[Frame]):
         self._waiting: deque[Frame] = deque()
         self._depth = depth
         self._on_room = on_room
+        self._in_work: tuple[Frame, ...] = ()
         self._stopping = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -73,11 +74,14 @@ class EveryFrameWorker(Generic[Frame]):
         return None
 
     def stop(self, patience_s: float | None = None) -> list[Frame]:
-        """Finish the frame in work, end the thread, and return those that still waited.
+        """Finish the frame in work, end the thread, and return the frames that are not answered.
 
         Args:
             patience_s: How long the frame in work may take, seconds; then its thread is left
                 behind, and `is_alive` says so. None waits for it.
+
+        Returns:
+            Those that still waited, after the one in work of a thread that is left behind.
         """
         with self._changed:
             self._stopping = True
@@ -86,11 +90,13 @@ class EveryFrameWorker(Generic[Frame]):
             self._changed.notify()
         self._on_room()
         self._thread.join(patience_s)
-        return left
+        return [*self._in_work, *left] if self.is_alive else left
 
     def _run(self) -> None:
         while (frame := self._next()) is not None:
-            self._work((frame,))
+            self._in_work = (frame,)
+            self._work(self._in_work)
+            self._in_work = ()
 
     def _next(self) -> Frame | None:
         with self._changed:

@@ -55,6 +55,7 @@ class NewestFrameWorker(Generic[Frame]):
         self._most = most
         self._wait_s = wait_s
         self._places: dict[str, _Place[Frame]] = {}
+        self._in_work: list[Frame] = []
         self._turn = 0
         self._stopping = False
         self._changed = threading.Condition()
@@ -84,11 +85,14 @@ class NewestFrameWorker(Generic[Frame]):
         return self._thread.is_alive()
 
     def stop(self, patience_s: float | None = None) -> list[Frame]:
-        """Finish the frames in work, end the thread, and return the frames that still waited.
+        """Finish the frames in work, end the thread, and return the frames that are not answered.
 
         Args:
             patience_s: How long the frames in work may take, seconds; then the thread is left
                 behind, and `is_alive` says so. None waits for it.
+
+        Returns:
+            Those that still waited, after those in work of a thread that is left behind.
         """
         with self._changed:
             self._stopping = True
@@ -96,11 +100,13 @@ class NewestFrameWorker(Generic[Frame]):
             self._places.clear()
             self._changed.notify()
         self._thread.join(patience_s)
-        return left
+        return [*self._in_work, *left] if self.is_alive else left
 
     def _run(self) -> None:
         while frames := self._next():
+            self._in_work = frames
             self._work(frames)
+            self._in_work = []
 
     def _next(self) -> list[Frame]:
         """The frames that are to be answered now; none when the thread is to end."""

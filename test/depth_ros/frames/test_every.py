@@ -52,13 +52,13 @@ def test_every_frame_is_done_in_turn_while_there_is_room() -> None:
     assert work.done == [1, 2, 3, 5]
 
 
-def test_stop_hands_back_what_waits() -> None:
+def test_stop_hands_back_what_is_not_answered() -> None:
     work = Work()
     worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=1)
     worker.offer(1)
     work.begun.get(timeout=PATIENCE_S)
     worker.offer(2)
-    assert worker.stop(0.0) == [2]
+    assert worker.stop(0.0) == [1, 2]
     assert worker.is_alive, 'the frame in work is not finished'
     assert worker.offer(3) == 3, 'a stopped worker takes nothing'
     work.release.release()

@@ -65,6 +65,22 @@ def test_stop_finishes_the_frame_in_work_and_returns_the_waiting_one() -> None:
     work.release.release()
     stopper.join()
     assert (work.done, left) == ([1], [[2]])
+
+
+def test_a_thread_that_is_left_behind_answers_nothing() -> None:
+    work = Work()
+    worker: NewestFrameWorker[int] = NewestFrameWorker(work, name='test')
+    for frame in (1, 2):
+        worker.offer(frame)
+        assert work.begun.get(timeout=PATIENCE_S) == frame
+        if frame == 1:
+            work.release.release()
+    worker.offer(3)
+    assert worker.stop(0.0) == [2, 3]
+    work.release.release()
+    worker.stop()
+    idle: NewestFrameWorker[int] = NewestFrameWorker(work, name='test')
+    assert idle.stop(0.0) == []
     assert worker.offer(3) == 3, 'a stopped worker takes nothing'
 
 
