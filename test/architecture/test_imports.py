@@ -37,7 +37,7 @@ FLOORS: tuple[set[str], ...] = (
     {'focal_options', 'models'},
     {'weights'},
     {'data', 'runtime'},
-    {'evaluate', 'export', 'train'},
+    {'evaluate', 'export', 'sources', 'train'},
     {'bench', 'convert', 'inspect', 'predict'},
     {'compare'},
 )

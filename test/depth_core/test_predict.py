@@ -17,7 +17,8 @@ from depth_core.data.planes import read_depth_png
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.images import read_image
 from depth_core.manifest import read_manifest
-from depth_core.predict import depth_codes, find_sources, main, result_names
+from depth_core.predict import depth_codes, main
+from depth_core.sources import find_sources, result_names
 from test.standin import write_standin_onnx
 
 
