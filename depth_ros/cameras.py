@@ -26,8 +26,8 @@ from depth_ros.frames.outputs import OUTPUTS, RELATIVE_OUTPUTS, SCALE, Outputs
 from depth_ros.frames.serving import Serving
 from depth_ros.frames.statistics import REPEAT_S, FrameStatistics
 from depth_ros.frames.together import AnswersTogether
-from depth_ros.health.diagnostics import Observed
 from depth_ros.health.identity import Identity
+from depth_ros.health.observed import Observed
 from depth_ros.health.silence import IMAGE_TYPES
 from depth_ros.health.watchdog import InferenceRecord
 from depth_ros.middleware.gate import Gate

@@ -12,8 +12,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from depth_core.runtime.engine import BuildProgress, EngineIdentity
 from depth_ros.frames.drops import DropReason
 from depth_ros.frames.statistics import REPEAT_S, FrameStatistics, FrameTimes, Snapshot
-from depth_ros.health.diagnostics import PARTS, Observed, status_messages
+from depth_ros.health.diagnostics import PARTS, status_messages
 from depth_ros.health.identity import Identity
+from depth_ros.health.observed import Observed
 from depth_ros.health.watchdog import WatchState
 from depth_ros.middleware.qos import Sender
 from depth_ros.options.health import HealthOptions
