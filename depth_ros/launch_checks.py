@@ -6,9 +6,10 @@ Launch ends on an error and leaves what it has started running, so nothing may f
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +25,9 @@ from depth_ros.settings import BY_NAME
 
 _NAMES_SHOWN: Final = 5
 """Of the nodes in a file of parameters."""
+
+_ALIKE: Final = 0.8
+"""Names that are so alike, by `difflib`, are taken for one misspelt."""
 
 
 def require_file(argument: str, path: str) -> None:
@@ -85,6 +89,32 @@ def _matches(pattern: str, name: str) -> bool:
     wild = {'*': r'/\w+', '**': r'(/\w+)*'}
     parts = [wild.get(part, f'/{re.escape(part)}') for part in pattern.split('/') if part]
     return re.fullmatch(''.join(parts), name) is not None
+
+
+def passed_over(words: Iterable[str], declared: Collection[str]) -> list[str]:
+    """Say which arguments of a command line are most likely for a launch file, and not its own.
+
+    Launch passes over what no file declares. It may also be for another file of the same launch,
+    so that nothing can be refused.
+
+    Args:
+        words: Of the command line: `name:=value`.
+        declared: The arguments of the file.
+    """
+    said = []
+    for word in words:
+        name, given, _ = word.partition(':=')
+        if not given or name in declared:
+            continue
+        nearest = difflib.get_close_matches(name, declared, n=1, cutoff=_ALIKE)
+        if name in BY_NAME:
+            said.append(
+                f'{name} is no argument of this launch file but a parameter of the node; set it '
+                'in a file of parameters (params_file).'
+            )
+        elif nearest:
+            said.append(f'{name} is no argument of this launch file; did you mean {nearest[0]}?')
+    return said
 
 
 def require_time(argument: str, text: str) -> None:

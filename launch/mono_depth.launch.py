@@ -35,6 +35,7 @@ from depth_core.errors import FAILED
 from depth_ros.launch_checks import (
     input_remappings,
     parameter_file,
+    passed_over,
     require_package,
     require_parameter,
     require_time,
@@ -190,8 +191,8 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([*ARGUMENTS, *(OpaqueFunction(function=step) for step in steps)])
 
 
-def _check(context: LaunchContext) -> None:
-    """Refuse what cannot be started, before anything is."""
+def _check(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Refuse what cannot be started, before anything is, and warn of what is passed over."""
     given = {
         name: LaunchConfiguration(name).perform(context)
         for name in (*PARAMETERS, 'respawn_delay_s', 'rviz')
@@ -203,6 +204,8 @@ def _check(context: LaunchContext) -> None:
     require_time('respawn_delay_s', given['respawn_delay_s'])
     if given['rviz'] == 'true':
         require_package('rviz:=true', 'rviz2')
+    declared = {argument.name for argument in ARGUMENTS}
+    return [LogInfo(msg=f'warning: {line}') for line in passed_over(context.argv, declared)]
 
 
 def _profile(context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -11,6 +11,7 @@ from depth_core.errors import ConfigError
 from depth_ros.launch_checks import (
     input_remappings,
     parameter_file,
+    passed_over,
     recorded_images,
     require_file,
     require_package,
@@ -30,6 +31,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         require_file('params_file', str(missing))
     with pytest.raises(ConfigError, match='there is no such file'):
         require_file('params_file', str(tmp_path))
+
+
+def test_arguments_that_launch_passes_over_are_said() -> None:
+    words = ['backned:=tensorrt', 'model:=m.onnx', 'max_age_s:=3', 'robot:=tiago', 'verbose']
+    misspelt, parameter = passed_over(words, ['backend', 'model', 'image'])
+    assert misspelt == 'backned is no argument of this launch file; did you mean backend?'
+    assert parameter.startswith('max_age_s is no argument of this launch file but a parameter')
 
 
 @pytest.mark.parametrize(
