@@ -250,6 +250,8 @@ class MonoDepthNode(StartableNode):
                 predictor=self._predictor,
                 profile=self._qos.profile,
             )
+            if self._watchdog is not None and self._watchdog.is_busy:
+                self._active.pause()  # the backend is as bad as when the node was deactivated
 
     def _end(self) -> None:
         with self._changing:
