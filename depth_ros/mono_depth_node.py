@@ -85,8 +85,8 @@ class MonoDepthNode(StartableNode):
         self._predictor: Predictor | None = None
         self._active: ActiveCameras | None = None
         self._watchdog: Watchdog | None = None
-        self._ended: list[ActiveCameras] = []
-        """Former ones with a thread that hangs."""
+        self._ended: list[ActiveCameras | Watchdog] = []
+        """Former ones with a thread that hangs, or still opens a backend."""
         create_reset_services(self, statistics=self._reset_statistics, scale=self._reset_scale)
         topic = self.resolve_topic_name(DIAGNOSTICS)
         qos = self._qos.profile(topic, 'publisher', DIAGNOSTICS_QOS)
@@ -234,6 +234,8 @@ class MonoDepthNode(StartableNode):
     def _close(self) -> None:
         for camera in self._cameras:
             camera.close()
+        if self._watchdog is not None and self._watchdog.left_behind:
+            self._ended.append(self._watchdog)
         self._predictor = self._watchdog = None
         self._identity = Identity()
 

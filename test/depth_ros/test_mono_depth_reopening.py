@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 
@@ -12,6 +13,7 @@ import pytest
 import rclpy
 
 from depth_core.runtime import Predictor
+from depth_ros import mono_depth_node
 from depth_ros.cameras import WORKER
 from depth_ros.middleware.session import start_ros
 from depth_ros.mono_depth_node import MonoDepthNode
@@ -79,4 +81,27 @@ def test_a_node_that_is_activated_while_its_backend_is_opened_again_waits_for_it
     assert node._active._worker is not worker
     node.trigger_deactivate()
     node.trigger_cleanup()
+    assert not node.left_behind
     assert WORKER not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_backend_that_is_being_opened_is_left_behind_by_cleanup(
+    node: MonoDepthNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.trigger_configure()
+    node.trigger_activate()
+    assert node._active is not None
+    assert node._watchdog is not None
+    opened = threading.Event()
+    monkeypatch.setattr(mono_depth_node, 'open_model', lambda *_: opened.wait(PATIENCE_S))
+    node._active.pause()
+    node._watchdog.report('trouble')
+    node._watch()
+    node.trigger_deactivate()
+    node.trigger_cleanup()
+    assert node.left_behind, 'native code may be at work there when Python ends'
+    opened.set()
+    end_s = time.monotonic() + PATIENCE_S
+    while node.left_behind and time.monotonic() < end_s:
+        time.sleep(0.01)
+    assert not node.left_behind
