@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import io
+import json
 import re
 import runpy
 import subprocess
@@ -179,3 +180,10 @@ def test_the_topics_of_the_readme_are_those_of_the_node() -> None:
     }
     assert rows[-2].startswith('| out | `scale` | Float64 |')
     assert rows[-1].startswith('| out | `/diagnostics` | DiagnosticArray |')
+
+
+def test_the_rates_at_the_head_of_the_readme_are_those_that_were_measured() -> None:
+    found = json.loads((ROOT / 'docs' / 'results' / 'shipped_models.json').read_text())
+    rates = [round(max(model['frames_per_s'].values())) for model in found['models'].values()]
+    readme = text_of(ROOT / 'README.md')
+    assert f'[{min(rates)} to {max(rates)} images a second]' in readme
