@@ -24,9 +24,6 @@ from depth_ros.messages.camera_info import (
 )
 from depth_ros.settings import Settings
 
-PATIENCE_S: Final = 0.1
-"""How long the camera_info of an image may come after it, where only that one will do."""
-
 BY_INFO: Final = 'metric, by the focal length of camera_info'
 
 
@@ -121,7 +118,7 @@ class FrameCameras:
         self, header: Header, settings: Settings, *, height: int, width: int
     ) -> Intrinsics:
         exact = settings.camera_info_pairing == 'exact'
-        stated = self._infos.pair(header, exact=exact, patience_s=PATIENCE_S if exact else 0.0)
+        stated = self._infos.pair(header, exact=exact, waits=True)
         key = _contents(stated), settings.image_geometry, height, width
         if self._found is None or key != self._found[0]:  # cameras do not change
             info = info_for_image(stated, header=header, height=height, width=width)

@@ -33,9 +33,6 @@ from depth_ros.messages.camera_info import (
 )
 from depth_ros.settings import Settings
 
-PATIENCE_S: Final = 0.1
-"""How long the camera_info of an image may come after it, where only that one will do."""
-
 SAME_PX: Final = 0.05
 """A camera whose K and P move by no more than this keeps its maps."""
 
@@ -185,7 +182,7 @@ class Rectifier:
 
     def _view(self, header: Header, image: Uint8Array, settings: Settings) -> View | None:
         exact = settings.camera_info_pairing == 'exact'
-        stated = self._infos.pair(header, exact=exact, patience_s=PATIENCE_S if exact else 0.0)
+        stated = self._infos.pair(header, exact=exact, waits=True)
         height, width = image.shape[:2]
         info = info_for_image(stated, header=header, height=height, width=width)
         if image_is_rectified(info, topic=self._image_topic, geometry=settings.image_geometry):

@@ -32,6 +32,9 @@ from depth_ros.middleware.publishers import Publishers
 _KEPT_INFOS: Final = 64
 _KEPT_CALIBRATIONS: Final = 16
 
+PATIENCE_S: Final = 0.1
+"""How long the camera_info of an image may come after it, where only that one will do."""
+
 USUAL_PIXELS: Final = 16_000_000
 """Images of so many pixels are read whatever the camera_info says."""
 
@@ -103,20 +106,21 @@ class CameraInfoStore:
             if error.reason is DropReason.CAMERA_INFO_SIZE:  # else its size says nothing
                 raise
 
-    def pair(self, header: Header, *, exact: bool, patience_s: float = 0.0) -> CameraInfo:
+    def pair(self, header: Header, *, exact: bool, waits: bool = False) -> CameraInfo:
         """Return the camera_info of the stamp of `header`, else the latest unless `exact`.
 
         Args:
             header: Of the image.
             exact: Whether only the one with its stamp will do.
-            patience_s: How long to wait for that one, seconds; some drivers send the image first.
+            waits: Whether to wait a little for that one, where only it will do: some drivers
+                send the image first.
 
         Raises:
             FrameError: There is none.
         """
         with self._changed:
-            if patience_s > 0.0:
-                self._changed.wait_for(lambda: self._stamped(header) is not None, patience_s)
+            if exact and waits:
+                self._changed.wait_for(lambda: self._stamped(header) is not None, PATIENCE_S)
             info = self._stamped(header)
             if info is not None:
                 return info
