@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,26 @@ def pytest_configure() -> None:
     os.environ.setdefault('DEPTH_ROS_MEASURE', '0')
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what is there before the first test out of every later look for garbage.
+
+    The libraries and the tests are millions of objects that stay, and each look goes through them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    """Let everything go again: some libraries complain of what is left when Python ends."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -35,11 +36,13 @@ def test_settings_of_several_libraries_are_tried_in_one_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     seen: list[dict[str, str]] = []
+    files: list[Sequence[str]] = []
 
     def start(
         command: Sequence[str], *, env: dict[str, str], **_: object
     ) -> subprocess.CompletedProcess[str]:
         seen.append({key: env[key] for key in sorted(env) if key in NAMES})
+        files.append([Path(item).name for item in command if item.endswith('.py')])
         return subprocess.CompletedProcess(command, 0, stdout='1 passed\n')
 
     monkeypatch.setenv('MKL_CBWR', 'AVX')
@@ -49,3 +52,5 @@ def test_settings_of_several_libraries_are_tried_in_one_run(
         {'ATEN_CPU_CAPABILITY': 'default', 'ONEDNN_MAX_CPU_ISA': 'SSE41'},
         {'OMP_NUM_THREADS': '2'},
     ]
+    assert all({'test_contract.py', 'test_conformance_networks.py'} <= {*item} for item in files)
+    assert not any('test_house_rules.py' in item for item in files)

@@ -126,6 +126,8 @@ def _open_all(folder: Path, names: Sequence[str]) -> None:
     for format_ in {name.split('/', 1)[0] for name in names}:
         with contextlib.suppress(Exception):  # the libraries it loads are no cost of a file
             OPENERS[format_](folder / 'that is not there')
+    gc.collect()
+    gc.freeze()  # else each look at the memory goes through all that the libraries hold
     for name in names:
         # Either ends the process, also inside a library.
         signal.setitimer(signal.ITIMER_PROF, 2 * MOST_S)
