@@ -30,7 +30,7 @@ from depth_ros.health.identity import Identity
 from depth_ros.health.observed import Observed
 from depth_ros.health.silence import IMAGE_TYPES
 from depth_ros.health.watchdog import InferenceRecord
-from depth_ros.middleware.gate import Gate
+from depth_ros.middleware.gate import Gate, wake
 from depth_ros.middleware.process import StartableNode
 from depth_ros.middleware.qos import input_qos, output_qos, senders_of
 from depth_ros.middleware.qos_overrides import Profiles, Role
@@ -183,10 +183,12 @@ class ActiveCameras:
                     statistics=camera.statistics,
                 )
                 self._servings.append(camera.serving)
-        self._gate = Gate(node, is_open=lambda: not self.is_full)
+        self._node = node
         self._begin(predictor, settings)
-        group = self._gate if settings.policy == 'every' else None
         for serving in self._servings:
+            group = None
+            if settings.policy == 'every':
+                group = Gate(is_open=partial(self._has_room, serving.topics.camera))
             serving.subscribe(partial(self._take, serving), profile, group=group)
 
     @property
@@ -194,10 +196,9 @@ class ActiveCameras:
         """What the backend does."""
         return self._answers.record
 
-    @property
-    def is_full(self) -> bool:
-        """Whether images are left with the middleware for now."""
-        return self._worker.is_full
+    def is_full(self, camera: Camera) -> bool:
+        """Whether images of a camera are left with the middleware for now."""
+        return not self._has_room(camera.topics.camera)
 
     @property
     def left_behind(self) -> int:
@@ -257,7 +258,7 @@ class ActiveCameras:
         self._worker: Worker
         if settings.policy == 'every':
             self._worker = EveryFrameWorker(
-                work, name=WORKER, depth=settings.queue_depth, on_room=self._gate.opened
+                work, name=WORKER, depth=settings.queue_depth, on_room=partial(wake, self._node)
             )
         else:
             self._worker = NewestFrameWorker(
@@ -268,6 +269,9 @@ class ActiveCameras:
                 ),
                 wait_s=settings.cameras.batch_window_ms * 1e-3,
             )
+
+    def _has_room(self, camera: str) -> bool:
+        return not self._worker.is_full(camera)
 
     def _take(self, serving: Serving, frame: Frame) -> None:
         lost = self._worker.offer((serving, frame), serving.topics.camera)

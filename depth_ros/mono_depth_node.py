@@ -327,8 +327,8 @@ class MonoDepthNode(StartableNode):
         self._count_namesakes()
         with self._changing:
             identity = self._running()
-            full = self._active is not None and self._active.is_full
             for camera in self._cameras:
+                full = self._active is not None and self._active.is_full(camera)
                 seen = camera.observed(identity, self._settings, full=full)
                 array.status += status_messages(camera.status_name, seen)
                 camera.log_silence(seen.silence)

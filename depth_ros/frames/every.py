@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -18,9 +18,10 @@ def _nobody_waits() -> None:
 class EveryFrameWorker(Generic[Frame]):
     """Works on one frame after the other in its own thread; nothing is superseded.
 
-    Whoever has frames offers them while it is not full. In the node they stay with the middleware
-    until then (`depth_ros.middleware.gate`): the thread that takes messages also has the timers
-    of the watchdog and of the diagnostics, and must not wait for a backend.
+    Whoever has frames offers them while it is not full of those of the same camera: with one limit
+    for all, the camera that is asked first would take every place. In the node they stay with the
+    middleware until then (`depth_ros.middleware.gate`): the thread that takes messages also has
+    the timers of the watchdog and of the diagnostics, and must not wait for a backend.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class EveryFrameWorker(Generic[Frame]):
         Args:
             work: Called with each frame alone. It must not raise.
             name: Name of the thread.
-            depth: Most frames that wait.
-            on_room: Called when it is full no more, from any thread.
+            depth: Most frames of a camera that wait.
+            on_room: Called when it is full of those of a camera no more, from any thread.
         """
         self._work = work
-        self._waiting: deque[Frame] = deque()
+        self._waiting: deque[tuple[str, Frame]] = deque()
+        self._counts: Counter[str] = Counter()
         self._depth = depth
         self._on_room = on_room
         self._in_work: tuple[Frame, ...] = ()
@@ -54,22 +56,22 @@ class EveryFrameWorker(Generic[Frame]):
         """Whether the thread is there; it ends with `stop`, and when the work raises."""
         return self._thread.is_alive()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many frames wait as may."""
+    def is_full(self, camera: str = '') -> bool:
+        """Whether as many frames of a camera wait as may."""
         with self._changed:
-            return len(self._waiting) >= self._depth
+            return self._counts[camera] >= self._depth
 
-    def offer(self, frame: Frame, camera: str = '') -> Frame | None:  # noqa: ARG002 all in one queue
-        """Let `frame` wait for the worker.
+    def offer(self, frame: Frame, camera: str = '') -> Frame | None:
+        """Let `frame` of a camera wait for the worker.
 
         Returns:
             None; `frame` itself where the worker is full, was stopped or is gone.
         """
         with self._changed:
-            if self._stopping or not self.is_alive or len(self._waiting) >= self._depth:
+            if self._stopping or not self.is_alive or self._counts[camera] >= self._depth:
                 return frame
-            self._waiting.append(frame)
+            self._waiting.append((camera, frame))
+            self._counts[camera] += 1
             self._changed.notify()
         return None
 
@@ -85,8 +87,9 @@ class EveryFrameWorker(Generic[Frame]):
         """
         with self._changed:
             self._stopping = True
-            left = list(self._waiting)
+            left = [frame for _, frame in self._waiting]
             self._waiting.clear()
+            self._counts.clear()
             self._changed.notify()
         self._on_room()
         self._thread.join(patience_s)
@@ -103,8 +106,9 @@ class EveryFrameWorker(Generic[Frame]):
             self._changed.wait_for(lambda: self._stopping or bool(self._waiting))
             if self._stopping:
                 return None
-            was_full = len(self._waiting) >= self._depth
-            frame = self._waiting.popleft()
+            camera, frame = self._waiting.popleft()
+            was_full = self._counts[camera] >= self._depth
+            self._counts[camera] -= 1
         if was_full:
             self._on_room()
         return frame

@@ -76,8 +76,9 @@ class NewestFrameWorker(Generic[Frame]):
             self._changed.notify()
         return superseded
 
-    is_full: Final = False
-    """It takes any frame."""
+    def is_full(self, camera: str = '') -> bool:  # noqa: ARG002 the same for all
+        """Whether no frame of a camera is to be offered: never."""
+        return False
 
     @property
     def is_alive(self) -> bool:

@@ -19,15 +19,14 @@ class Gate(CallbackGroup):
     groups go on.
     """
 
-    def __init__(self, node: Node, *, is_open: Callable[[], bool]) -> None:
-        """Guard callbacks of a node.
+    def __init__(self, *, is_open: Callable[[], bool]) -> None:
+        """Guard callbacks.
 
         Args:
-            node: The node.
-            is_open: Whether they may run now; called by the executor, so it must not wait.
+            is_open: Whether they may run now; called by the executor, so it must not wait. Where
+                it becomes true without a callback of the node, `wake` has to follow.
         """
         super().__init__()
-        self._node = node
         self._is_open = is_open
 
     def can_execute(self, entity: object) -> bool:  # noqa: ARG002 the same for all of the group
@@ -41,9 +40,10 @@ class Gate(CallbackGroup):
     def ending_execution(self, entity: object) -> None:
         """Nothing: they exclude nobody."""
 
-    def opened(self) -> None:
-        """Have the executor look again; to be called when the gate has just opened."""
-        executor = self._node.executor
-        if executor is not None:
-            with contextlib.suppress(InvalidHandle):  # it ends in another thread
-                executor.wake()
+
+def wake(node: Node) -> None:
+    """Have the executor of a node look again which callbacks may run."""
+    executor = node.executor
+    if executor is not None:
+        with contextlib.suppress(InvalidHandle):  # it ends in another thread
+            executor.wake()

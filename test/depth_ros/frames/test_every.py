@@ -38,18 +38,33 @@ def test_every_frame_is_done_in_turn_while_there_is_room() -> None:
     )
     worker.offer(1)
     assert work.begun.get(timeout=PATIENCE_S) == 1
-    assert (worker.offer(2), worker.is_full) == (None, False)
-    assert (worker.offer(3), worker.is_full) == (None, True)
+    assert (worker.offer(2), worker.is_full()) == (None, False)
+    assert (worker.offer(3), worker.is_full()) == (None, True)
     assert worker.offer(4) == 4, 'whoever does not look keeps the frame'
     assert room.empty()
     work.release.release()
     room.get(timeout=PATIENCE_S)
-    assert (worker.is_full, worker.offer(5)) == (False, None)
+    assert (worker.is_full(), worker.offer(5)) == (False, None)
     work.release.release(3)
     while work.begun.get(timeout=PATIENCE_S) != 5:
         pass
     worker.stop()
     assert work.done == [1, 2, 3, 5]
+
+
+def test_each_camera_has_its_own_places() -> None:
+    work = Work()
+    worker: EveryFrameWorker[int] = EveryFrameWorker(work, name='test', depth=1)
+    worker.offer(10, 'front')
+    work.begun.get(timeout=PATIENCE_S)
+    worker.offer(11, 'front')
+    assert (worker.is_full('front'), worker.is_full('rear')) == (True, False)
+    assert (worker.offer(20, 'rear'), worker.offer(12, 'front')) == (None, 12)
+    work.release.release(3)
+    while work.begun.get(timeout=PATIENCE_S) != 20:
+        pass
+    worker.stop()
+    assert work.done == [10, 11, 20]
 
 
 def test_stop_hands_back_what_is_not_answered() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from std_msgs.msg import Float64
 
-from depth_ros.middleware.gate import Gate
+from depth_ros.middleware.gate import Gate, wake
 from test.depth_ros.ros_processes import RELIABLE, RosSession, ros_session
 
 pytestmark = pytest.mark.ros
@@ -29,7 +29,7 @@ def test_a_closed_gate_keeps_messages_outside_and_the_executor_going(ros: RosSes
     turns: list[None] = []
     closed = threading.Event()
     closed.set()
-    gate = Gate(node, is_open=lambda: not closed.is_set())
+    gate = Gate(is_open=lambda: not closed.is_set())
 
     def take(message: Float64) -> None:
         numbers.append(message.data)
@@ -44,9 +44,9 @@ def test_a_closed_gate_keeps_messages_outside_and_the_executor_going(ros: RosSes
     assert not numbers
     for taken in ([1.0], [1.0, 2.0]):
         closed.clear()
-        gate.opened()
+        wake(node)
         while numbers != taken:
             ros.executor.spin_once(PATIENCE_S)
         assert closed.is_set()
     ros.executor.shutdown()
-    gate.opened()  # nobody spins any more
+    wake(node)  # nobody spins any more
