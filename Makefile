@@ -89,9 +89,7 @@ docs: setup  ## renew the tables of the docs and the file of the node's paramete
 	@mv .setup-parameters config/mono_depth.yaml
 	@{ sed '/^| parameter/,$$d' docs/parameters.md; $(BIN)/python -m depth_ros.parameters; } > .setup-parameters
 	@mv .setup-parameters docs/parameters.md
-	@{ sed '/^|/,$$d' docs/data.md; $(BIN)/python -c \
-	  'from depth_core.data.registry import dataset_table; print(dataset_table())'; } > .setup-data
-	@mv .setup-data docs/data.md
+	@$(BIN)/python -m test.packaging.data_table
 	@{ sed '/^## The families/,$$d' docs/models.md; $(BIN)/python -m depth_core.models; } > .setup-models
 	@mv .setup-models docs/models.md
 	@{ sed '/^## Known graphs/,$$d' docs/foreign_models.md; \

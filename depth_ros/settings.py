@@ -155,8 +155,8 @@ class Settings:
     policy: Literal['newest', 'every'] = parameter(
         'What happens to images that come faster than they are answered. newest: the newest '
         'waits, older ones are dropped. every: each is answered in turn, for recordings; '
-        'queue_depth of them wait in the node, then it takes no more, its subscriptions are '
-        'reliable and keep the rest.',
+        'queue_depth of each camera wait in the node, then it takes no more, its subscriptions '
+        'are reliable and keep the rest.',
         default='newest',
     )
     queue_depth: int = parameter(
