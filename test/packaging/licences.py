@@ -68,13 +68,26 @@ def needed() -> Mapping[str, frozenset[str]]:
     return {name: frozenset(extras) for name, extras in sorted(found.items())}
 
 
-def page() -> str:
-    """The page, with a row for each package."""
-    rows = [
-        f'| `{name}` | {licence(name)} | {", ".join(sorted(extras))} |'
-        for name, extras in needed().items()
-    ]
-    return _HEAD + '\n'.join(rows) + '\n'
+def page(former: str) -> str:
+    """The page, with a row for each package.
+
+    Args:
+        former: The page until now; what it says of extras that are not installed here stays.
+    """
+    absent = _absent_extras()
+    rows: dict[str, tuple[str, set[str]]] = {}
+    for name, stated, extras in re.findall(
+        r'^\| `(\S+)` \| (.*) \| (.*) \|$', former, re.MULTILINE
+    ):
+        if kept := absent.intersection(extras.split(', ')):
+            rows[name] = stated, kept
+    for name, extras in needed().items():
+        _, kept = rows.get(name, ('', set()))
+        rows[name] = licence(name), kept | extras
+    return _HEAD + ''.join(
+        f'| `{name}` | {stated} | {", ".join(sorted(extras))} |\n'
+        for name, (stated, extras) in sorted(rows.items())
+    )
 
 
 def licence(name: str) -> str:
@@ -136,6 +149,18 @@ def _extras(known: Sequence[Requirement]) -> list[str]:
     return sorted({name for names in found for name in names})
 
 
+def _absent_extras() -> set[str]:
+    """The extras of setup.py of which a package is not installed here."""
+    installed = {canonicalize_name(one.metadata['Name'] or '') for one in metadata.distributions()}
+    known = declared()
+    return {
+        extra
+        for extra in _extras(known)
+        for one in known
+        if _is_of(one, extra) and canonicalize_name(one.name) not in installed
+    }
+
+
 def _is_of(requirement: Requirement, extra: str) -> bool:
     """Whether a requirement of ours belongs to an extra, or to all."""
     return _applies(requirement, {extra}) and (
@@ -149,4 +174,4 @@ def _applies(requirement: Requirement, extras: set[str]) -> bool:
 
 
 if __name__ == '__main__':
-    PAGE.write_text(page(), encoding='utf-8')
+    PAGE.write_text(page(PAGE.read_text(encoding='utf-8')), encoding='utf-8')

@@ -13,12 +13,19 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from test.packaging.dockerfiles import constraints, declared
-from test.packaging.licences import PAGE, licence, needed, texts_of
+from test.packaging.licences import PAGE, licence, needed, page, texts_of
 
 
 def test_each_package_stands_in_the_table() -> None:
     stated = set(re.findall(r'^\| `([^`]+)` \|', PAGE.read_text(encoding='utf-8'), re.MULTILINE))
     assert sorted(set(needed()) - stated) == [], 'make docs'
+
+
+def test_the_page_keeps_what_it_says_of_extras_that_are_not_installed() -> None:
+    former = PAGE.read_text(encoding='utf-8')
+    rows = re.compile(r'^\| `(?:mlflow-skinny|databricks-sdk)` .*$', re.MULTILINE)
+    assert len(rows.findall(former)) == 2
+    assert rows.findall(page(former)) == rows.findall(former)
 
 
 def test_no_licence_is_unknown() -> None:
