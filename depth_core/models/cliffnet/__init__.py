@@ -36,7 +36,7 @@ FAMILY: Final = Family(
         Network(
             builder=cliffnet_small,
             summary='the same idea on a light timm encoder, for robots',
-            tiny={'encoder': 'mobilenetv3_small_050'},
+            tiny={'encoder': 'test_efficientnet'},
         ),
     ),
     sigma='a small head on the last decoder features, trained by the Laplace likelihood; it '

@@ -74,7 +74,7 @@ FAMILY: Final = Family(
         Network(
             builder=selfsup_small,
             summary='the same idea on a light timm encoder, for robots',
-            tiny={'encoder': 'mobilenetv3_small_050'},
+            tiny={'encoder': 'test_efficientnet'},
         ),
         Network(
             builder=semantic_packnet,

@@ -56,6 +56,7 @@ FAMILY: Final = Family(
         Network(
             builder=zoedepth_small,
             summary='the same idea on a light timm encoder, for robots',
+            tiny={'encoder': 'test_efficientnet', 'n_bins': 16},
         ),
     ),
     sigma='the spread of the bin distribution, corrected by three learnt numbers for each head',
