@@ -305,6 +305,7 @@ class MonoDepthNode(StartableNode):
             elif not self._given_up and (predictor := watchdog.opened()) is not None:
                 self._predictor = predictor
                 self._identity = identity_of(predictor, self._settings)
+                self.beat()  # the first inference may hang
                 active.resume(predictor, self._settings)
 
     @property

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -23,14 +24,16 @@ class LifecycleExecutor(Executor):
     The callbacks of images then cost and behave as in an executor of one thread.
     """
 
-    def __init__(self, services: CallbackGroup) -> None:
+    def __init__(self, services: CallbackGroup, *, before_each: Callable[[], object]) -> None:
         """Start no thread yet.
 
         Args:
             services: The group of the lifecycle services.
+            before_each: Called before each callback, in the thread that spins.
         """
         super().__init__()
         self._services = services
+        self._before_each = before_each
         self._threads = ThreadPoolExecutor(SERVICE_THREADS, thread_name_prefix='lifecycle')
         self._aside: list[Task[Any]] = []
 
@@ -49,6 +52,7 @@ class LifecycleExecutor(Executor):
             return
         except InvalidHandle:  # a transition in another thread has just destroyed a topic
             return
+        self._before_each()
         if getattr(entity, 'callback_group', None) is self._services:
             self._threads.submit(task)
             self._aside.append(task)

@@ -33,18 +33,21 @@ class Guardian:
         """Write to a pipe."""
         self._pipe = pipe
         self._next_s = 0.0
+        self._said = BEAT
 
     def beat(self, limit_s: float) -> None:
-        """Say that Python runs.
+        """Say that Python runs: now and then, and at once where the limit is another one.
 
         Args:
             limit_s: The next time is sooner than in so many seconds, or the process is ended; 0
                 takes any time, and so does more than `LONGEST_S`.
         """
+        code = BEAT + (0 if limit_s > LONGEST_S else int(-(-limit_s // 1)))
         now_s = time.monotonic()
-        if now_s >= self._next_s:
+        if now_s >= self._next_s or code != self._said:
             self._next_s = now_s + _BEAT_S
-            self._write(BEAT + (0 if limit_s > LONGEST_S else int(-(-limit_s // 1))))
+            self._said = code
+            self._write(code)
 
     def noticed(self) -> None:
         """Say that a signal was noticed, so that this process ends by itself."""

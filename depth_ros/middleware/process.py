@@ -53,6 +53,8 @@ class StartableNode(LifecycleNodeMixin, Node, ABC):
         LifecycleNodeMixin.__init__(self, callback_group=self.services_group)
         self.in_transition = threading.Lock()
         """Held while a transition runs."""
+        self.guardian: Guardian | None = None
+        """Of the process, while the node spins."""
         self._rclpy_change_state = self._service_change_state.callback
         self._service_change_state.callback = self._on_change_state
 
@@ -80,6 +82,14 @@ class StartableNode(LifecycleNodeMixin, Node, ABC):
     def standstill_limit_s(self) -> float:
         """How long Python may stand still before the process is ended, seconds; 0 = any time."""
         return 0.0
+
+    def beat(self) -> None:
+        """Tell the guardian that Python runs, and the limit from now on: in the spinning thread.
+
+        Whatever changes the limit and sets native code to work in one callback does so between.
+        """
+        if self.guardian is not None:
+            self.guardian.beat(self.standstill_limit_s)
 
     @abstractmethod
     def give_up(self) -> None:
@@ -209,7 +219,8 @@ def _lived(
 
 def _spin(node: StartableNode, ended: list[int], guardian: Guardian) -> bool:
     """Start the node and handle its events until the end; False when its start failed."""
-    executor = LifecycleExecutor(node.services_group)
+    node.guardian = guardian
+    executor = LifecycleExecutor(node.services_group, before_each=node.beat)
     starting: Future[bool] | None = None
     with ThreadPoolExecutor(1, thread_name_prefix='start') as starter:
         try:
@@ -218,8 +229,9 @@ def _spin(node: StartableNode, ended: list[int], guardian: Guardian) -> bool:
                 starting = starter.submit(node.start, lambda: bool(ended))
             while not ended and not _is_over(node, starting):
                 executor.spin_once(timeout_sec=SIGNAL_CHECK_S)
-                guardian.beat(node.standstill_limit_s)
+                node.beat()
         finally:
+            node.guardian = None
             guardian.beat(0.0)
             node.give_up()
             executor.shutdown()  # else it may be collected later than rclpy: a traceback

@@ -65,6 +65,11 @@ class Spoilt:
         self.send()
         return self.node.process.poll() is not None
 
+    def hangs(self) -> bool:
+        """Send an image; whether the node obeys the order to hang."""
+        self.send()
+        return self.orders.read_text(encoding='utf-8') == ANSWER
+
     def said(self, key: str, text: str, level: str) -> dict[str, str]:
         """Send images until the diagnostics say `text`."""
 
@@ -104,20 +109,20 @@ def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt:
     spoilt.answer()
 
     spoilt.order('any hang')
-
-    def hangs() -> bool:
-        spoilt.send()
-        return spoilt.orders.read_text() == ANSWER
-
-    spoilt.ros.until(hangs, 'an inference that hangs')
+    spoilt.ros.until(spoilt.hangs, 'an inference that hangs')
     spoilt.node.signal(signal.SIGINT)
     assert spoilt.node.wait() == 0
     assert spoilt.node.output.count('Traceback') == 0, spoilt.node.output
 
 
 @pytest.mark.ros
-def test_a_backend_that_holds_the_interpreter_has_the_process_ended(spoilt: Spoilt) -> None:
-    spoilt.answer()
+@pytest.mark.parametrize('reopened', [False, True])
+def test_a_first_frame_that_holds_the_interpreter_has_the_process_ended(
+    spoilt: Spoilt, *, reopened: bool
+) -> None:
+    if reopened:
+        spoilt.order('onnxruntime hang')
+        spoilt.ros.until(spoilt.hangs, 'an inference that hangs')
     spoilt.order('any hold')
     spoilt.ros.until(spoilt.sent_to_the_end, 'the end of the node')
     assert spoilt.node.wait() == -signal.SIGABRT

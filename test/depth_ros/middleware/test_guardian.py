@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from depth_ros.middleware import guardian_process
+from depth_ros.middleware.guardian import Guardian
 from depth_ros.middleware.guardian_process import BEAT, NOTICED, SIGNAL_S, SLEPT_S, Queues, Watch
 
 FOLDER = str(Path(__file__).parents[3])
@@ -104,6 +105,17 @@ def test_beats_say_how_long_the_next_may_take() -> None:
     assert ended[0] is signal.SIGABRT
     watch.took(bytes([BEAT]), 5.1)
     assert watch.looked(7.0, stopped=False) is None, 'any time is allowed now'
+
+
+def test_a_limit_is_said_at_once_and_else_now_and_then() -> None:
+    reader, writer = os.pipe()
+    guardian = Guardian(writer)
+    for limit_s in (0.0, 5.2, 5.2, 5.2, 0.0, 0.0):
+        guardian.beat(limit_s)
+    os.close(writer)
+    with os.fdopen(reader, 'rb') as said:
+        codes = said.read()
+    assert codes == bytes([BEAT, BEAT + 6, BEAT])
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
