@@ -32,93 +32,107 @@ SLEPT_S = 2.0
 """A pause between two looks that says that this process did not run either."""
 
 
+class Moment:
+    """A point in time, and how long each thread of the process had waited for a CPU until then."""
+
+    def __init__(self, at_s: float, waited_s: dict[str, float] | None = None) -> None:
+        """Note both.
+
+        Args:
+            at_s: Monotonic time.
+            waited_s: By thread, seconds since it began; empty where nothing is counted.
+        """
+        self.at_s = at_s
+        self._waited_s = waited_s or {}
+
+    def since(self, former: Moment) -> float:
+        """Seconds from `former` to now, less the longest wait of one thread.
+
+        On a busy machine a thread that waits for a CPU is no hang. Several wait at the same time:
+        added up, their waits would be longer than the time that passes, and a process that hangs
+        would never be ended. What one thread waits for stays below it.
+        """
+        waits = (
+            until_now - former._waited_s.get(thread, until_now)
+            for thread, until_now in self._waited_s.items()
+        )
+        return self.at_s - former.at_s - max(waits, default=0.0)
+
+
 class Watch:
     """When what has to be done, by the bytes that came."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now: Moment) -> None:
         """Begin to watch; nothing is expected yet."""
         self.over = False
         self._limit_s = 0
-        self._beat_s = self._looked_s = now_s
-        self._signal_s: float | None = None
+        self._beat = self._look = now
+        self._signal: Moment | None = None
 
-    def took(self, codes: bytes, now_s: float) -> None:
+    def took(self, codes: bytes, now: Moment) -> None:
         """Learn what the process wrote: beats, and from C the numbers of signals as they come."""
         for code in codes:
             if code == NOTICED:
                 self.over = True
             elif code >= BEAT:
-                self._limit_s, self._beat_s = code - BEAT, now_s
-            elif code in {signal.SIGINT, signal.SIGTERM} and self._signal_s is None:
-                self._signal_s = now_s
+                self._limit_s, self._beat = code - BEAT, now
+            elif code in {signal.SIGINT, signal.SIGTERM} and self._signal is None:
+                self._signal = now
 
-    def looked(
-        self, now_s: float, *, stopped: bool, queued_s: float = 0.0
-    ) -> tuple[signal.Signals, str] | None:
+    def looked(self, now: Moment, *, stopped: bool) -> tuple[signal.Signals, str] | None:
         """What the process is to be ended with, and why; None while all is well.
 
         Args:
-            now_s: Monotonic time.
+            now: When this is asked.
             stopped: Whether somebody has stopped the process, a debugger for example.
-            queued_s: How long a thread of it was ready to run since the last look, and had no
-                CPU: on a busy machine that is no hang.
         """
-        self._beat_s += queued_s
-        if self._signal_s is not None:
-            self._signal_s += queued_s
-        if stopped or now_s - self._looked_s > SLEPT_S:
-            self._beat_s = now_s
-            if self._signal_s is not None:
-                self._signal_s = now_s
-        self._looked_s = now_s
-        if self._signal_s is not None and now_s - self._signal_s >= SIGNAL_S:
+        if stopped or now.at_s - self._look.at_s > SLEPT_S:
+            self._beat = now
+            if self._signal is not None:
+                self._signal = now
+        self._look = now
+        if self._signal is not None and now.since(self._signal) >= SIGNAL_S:
             return signal.SIGKILL, f'did not notice a signal for {SIGNAL_S:g} s'
-        if self._limit_s and now_s - self._beat_s >= self._limit_s:
+        if self._limit_s and now.since(self._beat) >= self._limit_s:
             return signal.SIGABRT, f'stands still for {self._limit_s} s'
         return None
 
 
-class Queues:
-    """How long the threads of a process wait for a CPU, by what Linux counts."""
+def moment_of(process: int) -> Moment:
+    """Now, with the waits that Linux counts for the threads of a process."""
+    waited_s = {}
+    try:
+        for task in Path(f'/proc/{process}/task').iterdir():
+            waited_s[task.name] = _waited_s(task)
+    except OSError:
+        pass  # no Linux, or it has ended
+    return Moment(time.monotonic(), waited_s)
 
-    def __init__(self, process: int) -> None:
-        """Begin to count for a process."""
-        self._tasks = Path(f'/proc/{process}/task')
-        self._waited_ns: dict[str, int] = {}
-        self.queued_s()
 
-    def queued_s(self) -> float:
-        """The longest wait of a thread since the last call, s; 0 where nothing is counted."""
-        former, self._waited_ns = self._waited_ns, self._read()
-        growth = (now - former.get(task, now) for task, now in self._waited_ns.items())
-        return max(growth, default=0) / 1e9
-
-    def _read(self) -> dict[str, int]:
-        waited_ns = {}
-        try:
-            for task in self._tasks.iterdir():
-                text = (task / 'schedstat').read_text(encoding='ascii')
-                waited_ns[task.name] = int(text.split()[1])
-        except (OSError, ValueError, IndexError):
-            pass  # no Linux, none counted, or a thread that has just ended
-        return waited_ns
+def _waited_s(task: Path) -> float:
+    try:
+        text = (task / 'schedstat').read_text(encoding='ascii')
+        return int(text.split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0  # none counted, or the thread has just ended
 
 
 def main() -> None:
     """Watch until the process ends."""
     process, pipe = int(sys.argv[1]), int(sys.argv[2])
-    watch, queues = Watch(time.monotonic()), Queues(process)
+    watch = Watch(moment_of(process))
     while not watch.over:
+        codes = None
         if select.select([pipe], [], [], LOOK_S)[0]:
             codes = os.read(pipe, 4096)
             if not codes:
                 return
-            watch.took(codes, time.monotonic())
+        now = moment_of(process)
+        if codes:
+            watch.took(codes, now)
             if watch.over:
                 break
-        end = watch.looked(
-            time.monotonic(), stopped=_is_stopped(process), queued_s=queues.queued_s()
-        )
+        end = watch.looked(now, stopped=_is_stopped(process))
         if end is not None:
             number, why = end
             sys.stderr.write(

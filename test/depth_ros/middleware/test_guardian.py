@@ -13,7 +13,16 @@ import pytest
 
 from depth_ros.middleware import guardian_process
 from depth_ros.middleware.guardian import Guardian
-from depth_ros.middleware.guardian_process import BEAT, NOTICED, SIGNAL_S, SLEPT_S, Queues, Watch
+from depth_ros.middleware.guardian_process import (
+    BEAT,
+    LOOK_S,
+    NOTICED,
+    SIGNAL_S,
+    SLEPT_S,
+    Moment,
+    Watch,
+    moment_of,
+)
 
 FOLDER = str(Path(__file__).parents[3])
 WATCHED = """
@@ -95,16 +104,16 @@ def test_later_signals_still_have_a_reader() -> None:
 
 
 def test_beats_say_how_long_the_next_may_take() -> None:
-    watch = Watch(0.0)
-    assert watch.looked(1.9, stopped=False) is None, 'nothing is expected yet'
-    watch.took(bytes([BEAT + 3]), 2.0)
-    assert watch.looked(3.5, stopped=False) is None
-    assert watch.looked(4.9, stopped=False) is None
-    ended = watch.looked(5.0, stopped=False)
+    watch = Watch(Moment(0.0))
+    assert watch.looked(Moment(1.9), stopped=False) is None, 'nothing is expected yet'
+    watch.took(bytes([BEAT + 3]), Moment(2.0))
+    assert watch.looked(Moment(3.5), stopped=False) is None
+    assert watch.looked(Moment(4.9), stopped=False) is None
+    ended = watch.looked(Moment(5.0), stopped=False)
     assert ended is not None
     assert ended[0] is signal.SIGABRT
-    watch.took(bytes([BEAT]), 5.1)
-    assert watch.looked(7.0, stopped=False) is None, 'any time is allowed now'
+    watch.took(bytes([BEAT]), Moment(5.1))
+    assert watch.looked(Moment(7.0), stopped=False) is None, 'any time is allowed now'
 
 
 def test_a_limit_is_said_at_once_and_else_now_and_then() -> None:
@@ -120,44 +129,59 @@ def test_a_limit_is_said_at_once_and_else_now_and_then() -> None:
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_has_to_be_noticed(number: signal.Signals) -> None:
-    watch = Watch(1.0)
-    watch.took(bytes([signal.SIGCHLD, number]), 1.0)
-    watch.took(bytes([number]), 2.0)
-    assert watch.looked(0.9 + SIGNAL_S, stopped=False) is None
-    ended = watch.looked(1.0 + SIGNAL_S, stopped=False)
+    watch = Watch(Moment(1.0))
+    watch.took(bytes([signal.SIGCHLD, number]), Moment(1.0))
+    watch.took(bytes([number]), Moment(2.0))
+    assert watch.looked(Moment(0.9 + SIGNAL_S), stopped=False) is None
+    ended = watch.looked(Moment(1.0 + SIGNAL_S), stopped=False)
     assert ended is not None
     assert ended[0] is signal.SIGKILL
-    watch.took(bytes([NOTICED]), 2.6)
+    watch.took(bytes([NOTICED]), Moment(2.6))
     assert watch.over
 
 
 def test_time_in_which_a_process_is_stopped_does_not_count() -> None:
-    watch = Watch(0.0)
-    watch.took(bytes([BEAT + 2]), 0.0)
+    watch = Watch(Moment(0.0))
+    watch.took(bytes([BEAT + 2]), Moment(0.0))
     for now_s in (1.0, 2.0, 3.0, 4.0):
-        assert watch.looked(now_s, stopped=True) is None
-    assert watch.looked(5.9, stopped=False) is None
-    assert watch.looked(6.1, stopped=False) is not None
+        assert watch.looked(Moment(now_s), stopped=True) is None
+    assert watch.looked(Moment(5.9), stopped=False) is None
+    assert watch.looked(Moment(6.1), stopped=False) is not None
 
 
 def test_time_in_which_the_machine_stood_still_does_not_count() -> None:
-    watch = Watch(0.0)
-    watch.took(bytes([BEAT + 1]), 0.0)
-    assert watch.looked(10.0 + SLEPT_S, stopped=False) is None
-    assert watch.looked(11.1 + SLEPT_S, stopped=False) is not None
+    watch = Watch(Moment(0.0))
+    watch.took(bytes([BEAT + 1]), Moment(0.0))
+    assert watch.looked(Moment(10.0 + SLEPT_S), stopped=False) is None
+    assert watch.looked(Moment(11.1 + SLEPT_S), stopped=False) is not None
 
 
 def test_a_process_that_waits_for_a_cpu_does_not_hang() -> None:
-    watch = Watch(0.0)
-    watch.took(bytes([BEAT + 30, signal.SIGTERM]), 1.0)
-    assert watch.looked(1.9, stopped=False, queued_s=1.0) is None
-    assert watch.looked(1.9 + SIGNAL_S, stopped=False) is None
-    ended = watch.looked(2.1 + SIGNAL_S, stopped=False)
+    watch = Watch(Moment(0.0, {'main': 5.0}))
+    watch.took(bytes([BEAT + 30, signal.SIGTERM]), Moment(0.0, {'main': 5.0}))
+    for now_s in range(1, 20):  # it waits for most of the time
+        waited_s = {'main': 5.0 + 0.95 * now_s, 'new': 1000.0}
+        assert watch.looked(Moment(now_s, waited_s), stopped=False) is None
+    assert watch.looked(Moment(18.0 + SIGNAL_S, waited_s), stopped=False) is None
+    ended = watch.looked(Moment(18.1 + SIGNAL_S, waited_s), stopped=False)
     assert ended is not None
     assert ended[0] is signal.SIGKILL
 
 
-def test_the_wait_of_the_threads_of_a_process_is_read() -> None:
-    queues = Queues(os.getpid())
-    assert 0.0 <= queues.queued_s() < 60.0
-    assert Queues(2**22 + 1).queued_s() == 0.0, 'there is no such process'
+def test_on_a_machine_that_stays_busy_a_process_that_hangs_is_ended_all_the_same() -> None:
+    """Linux counts a wait at its end: of four threads one has waited 0.9 s at each look."""
+    watch = Watch(Moment(0.0))
+    waited_s = dict.fromkeys('abcd', 0.0)
+    watch.took(bytes([BEAT + 6]), Moment(0.0, dict(waited_s)))
+    for look in range(1, 1000):
+        waited_s['abcd'[look % 4]] += 3.6 * LOOK_S
+        if watch.looked(Moment(look * LOOK_S, dict(waited_s)), stopped=False) is not None:
+            break
+    assert look * LOOK_S == pytest.approx(60.0, rel=0.1), 'a tenth of the time is not waited'
+
+
+def test_the_waits_of_the_threads_of_a_process_are_read() -> None:
+    former, now = moment_of(os.getpid()), moment_of(os.getpid())
+    assert now._waited_s.keys() >= {str(os.getpid())}
+    assert now.since(former) <= now.at_s - former.at_s
+    assert moment_of(2**22 + 1)._waited_s == {}, 'there is no such process'
