@@ -121,6 +121,8 @@ class Scored:
     answer: DepthMap
     truth: tuple[Float32Array, BoolArray]
     """[H, W] ground truth, and where it may be scored."""
+    camera: Intrinsics | None
+    """That of the window; None where it is not known."""
     protocol: Protocol
 
     @property
@@ -219,6 +221,7 @@ class Scorer:
             image=view.image,
             answer=answer,
             truth=(view.target_m, valid),
+            camera=known_camera(view.sample, view.window),
             protocol=self._protocol,
         )
 

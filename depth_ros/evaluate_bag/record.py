@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was scored, for people to look at: an MCAP file for Foxglove, RViz and `ros2 bag play`.
 
-Each scored image is written with its depth, sigma, truth and relative error at the stamp that it
-has in the recording.
+Each scored image is written with its camera_info, depth, sigma, truth and relative error at the
+stamp that it has in the recording.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
 
+from depth_core.contracts import Intrinsics
+from depth_core.data.bag.writing import message_types
 from depth_core.errors import ConfigError, DepthError
 from depth_core.evaluate.bags.executors import Execute, Outcome
 from depth_core.evaluate.bags.part import open_model, score_part
@@ -24,14 +25,17 @@ from depth_core.evaluate.bags.request import BagRequest, Part
 from depth_core.evaluate.panels import Panel, panel_of
 from depth_core.evaluate.scoring import Scored
 from depth_core.files import replaced_atomically, unfinished_folder
+from depth_ros.kitti_to_bag.messages import CAMERA_INFO, IMAGE, camera_info, head, image
 
 SUFFIX: Final = '.mcap'
 FRAME: Final = 'camera_optical'
 TOPICS: Final = ('image', 'depth', 'sigma', 'truth', 'error')
 """Under /evaluation; depths are 32FC1 metres, the error is |depth - truth| / truth."""
+CAMERA: Final = '/evaluation/camera_info'
+"""Topic of the camera, by whose name viewers find it; with it they draw depth as a cloud."""
 
-Add = Callable[[int, Panel], None]
-"""Takes a scored image and its stamp, nanoseconds."""
+Add = Callable[[int, Panel, Intrinsics | None], None]
+"""Takes the stamp of a scored image, nanoseconds, what a picture of it shows, and its camera."""
 
 
 def recorded(adds: Sequence[Add]) -> Execute:
@@ -43,7 +47,7 @@ def recorded(adds: Sequence[Add]) -> Execute:
         stamp_ns = int(found.score.key.rpartition(' ')[2])
         panel = panel_of(found.score, found.image, found.answer, found.target_m)
         for add in adds:
-            add(stamp_ns, panel)
+            add(stamp_ns, panel, found.camera)
 
     def execute(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
         for part in parts:
@@ -94,15 +98,13 @@ class _Images:
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
-        self._store = get_typestore(Stores.ROS2_HUMBLE)
+        topics = {f'/evaluation/{name}': IMAGE for name in TOPICS} | {CAMERA: CAMERA_INFO}
         self._connections = {
-            name: writer.add_connection(
-                f'/evaluation/{name}', 'sensor_msgs/msg/Image', typestore=self._store
-            )
-            for name in TOPICS
+            topic: writer.add_connection(topic, msgtype, typestore=message_types())
+            for topic, msgtype in topics.items()
         }
 
-    def __call__(self, stamp_ns: int, panel: Panel) -> None:
+    def __call__(self, stamp_ns: int, panel: Panel, camera: Intrinsics | None) -> None:
         with np.errstate(invalid='ignore', divide='ignore'):
             error = np.abs(panel.depth_m - panel.target_m) / panel.target_m
         planes: dict[str, NDArray[Any] | None] = {
@@ -112,24 +114,21 @@ class _Images:
             'truth': panel.target_m,
             'error': error,
         }
+        header = head(stamp_ns, FRAME)
+        if camera is not None:
+            self._write(CAMERA, stamp_ns, camera_info(camera, None, header))
         for name, plane in planes.items():
             if plane is not None:
-                data = self._serialised(plane, stamp_ns)
-                self._writer.write(self._connections[name], stamp_ns, data)
+                self._write(f'/evaluation/{name}', stamp_ns, _message(plane, header))
 
-    def _serialised(self, plane: NDArray[Any], stamp_ns: int) -> memoryview:
-        types: Any = self._store.types
-        is_image = plane.dtype == np.uint8
-        values = np.ascontiguousarray(plane if is_image else plane.astype('<f4'))
-        seconds, nanoseconds = divmod(stamp_ns, 1_000_000_000)
-        stamp = types['builtin_interfaces/msg/Time'](sec=seconds, nanosec=nanoseconds)
-        message = types['sensor_msgs/msg/Image'](
-            header=types['std_msgs/msg/Header'](stamp=stamp, frame_id=FRAME),
-            height=values.shape[0],
-            width=values.shape[1],
-            encoding='rgb8' if is_image else '32FC1',
-            is_bigendian=0,
-            step=values.strides[0],
-            data=values.view(np.uint8).reshape(-1),
-        )
-        return self._store.serialize_cdr(message, 'sensor_msgs/msg/Image')
+    def _write(self, topic: str, stamp_ns: int, message: Any) -> None:  # noqa: ANN401  made at run time
+        connection = self._connections[topic]
+        data = message_types().serialize_cdr(message, connection.msgtype)
+        self._writer.write(connection, stamp_ns, data)
+
+
+def _message(plane: NDArray[Any], header: Any) -> Any:  # noqa: ANN401  made at run time
+    """The Image of a picture, or of numbers."""
+    if plane.dtype == np.uint8:
+        return image(plane, 'rgb8', header)
+    return image(plane.astype('<f4'), '32FC1', header)

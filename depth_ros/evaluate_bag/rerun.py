@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from depth_core.contracts import probability_within_factor
+from depth_core.contracts import Intrinsics, probability_within_factor
 from depth_core.evaluate.panels import Panel
 from depth_ros.evaluate_bag.record import Add
 from depth_ros.pictures.answered import Answered
@@ -25,7 +25,7 @@ def rerun_adds(path: Path) -> Iterator[Add]:
     check_rerun(path)
     with rerun_file(path) as add:
 
-        def scored(stamp_ns: int, panel: Panel) -> None:
+        def scored(stamp_ns: int, panel: Panel, camera: Intrinsics | None) -> None:
             confidence = None
             if panel.sigma_m is not None:
                 confidence = probability_within_factor(panel.depth_m, panel.sigma_m)
@@ -36,6 +36,7 @@ def rerun_adds(path: Path) -> Iterator[Add]:
                 truth_m=panel.target_m,
                 sigma_m=panel.sigma_m,
                 confidence=confidence,
+                matrix=None if camera is None else camera.matrix,
             )
             if add is not None:
                 add(answer)

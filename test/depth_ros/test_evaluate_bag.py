@@ -25,7 +25,7 @@ from depth_ros import running_error
 from depth_ros.evaluate_bag.__main__ import main
 from depth_ros.evaluate_bag.running import RunningError
 from depth_ros.messages.conversions import image_message
-from test.depth_ros.bags import PERIOD_NS, START_NS, picture, write_bag
+from test.depth_ros.bags import CAMERA, PERIOD_NS, START_NS, picture, write_bag
 from test.depth_ros.ros_processes import PATIENCE_S, RELIABLE, ros_session
 from test.standin import NEAREST_M, SPAN_M, write_standin_onnx
 
@@ -91,11 +91,13 @@ def test_what_was_scored_can_be_watched(bag: Path, model: Path, tmp_path: Path) 
     with open_bag(recording) as opened:
         found = {
             topic: [message for _, message in messages_of(opened, f'/evaluation/{topic}')]
-            for topic in ('image', 'depth', 'truth', 'error', 'sigma')
+            for topic in ('image', 'depth', 'truth', 'error', 'sigma', 'camera_info')
         }
     assert {topic: len(messages) for topic, messages in found.items()} == dict.fromkeys(found, 3)
     stamps = [header_stamp_ns(message) for message in found['depth']]
     assert stamps == [START_NS + index * PERIOD_NS for index in range(3)]
+    cameras = [(header_stamp_ns(info), info.width, info.p[0]) for info in found['camera_info']]
+    assert cameras == [(stamp_ns, CAMERA.width, CAMERA.fx_px) for stamp_ns in stamps]
     error = depth_of(found['error'][0], source='error')
     assert np.nanmedian(error) == pytest.approx(0.1, abs=1e-4)
     with pytest.raises(ConfigError, match=r'ends in \.mcap'):

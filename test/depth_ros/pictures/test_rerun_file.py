@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def answer(number: int) -> Answered:
     return Answered(
         stamp_ns=STAMP_NS + number * 1_000_000_000,
         depth_m=depth_m + np.float32(number),
+        truth_m=(depth_m + np.float32(number)) * np.float32(2.0),
         image=picture(number, height=HEIGHT, width=WIDTH),
         sigma_m=np.full((HEIGHT, WIDTH), 0.25, np.float32),
         confidence=np.full((HEIGHT, WIDTH), 0.75, np.float32),
@@ -93,8 +95,17 @@ def test_everything_is_read_back_at_its_stamp(tmp_path: Path) -> None:
         depth_m = pixels(rows[f'{CAMERA}/depth'], 'DepthImage', np.float32)
         assert_array_equal(depth_m, given.depth_m.ravel())
         assert rows[f'{CAMERA}/depth']['DepthImage:meter'].tolist() == [1.0]
-        for name, value in (('sigma', 0.25), ('confidence', 0.75)):
-            assert (pixels(rows[f'{CAMERA}/{name}'], 'Image', np.float32) == value).all()
+        truth_m = pixels(rows[f'{CAMERA}/truth'], 'DepthImage', np.float32)
+        assert truth_m[0] == 0.0  # none
+        assert_array_equal(truth_m[1:], 2.0 * depth_m[1:])
+        error = pixels(rows[f'{CAMERA}/error'], 'DepthImage', np.float32)
+        assert error[0] == 0.0
+        assert (error[1:] == 0.5).all()
+        for kind, name, value in (('DepthImage', 'sigma', 0.25), ('Image', 'confidence', 0.75)):
+            assert (pixels(rows[f'{CAMERA}/{name}'], kind, np.float32) == value).all()
+        ends = [rows[f'{CAMERA}/{name}']['DepthImage:depth_range'] for name in ('depth', 'truth')]
+        assert_allclose(ends[0][0], ends[1][0])
+        assert ends[0][0][1] <= 2.0 * HEIGHT  # of the first truth, in every image
         cloud = found[CLOUD][number]
         points_m = np.stack([np.asarray(point) for point in cloud['Points3D:positions']])
         assert_array_equal(points_m, given.points_m)
@@ -108,6 +119,19 @@ def test_what_is_not_known_is_left_out(tmp_path: Path) -> None:
         assert add is not None
         add(Answered(stamp_ns=STAMP_NS, depth_m=np.ones((HEIGHT, WIDTH), np.float32)))
     assert {key for key in read(path) if key.startswith('world/')} == {f'{CAMERA}/depth'}
+
+
+@needs_rerun
+def test_the_file_says_how_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / 'answers.rrd'
+    with rerun_file(path) as add:
+        assert add is not None
+        add(answer(0))
+    command = (sys.executable, '-m', 'rerun', 'rrd', 'print', str(path))
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert 'Blueprint' in printed
+    # One space and a view of each of six images.
+    assert printed.count('ViewBlueprint:class_identifier') == 7
 
 
 @needs_rerun
