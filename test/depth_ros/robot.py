@@ -115,10 +115,12 @@ class Robot:
         assert self.ros.change_state('mono_depth', 'activate'), self.node.output
         depths: list[Image] = []
         subscription = self.ros.node.create_subscription(Image, topic, depths.append, RELIABLE)
-        yield depths
-        self.ros.node.destroy_subscription(subscription)
-        assert self.ros.change_state('mono_depth', 'deactivate')
-        assert self.ros.change_state('mono_depth', 'cleanup')
+        try:
+            yield depths
+        finally:
+            self.ros.node.destroy_subscription(subscription)
+            assert self.ros.change_state('mono_depth', 'deactivate')
+            assert self.ros.change_state('mono_depth', 'cleanup')
 
     def refused(self, **values: str | float | bool) -> str:
         """What the node says of a model that cannot be configured."""

@@ -61,6 +61,15 @@ class Camera:
         before = len(self.infos)
         self.ros.until(lambda: self.send() > 0 and len(self.infos) > before, 'depth again')
 
+    def has_counted_all(self) -> None:
+        """Wait until each frame that came is counted: one is after it was published."""
+
+        def accept(said: dict[str, str]) -> bool:
+            gone = int(said['frames_out']) + int(said['frames_dropped'])
+            return said['name'] == f'mono_depth/{self.name}' and gone == int(said['frames_in'])
+
+        self.ros.diagnostics(accept, f'that {self.name} has counted all')
+
     def says(self, **values: str) -> dict[str, str]:
         def accept(said: dict[str, str]) -> bool:
             mine = said['name'] == f'mono_depth/{self.name}'
@@ -128,6 +137,7 @@ def header_of(camera: Camera, number: int) -> Any:
 @pytest.mark.ros
 def test_a_bad_frame_and_silence_are_those_of_one_camera(robot: Robot) -> None:
     front, rear = robot.cameras.values()
+    front.has_counted_all()
     before = int(front.says()['frames_out'])
     front.answered(front.send())
     bad = image(7)
@@ -154,8 +164,9 @@ def test_a_bad_frame_and_silence_are_those_of_one_camera(robot: Robot) -> None:
 @pytest.mark.ros
 def test_lifecycle_statistics_and_parameters_are_those_of_the_node(robot: Robot) -> None:
     front, rear = robot.cameras.values()
-    for camera in (front, rear):  # so that no frame sent earlier is answered after the reset
+    for camera in (front, rear):  # so that no frame sent earlier is counted after the reset
         camera.answered(camera.send())
+        camera.has_counted_all()
     done = robot.ros.call(Trigger, '/mono_depth/reset_statistics', Trigger.Request())
     assert done.success
     for camera in (front, rear):

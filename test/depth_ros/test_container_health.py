@@ -24,6 +24,7 @@ def ros(tmp_path: Path) -> Iterator[RosSession]:
 def test_a_node_that_waits_is_well(ros: RosSession) -> None:
     waiting = {'autostart': False, 'diagnostics_period_s': 0.2}
     ros.start_node('depth_ros.mono_depth_node', parameters=waiting)
+    ros.diagnostics(lambda said: said['state'] == 'unconfigured', 'that it waits')
     asked = ros.start(HEALTH)
     assert asked.wait() == 0, asked.output
 

@@ -57,7 +57,7 @@ def test_transitions_are_mirrored_and_can_be_repeated(ros: RosSession, model: Pa
     for _ in range(2):
         assert ros.change_state('mono_depth', 'configure')
         assert ros.state('mono_depth') == 'inactive'
-        assert ros.node.count_publishers('/depth/image_raw') == 1
+        ros.until(lambda: ros.node.count_publishers('/depth/image_raw') == 1, 'its output')
         assert images.get_subscription_count() == 0, 'an inactive node takes no images'
         for _ in range(2):
             assert ros.change_state('mono_depth', 'activate')
@@ -172,12 +172,14 @@ def test_images_that_wait_for_a_backend_that_hangs_keep_nothing_else_waiting(
     )
     ros.outputs(DEPTH)
     images = ros.publisher(Image, '/image')
-    for number in range(5):
-        images.publish(image(number))
-    held = ros.diagnostics(
-        lambda said: said['frames_in'] == '2' and float(said['last_image_age_s']) > 0.4,
-        'that one is in work and one waits',
-    )
+    waiting = [image(number) for number in range(5)]
+
+    def holds_two(said: dict[str, str]) -> bool:
+        while waiting:  # only now: the diagnostics are heard from the first image on
+            images.publish(waiting.pop())
+        return said['frames_in'] == '2' and float(said['last_image_age_s']) > 0.4
+
+    held = ros.diagnostics(holds_two, 'that one is in work and one waits')
     assert 'no image for' not in held['message'], 'the others are with the middleware'
     said = ros.diagnostics(lambda said: said['watchdog_reopened'] == '1', 'another backend')
     assert 'an inference runs for' in said['watchdog_problem']

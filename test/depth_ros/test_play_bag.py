@@ -102,16 +102,20 @@ def test_part_of_a_bag_and_its_recorded_qos(tmp_path: Path) -> None:
         best_effort = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
         played = session.start(
             *('-m', 'depth_ros.play_bag', str(bag), '--start_offset_s', '0.15'),
-            *('--topics', COMPRESSED, '--wait_for_subscribers'),
+            *('--topics', COMPRESSED, '--wait_for_subscribers', '--loop'),
         )
         images = session.collect(CompressedImage, COMPRESSED, best_effort)
         found = session.node.get_publishers_info_by_topic(COMPRESSED)
         assert [item.qos_profile.reliability for item in found] == [ReliabilityPolicy.BEST_EFFORT]
-        session.until(lambda: len(images) == 2, 'the last two images')
+        # Again and again: a best-effort reader misses what is sent before it knows the writer.
+        session.until(lambda: len(images) >= 4, 'the last two images')
         assert INFO not in dict(session.node.get_topic_names_and_types())
+        played.signal(signal.SIGINT)
         assert played.wait() == 0
-    assert [stamp_ns(item) for item in images] == [START_NS + i * PERIOD_NS for i in (2, 3)]
-    np.testing.assert_array_equal(rgb_from_compressed(images[0]), picture(2))
+    found_at = {stamp_ns(item): item for item in images}
+    assert sorted(found_at) == [START_NS + place * PERIOD_NS for place in (2, 3)]
+    for place, stamp in zip((2, 3), sorted(found_at), strict=True):
+        np.testing.assert_array_equal(rgb_from_compressed(found_at[stamp]), picture(place))
 
 
 @pytest.mark.ros
@@ -121,7 +125,7 @@ def test_a_loop_repeats_until_it_is_interrupted(tmp_path: Path) -> None:
         played = session.start('-m', 'depth_ros.play_bag', str(bag), '--rate', '20', '--loop')
         infos = session.collect(CameraInfo, INFO)
         session.until(lambda: len(infos) >= 5, 'more than two rounds')
-        slow = ('--rate', '0.01', '--no_wait')
+        slow = ('--rate', '1e-4', '--no_wait')  # for longer than any test waits
         parts = [
             session.start('-m', 'depth_ros.play_bag', str(bag), *slow, *options)
             for options in ((), ('--as_node',))

@@ -70,10 +70,13 @@ class Spoilt:
         self.send()
         return self.orders.read_text(encoding='utf-8') == ANSWER
 
-    def said(self, key: str, text: str, level: str) -> dict[str, str]:
-        """Send images until the diagnostics say `text`."""
+    def said(self, key: str, text: str, level: str, *, order: str = '') -> dict[str, str]:
+        """Send images until the diagnostics say `text`; with an order once they are heard."""
+        orders = [order] if order else []
 
         def accept(values: dict[str, str]) -> bool:
+            while orders:
+                self.order(orders.pop())
             self.send()
             return text in values[key] and values['level'] == level
 
@@ -89,8 +92,7 @@ def spoilt(tmp_path: Path) -> Iterator[Spoilt]:
 @pytest.mark.ros
 def test_a_backend_that_hangs_or_fails_is_opened_again_and_then_the_next(spoilt: Spoilt) -> None:
     spoilt.answer()
-    spoilt.order('onnxruntime hang')
-    spoilt.said('message', 'nothing was published for', '2')
+    spoilt.said('message', 'nothing was published for', '2', order='onnxruntime hang')
     hung = spoilt.said('watchdog_reopened', '1', '1')  # the stamps are old
     assert 'an inference runs for 2' in hung['watchdog_problem']
     assert hung['backend'] == 'onnxruntime', 'opened again first'
