@@ -32,11 +32,25 @@ def codes(path: Path, values: Any) -> None:
 
 
 def sevenscenes(root: Path) -> None:
-    picture(root / 'chess/seq-01/frame-000000.color.png')
-    codes(
-        root / 'chess/seq-01/frame-000000.depth.png',
-        [[0, 1000, 65535, 2], [1, 2, 3, 4000]],
-    )
+    """A wall at 2 m with a step to 1 m, and without depth in its middle."""
+    folder = root / 'chess/seq-01'
+    folder.mkdir(parents=True)
+    grey = np.full((480, 640, 3), 90, np.uint8)
+    assert cv2.imwrite(str(folder / 'frame-000000.color.png'), grey)
+    depth_mm = np.full((480, 640), 2000)
+    depth_mm[:, :120] = 1000
+    depth_mm[220:260, 300:320] = 0
+    depth_mm[220:260, 320:340] = 65535
+    codes(folder / 'frame-000000.depth.png', depth_mm)
+
+
+def sevenscenes_m() -> Any:
+    """What the colour camera sees of it: 525 px in place of 585, and 25 mm beside."""
+    depth_m = np.full((480, 640), NAN)
+    depth_m[25:455, 20:127] = 1.0  # columns from 32.8 to 139.6, less 13.125
+    depth_m[25:455, 134:601] = 2.0  # from 140.5 to 606.3, less 6.5625: a gap at the step
+    depth_m[222:258, 296:331] = NAN
+    return depth_m
 
 
 def tum(root: Path) -> None:
@@ -157,8 +171,8 @@ def ddad(root: Path) -> None:
 CASES: dict[str, tuple[Callable[[Path], None], Any, tuple[float, float, float, float]]] = {
     'sevenscenes': (
         sevenscenes,
-        [[NAN, 1.0, NAN, 0.002], [0.001, 0.002, 0.003, 4.0]],
-        (585.0, 585.0, 320.0, 240.0),
+        sevenscenes_m(),
+        (525.0, 525.0, 320.0, 240.0),
     ),
     'tum': (
         tum,
@@ -234,9 +248,12 @@ def test_poses_of_7_scenes_and_tum(tmp_path: Path) -> None:
     at[:3, 3] = (1.0, 2.0, 3.0)
     np.savetxt(tmp_path / 'rooms/chess/seq-01/frame-000000.pose.txt', at)
     (tmp_path / 'sequence/groundtruth.txt').write_text('# time\n10.03 1 2 3 0 0 0 1\n')
-    for name, root in (('sevenscenes', 'rooms'), ('tum', 'sequence')):
-        dataset: Any = open_dataset(name, root=tmp_path / root)
-        np.testing.assert_allclose(dataset.place(0).camera_to_world, at)
+    rooms: Any = open_dataset('sevenscenes', root=tmp_path / 'rooms')
+    colour = at.copy()
+    colour[0, 3] += 0.025  # beside the depth camera, whose pose it is
+    np.testing.assert_allclose(rooms.place(0).camera_to_world, colour)
+    dataset: Any = open_dataset('tum', root=tmp_path / 'sequence')
+    np.testing.assert_allclose(dataset.place(0).camera_to_world, at)
     assert dataset.place(1) is None, 'half a second from the only pose'
 
 
