@@ -8,6 +8,7 @@ come over ROS: `ros2 run depth_ros running_error BAG`, beside `play_bag`.
 from __future__ import annotations
 
 import contextlib
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,9 +53,12 @@ def _compare(options: Namespace, arguments: Sequence[str] | None) -> NoReturn:
 
         with signals_held():
             node.create_subscription(Image, DEPTH, compare, input_qos('reliable', _QUEUE))
-        while True:  # a signal does not end a wait for messages
-            with signals_held():
-                rclpy.spin_once(node, timeout_sec=SIGNAL_CHECK_S)
+        try:
+            while True:  # a signal does not end a wait for messages
+                with signals_held():
+                    rclpy.spin_once(node, timeout_sec=SIGNAL_CHECK_S)
+        finally:
+            sys.stdout.write(f'{error.total()}\n')
 
 
 def _dataset(options: Namespace) -> BagDataset:

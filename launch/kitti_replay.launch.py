@@ -20,7 +20,9 @@ from launch.actions import (
     SetEnvironmentVariable,
     SetLaunchConfiguration,
     Shutdown,
+    TimerAction,
 )
+from launch.events.process import ProcessExited
 from launch.launch_description_entity import LaunchDescriptionEntity
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
@@ -30,6 +32,8 @@ from depth_ros.launch_checks import recorded_images
 
 SHARE = Path(get_package_share_directory('depth_ros'))
 BOOLEANS = ['true', 'false']
+LAST_ANSWERS_S = 2.0
+"""Between the end of the bag and that of the node, which has an image or two to answer yet."""
 
 ARGUMENTS = (
     DeclareLaunchArgument('bag', description='The rosbag2: a folder, or its .mcap or .db3 file.'),
@@ -120,7 +124,7 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             *(['--wait_for_node', 'running_error'] if compared else []),
         ],
         output='screen',
-        on_exit=Shutdown(reason='the bag has ended'),
+        on_exit=_ended,
     )
     if not compared:
         return [player]
@@ -136,3 +140,15 @@ def _player(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         output='screen',
     )
     return [error, player]
+
+
+def _ended(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """What follows the end of the player: that of the rest, and launch fails if the player did."""
+    if context.is_shutdown:
+        return []
+    if event.returncode:  # logged; launch goes on, and ends with status 1 for it
+        reason = f'{event.process_name} has ended with status {event.returncode}'
+        context.asyncio_loop.call_exception_handler({'message': reason})
+        return [Shutdown(reason=reason)]
+    end = Shutdown(reason='the bag has ended')
+    return [TimerAction(period=LAST_ANSWERS_S, actions=[end])]

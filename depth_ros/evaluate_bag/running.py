@@ -41,9 +41,26 @@ class RunningError:
         if score.sums is None:
             return None
         self._sums.append(score.sums)
-        now, mean = score.sums.metrics(), reduce(add, self._sums).metrics()
+        now = score.sums.metrics()
         return (
             f'image {place + 1} of {len(self._dataset)}: AbsRel {now.abs_rel:.3f}, '
-            f'delta1 {now.a1:.3f}; {len(self._sums)} images so far: AbsRel {mean.abs_rel:.3f}, '
-            f'RMSE {mean.rmse:.2f} m, delta1 {mean.a1:.3f}'
+            f'delta1 {now.a1:.3f}; {len(self._sums)} images so far: {self._mean()}'
         )
+
+    def total(self) -> str:
+        """Say how wrong all depth was that could be compared, or that there was none."""
+        known = sum(self._dataset.has_depth(index) for index in range(len(self._dataset)))
+        if not known:
+            return 'no depth was compared: no image of the recording has truth.'
+        if not self._sums:
+            return (
+                f'no depth was compared with the truth of {known} images: the bag ended before '
+                'the node answered one of them, or its answers have other stamps; play it slower '
+                'or again.'
+            )
+        return f'{len(self._sums)} of {known} images with truth were compared: {self._mean()}'
+
+    def _mean(self) -> str:
+        """The errors of all images so far."""
+        mean = reduce(add, self._sums).metrics()
+        return f'AbsRel {mean.abs_rel:.3f}, RMSE {mean.rmse:.2f} m, delta1 {mean.a1:.3f}'

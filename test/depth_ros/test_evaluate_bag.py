@@ -106,6 +106,7 @@ def test_what_was_scored_can_be_watched(bag: Path, model: Path, tmp_path: Path) 
 
 def test_the_error_is_told_while_a_bag_plays(bag: Path) -> None:
     error = RunningError(BagDataset(bag), PROTOCOLS['none'])
+    assert error.total().startswith('no depth was compared with the truth of 3 images')
     truth_m = sparse_truth_m(1)
     answer = np.where(np.isnan(truth_m), np.float32(5.0), truth_m * np.float32(1.2))
     header = Header()
@@ -115,6 +116,7 @@ def test_the_error_is_told_while_a_bag_plays(bag: Path) -> None:
     assert line.startswith('image 2 of 3: AbsRel 0.200, delta1 1.000; 1 images so far')
     header.stamp.sec += 100
     assert error(image_message(answer, '32FC1', header)) is None, 'no image of that stamp'
+    assert error.total().startswith('1 of 3 images with truth were compared: AbsRel 0.200, RMSE')
 
 
 @pytest.mark.ros

@@ -124,6 +124,23 @@ def test_a_node_that_refused_to_start_is_not_started_again_and_launch_fails(
 
 
 @needs_launch
+def test_a_replay_fails_with_its_player_and_waits_for_the_last_answers() -> None:
+    heard: list[dict[str, str]] = []
+    loop = SimpleNamespace(call_exception_handler=heard.append)
+    context = SimpleNamespace(is_shutdown=False, asyncio_loop=loop)
+    ended = load('kitti_replay.launch.py')._ended
+    found = {
+        status: [
+            type(item).__name__
+            for item in ended(SimpleNamespace(returncode=status, process_name='play_bag'), context)
+        ]
+        for status in (0, 2)
+    }
+    assert found == {0: ['TimerAction'], 2: ['Shutdown']}
+    assert heard == [{'message': 'play_bag has ended with status 2'}]
+
+
+@needs_launch
 @pytest.mark.ros
 def test_the_demo_ends_with_a_node_that_refused_to_start(tmp_path: Path) -> None:
     if (ros2 := shutil.which('ros2')) is None:
