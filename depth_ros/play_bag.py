@@ -42,6 +42,7 @@ from depth_ros.playback import (
     Playback,
     Timeline,
     await_node,
+    period_ns,
 )
 
 LATCHED_TOPICS = ('tf_static', 'robot_description')
@@ -77,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 clock = None if options.clock is None else BagClock(node, hz=options.clock)
             played = [item for item in connections if item.id in publishers]
             log = node.get_logger()
+            if bag.lost is not None:
+                log.warning(printable(bag.lost))
             if options.wait_for_node is not None:
                 await_node(node, options.wait_for_node)
             if options.wait_for_subscribers is not None:
@@ -102,10 +105,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     )
                     if not options.loop:
                         break
-                    timeline.wait_for(bag.start_ns + bag.duration_ns + _period_ns(bag, played))
+                    timeline.wait_for(bag.start_ns + bag.duration_ns + period_ns(bag, played))
                 _wait_for_delivery(publishers.values())
             finally:
                 _report(playback, played, publishers)
+            if bag.lost is not None:
+                message = f'{options.bag} was played as far as it goes: {bag.lost}'
+                raise DataError(message)
 
 
 def play(
@@ -315,12 +321,6 @@ def _start(bag: Bag, offset_s: float) -> int:
         )
         raise ConfigError(message)
     return bag.start_ns + int(offset_s * 1e9)
-
-
-def _period_ns(bag: Bag, connections: Sequence[Connection]) -> int:
-    """Mean time between two messages of the busiest topic: a loop waits that long at its end."""
-    most = max(item.msgcount for item in connections)
-    return bag.duration_ns // (most - 1) if most > 1 else 0
 
 
 def _wait_for_delivery(publishers: Iterable[Publisher[Any]]) -> None:

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from rclpy.node import Node
+from rosbags.interfaces import Connection
 from rosgraph_msgs.msg import Clock
 
-from depth_core.data.bag.opener import RawMessage
+from depth_core.data.bag.opener import Bag, RawMessage
 from depth_ros.middleware.session import signals_held
 
 QUEUE_DEPTH = 10
@@ -113,3 +115,9 @@ def await_node(node: Node, name: str, *, limit_s: float = NODE_LIMIT_S) -> None:
             node.get_logger().warning(f'no node {name} after {limit_s:g} s: plays without it')
             return
         time.sleep(0.05)
+
+
+def period_ns(bag: Bag, connections: Sequence[Connection]) -> int:
+    """Mean time between two messages of the busiest topic: a loop waits that long at its end."""
+    most = max(item.msgcount for item in connections)
+    return bag.duration_ns // (most - 1) if most > 1 else 0

@@ -12,6 +12,7 @@ from typing import Any
 from depth_core.arguments import CommandParser, count
 from depth_core.data.check import Findings, check_dataset, save_sheet
 from depth_core.data.registry import DATASETS, detect_dataset, open_dataset
+from depth_core.data.remarks import lost_of
 from depth_core.errors import ConfigError, DataError, run_command
 from depth_core.names import printable, show_log
 
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command.
 
     Raises:
-        DataError: The data cannot be used: nothing has depth, or a sample is damaged.
+        DataError: Nothing has depth, a sample is damaged, or a recording was cut off.
     """
     options = _parser().parse_command(arguments)
     show_log(logging.WARNING)
@@ -43,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(f'contact sheet  {printable(options.sheet)}\n')
     if not found.is_usable:
         message = f'{options.path} cannot be used as it is: {found.remarks[0]}'
+        raise DataError(message)
+    lost = lost_of(dataset)
+    if lost is not None:
+        message = f'only a part of {options.path} is there: {lost}'
         raise DataError(message)
 
 

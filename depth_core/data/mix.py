@@ -8,6 +8,7 @@ recipe's business.
 
 from __future__ import annotations
 
+import logging
 import math
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
@@ -19,10 +20,13 @@ from typing import Any, Final
 import torch
 
 from depth_core.data.registry import open_dataset
+from depth_core.data.remarks import lost_of
 from depth_core.data.sample import DepthDataset, Sample, sources_of
 from depth_core.errors import ConfigError, unknown_name
 
 _TURNS: Final = 100
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,11 @@ class MixPart:
                     f'{self.options[key]}; leave the option out.'
                 )
                 raise ConfigError(message)
-        return open_dataset(self.name, **asked, **self.options)
+        dataset = open_dataset(self.name, **asked, **self.options)
+        lost = lost_of(dataset)
+        if lost is not None:
+            _LOG.warning('%s', lost)
+        return dataset
 
 
 class MixDataset:

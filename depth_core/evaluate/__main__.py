@@ -15,6 +15,7 @@ from pathlib import Path
 from rich.table import Table
 
 from depth_core.data import DepthDataset
+from depth_core.data.remarks import lost_of
 from depth_core.errors import ConfigError, run_command
 from depth_core.evaluate.arguments import data_options, open_data, open_model, parse, scale_source
 from depth_core.evaluate.calibrate import Chosen, calibrate, check_calibration, halves, look
@@ -29,7 +30,7 @@ from depth_core.evaluate.page import (
 from depth_core.evaluate.panels import choose_indices
 from depth_core.evaluate.provenance import ReportContext
 from depth_core.evaluate.report import check_output, write_report
-from depth_core.evaluate.run import Calibrated, Run, evaluate_dataset
+from depth_core.evaluate.run import Calibrated, Recording, Run, check_whole, evaluate_dataset
 from depth_core.evaluate.scoring import PredictsClasses, Scorer
 from depth_core.evaluate.verdict import verdict
 from depth_core.files import FileState, read_unchanged, sha256_of, state_of
@@ -50,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = parse(given)
     show_log(logging.INFO)
-    _print_table(*evaluate(options, given))
+    run, page = evaluate(options, given)
+    _print_table(run, page)
+    check_whole(run, 'What its recording lost is said above.')
 
 
 def evaluate(options: argparse.Namespace, given: Sequence[str]) -> tuple[Run, Path]:
@@ -87,7 +90,11 @@ def evaluate(options: argparse.Namespace, given: Sequence[str]) -> tuple[Run, Pa
         with read_unchanged(model):
             model_sha256 = sha256_of(model)
             predictor = open_model(model, argparse.Namespace(**vars(options) | {'manifest': None}))
-    run = replace(_evaluate(predictor, dataset, protocol, options), calibrated=calibrated)
+    run = _evaluate(predictor, dataset, protocol, options)
+    lost = lost_of(dataset)
+    if lost is not None:
+        run = replace(run, recordings=(_partial(str(options.data), run, lost),))
+    run = replace(run, calibrated=calibrated)
     context = ReportContext(
         command=shlex.join(['python', '-m', 'depth_core.evaluate', *given]),
         model=str(model),
@@ -102,6 +109,13 @@ def evaluate(options: argparse.Namespace, given: Sequence[str]) -> tuple[Run, Pa
         | {'precision': options.precision},
     )
     return run, write_report(options.output, run, context, parquet=options.parquet)
+
+
+def _partial(path: str, run: Run, lost: str) -> Recording:
+    """The one recording that was scored, marked as a part of itself."""
+    return Recording(
+        path=path, evaluation=run.evaluation, flicker=None, parts=1, parts_done=1, error=lost
+    )
 
 
 def _calibrate(

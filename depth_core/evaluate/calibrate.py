@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 
 from depth_core.contracts import DepthKind, SigmaCalibration
+from depth_core.data.remarks import lost_of
 from depth_core.data.sample import DepthDataset, Sample
 from depth_core.errors import ConfigError, DataError
 from depth_core.evaluate.run import Calibrated
@@ -38,6 +39,7 @@ class Chosen:
     def __init__(self, dataset: DepthDataset, indices: Sequence[int]) -> None:
         self._dataset = dataset
         self._indices = indices
+        self.lost = lost_of(dataset)
 
     def __len__(self) -> int:
         return len(self._indices)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from depth_core.contracts import Intrinsics
+from depth_core.data.remarks import lost_of
 from depth_core.data.sample import DepthDataset, Sample
 
 
@@ -26,6 +27,7 @@ class TakenWith:
         """
         self._dataset = dataset
         self._camera_of_size = camera_of_size
+        self.lost = lost_of(dataset)
 
     def __len__(self) -> int:
         return len(self._dataset)

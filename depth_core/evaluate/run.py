@@ -10,7 +10,7 @@ from pathlib import Path
 
 from depth_core.data.places import place_of
 from depth_core.data.sample import DepthDataset, sample_to_score
-from depth_core.errors import ConfigError, unknown_name
+from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.evaluate.panels import Panel, PanelKeeper, choose_indices, panel_scale_of
 from depth_core.evaluate.pipeline import ahead, in_thread
 from depth_core.evaluate.scaling import SPARSE_POINTS, ScaleSource
@@ -177,6 +177,25 @@ def evaluate_dataset(
         inference_s=tuple(inference_s),
         elapsed_s=time.perf_counter() - started_s,
     )
+
+
+def check_whole(run: Run, remedy: str) -> None:
+    """Let a command fail where recordings were left out, in part or whole; the report is there.
+
+    Args:
+        run: The outcome.
+        remedy: What helps.
+
+    Raises:
+        DataError: As said.
+    """
+    partial = [item for item in run.recordings if item.is_partial]
+    if partial:
+        message = (
+            f'{len(partial)} of {len(run.recordings)} recordings were not evaluated whole '
+            f'({", ".join(item.path for item in partial)}); the report is marked partial. {remedy}'
+        )
+        raise DataError(message)
 
 
 def scored_abs_rel(run: Run) -> tuple[float, ...]:

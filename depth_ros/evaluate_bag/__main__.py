@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 from depth_core.arguments import CommandParser, count, names, not_negative, positive, whole
-from depth_core.errors import ConfigError, DataError, run_command
+from depth_core.errors import ConfigError, run_command
 from depth_core.evaluate import ReportContext, check_output, write_report
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Execute, in_processes, in_this_process
@@ -26,7 +26,7 @@ from depth_core.evaluate.bags.part import open_model
 from depth_core.evaluate.bags.ray_cluster import on_ray
 from depth_core.evaluate.bags.request import PART_FRAMES
 from depth_core.evaluate.frames import check_parquet
-from depth_core.evaluate.run import Run
+from depth_core.evaluate.run import Run, check_whole
 from depth_core.evaluate.scaling import SPARSE_POINTS
 from depth_core.evaluate.verdict import verdict
 from depth_core.files import scratch_folder
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = open_console()
     for line in (*_notes(run), *verdict(run), f'Report: {page}'):
         console.print(line, soft_wrap=True)
-    _check_whole(run)
+    check_whole(run, 'Mend them and run again: what is done is kept.')
 
 
 def _running(options: Namespace, stack: contextlib.ExitStack) -> tuple[Path, Execute]:
@@ -188,22 +188,6 @@ def _notes(run: Run) -> list[str]:
         for item in run.recordings
         for said in (*item.notes, *([] if item.error is None else [item.error]))
     ]
-
-
-def _check_whole(run: Run) -> None:
-    """Let the command fail where recordings were left out, in part or whole.
-
-    Raises:
-        DataError: As said; the report is there.
-    """
-    partial = [item for item in run.recordings if item.is_partial]
-    if partial:
-        message = (
-            f'{len(partial)} of {len(run.recordings)} recordings were not evaluated whole '
-            f'({", ".join(item.path for item in partial)}); the report is marked partial. Mend '
-            'them and run again: what is done is kept.'
-        )
-        raise DataError(message)
 
 
 def _parser() -> CommandParser:

@@ -233,6 +233,18 @@ def test_a_damaged_bag_ends_the_command_without_traceback(tmp_path: Path) -> Non
     assert found.stderr.count('\n') == 1
 
 
+@pytest.mark.ros
+def test_a_bag_that_was_cut_off_is_played_to_its_cut(tmp_path: Path) -> None:
+    storage = write_bag(tmp_path / 'bag', frames=2) / 'bag.mcap'
+    storage.write_bytes(storage.read_bytes()[:-30])
+    with ros_session(tmp_path) as session:
+        options = ('--rate', '20', '--no_wait')
+        played = session.start('-m', 'depth_ros.play_bag', str(storage), *options)
+        assert played.wait() == 2
+    assert f'{IMAGE}: 2 messages' in played.output
+    assert f'error: {storage} was played as far as it goes: the bag' in played.output
+
+
 def test_messages_of_another_serialization_are_not_played(tmp_path: Path) -> None:
     with Writer(tmp_path / 'bag', version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(

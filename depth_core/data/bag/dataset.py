@@ -143,8 +143,7 @@ class BagDataset:
             )
             raise ConfigError(message)
         check_limits(max_speed_offset_s=max_speed_offset_s, max_speed_gap_s=max_speed_gap_s)
-        self.max_speed_offset_s = max_speed_offset_s
-        self.max_speed_gap_s = max_speed_gap_s
+        self.max_speed_offset_s, self.max_speed_gap_s = max_speed_offset_s, max_speed_gap_s
         self.min_speed_mps = min_speed_mps
         self.max_offset_s = max_offset_s
         self._frames = FrameTree(
@@ -152,6 +151,7 @@ class BagDataset:
         )
         self._bag = KeptOpen(self.root)
         with self._bag.opened() as bag:
+            self.lost = bag.lost
             image = choose_image(bag, image_topic)
             info = choose_camera_info(bag, image, camera_info_topic)
             truth = choose_truth(bag, image, cloud=cloud_topic, depth=depth_topic)

@@ -17,13 +17,19 @@ from typing import Any, Final, NamedTuple
 
 from rosbags.interfaces import Connection, MessageDefinitionFormat
 from rosbags.rosbag1 import Reader as Reader1
-from rosbags.rosbag2 import Reader as Reader2
 from rosbags.rosbag2.reader import DirectoryReader
 from rosbags.rosbag2.storage_mcap import McapReader
 from rosbags.typesys import Stores, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from depth_core.data.bag.chunks import ChunkError, check_chunks
+from depth_core.data.bag.cut_off import (
+    BagReader,
+    count_again,
+    cut_off_parts,
+    lost_of,
+    nothing_left,
+)
 from depth_core.data.bag.definitions import refuse_large, refuse_long
 from depth_core.data.bag.parsed_once import parse_once
 from depth_core.data.bag.storage import (
@@ -86,10 +92,33 @@ class Bag:
                 path / METADATA,
                 left_out.name,
             )
+        self.lost = self._lost(storage)
+        """What was cut off its files, in words without the last full stop; None = nothing."""
         if self._reader.message_count == 0:
             self.close()
             message = f'the bag {path} is empty: 0 messages recorded; record it again.'
             raise DataError(message)
+
+    def _lost(self, storage: Path) -> str | None:
+        """What was cut off; the reader then states what its files still hold.
+
+        Raises:
+            DataError: Nothing is left.
+        """
+        if isinstance(self._reader, Reader1):
+            return None
+        parts = cut_off_parts(self._reader)
+        if not parts:
+            return None
+        stated = None
+        folder = self._reader.storage
+        if isinstance(folder, DirectoryReader):
+            stated = folder.metadata.message_count
+            count_again(folder)
+        if self._reader.message_count == 0:
+            self.close()
+            raise DataError(nothing_left(storage, parts))
+        return lost_of(storage, parts, stated)
 
     def close(self) -> None:
         """Close it."""
@@ -187,7 +216,7 @@ class Bag:
         return recorded or standard
 
 
-def _opened(storage: Path) -> Reader1 | Reader2:
+def _opened(storage: Path) -> Reader1 | BagReader:
     """Open a bag by the reader of its kind.
 
     Raises:
@@ -197,7 +226,7 @@ def _opened(storage: Path) -> Reader1 | Reader2:
     bound_rosbags()
     parse_once()
     try:
-        reader = Reader1(storage) if storage.suffix.lower() == ROS1 else Reader2(storage)
+        reader = Reader1(storage) if storage.suffix.lower() == ROS1 else BagReader(storage)
         reader.open()
         _check_parts(reader)
     except Exception as error:
@@ -206,12 +235,12 @@ def _opened(storage: Path) -> Reader1 | Reader2:
         if storage.is_dir() and _OTHER_FORMAT in str(error) and len(parts) == 1:
             return _opened(parts[0])  # its reader lets topics of other formats be
         raise DataError(unreadable(storage, error)) from error
-    if isinstance(reader, Reader2) and isinstance(reader.storage, DirectoryReader):
+    if isinstance(reader, BagReader) and isinstance(reader.storage, DirectoryReader):
         _describe_parts(reader.storage)
     return reader
 
 
-def _check_parts(reader: Reader1 | Reader2) -> None:
+def _check_parts(reader: Reader1 | BagReader) -> None:
     """Refuse an index that makes much of a small file, and close the reader.
 
     Raises:

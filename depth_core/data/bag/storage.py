@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from depth_core.data.bag.mcap_index import MAGIC
 from depth_core.documents import DocumentError
 from depth_core.errors import DataError
 from depth_core.files import read_text, visible_paths
@@ -24,8 +25,6 @@ METADATA: Final = 'metadata.yaml'
 _COMPRESSED: Final = '.zstd'
 _UNFINISHED: Final = '.active'
 _OF_BAGS: Final = (*STORAGES, ROS1, _COMPRESSED, _UNFINISHED, '.yaml')
-_MCAP_MAGIC: Final = b'\x89MCAP0\r\n'
-"""What an MCAP file begins and ends with."""
 
 
 def storage_of(path: Path) -> Path:
@@ -185,11 +184,6 @@ def _problem_of_file(path: Path, error: Exception) -> str:
         remedy = f'If the recording was cut off, run: rosbag reindex {path}'
     elif ending == '.db3':
         remedy = f'Recover what is there: sqlite3 {path} .recover | sqlite3 recovered.db3'
-    elif _is_cut_off(path):
-        return (
-            'is not finished: its end, with the index, is missing, as after a power cut or a copy '
-            f'that stopped. Recover what is there: mcap recover {path} -o recovered.mcap'
-        )
     elif isinstance(error, KeyError):
         return (
             f'has a topic of encoding {error}, and ROS 2 has ros2msg and ros2idl; leave it out: '
@@ -202,26 +196,16 @@ def _problem_of_file(path: Path, error: Exception) -> str:
     return f'cannot be read: {brief(error)}. {remedy}'
 
 
-def _is_cut_off(path: Path) -> bool:
-    """Whether a file begins as MCAP and does not end as such."""
-    if not os.access(path, os.R_OK) or not _begins_as_mcap(path):
-        return False
-    with path.open('rb') as file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(size - len(_MCAP_MAGIC), len(_MCAP_MAGIC)))
-        return file.read() != _MCAP_MAGIC
-
-
 def _is_broken(path: Path) -> bool:
-    """Whether a file that is named as MCAP does not begin and end as such."""
+    """Whether a file that is named as MCAP does not begin as such."""
     if path.suffix != '.mcap' or not os.access(path, os.R_OK):
         return False
-    return not _begins_as_mcap(path) or _is_cut_off(path)
+    return not _begins_as_mcap(path)
 
 
 def _begins_as_mcap(path: Path) -> bool:
     with path.open('rb') as file:
-        return file.read(len(_MCAP_MAGIC)) == _MCAP_MAGIC
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def brief(error: Exception) -> str:

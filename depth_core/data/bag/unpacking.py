@@ -11,6 +11,7 @@ import bz2
 import importlib
 import shutil
 import tempfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -68,6 +69,30 @@ def bound_rosbags() -> None:
     one = _of_any_size(_ZSTD.ZstdDecompressor)
     _ROSBAG2.zstd = SimpleNamespace(decompress=one, open=_opened)
     _ROSBAG2.shutil = SimpleNamespace(**{**vars(shutil), 'copyfileobj': _copied})
+
+
+def unpacked_chunk(data: bytes, compression: str, size: int, crc: int) -> bytes:
+    """What a chunk of an MCAP file holds.
+
+    Args:
+        data: As it is in the file.
+        compression: How it was packed, by the name in the file.
+        size: Of what it holds, bytes.
+        crc: Of what it holds; 0 = none was computed.
+
+    Raises:
+        UnpackingError: It is damaged, or packed in an unknown way.
+    """
+    bound_rosbags()
+    try:
+        content: bytes = _MCAP.DECOMPRESSORS[compression](data, size)
+    except Exception as error:  # as each library comes with
+        message = f'a chunk packed by {compression!r} cannot be unpacked ({error})'
+        raise UnpackingError(message) from error
+    if len(content) != size or crc not in {0, zlib.crc32(content)}:
+        message = f'a chunk does not hold the {size} bytes that it states'
+        raise UnpackingError(message)
+    return content
 
 
 def _of_chunk(make: Callable[[], _Decompressor]) -> Callable[[bytes, int], bytes]:

@@ -31,6 +31,8 @@ class _Bag:
     path: Path
     folder: Path
     parts: tuple[Part, ...] = ()
+    lost: str | None = None
+    """What was cut off it; what is left is evaluated."""
     error: str | None = None
 
     def file(self, part: Part) -> Path:
@@ -130,9 +132,10 @@ def _once(bags: Iterable[Path]) -> list[Path]:
 
 def _opened(path: Path, request: BagRequest, folder: Path) -> _Bag:
     try:
-        return _Bag(path, folder, plan(path, request))
+        planned = plan(path, request)
     except DataError as error:
         return _Bag(path, folder, error=str(error))
+    return _Bag(path, folder, planned.parts, planned.lost)
 
 
 def _compute(
@@ -216,7 +219,7 @@ def _added(bag: _Bag, sums: _Sums, table: FrameTable, request: BagRequest) -> Re
         flicker=flicker.result(),
         parts=len(bag.parts),
         parts_done=done,
-        error=bag.error,
+        error='; '.join(filter(None, (bag.lost, bag.error))) or None,
         notes=tuple(note for note in notes if note != UNSEEN or evaluation.mean is None),
     )
 

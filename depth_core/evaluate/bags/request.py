@@ -89,7 +89,16 @@ class Part:
     """The first time that belongs to the next part."""
 
 
-def plan(bag: Path, request: BagRequest) -> tuple[Part, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is to be done of a recording."""
+
+    parts: tuple[Part, ...]
+    lost: str | None
+    """What was cut off the recording; None = nothing."""
+
+
+def plan(bag: Path, request: BagRequest) -> Plan:
     """Cut a recording into parts of equal time, about `part_frames` images each.
 
     Raises:
@@ -99,14 +108,16 @@ def plan(bag: Path, request: BagRequest) -> tuple[Part, ...]:
     with open_bag(bag) as opened:
         topic = choose_image(opened, dict(request.data).get('image_topic'))
         images = sum(item.msgcount for item in opened.connections if item.topic == topic)
+        lost = opened.lost
         start_ns, stop_ns = opened.start_ns, opened.start_ns + opened.duration_ns
     count = max(1, -(-images // request.part_frames))
     edges = [start_ns + (stop_ns - start_ns) * place // count for place in range(count + 1)]
     edges[-1] = stop_ns + 1
-    return tuple(
+    parts = tuple(
         Part(bag=bag, number=number, start_ns=edges[number], stop_ns=edges[number + 1])
         for number in range(count)
     )
+    return Plan(parts=parts, lost=lost)
 
 
 def identity(bag: Path, request: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from depth_core.contracts import DepthMap, Intrinsics, Uint8Array
 from depth_core.data import open_dataset
 from depth_core.errors import ConfigError, DataError, DepthError
 from depth_core.evaluate import ReportContext, evaluate_dataset, write_report
+from depth_core.evaluate.__main__ import main as evaluate_command
 from depth_core.evaluate.bags import BagRequest, evaluate_bags
 from depth_core.evaluate.bags.executors import Outcome, in_processes, in_this_process
 from depth_core.evaluate.bags.part import evaluate_part, score_part
@@ -28,6 +29,8 @@ from depth_core.evaluate.run import Run
 from depth_core.metrics import PROTOCOLS, MetricAccumulator, Totals
 from depth_core.metrics.totals import BASELINE_VALUES
 from depth_core.runtime import Predictor
+from test.depth_core.data.bag.mcap_files import Layout, Message
+from test.depth_core.data.bag.mcap_files import write as write_mcap
 from test.depth_core.data.bag.recording import (
     BOTH_FRAMES,
     CLOUD,
@@ -37,6 +40,7 @@ from test.depth_core.data.bag.recording import (
     INFO,
     START_NS,
     STEP_NS,
+    STORE,
     WIDTH,
     Recording,
     camera_info,
@@ -130,7 +134,7 @@ def test_cameras_are_those_of_the_recording_to_the_last_bit(model: Path, tmp_pat
     f_px = F_PX + 0.1
     bag = record(info=camera_info(START_NS, f_px=f_px)).write(tmp_path / 'b')
     seen, request = Seen(model), requested(model)
-    for part in plan(bag, request):
+    for part in plan(bag, request).parts:
         score_part(request, part, seen)
     evaluate_dataset(seen, open_dataset('bag', root=bag), protocol=PROTOCOLS['none'])
     assert float(np.float32(f_px)) != f_px
@@ -141,7 +145,7 @@ def test_a_second_run_computes_nothing_again_and_says_the_same(
     model: Path, bag: Path, tmp_path: Path
 ) -> None:
     request = requested(model)
-    parts = plan(bag, request)
+    parts = plan(bag, request).parts
     assert len(parts) == 3
     assert [part.start_ns for part in parts[1:]] == [part.stop_ns for part in parts[:-1]]
 
@@ -227,19 +231,64 @@ def test_a_ray_cluster_that_cannot_be_reached_is_said(
         evaluate_bags([bag], requested(model), kept=tmp_path, execute=on_ray(1, 'head'))
 
 
+def serialized() -> list[Message]:
+    """The messages of the same recording."""
+    return [
+        Message(topic, item.__msgtype__, ns, bytes(STORE.serialize_cdr(item, item.__msgtype__)))
+        for topic, ns, item in record().messages
+    ]
+
+
+@pytest.fixture(scope='module')
+def chunks(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[tuple[int, int]]]:
+    """The recording as three chunks: file, and where each ends with how many messages."""
+    path = tmp_path_factory.mktemp('chunks') / 'b.mcap'
+    ends = write_mcap(path, serialized(), Layout('zstd', per_chunk=3))
+    return path.read_bytes(), ends
+
+
 def test_a_damaged_recording_does_not_stop_the_others(
-    model: Path, bag: Path, tmp_path: Path
+    model: Path, bag: Path, chunks: tuple[bytes, list[tuple[int, int]]], tmp_path: Path
 ) -> None:
-    cut = tmp_path / 'cut.mcap'
-    cut.write_bytes(next(bag.glob('*.mcap')).read_bytes()[:-200])
-    run = evaluate_bags([cut, bag], requested(model), kept=tmp_path / 'kept')
+    damaged = tmp_path / 'damaged.mcap'
+    content, ends = chunks
+    (third, _) = ends[3]
+    damaged.write_bytes(content[: third - 9] + bytes(9) + content[third:])
+    run = evaluate_bags([damaged, bag], requested(model), kept=tmp_path / 'kept')
     assert run.recordings[0].is_partial
     assert 'mcap recover' in str(run.recordings[0].error)
     assert not run.recordings[1].is_partial
     page = write_report(tmp_path / 'two', run, CONTEXT).read_text(encoding='utf-8')
     assert '<h1>m on 2 recordings</h1>' in page
-    with pytest.raises(DataError, match='mcap recover'):
-        evaluate_bags([cut], requested(model), kept=tmp_path / 'kept')
+
+
+def test_what_stands_before_a_cut_is_scored_and_marked(
+    model: Path, chunks: tuple[bytes, list[tuple[int, int]]], tmp_path: Path
+) -> None:
+    content, ends = chunks
+    (third, _) = ends[3]
+    cut, shorter = tmp_path / 'cut.mcap', tmp_path / 'shorter.mcap'
+    cut.write_bytes(content[: third - 1])
+    write_mcap(shorter, serialized()[:6], Layout(''))
+    request = requested(model)
+    run = evaluate_bags([cut], request, kept=tmp_path / 'kept')
+    assert run.evaluation == evaluate_bags([shorter], request, kept=tmp_path / 'kept').evaluation
+    assert (run.evaluation.images, run.evaluation.images_scored) == (2, 1)
+    (recording,) = run.recordings
+    assert recording.is_partial
+    assert recording.parts_done == recording.parts
+    said = f'Of its {third - 1} bytes the first '
+    assert said in str(recording.error)
+    page = write_report(tmp_path / 'page', run, CONTEXT).read_text(encoding='utf-8')
+    assert 'These numbers are partial' in page
+    assert said in page
+    given = f'--onnx {model} --data {cut} --protocol none --backend onnxruntime --output'
+    with pytest.raises(DataError, match='the report is marked partial'):
+        evaluate_command([*given.split(), str(tmp_path / 'alone')])
+    metrics = json.loads((tmp_path / 'alone/metrics.json').read_text())
+    assert metrics['is_partial'] is True
+    assert said in metrics['recordings'][0]['error']
+    assert metrics['counts']['images'] == 2
 
 
 def test_a_recording_that_is_not_there_is_named(model: Path, tmp_path: Path) -> None:
