@@ -117,19 +117,18 @@ def begin_child(parent: int) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-def end_with_parent(parent: int | None = None, *, by: signal.Signals = signal.SIGKILL) -> None:
+def end_with_parent(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None:
     """Have the kernel end this process when the one that started it ends, however that ends.
 
     Only Linux does that; elsewhere a child has to notice by itself.
 
     Args:
-        parent: Process id of the parent; a child that comes too late ends at once. None when it
-            cannot come too late.
+        parent: Process id of the parent; a child that comes too late ends at once.
         by: How this process is ended.
     """
     if sys.platform == 'linux':
         _LIBC.prctl(_PR_SET_PDEATHSIG, by)
-    if parent is not None and os.getppid() != parent:
+    if os.getppid() != parent:
         os._exit(1)
 
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +46,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 it calls the kernel and no Python
+                preexec_fn=partial(_die_with_parent, os.getpid()),  # noqa: PLW1509 it takes no lock
             )
 
     @property
@@ -181,10 +182,10 @@ def _ports(domain_id: int) -> range:
     return range(base, base + _PORTS_PER_DOMAIN)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent(parent: int) -> None:
     """Have the kernel end this process when the parent dies, and let Ctrl-C work in it.
 
     A process started in the background by a script ignores SIGINT, and its children inherit that.
     """
-    end_with_parent(by=signal.SIGTERM)
+    end_with_parent(parent, by=signal.SIGTERM)
     signal.signal(signal.SIGINT, signal.SIG_DFL)

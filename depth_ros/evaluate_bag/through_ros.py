@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
@@ -39,6 +40,9 @@ from depth_ros.play_bag import create_publishers
 PROCESSES: Final = 2
 PATIENCE_S: Final = 300.0
 """Longest wait for the node: at first it opens the model, and may build an engine."""
+
+DIAGNOSTICS_S: Final = 0.2
+"""Time between two looks at what the node says."""
 
 _BACKEND: Final = 'mono_depth over ROS'
 _QUIET: Final = ('--ros-args', '--disable-external-lib-logs')
@@ -111,6 +115,9 @@ class LiveNode:
         children.append(self._child)
         for topic in self._answers:
             node.create_subscription(Image, topic, self._keeper(topic), every_qos())
+        node.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, 1)
+        self._knows: set[str] = set()
+        """Outputs that the node has a subscriber of, by what it says."""
         self._greeted = False
 
     @contextlib.contextmanager
@@ -170,9 +177,15 @@ class LiveNode:
 
         return keep
 
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for item in itertools.chain.from_iterable(status.values for status in message.status):
+            if item.key == 'outputs_wanted':
+                self._knows = set(item.value.split())
+
     def _is_connected(self) -> bool:
+        """Whether both sides know each other: the node drops what nobody listens to."""
         heard = all(item.get_subscription_count() > 0 for item in self._publishers.values())
-        return heard and all(self._node.count_publishers(topic) > 0 for topic in self._answers)
+        return heard and self._knows >= self._answers.keys()
 
     def _wait(self, done: Any, what: str) -> None:  # noqa: ANN401  a question without arguments
         deadline_s = time.monotonic() + PATIENCE_S
@@ -230,6 +243,7 @@ def _command(request: BagRequest, image: str, info: str, compressed: bool) -> tu
         'precision': request.precision,
         'threads': request.threads,
         'policy': 'every',
+        'diagnostics_period_s': DIAGNOSTICS_S,
         'image_transport': 'compressed' if compressed else 'raw',
         'image_geometry': geometry,
     }

@@ -96,19 +96,20 @@ class EveryFrameWorker(Generic[Frame]):
         return [*self._in_work, *left] if self.is_alive else left
 
     def _run(self) -> None:
-        while (frame := self._next()) is not None:
-            self._in_work = (frame,)
+        while self._begins_next():
             self._work(self._in_work)
             self._in_work = ()
 
-    def _next(self) -> Frame | None:
+    def _begins_next(self) -> bool:
+        """Wait for the frame that is to be answered now; false when the thread is to end."""
         with self._changed:
             self._changed.wait_for(lambda: self._stopping or bool(self._waiting))
             if self._stopping:
-                return None
+                return False
             camera, frame = self._waiting.popleft()
             was_full = self._counts[camera] >= self._depth
             self._counts[camera] -= 1
+            self._in_work = (frame,)  # here: `stop` finds each frame in one of the two places
         if was_full:
             self._on_room()
-        return frame
+        return True

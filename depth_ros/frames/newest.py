@@ -105,7 +105,6 @@ class NewestFrameWorker(Generic[Frame]):
 
     def _run(self) -> None:
         while frames := self._next():
-            self._in_work = frames
             self._work(frames)
             self._in_work = []
 
@@ -120,6 +119,7 @@ class NewestFrameWorker(Generic[Frame]):
             frames = [place.frame for place in chosen if place.frame is not None]
             for place in chosen:
                 place.frame, place.turn = None, self._turn
+            self._in_work = frames  # here: `stop` finds each frame in one of the two places
             return frames
 
     def _wait_for_others(self) -> None:

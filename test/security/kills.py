@@ -27,7 +27,7 @@ from depth_core.manifest import read_manifest
 
 REPOSITORY: Final = Path(__file__).resolve().parents[2]
 
-GONE_S: Final = 60.0
+GONE_S: Final = 240.0
 """For the children of a killed command to go, on a busy machine; the kernel takes milliseconds."""
 _EARLIEST: Final = 0.1
 """Of the time of a run: before that Python still starts."""
