@@ -13,6 +13,7 @@ import numpy as np
 from depth_core.contracts import Float32Array, Intrinsics, Uint8Array
 from depth_core.data.ground_truth import describe_files
 from depth_core.data.images import check_size, make_sample, require_folder
+from depth_core.data.neighbours import IMAGE_FOLDERS
 from depth_core.data.places import Place, read_pose
 from depth_core.data.planes import (
     LABEL_IDS,
@@ -30,7 +31,6 @@ from depth_core.files import visible_paths
 from depth_core.geometry import intrinsics_from_matrix
 from depth_core.images import IMAGE_SUFFIXES, read_image
 
-_IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
 _DEPTH_FOLDER: Final = 'depth'
 _LABEL_FOLDER: Final = 'semantic'
 _POSE_FOLDER: Final = 'poses'
@@ -221,7 +221,7 @@ def _names(folders: Iterable[Path]) -> str:
 
 
 def _list_images(root: Path, split: Path | None) -> Sequence[Path]:
-    folder = next((root / name for name in _IMAGE_FOLDERS if (root / name).is_dir()), root)
+    folder = next((root / name for name in IMAGE_FOLDERS if (root / name).is_dir()), root)
     found: dict[str, Path] = {}
     for path in visible_paths(folder):
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
+from depth_core.data.neighbours import holds_images, neighbour
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.files import visible_paths
 
@@ -175,12 +176,20 @@ DATASETS: Final[Mapping[str, DatasetRow]] = {
     'ibims': _published(
         'ibims:IbimsDataset',
         'iBims-1, rooms by a laser scanner',
-        folders=('imagelist.txt',),
+        folders=('imagelist.txt', 'mask_transp/*.png', '*_??.mat'),
     ),
     'sunrgbd': _published(
         'sunrgbd:SunRgbdDataset',
         'SUN RGB-D, rooms by four sensors',
-        folders=('kv1/*', 'kv2/*', 'realsense/*', 'xtion/*'),
+        folders=(
+            'kv1/*',
+            'kv2/*',
+            'realsense/*',
+            'xtion/*',
+            'depth_bfx',
+            '*/depth_bfx',
+            '*/*/depth_bfx',
+        ),
     ),
     'vkitti2': _published(
         'vkitti:VirtualKittiDataset',
@@ -319,6 +328,7 @@ def detect_dataset(root: Path) -> str:
         if any(visible_paths(root, pattern) for pattern in row.folders):
             if name == 'folder':
                 _refuse_bags(root)
+                _refuse_neighbours(root)
             return name
     message = f'data {root} is an empty folder; give one that holds {", ".join(DATASETS)}.'
     raise DataError(message)
@@ -338,6 +348,24 @@ def _refuse_bags(root: Path) -> None:
         message = (
             f'{root} is no data set but a folder of {len(bags)} bags: {names}; give one of them '
             '(depth_ros.evaluate_bag takes several).'
+        )
+        raise DataError(message)
+
+
+def _refuse_neighbours(root: Path) -> None:
+    """Refuse a folder without images that lies above or within a data set.
+
+    Raises:
+        DataError: It is one.
+    """
+    if holds_images(root):
+        return
+    known = {name: row.folders for name, row in DATASETS.items() if name not in {'bag', 'folder'}}
+    if (found := neighbour(root, known)) is not None:
+        folder, name = found
+        message = (
+            f'{root} holds no images, but {folder} looks like {name} ({DATASETS[name].summary}); '
+            'give that folder.'
         )
         raise DataError(message)
 

@@ -51,6 +51,9 @@ class DiodeDataset(PairDataset):
         """
         depth_m = read_depth_npy(pair.depth)
         path = pair.depth.with_name(f'{pair.image.stem}_depth_mask.npy')
+        if not path.is_file():
+            message = f'mask {path} is not there; unpack the masks beside the depth.'
+            raise DataError(message)
         mask = np.squeeze(np.asarray(open_npy(path)))
         if mask.shape != depth_m.shape:
             message = f'mask {path} is {mask.shape} and its depth {depth_m.shape}; unpack both.'

@@ -3,7 +3,7 @@
 
 `core_raw`, image files:
 
-    root/imagelist.txt                  a name a line
+    root/imagelist.txt                  a name a line; all images where it is missing
     root/rgb/corridor_01.png            [480, 640]
     root/depth/corridor_01.png          16-bit, 65535 = 50 m, 0 = none
     root/mask_invalid/, mask_transp/    0 where the depth is not valid, or the surface transparent
@@ -11,7 +11,7 @@
 
 `core_mat`, a MATLAB file an image:
 
-    root/imagelist.txt                  a name a line
+    root/imagelist.txt                  as above
     root/corridor_01.mat                structure `data` with rgb, depth (metres, 0 = none),
                                         mask_invalid, mask_transp and, where stated, calib
 
@@ -32,6 +32,7 @@ from depth_core.data.published.matlab import read_struct
 from depth_core.data.published.pairs import Pair, PairDataset, fixed_camera
 from depth_core.data.text import numbers_of, read_lines
 from depth_core.errors import DataError
+from depth_core.files import visible_paths
 from depth_core.images import read_image
 
 _UNIT_M: Final = 50.0 / 65535.0
@@ -42,14 +43,19 @@ _STRUCTURE: Final = 'data'
 
 
 class IbimsDataset(PairDataset):
-    """The images of imagelist.txt; see `PairDataset` for the options."""
+    """The images of imagelist.txt, or all without it; see `PairDataset` for the options."""
 
     title = 'iBims-1'
     layout = 'imagelist.txt with rgb/corridor_01.png and depth/corridor_01.png, or corridor_01.mat'
 
     def find(self) -> Sequence[Pair]:
-        """The images that are listed."""
-        names = [line for _, line in read_lines(self.root / 'imagelist.txt')]
+        """The images that are listed, or all."""
+        listed = self.root / 'imagelist.txt'
+        if listed.is_file():
+            names = [line for _, line in read_lines(listed)]
+        else:
+            paths = (*visible_paths(self.root, 'rgb/*.png'), *visible_paths(self.root, '*.mat'))
+            names = [path.stem for path in paths]
         return [self._pair(name.removesuffix('.mat')) for name in names]
 
     def _pair(self, name: str) -> Pair:

@@ -51,8 +51,20 @@ class NyuDataset(PairDataset):
     )
 
     def find(self) -> Sequence[Pair]:
-        """The pairs by their names."""
-        return _find_pairs(self.root)
+        """The pairs by their names.
+
+        Raises:
+            DataError: There are none, but lists that name some.
+        """
+        pairs = _find_pairs(self.root)
+        lists = visible_paths(self.root, 'data/nyu2_*.csv')
+        if lists and not pairs:
+            message = (
+                f'{self.root} has the images of {" and ".join(map(str, lists))}; give one of '
+                'these lists as split.'
+            )
+            raise DataError(message)
+        return pairs
 
     def listed(self, split: Path) -> Sequence[Pair]:
         """The pairs of a list.

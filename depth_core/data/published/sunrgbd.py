@@ -20,6 +20,7 @@ from depth_core.contracts import Float32Array, Intrinsics
 from depth_core.data.planes import read_depth_png
 from depth_core.data.published.pairs import Pair, PairDataset, fixed_camera
 from depth_core.data.text import numbers_of, read_lines
+from depth_core.errors import DataError
 from depth_core.files import visible_paths
 
 
@@ -30,20 +31,14 @@ class SunRgbdDataset(PairDataset):
     layout = 'kv1/NYUdata/NYU0001/image/NYU0001.jpg and intrinsics.txt'
 
     def find(self) -> Sequence[Pair]:
-        """Every folder that holds intrinsics.txt, image and depth."""
+        """The image of every folder that holds one in `image`."""
+        images = {path.parents[1]: path for path in visible_paths(self.root, '**/image/*.jpg')}
         pairs = []
-        for camera in visible_paths(self.root, '**/intrinsics.txt'):
-            folder = camera.parent
-            images = visible_paths(folder, 'image/*.jpg')
+        for folder, path in images.items():
             depths = visible_paths(folder, 'depth/*.png')
-            pairs += [
-                Pair(
-                    image=path,
-                    depth=depths[0] if depths else folder / f'depth/{path.stem}.png',
-                    key=str(folder.relative_to(self.root)),
-                )
-                for path in images[:1]
-            ]
+            depth = depths[0] if depths else folder / f'depth/{path.stem}.png'
+            key = str(folder.relative_to(self.root)) if folder != self.root else folder.name
+            pairs.append(Pair(image=path, depth=depth, key=key))
         return pairs
 
     def read_depth(self, pair: Pair) -> Float32Array:
@@ -55,8 +50,15 @@ class SunRgbdDataset(PairDataset):
         return depth_m
 
     def camera(self, pair: Pair, height: int, width: int) -> Intrinsics:
-        """The camera matrix beside the image."""
+        """The camera matrix beside the image.
+
+        Raises:
+            DataError: It is missing, or holds another count of numbers.
+        """
         path: Path = pair.image.parents[1] / 'intrinsics.txt'
+        if not path.is_file():
+            message = f'camera {path} is not there; unpack the data set again.'
+            raise DataError(message)
         text = ' '.join(line for _, line in read_lines(path))
         numbers = numbers_of(text, 9, source=str(path))
         fx_px, fy_px, cx_px, cy_px = (float(numbers[place]) for place in (0, 4, 2, 5))

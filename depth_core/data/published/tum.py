@@ -38,6 +38,8 @@ _CAMERAS: Final = {
 }
 """fx, fy, cx, cy of the three cameras, in pixels."""
 _ANY_CAMERA: Final = (525.0, 525.0, 319.5, 239.5)
+_NONE: Final = 'depth/none_near_'
+"""Begin of the path of a depth file that no list has."""
 _NAME: Final = re.compile(r'(?:freiburg|fr)([123])', re.IGNORECASE)
 
 
@@ -62,7 +64,7 @@ class TumDataset(PairDataset):
             near = range(max(place - 1, 0), min(place + 1, len(depths)))
             best = min(near, key=lambda index: abs(times_s[index] - time_s))
             found = abs(times_s[best] - time_s) <= _APART_S
-            depth = depths[best][1] if found else f'depth/none_near_{time_s:.6f}.png'
+            depth = depths[best][1] if found else f'{_NONE}{time_s:.6f}.png'
             path = self.root / name
             key = str(Path(name).with_suffix(''))
             pairs.append(Pair(image=path, depth=self.root / depth, key=key))
@@ -71,6 +73,17 @@ class TumDataset(PairDataset):
     def read_depth(self, pair: Pair) -> Float32Array:
         """Codes of a 5000th of a metre."""
         return read_depth_png(pair.depth, unit_m=_UNIT_M)
+
+    def depth_looked_for(self) -> str:
+        """Which depth file is missing, or which image has none near it in time."""
+        lost = [pair for pair in self.pairs if not pair.depth.is_file()]
+        alone = [pair for pair in lost if str(pair.depth.relative_to(self.root)).startswith(_NONE)]
+        if len(alone) < len(lost):
+            return super().depth_looked_for()
+        return (
+            f'no depth of {self.root / "depth.txt"} is within {_APART_S:g} s of {alone[0].key}, '
+            'which is usual for some images of a sequence.'
+        )
 
     def pose(self, pair: Pair) -> NDArray[np.float64] | None:
         """That of groundtruth.txt nearest in time; None where none is within 0.02 s."""

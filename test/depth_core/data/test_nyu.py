@@ -114,3 +114,10 @@ def test_recorded_pairs(shared_dir: Path) -> None:
     numbers = [float(word) for word in words[-4:]]
     np.testing.assert_allclose(sample.intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]], numbers)
     assert NYU_INTRINSICS.fx_px == numbers[0]
+
+
+def test_lists_without_pairs_beside_them_are_named(tmp_path: Path) -> None:
+    (tmp_path / 'data').mkdir()
+    (tmp_path / 'data/nyu2_test.csv').write_text('data/nyu2_test/0.png,data/nyu2_test/1.png\n')
+    with pytest.raises(DataError, match=r'nyu2_test.csv; give one of these lists as split'):
+        open_dataset('auto', root=tmp_path)

@@ -232,13 +232,56 @@ def test_depth_in_metres_and_the_camera(tmp_path: Path, name: str) -> None:
         open_dataset(name, root=root, split=split)
 
 
-@pytest.mark.parametrize(
-    'name', [name for name in CASES if name not in {'tum', 'ibims', 'ibims_matlab'}]
-)
+@pytest.mark.parametrize('name', [name for name in CASES if name not in {'tum', 'ibims_matlab'}])
 def test_another_folder_is_refused_with_the_layout(tmp_path: Path, name: str) -> None:
     picture(tmp_path / 'images/a.png')
     with pytest.raises(DataError, match=r'holds no image of .*; it must hold .* and the like'):
         open_dataset(name, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('build', 'unpacked', 'given', 'right'),
+    [
+        (sunrgbd, 'all/SUNRGBD', 'all', 'all/SUNRGBD'),
+        (vkitti2, 'a/b/vkitti', 'a', 'a/b/vkitti'),
+        (cityscapes, 'streets', 'streets/leftImg8bit', 'streets'),
+    ],
+)
+def test_a_folder_above_or_within_a_data_set_names_the_right_one(
+    tmp_path: Path, build: Any, unpacked: str, given: str, right: str
+) -> None:
+    build(tmp_path / unpacked)
+    with pytest.raises(DataError, match=rf'holds no images, but {tmp_path}/{right} looks like '):
+        detect_dataset(tmp_path / given)
+    other = tmp_path / 'other'  # beside a data set, not of it
+    (other / 'folder').mkdir(parents=True)
+    assert detect_dataset(other) == 'folder'
+
+
+def test_ibims_is_read_without_its_list(tmp_path: Path) -> None:
+    ibims(tmp_path)
+    listed: Any = open_dataset('ibims', root=tmp_path)
+    (tmp_path / 'imagelist.txt').unlink()
+    assert detect_dataset(tmp_path) == 'ibims'
+    found: Any = open_dataset('ibims', root=tmp_path)
+    assert [pair.key for pair in found.pairs] == [pair.key for pair in listed.pairs]
+
+
+@pytest.mark.parametrize(
+    ('name', 'build', 'lost', 'said'),
+    [
+        ('sunrgbd', sunrgbd, 'intrinsics.txt', 'camera .*intrinsics.txt is not there'),
+        ('diode', diode, '*_depth_mask.npy', 'mask .*_depth_mask.npy is not there'),
+    ],
+)
+def test_an_image_without_its_camera_or_mask_is_counted_and_said(
+    tmp_path: Path, name: str, build: Any, lost: str, said: str
+) -> None:
+    build(tmp_path)
+    next(tmp_path.rglob(lost)).unlink()
+    dataset = open_dataset(name, root=tmp_path)
+    with pytest.raises(DataError, match=said):
+        _ = dataset[0]
 
 
 def test_poses_of_7_scenes_and_tum(tmp_path: Path) -> None:
@@ -272,6 +315,7 @@ def test_tum_pairs_by_time_and_knows_its_cameras(tmp_path: Path) -> None:
     tum(root)
     dataset: Any = open_dataset('tum', root=root)
     assert [dataset.has_depth(index) for index in range(2)] == [True, False]
+    assert 'depth.txt is within 0.02 s of rgb/10.5' in dataset.depth_looked_for()
     assert dataset[0].intrinsics[0, 0] == pytest.approx(535.4)
     (root / 'depth.txt').write_text('10.01\n')
     with pytest.raises(DataError, match=r"line 1 of .*depth.txt is '10.01'; a line is"):
