@@ -34,9 +34,18 @@ class _Bag:
     lost: str | None = None
     """What was cut off it; what is left is evaluated."""
     error: str | None = None
+    """Why it could not be opened, or the workers went."""
+    failed: dict[int, str] = field(default_factory=dict)
+    """Why parts could not be read, by their number."""
 
     def file(self, part: Part) -> Path:
         return self.folder / f'{part.number:06d}.json.gz'
+
+    @property
+    def said(self) -> str | None:
+        """Why not all of it is evaluated: of its parts the first, whichever came first."""
+        first = self.failed[min(self.failed)] if self.failed else None
+        return '; '.join(filter(None, (self.lost, first or self.error))) or None
 
     @property
     def missing(self) -> list[Part]:
@@ -177,7 +186,7 @@ def _keep(bag: _Bag, part: Part, result: bytes | DepthError) -> None:
         DepthError: It failed for a reason that all parts share.
     """
     if isinstance(result, DataError):
-        bag.error = bag.error or f'part {part.number + 1} of {len(bag.parts)}: {result}'
+        bag.failed[part.number] = f'part {part.number + 1} of {len(bag.parts)}: {result}'
     elif isinstance(result, DepthError):
         raise ConfigError(str(result)) from result
     else:
@@ -219,7 +228,7 @@ def _added(bag: _Bag, sums: _Sums, table: FrameTable, request: BagRequest) -> Re
         flicker=flicker.result(),
         parts=len(bag.parts),
         parts_done=done,
-        error='; '.join(filter(None, (bag.lost, bag.error))) or None,
+        error=bag.said,
         notes=tuple(note for note in notes if note != UNSEEN or evaluation.mean is None),
     )
 

@@ -261,6 +261,14 @@ def test_a_damaged_recording_does_not_stop_the_others(
     page = write_report(tmp_path / 'two', run, CONTEXT).read_text(encoding='utf-8')
     assert '<h1>m on 2 recordings</h1>' in page
 
+    def backwards(request: BagRequest, parts: Sequence[Part]) -> Iterator[Outcome]:
+        return in_this_process(request, parts[::-1])
+
+    other = evaluate_bags(
+        [damaged, bag], requested(model), kept=tmp_path / 'other', execute=backwards
+    )
+    assert other.recordings == run.recordings, 'whichever part came first'
+
 
 def test_what_stands_before_a_cut_is_scored_and_marked(
     model: Path, chunks: tuple[bytes, list[tuple[int, int]]], tmp_path: Path
