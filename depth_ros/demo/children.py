@@ -22,7 +22,9 @@ from depth_ros.middleware.fastdds import SHARED_MEMORY
 DOMAINS: Final = range(1, 102)
 """Domains whose ports lie below the ephemeral ones on every Linux."""
 
+_PORT: Final = 'fastdds_port'
 _PORT_BASE: Final = 7400
+"""Ports below it are those of all domains."""
 _PORTS_PER_DOMAIN: Final = 250
 _PARTICIPANTS_PROBED: Final = 10
 _GRACE_S: Final = 10.0
@@ -116,7 +118,7 @@ def children_ended() -> Iterator[list[Child]]:
                 child.ask_to_end()
             for child in children:
                 child.end()
-            remove_orphans(before)
+            remove_orphans(before, domain_id=int(os.environ.get('ROS_DOMAIN_ID') or 0))
 
 
 def shared_memory_names() -> set[str]:
@@ -124,24 +126,42 @@ def shared_memory_names() -> set[str]:
     return {path.name for path in SHARED_MEMORY.glob('fastdds_*')}
 
 
-def remove_orphans(known: set[str]) -> None:
+def remove_orphans(known: set[str], *, domain_id: int) -> None:
     """Remove what dead processes have left in shared memory.
 
     A killed process leaves its segments, and a process that ends after its peers may leave their
     ports. The owner of either holds a lock on the file of the same name with `_el` as long as it
-    lives, so what belongs to a living program is never touched.
+    lives, so what belongs to a living program is never touched. A port is opened before it is
+    locked: those of other domains are left alone, and those that all domains share as long as a
+    process has them.
 
     Args:
         known: Names that were there before these processes were started; they stay.
+        domain_id: The domain of these processes, which nobody else uses.
     """
     for name in shared_memory_names() - known:
         if name.endswith(('_el', '_sl')):
             continue
+        port = int(name.removeprefix(_PORT)) if name.startswith(_PORT) else None
+        if port is not None and port >= _PORT_BASE and port not in _ports(domain_id):
+            continue
         lock_file = SHARED_MEMORY / f'{name}_el'
         with contextlib.suppress(OSError), lock_file.open('ab') as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if port is not None and port < _PORT_BASE and _is_mapped(name):
+                continue
             for left in (name, f'sem.{name}_mutex', lock_file.name):
                 (SHARED_MEMORY / left).unlink(missing_ok=True)
+
+
+def _is_mapped(name: str) -> bool:
+    """Whether a process of this user has a file of the shared memory."""
+    path = str(SHARED_MEMORY / name).encode()
+    for maps in Path('/proc').glob('[0-9]*/maps'):
+        with contextlib.suppress(OSError):  # it has just ended, or is somebody else's
+            if path in maps.read_bytes().split():
+                return True
+    return False
 
 
 def free_domain_id(domains: Sequence[int] = DOMAINS) -> int:

@@ -284,7 +284,7 @@ def ros_session(folder: Path) -> Iterator[RosSession]:
         executor.shutdown()
         node.destroy_node()
         context.try_shutdown()
-        remove_orphans(before)
+        remove_orphans(before, domain_id=domain_id)
         for name, value in former.items():
             if value is None:
                 os.environ.pop(name, None)

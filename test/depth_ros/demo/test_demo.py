@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import mmap
 import os
 import re
 import signal
@@ -178,7 +179,7 @@ def test_a_dying_demo_takes_its_processes_along(
     while demo.family() and time.monotonic() < end_s:
         time.sleep(0.05)
     assert demo.family() == []
-    remove_orphans(before)  # the demo itself had no chance
+    remove_orphans(before, domain_id=demo.domain_id)  # the demo itself had no chance
 
 
 @pytest.mark.ros
@@ -270,10 +271,21 @@ def test_only_the_segments_of_dead_processes_are_removed(tmp_path: Path) -> None
         assert living
         session.processes[0].process.kill()
         session.processes[0].process.wait()
-        remove_orphans(before)
+        taken = SHARED_MEMORY / 'fastdds_port6999'  # by this process, which has not locked it yet
+        free, other = (SHARED_MEMORY / f'fastdds_port{port}' for port in (6998, 7400))
+        for path in (taken, free, other):
+            path.write_bytes(b'port')
+        with taken.open('rb') as file, mmap.mmap(file.fileno(), 4, prot=mmap.PROT_READ):
+            domain_id = int(session.environment['ROS_DOMAIN_ID'])
+            remove_orphans(before, domain_id=domain_id)
         left = shared_memory_names()
+        for path in (taken, free, other):
+            path.unlink(missing_ok=True)
+            path.with_name(f'{path.name}_el').unlink(missing_ok=True)
         assert not dead & left
         assert living <= left
+        assert {taken.name, other.name} <= left, 'whose they are is not known, or not yet'
+        assert free.name not in left
 
 
 def _is_alive(session: RosSession, name: str) -> bool:
