@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Open a recorded bag, of ROS 2 (mcap, sqlite3) or ROS 1; any problem is a `DataError`.
 
-A folder is read as its metadata.yaml says. A storage file given by name is read itself, also
-beside a metadata.yaml: one part of a split bag is that part. No ROS is needed, and no torch is
-loaded.
+A folder is read as its metadata.yaml says; without one, its only file is read, or its numbered
+files together. A storage file given by name is read itself, also beside a metadata.yaml: one part
+of a split bag is that part. No ROS is needed, and no torch is loaded.
 """
 
 from __future__ import annotations
@@ -40,9 +40,11 @@ from depth_core.data.bag.storage import (
     check_metadata,
     files_of,
     not_listed,
+    split_files,
     storage_of,
     unreadable,
 )
+from depth_core.data.bag.unlisted import UnlistedFolder, describe_as_files
 from depth_core.data.bag.unpacking import bound_rosbags
 from depth_core.errors import DataError, unknown_name
 
@@ -86,6 +88,12 @@ class Bag:
         """Whether its messages are serialised as ROS 1 does."""
         self._typestores: dict[int, Typestore] = {}
         self._reader = _opened(storage)
+        together = split_files(path)
+        if together:
+            _LOG.warning(
+                '%s has no %s; its %d files are read as one recording, by their numbers',
+                *(path, METADATA, len(together)),
+            )
         for left_out in not_listed(path):
             _LOG.warning(
                 '%s does not list %s, which is not read; give that file by its name to read it',
@@ -113,7 +121,8 @@ class Bag:
         stated = None
         folder = self._reader.storage
         if isinstance(folder, DirectoryReader):
-            stated = folder.metadata.message_count
+            if (storage / METADATA).is_file():
+                stated = folder.metadata.message_count
             count_again(folder)
         if self._reader.message_count == 0:
             self.close()
@@ -226,7 +235,7 @@ def _opened(storage: Path) -> Reader1 | BagReader:
     bound_rosbags()
     parse_once()
     try:
-        reader = Reader1(storage) if storage.suffix.lower() == ROS1 else BagReader(storage)
+        reader = _reader(storage)
         reader.open()
         _check_parts(reader)
     except Exception as error:
@@ -236,8 +245,18 @@ def _opened(storage: Path) -> Reader1 | BagReader:
             return _opened(parts[0])  # its reader lets topics of other formats be
         raise DataError(unreadable(storage, error)) from error
     if isinstance(reader, BagReader) and isinstance(reader.storage, DirectoryReader):
+        if isinstance(reader.path, UnlistedFolder):
+            describe_as_files(reader.storage)
         _describe_parts(reader.storage)
     return reader
+
+
+def _reader(storage: Path) -> Reader1 | BagReader:
+    if storage.suffix.lower() == ROS1:
+        return Reader1(storage)
+    files = split_files(storage)
+    path: Any = UnlistedFolder(storage, files) if files else storage
+    return BagReader(path)
 
 
 def _check_parts(reader: Reader1 | BagReader) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +26,8 @@ METADATA: Final = 'metadata.yaml'
 _COMPRESSED: Final = '.zstd'
 _UNFINISHED: Final = '.active'
 _OF_BAGS: Final = (*STORAGES, ROS1, _COMPRESSED, _UNFINISHED, '.yaml')
+_NUMBERED: Final = re.compile(r'(.+)_(\d+)\.(mcap|db3)')
+"""The files of a split recording."""
 
 
 def storage_of(path: Path) -> Path:
@@ -40,7 +43,7 @@ def storage_of(path: Path) -> Path:
         )
         raise DataError(message)
     if path.is_dir():
-        if not (path / METADATA).is_file():
+        if not (path / METADATA).is_file() and not split_files(path):
             return _only_storage(path)
         for part in files_of(path):
             _check_journal(part)
@@ -67,6 +70,19 @@ def not_listed(path: Path) -> tuple[Path, ...]:
     return tuple(
         item for item in files_of(path) if item.suffix in STORAGES and item.name not in text
     )
+
+
+def split_files(path: Path) -> tuple[Path, ...]:
+    """The files of a folder without metadata that are numbered as one recording; else none."""
+    if not path.is_dir() or (path / METADATA).is_file():
+        return ()
+    files = [item for item in files_of(path) if item.suffix in STORAGES]
+    found = [_NUMBERED.fullmatch(item.name) for item in files]
+    numbers = [-1 if item is None else int(item[2]) for item in found]
+    names = {item and (item[1], item[3]) for item in found}
+    if len(files) == 1 or len(names) != 1 or sorted(numbers) != list(range(len(files))):
+        return ()
+    return tuple(file for _, file in sorted(zip(numbers, files, strict=True)))
 
 
 def check_metadata(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rosbags.rosbag2 import StoragePlugin
 from rosbags.rosbag2.storage_mcap import McapReader
 
 from depth_core.data.__main__ import main as check
@@ -18,7 +19,7 @@ from depth_core.data.bag.opener import open_bag, select_connections
 from depth_core.data.mix import MixPart
 from depth_core.errors import DataError
 from test.depth_core.data.bag.mcap_files import Layout, Message, write
-from test.depth_core.data.bag.recording import IMAGE, record, storage_of, topics
+from test.depth_core.data.bag.recording import IMAGE, Recording, record, storage_of, topics
 
 LAYOUTS = {
     'zstd': Layout('zstd'),
@@ -168,6 +169,37 @@ def test_a_recorder_that_died_leaves_no_metadata(tmp_path: Path) -> None:
     dataset = BagDataset(path)
     assert len(dataset) == 3
     assert 'only its index is missing: all its 9 messages' in str(dataset.lost)
+
+
+@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
+def test_a_recorder_of_several_files_that_died(
+    plugin: StoragePlugin, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / 'b'
+    path.mkdir()
+    for number in (0, 1, 10, *range(2, 10)):
+        later = Recording()
+        for topic, recorded_ns, message in record().messages:
+            later.add(topic, recorded_ns + number * 10**9, message)
+        file = storage_of(later.write(tmp_path / f'{number}', plugin))
+        file.rename(path / f'drive_{number}{file.suffix}')
+    last = path / f'drive_10{file.suffix}'
+    if plugin is StoragePlugin.MCAP:
+        last.write_bytes(last.read_bytes()[:700])
+    with open_bag(path) as bag:
+        images = [item.stamp_ns for item in bag.messages(select_connections(bag, [IMAGE]))]
+        assert images == sorted(images)
+        counts = {item.topic: item.msgcount for item in bag.connections}
+        assert counts[IMAGE] == len(images)
+        assert (bag.lost is None) is (plugin is StoragePlugin.SQLITE3)
+        if bag.lost is not None:
+            assert f'the part {last.name} of bag' in bag.lost
+            assert 'how many were recorded after them is not known' in bag.lost
+    assert len(images) == 3 * (10 if plugin is StoragePlugin.MCAP else 11)
+    assert 'its 11 files are read as one recording' in caplog.text
+    last.rename(path / f'drive_12{last.suffix}')
+    with pytest.raises(DataError, match=r'has no metadata\.yaml to say what belongs together'):
+        topics(path)
 
 
 def test_commands_say_what_was_lost(
