@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from depth_core.files import visible_paths
@@ -14,6 +15,8 @@ IMAGE_FOLDERS: Final = ('images', 'image', 'rgb')
 """Where the images of a folder of one's own may lie, beside the folder itself."""
 _MOST: Final = 32
 """Folders within a folder that are looked at."""
+_ABOVE: Final = 3
+"""Levels above a folder that are looked at."""
 
 
 def holds_images(root: Path) -> bool:
@@ -25,8 +28,8 @@ def holds_images(root: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in files)
 
 
-def neighbour(root: Path, patterns: Mapping[str, tuple[str, ...]]) -> tuple[Path, str] | None:
-    """Find a data set within a folder, or one that this folder is a part of.
+def enclosed(root: Path, patterns: Mapping[str, tuple[str, ...]]) -> tuple[Path, str] | None:
+    """Find a data set within a folder.
 
     Args:
         root: The folder.
@@ -39,13 +42,31 @@ def neighbour(root: Path, patterns: Mapping[str, tuple[str, ...]]) -> tuple[Path
         for name, paths in patterns.items():
             if any(visible_paths(folder, path) for path in paths):
                 return folder, name
+    return None
+
+
+def enclosing(root: Path, patterns: Mapping[str, tuple[str, ...]]) -> tuple[Path, str] | None:
+    """Find a data set of which a folder is a part; arguments and result are as of `enclosed`."""
     place = root.resolve()
-    for folder in place.parents[:2]:
+    for folder in place.parents[:_ABOVE]:
         for name, paths in patterns.items():
-            found = (item for path in paths for item in visible_paths(folder, path))
-            if any(place in (item, *item.parents) for item in found):
+            if any(_is_part(place, folder, path) for path in paths):
                 return folder, name
     return None
+
+
+def _is_part(place: Path, folder: Path, pattern: str) -> bool:
+    """Whether what a pattern finds in `folder` is above, in or beside `place`.
+
+    Nothing else of `folder` is looked at, which may be the root of a disk.
+    """
+    parts, wanted = place.relative_to(folder).parts, PurePath(pattern).parts
+    shared = min(len(parts), len(wanted))
+    if all(map(fnmatchcase, parts[:shared], wanted)):
+        rest = wanted[shared:]
+        return not rest or bool(visible_paths(place, '/'.join(rest)))
+    beside = len(parts) == len(wanted) and all(map(fnmatchcase, parts[:-1], wanted))
+    return beside and any(path.is_file() for path in visible_paths(place.parent, wanted[-1]))
 
 
 def _within(root: Path) -> Iterator[Path]:

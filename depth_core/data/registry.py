@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias, cast
 
-from depth_core.data.neighbours import holds_images, neighbour
+from depth_core.data.neighbours import enclosed, enclosing, holds_images
 from depth_core.errors import ConfigError, DataError, unknown_name
 from depth_core.files import visible_paths
 
@@ -70,6 +71,7 @@ def _published(
     )
 
 
+_LOG = logging.getLogger(__name__)
 _BAGS_SHOWN: Final = 8
 
 DATASETS: Final[Mapping[str, DatasetRow]] = {
@@ -328,7 +330,7 @@ def detect_dataset(root: Path) -> str:
         if any(visible_paths(root, pattern) for pattern in row.folders):
             if name == 'folder':
                 _refuse_bags(root)
-                _refuse_neighbours(root)
+                _look_around(root)
             return name
     message = f'data {root} is an empty folder; give one that holds {", ".join(DATASETS)}.'
     raise DataError(message)
@@ -352,22 +354,24 @@ def _refuse_bags(root: Path) -> None:
         raise DataError(message)
 
 
-def _refuse_neighbours(root: Path) -> None:
-    """Refuse a folder without images that lies above or within a data set.
+def _look_around(root: Path) -> None:
+    """Refuse a folder without images above or within a data set; warn of one with images.
 
     Raises:
-        DataError: It is one.
+        DataError: It is the former.
     """
-    if holds_images(root):
-        return
     known = {name: row.folders for name, row in DATASETS.items() if name not in {'bag', 'folder'}}
-    if (found := neighbour(root, known)) is not None:
-        folder, name = found
-        message = (
-            f'{root} holds no images, but {folder} looks like {name} ({DATASETS[name].summary}); '
-            'give that folder.'
-        )
+    has_images = holds_images(root)
+    found = (None if has_images else enclosed(root, known)) or enclosing(root, known)
+    if found is None:
+        return
+    folder, name = found
+    looks = f'{folder} looks like {name} ({DATASETS[name].summary}); give that folder'
+    if not has_images:
+        message = f'{root} holds no images, but {looks}.'
         raise DataError(message)
+    if not (root / 'depth').is_dir():
+        _LOG.warning('%s is read as images without depth, but %s for depth', root, looks)
 
 
 def _builder(name: str) -> Any:  # noqa: ANN401  a class whose own signature is inspected

@@ -258,6 +258,18 @@ def test_a_folder_above_or_within_a_data_set_names_the_right_one(
     assert detect_dataset(other) == 'folder'
 
 
+@pytest.mark.parametrize(
+    ('build', 'given'),
+    [(tum, 'rgb'), (ibims, 'rgb'), (cityscapes, 'leftImg8bit/val/frankfurt')],
+)
+def test_images_within_a_data_set_are_read_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, build: Any, given: str
+) -> None:
+    build(tmp_path / 'data')
+    assert detect_dataset(tmp_path / 'data' / given) == 'folder'
+    assert f'without depth, but {tmp_path}/data looks like' in caplog.text
+
+
 def test_ibims_is_read_without_its_list(tmp_path: Path) -> None:
     ibims(tmp_path)
     listed: Any = open_dataset('ibims', root=tmp_path)
@@ -267,21 +279,14 @@ def test_ibims_is_read_without_its_list(tmp_path: Path) -> None:
     assert [pair.key for pair in found.pairs] == [pair.key for pair in listed.pairs]
 
 
-@pytest.mark.parametrize(
-    ('name', 'build', 'lost', 'said'),
-    [
-        ('sunrgbd', sunrgbd, 'intrinsics.txt', 'camera .*intrinsics.txt is not there'),
-        ('diode', diode, '*_depth_mask.npy', 'mask .*_depth_mask.npy is not there'),
-    ],
-)
-def test_an_image_without_its_camera_or_mask_is_counted_and_said(
-    tmp_path: Path, name: str, build: Any, lost: str, said: str
-) -> None:
-    build(tmp_path)
-    next(tmp_path.rglob(lost)).unlink()
-    dataset = open_dataset(name, root=tmp_path)
-    with pytest.raises(DataError, match=said):
-        _ = dataset[0]
+def test_an_image_without_its_camera_or_mask_is_counted_and_said(tmp_path: Path) -> None:
+    lost = ('sunrgbd', sunrgbd, 'intrinsics.txt'), ('diode', diode, '*_depth_mask.npy')
+    for name, build, pattern in lost:
+        build(tmp_path / name)
+        path = next((tmp_path / name).rglob(pattern))
+        path.unlink()
+        with pytest.raises(DataError, match=f'{path} is not there'):
+            _ = open_dataset(name, root=tmp_path / name)[0]
 
 
 def test_poses_of_7_scenes_and_tum(tmp_path: Path) -> None:
