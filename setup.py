@@ -55,7 +55,7 @@ CORE = (
     'simplejpeg>=1.7.6,<2',
 )
 
-BAGS = ('lz4>=4.3,<5', 'rosbags>=0.11.1,<0.12')
+BAGS = ('lz4>=4.3,<5', 'rosbags>=0.11.7,<0.12')
 
 GPU = (
     'cuda-bindings>=12.8,<14',
