@@ -182,7 +182,7 @@ def recorded_images(bag: str, image: str) -> str:
         with open_bag(Path(bag).expanduser()) as opened:
             held = {item.topic for item in opened.connections}
             named = next((name for name in (image, f'{image}/compressed') if name in held), image)
-            return choose_image(opened, named or None)
+            return choose_image(opened, named or None, option='image:=')
     except DepthError as error:
         message = f'bag:={bag} image:={image}: {error}'
         raise ConfigError(message) from error

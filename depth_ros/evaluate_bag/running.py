@@ -58,7 +58,10 @@ class RunningError:
                 'the node answered one of them, or its answers have other stamps; play it slower '
                 'or again.'
             )
-        return f'{len(self._sums)} of {known} images with truth were compared: {self._mean()}'
+        return (
+            f'{len(self._sums)} images with truth were compared (the recording has {known}): '
+            f'{self._mean()}'
+        )
 
     def _mean(self) -> str:
         """The errors of all images so far."""

@@ -6,8 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from rosbags.rosbag2 import StoragePlugin, Writer
 
+from depth_core.data.bag.writing import message_types
 from depth_core.errors import ConfigError
+from depth_ros.kitti_to_bag.messages import COMPRESSED_IMAGE, compressed_image, head
 from depth_ros.launch_checks import (
     input_remappings,
     parameter_file,
@@ -176,6 +179,18 @@ def test_the_images_of_a_recording_are_found(tmp_path: Path, compressed: bool) -
         recorded_images(bag, '/cam/image')
     with pytest.raises(ConfigError, match=r'bag:=.*gone image:=: there is no bag'):
         recorded_images(str(tmp_path / 'gone'), '')
+
+
+def test_of_two_cameras_one_is_chosen_by_the_argument_of_launch(tmp_path: Path) -> None:
+    bag = tmp_path / 'stereo'
+    with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        image = compressed_image(b'', 'jpeg', head(1, 'camera'))
+        data = message_types().serialize_cdr(image, COMPRESSED_IMAGE)
+        for topic in ('/left/image', '/right/image'):
+            store = message_types()
+            writer.write(writer.add_connection(topic, COMPRESSED_IMAGE, typestore=store), 1, data)
+    with pytest.raises(ConfigError, match=r'has 2 image topics .*; choose one with image:=\.'):
+        recorded_images(str(bag), '')
 
 
 @pytest.mark.parametrize(

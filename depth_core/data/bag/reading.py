@@ -232,8 +232,13 @@ def depth_topics(bag: Bag) -> Sequence[str]:
     return found
 
 
-def choose_image(bag: Bag, topic: str | None) -> str:
+def choose_image(bag: Bag, topic: str | None, *, option: str = 'image_topic') -> str:
     """The topic of the camera: the one asked for, or the only one whose images are no depth.
+
+    Args:
+        bag: The recording.
+        topic: The one asked for; None for the only one.
+        option: What chooses it, for messages.
 
     Raises:
         ConfigError: It is not in the bag, or there are several to choose from.
@@ -244,7 +249,7 @@ def choose_image(bag: Bag, topic: str | None) -> str:
         pictures = [item for item in candidates if item not in depth_topics(bag)]
         if len(pictures) == 1:
             return pictures[0]
-    return choose_topic(bag, 'image', IMAGE_TYPES, topic, option='image_topic')
+    return choose_topic(bag, 'image', IMAGE_TYPES, topic, option=option)
 
 
 def choose_truth(bag: Bag, image: str, *, cloud: str | None, depth: str | None) -> str | None:
