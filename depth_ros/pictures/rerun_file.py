@@ -6,7 +6,7 @@ images `image`, `depth`, `sigma`, `confidence` and, where it is known, `truth` a
 `error`, and the cloud `world/points`. The world is the camera's optical frame: x right, y down, z
 ahead. It says how it is to be shown, too: the space with the camera, beside it each image, depth
 and truth in the same colours from the first image to the last. Truth and error are 0 where there
-is no truth: the viewer takes that for no depth, and draws NaN as if it were far.
+is none, in the sky for one: the viewer takes that for no depth, and draws NaN as if it were far.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class _Answers:
             with np.errstate(invalid='ignore', divide='ignore'):
                 error = np.abs(depth_m - truth_m) / truth_m
             yield 'truth', np.where(np.isnan(truth_m), np.float32(0.0), truth_m), far_m
-            yield 'error', np.where(np.isnan(truth_m), np.float32(0.0), error), 1.0
+            yield 'error', np.where(np.isnan(error), np.float32(0.0), error), 1.0
         if answer.sigma_m is not None:
             yield 'sigma', answer.sigma_m, far_m / 4.0
 

@@ -135,6 +135,20 @@ def test_the_file_says_how_it_is_shown(tmp_path: Path) -> None:
 
 
 @needs_rerun
+def test_sky_that_is_seen_as_sky_is_no_error(tmp_path: Path) -> None:
+    path = tmp_path / 'sky.rrd'
+    depth_m = np.full((HEIGHT, WIDTH), np.inf, np.float32)
+    truth_m = depth_m.copy()
+    truth_m[0, 0] = 5.0
+    with rerun_file(path) as add:
+        assert add is not None
+        add(Answered(stamp_ns=STAMP_NS, depth_m=depth_m, truth_m=truth_m))
+    error = pixels(read(path)[f'{CAMERA}/error'][0], 'DepthImage', np.float32)
+    assert error[0] == np.inf
+    assert (error[1:] == 0.0).all()
+
+
+@needs_rerun
 def test_a_file_appears_only_when_all_went_well(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), rerun_file(tmp_path / 'a.rrd'):
         raise KeyboardInterrupt
