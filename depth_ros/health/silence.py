@@ -61,8 +61,9 @@ def _hint(
     if had_come:
         return 'the camera has stopped, or the link to it is down; look at its own log'
     return (
-        'the QoS fits, so the middleware loses the images: give both sides a Fast DDS profile '
-        'whose shared memory holds them (FASTDDS_DEFAULT_PROFILES_FILE, config/fastdds.xml)'
+        'the QoS fits, so it sends none yet, or the middleware loses them: give both sides a Fast '
+        'DDS profile whose shared memory holds them (FASTDDS_DEFAULT_PROFILES_FILE, '
+        'config/fastdds.xml)'
     )
 
 
