@@ -307,7 +307,9 @@ def _recording_table(run: Run) -> str:
     for item in run.recordings:
         found = item.evaluation
         said = '; '.join(filter(None, (item.error, *item.notes)))
-        state = f'partial, {item.parts_done} of {item.parts} parts' if item.is_partial else 'whole'
+        state = 'partial' if item.is_partial else 'whole'
+        if item.parts_done < item.parts:
+            state += f', {item.parts_done} of {item.parts} parts'
         numbers = ['', '', '', '']
         if found is not None and found.headline is not None:
             numbers = [

@@ -111,7 +111,7 @@ def _said(found: FoundIndex) -> str:
     what = 'only its index is missing: all its' if found.has_all else 'its end is missing: the'
     return (
         f'is cut off, as by a power cut or a copy that stopped. Of its {found.size} bytes the '
-        f'first {found.complete} are complete records, {what} {read} in them are read'
+        f'first {found.complete} are complete records; {what} {read} in them are read'
     )
 
 
