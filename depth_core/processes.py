@@ -27,6 +27,8 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 """The signals that ask a process to end."""
 
 _PR_SET_PDEATHSIG: Final = 1
+_CLOCK_MONOTONIC: Final = 1
+_SIGEV_THREAD: Final = 2
 _LIBC: Final = ctypes.CDLL(None)
 
 _M_TRIM_THRESHOLD: Final = -1
@@ -130,6 +132,37 @@ def end_with_parent(parent: int, *, by: signal.Signals = signal.SIGKILL) -> None
         _LIBC.prctl(_PR_SET_PDEATHSIG, by)
     if os.getppid() != parent:
         os._exit(1)
+
+
+class _Event(ctypes.Structure):
+    """`struct sigevent` of Linux, for what a thread is to do."""
+
+    _fields_ = (
+        ('value', ctypes.c_void_p),
+        ('signal', ctypes.c_int),
+        ('notify', ctypes.c_int),
+        ('function', ctypes.c_void_p),
+        ('attributes', ctypes.c_void_p),
+        ('rest', ctypes.c_char * 32),
+    )
+
+
+def end_at_the_latest(after_s: float, status: int) -> None:
+    """Have the C library end this process later, if it is still there: no Python has to run then.
+
+    Only Linux does that.
+
+    Args:
+        after_s: From now, seconds.
+        status: Its exit status then.
+    """
+    if sys.platform == 'linux':
+        leave = ctypes.cast(_LIBC._exit, ctypes.c_void_p)  # noqa: SLF001 the name in C
+        event = _Event(value=status, notify=_SIGEV_THREAD, function=leave)
+        timer = ctypes.c_void_p()
+        if _LIBC.timer_create(_CLOCK_MONOTONIC, ctypes.byref(event), ctypes.byref(timer)) == 0:
+            once = (ctypes.c_long * 4)(0, 0, int(after_s), int(after_s % 1.0 * 1e9))
+            _LIBC.timer_settime(timer, 0, once, None)
 
 
 def usable_cpus() -> int:

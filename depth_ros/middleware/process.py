@@ -23,13 +23,17 @@ from rclpy.node import Node
 
 from depth_core.errors import FAILED
 from depth_core.names import PrintableFormatter
-from depth_core.processes import INTERRUPTED, TERMINATED
+from depth_core.processes import INTERRUPTED, TERMINATED, end_at_the_latest
 from depth_ros.middleware.executor import LifecycleExecutor
 from depth_ros.middleware.guardian import Guardian, guarded
 from depth_ros.middleware.session import parameter_errors, start_ros
 
 SIGNAL_CHECK_S: Final = 0.1
 """How long a signal may wait while nothing else happens."""
+
+END_S: Final = 8.0
+"""How long the rest may take once all is done. Fast DDS hangs for ever, with the lock of the
+interpreter, where it takes itself down while it hears of the endpoints of another process."""
 
 _SHUTDOWNS: Final = (
     Transition.TRANSITION_UNCONFIGURED_SHUTDOWN,
@@ -210,6 +214,8 @@ def _lived(
                 started = _spin(node, ended, guardian)
                 if node.state != 'finalized':
                     node.trigger_shutdown()
+            only = node.configures_only
+            end_at_the_latest(END_S, _status(started=started, configures_only=only, ended=ended))
         finally:
             node.destroy_node()
     finally:

@@ -65,6 +65,17 @@ signal.pause()
     assert (ended.returncode, ended.stderr) == (TERMINATED, 'terminated\n')
 
 
+def test_a_process_whose_interpreter_is_held_ends_with_its_status(repository: Path) -> None:
+    code = """
+from depth_core.processes import end_at_the_latest
+from depth_ros.stress.faulty_node import hold_interpreter
+end_at_the_latest(0.1, 7)
+hold_interpreter()
+"""
+    ended = subprocess.run([sys.executable, '-c', code], cwd=repository, check=False, timeout=240)
+    assert ended.returncode == 7
+
+
 CHILD = """
 import os, signal, sys, time
 from depth_core.processes import begin_child
