@@ -2,7 +2,7 @@
 """What fp16 and int8 cost the shipped model and the small networks, for docs/engines.md.
 
     python -m test.benchmarks.small_precisions     (some ten minutes)
-    python -m test.benchmarks.small_precisions --models cliffnet_small,urcdc_small
+    python -m test.benchmarks.small_precisions --models shipped,cliffnet_small
 
 The networks of the registry have random weights that are conditioned as in the tests. The shipped
 model is scored on real images too, where a folder of them is at hand; other images than drawn
@@ -55,6 +55,7 @@ NETWORKS: Final = (
     'selfsup_small',
 )
 SHIPPED: Final = 'densedepth_small, shipped'
+ORDER: Final = (SHIPPED, *(f'{name}, random' for name in NETWORKS))
 TRUTH: Final = {
     'NYU': ('nyu_mini', 'nyu_eigen'),
     'KITTI': ('kitti_raw_mini', 'kitti_eigen_garg_80m'),
@@ -128,9 +129,10 @@ def graphs(
     folder: Path, models: Sequence[str], calibration: str | None
 ) -> Iterator[tuple[str, Path, str | None]]:
     """Name, file and calibration of each network; all when none is named."""
-    if not models:
-        yield SHIPPED, find_model('densedepth_small'), calibration
-    for name in models or NETWORKS:
+    for name in models or ('shipped', *NETWORKS):
+        if name == 'shipped':
+            yield SHIPPED, find_model('densedepth_small'), calibration
+            continue
         torch.manual_seed(0)
         model = conditioned(create_model(name))
         path = folder / f'{name}.onnx'
@@ -208,7 +210,7 @@ def main() -> None:
     parser.add_argument('--data', type=Path, default=DATA, help='folder of the sets with truth')
     parser.add_argument('--calibration', help='images for the shipped model; drawn if left out')
     parser.add_argument(
-        '--models', type=names, default=(), help='random networks, in place of all'
+        '--models', type=names, default=(), help='shipped, or random networks, in place of all'
     )
     parser.add_argument('--output', type=Path, default=RESULT, help='JSON file to write')
     options = parser.parse_args()
@@ -219,6 +221,7 @@ def main() -> None:
         for name, path, source in graphs(Path(folder), options.models, options.calibration):
             rows = [row for row in rows if row['model'] != name]
             rows += measured(name, path, source, options.data)
+            rows.sort(key=lambda row: ORDER.index(row['model']))
             content = json.dumps({'results': rows}, indent=1)
             write_text_atomically(options.output, content + '\n')
             sys.stdout.write(f'{name} is measured\n')
